@@ -1,0 +1,1 @@
+"""Curvature of any metric you can write in PyTorch."""

@@ -1,0 +1,1 @@
+"""Exact curvature with SymPy; imports neither torch nor the numeric core."""

@@ -1,0 +1,1 @@
+"""Neural differential manifolds, built from `riemann`'s public names."""
