@@ -1,0 +1,224 @@
+"""The one room that differentiates: jets, Jacobian-vector and vector-Jacobian products of a user's function.
+
+Everything is forward mode over `vmap` (also for one point: a data-dependent branch or a number taken out of a tensor
+raises there instead of being differentiated to 0), with the function under `riemann._safe.Safe`.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C import _functorch
+
+from riemann import _safe
+from riemann._types import Field
+
+# ----------------------------------------------------------------------------------------- the public functions
+
+
+def jet(f: Field, x: Tensor, order: int = 2, *, chunk_size: int | None = None) -> tuple[Tensor, ...]:
+    r"""Value and derivatives of a tensor field: $f,\ \partial_i f,\ \partial_i \partial_j f,\ \dots$
+
+    Args:
+        f: field, one point `(n,)` to a tensor of any shape `(*s)`; called once.
+        x: points, `(*batch, n)`, floating point.
+        order: highest derivative, 0 or more.
+        chunk_size: points differentiated at a time; bounds memory. All by default.
+
+    Returns:
+        `order + 1` tensors: `(*batch, *s)`, `(*batch, *s, n)`, `(*batch, *s, n, n)`, …, derivative axes last.
+
+    Raises:
+        TypeError: `x` is no floating-point tensor, or `f` does not return a tensor.
+        ValueError: `x` is not finite, `f` drops derivatives, or it calls what torch differentiates wrongly.
+
+    Note:
+        Forward mode throughout: `n**order` tangents a point. Differentiable again, `vmap`-able.
+
+    Example:
+        >>> jet(lambda x: x[0] * x[1], torch.tensor([2.0, 3.0]), 1)
+        (tensor(6.), tensor([3., 2.]))
+    """
+    if order < 0:
+        raise ValueError(f"`order` is {order}, expected 0 or more")
+    return over_points(lambda p: derivatives(safe(f, p, order), p, order), x, chunk_size=chunk_size)
+
+
+def jvp(f: Field, x: Tensor, v: Tensor, *, chunk_size: int | None = None) -> tuple[Tensor, Tensor]:
+    r"""Value and derivative along a vector: $f(x),\ v^i \partial_i f(x)$.
+
+    Args:
+        f: field, one point `(n,)` to a tensor of any shape `(*s)`.
+        x: points, `(*batch, n)`.
+        v: vectors, broadcast against `x`.
+        chunk_size: points at a time.
+
+    Returns:
+        Two tensors `(*batch, *s)`.
+
+    Raises:
+        TypeError, ValueError: as `jet`.
+
+    Example:
+        >>> jvp(lambda x: x**2, torch.tensor([2.0, 3.0]), torch.tensor([1.0, 0.0]))
+        (tensor([4., 9.]), tensor([4., 0.]))
+    """
+    x, v = broadcast_vectors(x, v=v)
+    return over_points(lambda p, v: along(safe(f, p, 1), p, v), x, v, chunk_size=chunk_size)
+
+
+def vjp(f: Field, x: Tensor, w: Tensor, *, chunk_size: int | None = None) -> tuple[Tensor, Tensor]:
+    r"""Value and pulled-back covector: $f(x),\ w_A \partial_i f^A(x)$.
+
+    Args:
+        f: field, one point `(n,)` to a tensor of any shape `(*s)`.
+        x: points, `(*batch, n)`.
+        w: covectors, `(*batch, *s)`.
+        chunk_size: points at a time.
+
+    Returns:
+        `(*batch, *s)` and `(*batch, n)`.
+
+    Raises:
+        TypeError, ValueError: as `jet`.
+
+    Example:
+        >>> vjp(lambda x: x**2, torch.tensor([2.0, 3.0]), torch.tensor([1.0, 1.0]))
+        (tensor([4., 9.]), tensor([4., 6.]))
+    """
+
+    def at_point(p: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        y, pull = pulling(safe(f, p, 1), p)
+        return y, pull(w)
+
+    return over_points(at_point, x, w, chunk_size=chunk_size)
+
+
+# --------------------------------------------------------------------- one point, inside `over_points`
+
+
+def safe(f: Field, x: Tensor, order: int, name: str = "function") -> Field:
+    """`f` as `over_points` may differentiate it `order` times at `x`: rewritten, guarded, checked."""
+    level, dtype, device = _functorch.maybe_get_level(x), x.dtype, x.device
+
+    def field(y: Tensor) -> Tensor:
+        value = _safe.call(f, y, level, name, order)
+        if not isinstance(value, Tensor):
+            raise TypeError(f"`{name}` returned {type(value).__name__} at one point, expected a torch.Tensor")
+        if value.dtype != dtype or value.device != device:
+            raise ValueError(
+                f"`{name}` returned {value.dtype} on {value.device} for a point in {dtype} on {device}; make its "
+                "constants with `dtype=x.dtype, device=x.device`, or move x"
+            )
+        return value
+
+    return field
+
+
+def derivatives(f: Field, x: Tensor, order: int) -> tuple[Tensor, ...]:
+    """`(f, df, ddf, …)` at one point by nested forward mode: one call of `f`."""
+
+    def lift(lower: Callable[[Tensor], tuple[Tensor, ...]]) -> Callable[[Tensor], tuple[Tensor, ...]]:
+        def highest_first(y: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+            jets = lower(y)
+            return jets[-1], jets
+
+        def lifted(y: Tensor) -> tuple[Tensor, ...]:
+            d, jets = torch.func.jacfwd(highest_first, has_aux=True)(y)
+            return (*jets, d)
+
+        return lifted
+
+    jets: Callable[[Tensor], tuple[Tensor, ...]] = lambda y: (f(y),)  # noqa: E731
+    for _ in range(order):
+        jets = lift(jets)
+    return jets(x)
+
+
+def along(f: Callable[[Tensor], Any], x: Tensor, v: Tensor) -> tuple[Any, Any]:
+    """`f` and its derivative along `v` at one point."""
+    return torch.func.jvp(f, (x,), (v,))
+
+
+def along_twice(f: Field, x: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`f, D_u f, D_v f, D_u D_v f` at one point."""
+    (y, dv), (du, dudv) = along(lambda p: along(f, p, v), x, u)
+    return y, du, dv, dudv
+
+
+def pulling(f: Field, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """`f` at one point, and the map that pulls covectors of its values back to the point."""
+    y, pull = torch.func.vjp(f, x)
+    return y, lambda w: pull(w)[0]
+
+
+def over_vectors(f: Callable[..., Any], *vectors: Any, chunk_size: int | None = None) -> Any:
+    """`f` at many vectors (first axis of each argument) and one point."""
+    return torch.func.vmap(f, chunk_size=chunk_size)(*vectors)
+
+
+# ------------------------------------------------------------------------------------------------- many points
+
+
+def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor, chunk_size: int | None = None) -> Any:
+    """`f(x, *arguments)`, a function of one point, over `x` of shape `(*batch, n)`; arguments lead with `batch`."""
+    check_points(x)
+    batch = x.shape[:-1]
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(f"`chunk_size` is {chunk_size}, expected a positive number of points")
+    count = math.prod(batch)
+    flat = [a.reshape((count, *a.shape[len(batch) :])) for a in (x, *arguments)]
+    if count == 0:  # shapes come from a point that stands in
+        flat = [a.new_ones(1, *a.shape[1:]) for a in flat]
+    results = torch.func.vmap(f, chunk_size=chunk_size)(*flat)
+
+    def unflatten(y: Any) -> Any:
+        if isinstance(y, tuple):
+            parts = [unflatten(part) for part in y]
+            return type(y)(*parts) if hasattr(y, "_fields") else tuple(parts)
+        return y[:count].reshape((*batch, *y.shape[1:]))
+
+    return unflatten(results)
+
+
+def check_points(x: Tensor) -> None:
+    """Raises unless `x` is a tensor of finite floating-point coordinates `(*batch, n)`."""
+    if not isinstance(x, Tensor):
+        make = "torch.from_numpy(x)" if type(x).__module__ == "numpy" else "torch.tensor(x)"
+        raise TypeError(f"`x` is a {type(x).__name__}, expected a torch.Tensor of shape (*batch, n); use `{make}`")
+    if not x.is_floating_point():
+        raise TypeError(f"`x` has dtype {x.dtype}, expected floating point; use `x.double()`")
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise ValueError(f"`x` has shape {tuple(x.shape)}, expected (*batch, n): coordinates on the last axis")
+    if has_values(x) and not bool(torch.isfinite(x).all()):
+        where = first(~torch.isfinite(x).all(-1))
+        raise ValueError(f"`x` is not finite at {where}: {x[where].tolist()}; remove such points")
+
+
+def has_values(x: Tensor) -> bool:
+    """Whether values can be looked at: outside transforms and compilation, on a device that has them."""
+    return not (torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(x) or x.is_meta)
+
+
+def first(mask: Tensor) -> tuple[int, ...]:
+    """The batch index of the first point where `mask` holds."""
+    return tuple(int(i) for i in mask.nonzero()[0])
+
+
+def broadcast_vectors(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:
+    """`x` and vectors with one common batch shape; raises unless all are alike in n, dtype and device."""
+    check_points(x)
+    for name, v in vectors.items():
+        if not isinstance(v, Tensor):
+            raise TypeError(f"`{name}` is a {type(v).__name__}, expected a torch.Tensor of shape (*batch, n)")
+        if v.ndim == 0 or v.shape[-1] != x.shape[-1]:
+            raise ValueError(f"`{name}` has shape {tuple(v.shape)}, expected (*batch, {x.shape[-1]}), as `x`")
+        if v.dtype != x.dtype or v.device != x.device:
+            raise ValueError(f"`{name}` is {v.dtype} on {v.device}, but `x` is {x.dtype} on {x.device}; use `{name}.to(x)`")
+    try:
+        return torch.broadcast_tensors(x, *vectors.values())
+    except RuntimeError as error:
+        shapes = ", ".join(f"`{name}` {tuple(v.shape)}" for name, v in {"x": x, **vectors}.items())
+        raise ValueError(f"batch shapes do not broadcast: {shapes}") from error
