@@ -38,6 +38,7 @@ _FRESH = frozenset(
 _OWN_DTYPE = frozenset(("zeros", "ones", "empty", "full", "eye", "linspace", "logspace", "arange", "tensor", "as_tensor")
                        + ("asarray", "scalar_tensor"))  # fmt: skip
 _COPIES = frozenset(("tensor", "as_tensor", "asarray", "new_tensor"))
+_WRITTEN_IN_PYTHON = ("torch.nn.functional", "torch.functional")
 _CUTS = {
     "detach": "it cuts the value off from its derivatives",
     "detach_": "it cuts the value off from its derivatives",
@@ -112,7 +113,7 @@ class Safe(TorchFunctionMode):
         if name in KINKS and _is_floating(args[0]):
             kwargs.pop("inplace", None)
             return func(*args, **kwargs) + kink(args[0], KINKS[name](*args, **kwargs))
-        if isinstance(func, types.FunctionType):
+        if isinstance(func, types.FunctionType) and func.__module__ in _WRITTEN_IN_PYTHON:
             with self:  # a function written in Python: what it calls is to be seen, too
                 return _body(func)(*args, **kwargs)
         return func(*args, **kwargs)

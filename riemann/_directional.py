@@ -1,0 +1,77 @@
+r"""Curvature of given vectors without curvature tensors: a fixed number of derivative passes, memory O(n²).
+
+With $D_u$ the derivative along fixed u, the covector $G(u, v) = \tfrac12 (D_u g\, v + D_v g\, u - \partial\, g(u, v))$ is
+$g(\nabla_u v)$, and
+
+$\langle R(u,v)v, u \rangle = D_u D_v g(u,v) - \tfrac12 D_u D_u g(v,v) - \tfrac12 D_v D_v g(u,u)
++ g^{-1}(G(u,v), G(u,v)) - g^{-1}(G(u,u), G(v,v))$.
+
+Every function here works at one point, on a metric made safe there (`_metric.safe_metric`).
+"""
+
+import torch
+from torch import Tensor
+
+from riemann import _jets
+from riemann._types import Field
+
+
+def curvature_form(g: Field, x: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    r"""$\langle R(u,v)v, u \rangle$, a scalar: the numerator of the sectional curvature."""
+    plane = torch.stack((u, v))
+
+    def images(s: Tensor) -> Tensor:  # (g u, g v) at x + s_0 u + s_1 v
+        return plane @ g(x + s @ plane)
+
+    _, d, dd = _jets.derivatives(images, x.new_zeros(2), 2)
+    second = u @ dd[1, :, 0, 1] - 0.5 * (v @ dd[1, :, 0, 0]) - 0.5 * (u @ dd[0, :, 1, 1])
+
+    def products(p: Tensor) -> Tensor:  # g(u, u), g(v, v), g(u, v)
+        gu, gv = plane @ g(p)
+        return torch.stack((gu @ u, gv @ v, gu @ v))
+
+    _, pull = _jets.pulling(products, x)
+    grad_uu, grad_vv, grad_uv = _jets.over_vectors(pull, torch.eye(3, dtype=x.dtype, device=x.device))
+    G_uu = d[0, :, 0] - 0.5 * grad_uu
+    G_vv = d[1, :, 1] - 0.5 * grad_vv
+    G_uv = 0.5 * (d[1, :, 0] + d[0, :, 1] - grad_uv)
+    return second + G_uv @ inverse @ G_uv - G_uu @ inverse @ G_vv
+
+
+def curvature_covector(g: Field, x: Tensor, inverse: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
+    r"""$g\, R(u,v)w$, `(n,)`, the lowered image of w.
+
+    $\tfrac12 (D_w D_u (g v) - D_w D_v (g u) + \partial D_v g(w,u) - \partial D_u g(w,v)) + H(p,v) - H(q,u)$ with
+    $p = \nabla_w u$, $q = \nabla_w v$ and $H(p,d) = \tfrac12 (\partial\, g(p,d) + D_d (g p) - D_p (g d))$.
+    """
+
+    def image(a: Tensor) -> Field:
+        return lambda y: g(y) @ a
+
+    def product(a: Tensor, b: Tensor) -> Field:
+        return lambda y: a @ g(y) @ b
+
+    def gradient(f: Field) -> Tensor:
+        y, pull = _jets.pulling(f, x)
+        return pull(torch.ones_like(y))
+
+    def slope(f: Field, a: Tensor) -> Tensor:
+        return _jets.along(f, x, a)[1]
+
+    def nabla(a: Tensor, b: Tensor) -> Tensor:
+        return 0.5 * inverse @ (slope(image(b), a) + slope(image(a), b) - gradient(product(a, b)))
+
+    def H(p: Tensor, d: Tensor) -> Tensor:
+        return 0.5 * (gradient(product(p, d)) + slope(image(p), d) - slope(image(d), p))
+
+    _, _, _, DwDu_gv = _jets.along_twice(image(v), x, w, u)
+    _, _, _, DwDv_gu = _jets.along_twice(image(u), x, w, v)
+    mixed = gradient(lambda y: _jets.along(product(w, u), y, v)[1] - _jets.along(product(w, v), y, u)[1])
+    return 0.5 * (DwDu_gv - DwDv_gu + mixed) + H(nabla(w, u), v) - H(nabla(w, v), u)
+
+
+def ricci_form(g: Field, x: Tensor, inverse: Tensor, v: Tensor, *, chunk_size: int | None = None) -> Tensor:
+    r"""$\mathrm{Ric}(v,v) = g^{ac} (g R(\partial_a, v) v)_c$, a scalar: n passes, `chunk_size` of them at a time."""
+    basis = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    images = _jets.over_vectors(lambda e: curvature_covector(g, x, inverse, e, v, v), basis, chunk_size=chunk_size)
+    return (inverse * images).sum()

@@ -1,0 +1,37 @@
+"""Open functions: a function of a metric whose type may bring a cheaper exact route of its own."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+
+def open_function(generic: Callable[..., Any]) -> Any:
+    """`generic(metric, …)`, dispatched on the type of the metric in the manner of `functools.singledispatch`.
+
+    The result has `.register(Type)`, a decorator for the route of that type, and `.route(metric)`, the name of the
+    route that a call would take. Wrappers that keep a metric's meaning (DDP, `torch.compile`) are seen through.
+    """
+    table = functools.singledispatch(generic)
+
+    @functools.wraps(generic)
+    def function(metric: Any, *args: Any, **kwargs: Any) -> Any:
+        inner = unwrapped(metric)
+        route = table.dispatch(type(inner))
+        return generic(metric, *args, **kwargs) if route is generic else route(inner, *args, **kwargs)
+
+    def route(metric: Any) -> str:
+        chosen = table.dispatch(type(unwrapped(metric)))
+        return "generic" if chosen is generic else f"{chosen.__module__}.{chosen.__qualname__}"
+
+    function.register = table.register  # type: ignore[attr-defined]
+    function.route = route  # type: ignore[attr-defined]
+    return function
+
+
+def unwrapped(metric: Any) -> Any:
+    """The metric inside wrappers of torch that keep its meaning (DistributedDataParallel, `torch.compile`)."""
+    for name in ("_orig_mod", "module"):
+        inner = getattr(metric, name, None)
+        if inner is not None and type(metric).__module__.startswith("torch."):
+            return unwrapped(inner)
+    return metric

@@ -1,0 +1,246 @@
+r"""The formulas: algebra on the jets of a metric, batched, with no differentiation in it.
+
+Letters are the textbook's. `g[..., i, j]`, `dg[..., i, j, k] = d_k g_ij`, `ddg[..., i, j, k, l] = d_l d_k g_ij`;
+`gamma` is a Christoffel symbol. Signs are those of Misner, Thorne, Wheeler, *Gravitation* (1973), MTW below:
+$R^a{}_{bcd} = \partial_c \Gamma^a_{db} - \partial_d \Gamma^a_{cb} + \dots$, $\mathrm{Ric}_{bd} = R^a{}_{bad}$.
+Lowered Riemann comes from `ddg` directly: no derivative of an inverse, whose rounding errors are larger.
+"""
+
+import torch
+from torch import Tensor
+
+from riemann._indices import check_positions, move_indices
+
+# ----------------------------------------------------------------------------------------------------- the metric
+
+
+def inverse_metric(g: Tensor) -> Tensor:
+    """$g^{ij}$, `(*batch, n, n)`; NaN at a point where g is singular."""
+    inverse, info = torch.linalg.inv_ex(g)
+    return torch.where((info == 0)[..., None, None], inverse, torch.full_like(inverse, torch.nan))
+
+
+def log_volume_element(g: Tensor) -> Tensor:
+    r"""$\log \sqrt{|\det g|}$, `(*batch,)`: large n does not overflow."""
+    lu = torch.linalg.lu_factor_ex(g).LU
+    return 0.5 * lu.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
+
+
+def volume_element(g: Tensor) -> Tensor:
+    r"""$\sqrt{|\det g|}$, `(*batch,)`."""
+    return torch.exp(log_volume_element(g))
+
+
+def change_indices(g: Tensor, T: Tensor, old: str, new: str) -> Tensor:
+    """T with its indices moved from `old` to `new` positions, as in `"ull", "lll"`; shape unchanged.
+
+    Raises:
+        ValueError: positions of different length, or other letters than `u` and `l`.
+    """
+    check_positions(old, len(old), "a tensor")
+    check_positions(new, len(old), f"a tensor of rank {len(old)}")
+    raised = any(a == "l" and b == "u" for a, b in zip(old, new, strict=True))
+    return move_indices(T, g, inverse_metric(g) if raised else None, old, new)
+
+
+# ------------------------------------------------------------------------------------------------- the connection
+
+
+def christoffel(g: Tensor, dg: Tensor, kind: int = 2) -> Tensor:
+    r"""Christoffel symbols $\Gamma^k_{ij}$ (kind 2) or $\Gamma_{kij}$ (kind 1), `[..., k, i, j]`.
+
+    $\Gamma_{kij} = \tfrac12 (\partial_i g_{kj} + \partial_j g_{ki} - \partial_k g_{ij})$ (MTW 8.24).
+
+    Raises:
+        ValueError: `kind` is neither 1 nor 2.
+    """
+    if kind not in (1, 2):
+        raise ValueError(f"`kind` is {kind!r}, expected 1 (Gamma_kij) or 2 (Gamma^k_ij)")
+    first = _christoffel_first(dg)
+    return first if kind == 1 else torch.einsum("...kl,...lij->...kij", inverse_metric(g), first)
+
+
+def _christoffel_first(dg: Tensor) -> Tensor:
+    return 0.5 * (torch.einsum("...kji->...kij", dg) + dg - torch.einsum("...ijk->...kij", dg))
+
+
+def covariant_derivative(gamma: Tensor, T: Tensor, dT: Tensor, indices: str) -> Tensor:
+    r"""$\nabla_k T$, `[..., indices of T, k]`: the partial derivative and one term of $\Gamma$ for each index.
+
+    $\nabla_k T^a{}_b = \partial_k T^a{}_b + \Gamma^a_{ke} T^e{}_b - \Gamma^e_{kb} T^a{}_e$ (MTW 10.18).
+    """
+    rank = len(indices)
+    check_positions(indices, rank, "T")
+    nabla = dT
+    for axis, position in enumerate(indices):
+        moved = T.movedim(axis - rank, -1)
+        flat = moved.reshape((*moved.shape[: T.ndim - rank], -1, moved.shape[-1]))
+        if position == "u":
+            term = torch.einsum("...ake,...re->...rka", gamma, flat)
+        else:
+            term = -torch.einsum("...eka,...re->...rka", gamma, flat)
+        term = term.reshape((*term.shape[:-3], *moved.shape[T.ndim - rank : -1], *term.shape[-2:]))
+        nabla = nabla + term.movedim(-1, axis - rank - 1)
+    return nabla
+
+
+# ------------------------------------------------------------------------------------------------------ curvature
+
+
+def _riemann_lowered(g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
+    gamma = _christoffel_first(dg)
+    return _second_derivatives(ddg) + _products(gamma, inverse_metric(g), gamma)
+
+
+def _second_derivatives(ddg: Tensor) -> Tensor:
+    """The part of R_abcd that is linear in the second derivatives of g (MTW exercise 14.10)."""
+    outer = torch.einsum("...adbc->...abcd", ddg) + torch.einsum("...bcad->...abcd", ddg)
+    inner = torch.einsum("...acbd->...abcd", ddg) + torch.einsum("...bdac->...abcd", ddg)
+    return 0.5 * (outer - inner)
+
+
+def _products(gamma: Tensor, inverse: Tensor, delta: Tensor) -> Tensor:
+    """g^ef (Gamma_ebc Delta_fad - Gamma_ebd Delta_fac); Delta is Gamma, or its derivative."""
+    raised = torch.einsum("...ef,...fad->...ead", inverse, delta)
+    products = torch.einsum("...ebc,...ead->...abcd", gamma, raised)
+    return products - products.transpose(-1, -2)
+
+
+def riemann_tensor(g: Tensor, dg: Tensor, ddg: Tensor, indices: str = "ulll") -> Tensor:
+    r"""Riemann tensor $R^a{}_{bcd}$, `[..., a, b, c, d]`, at any index positions.
+
+    $R_{abcd} = \tfrac12 (\partial_b \partial_c g_{ad} + \partial_a \partial_d g_{bc} - \partial_a \partial_c g_{bd}
+    - \partial_b \partial_d g_{ac}) + g^{ef} (\Gamma_{ebc} \Gamma_{fad} - \Gamma_{ebd} \Gamma_{fac})$ (MTW 11.12, 14.10).
+    """
+    check_positions(indices, 4, "the Riemann tensor")
+    return change_indices(g, _riemann_lowered(g, dg, ddg), "llll", indices)
+
+
+def ricci_tensor(g: Tensor, dg: Tensor, ddg: Tensor, indices: str = "ll") -> Tensor:
+    r"""Ricci tensor $\mathrm{Ric}_{bd} = R^a{}_{bad}$, `[..., b, d]`, contracted as it is built (MTW 8.47)."""
+    check_positions(indices, 2, "the Ricci tensor")
+    inverse, gamma = inverse_metric(g), _christoffel_first(dg)
+    mixed = torch.einsum("...ac,...adbc->...bd", inverse, ddg)
+    traces = torch.einsum("...ac,...acbd->...bd", inverse, ddg) + torch.einsum("...ac,...bdac->...bd", inverse, ddg)
+    second = 0.5 * (mixed + mixed.mT - traces)
+    raised = torch.einsum("...ef,...fbc->...ebc", inverse, gamma)
+    trace = torch.einsum("...ac,...eac->...e", inverse, raised)
+    products = torch.einsum("...ebc,...ca,...ead->...bd", gamma, inverse, raised)
+    ricci = second + products - torch.einsum("...e,...ebd->...bd", trace, gamma)
+    return move_indices(ricci, g, inverse, "ll", indices)
+
+
+def scalar_curvature(g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
+    r"""Scalar curvature $S = g^{bd} \mathrm{Ric}_{bd}$, `(*batch,)`; $n(n-1)$ on the unit sphere."""
+    return torch.einsum("...bd,...bd->...", inverse_metric(g), ricci_tensor(g, dg, ddg))
+
+
+def einstein_tensor(g: Tensor, dg: Tensor, ddg: Tensor, indices: str = "ll") -> Tensor:
+    r"""Einstein tensor $G_{ab} = \mathrm{Ric}_{ab} - \tfrac12 S g_{ab}$ (MTW 8.49); 0 for n < 3."""
+    check_positions(indices, 2, "the Einstein tensor")
+    inverse, ricci = inverse_metric(g), ricci_tensor(g, dg, ddg)
+    if g.shape[-1] < 3:
+        return 0 * ricci
+    scalar = torch.einsum("...bd,...bd->...", inverse, ricci)
+    return move_indices(ricci - 0.5 * scalar[..., None, None] * g, g, inverse, "ll", indices)
+
+
+def schouten_tensor(g: Tensor, dg: Tensor, ddg: Tensor, indices: str = "ll") -> Tensor:
+    r"""Schouten tensor $P_{ab} = (\mathrm{Ric}_{ab} - S g_{ab} / (2(n-1))) / (n-2)$, `[..., a, b]`.
+
+    Raises:
+        ValueError: n < 3, where it is not defined.
+    """
+    check_positions(indices, 2, "the Schouten tensor")
+    n = _at_least_three(g, "Schouten")
+    inverse, ricci = inverse_metric(g), ricci_tensor(g, dg, ddg)
+    scalar = torch.einsum("...bd,...bd->...", inverse, ricci)
+    schouten = (ricci - scalar[..., None, None] * g / (2 * (n - 1))) / (n - 2)
+    return move_indices(schouten, g, inverse, "ll", indices)
+
+
+def _at_least_three(g: Tensor, name: str) -> int:
+    n = g.shape[-1]
+    if n < 3:
+        raise ValueError(f"the {name} tensor needs n >= 3, and this metric has n = {n} (its definition divides by n - 2)")
+    return n
+
+
+def weyl_tensor(g: Tensor, dg: Tensor, ddg: Tensor, indices: str = "ulll") -> Tensor:
+    r"""Weyl tensor $C_{abcd} = R_{abcd} - (g_{ac} P_{bd} - g_{ad} P_{bc} + g_{bd} P_{ac} - g_{bc} P_{ad})$; 0 for n < 4."""
+    check_positions(indices, 4, "the Weyl tensor")
+    riemann = _riemann_lowered(g, dg, ddg)
+    if g.shape[-1] < 4:
+        return 0 * riemann
+    gP = torch.einsum("...ac,...bd->...abcd", g, schouten_tensor(g, dg, ddg))
+    gP = gP - gP.transpose(-1, -2)
+    return change_indices(g, riemann - gP + gP.transpose(-3, -4), "llll", indices)
+
+
+def kretschmann_scalar(g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
+    r"""Kretschmann scalar $R_{abcd} R^{abcd}$, `(*batch,)`: 48 M²/r⁶ in Schwarzschild."""
+    raised = riemann_tensor(g, dg, ddg, indices="uull")
+    return torch.einsum("...abcd,...cdab->...", raised, raised)
+
+
+# ------------------------------------------------------------------------------------ curvature of given vectors
+
+
+def curvature_endomorphism(g: Tensor, dg: Tensor, ddg: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
+    r"""$(R(u, v) w)^a = R^a{}_{bcd} w^b u^c v^d$, `(*batch, n)`."""
+    return torch.einsum("...abcd,...b,...c,...d->...a", riemann_tensor(g, dg, ddg), w, u, v)
+
+
+def sectional_curvature(g: Tensor, dg: Tensor, ddg: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    r"""$K(u, v) = \langle R(u, v) v, u \rangle / (|u|^2 |v|^2 - \langle u, v \rangle^2)$, `(*batch,)`; NaN for a null plane."""
+    numerator = torch.einsum("...abcd,...a,...b,...c,...d->...", _riemann_lowered(g, dg, ddg), u, v, u, v)
+    return numerator / squared_area(g, u, v)
+
+
+def squared_area(g: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    r"""$|u|^2 |v|^2 - \langle u, v \rangle^2$, `(*batch,)`; NaN where it is 0 to rounding: parallel u, v, or a null plane."""
+    uu, vv, uv = (torch.einsum("...i,...ij,...j->...", a, g, b) for a, b in ((u, u), (v, v), (u, v)))
+    area = uu * vv - uv**2
+    size = [torch.einsum("...i,...ij,...j->...", a.abs(), g.abs(), a.abs()) for a in (u, v)]
+    degenerate = area.abs() <= 16 * torch.finfo(g.dtype).eps * size[0] * size[1]
+    return torch.where(degenerate, torch.full_like(area, torch.nan), area)
+
+
+def ricci_curvature(g: Tensor, dg: Tensor, ddg: Tensor, v: Tensor) -> Tensor:
+    r"""$\mathrm{Ric}(v, v)$, `(*batch,)`."""
+    return torch.einsum("...bd,...b,...d->...", ricci_tensor(g, dg, ddg), v, v)
+
+
+# ------------------------------------------------------------------------------------- derivatives of curvature
+
+
+def nabla_riemann(g: Tensor, dg: Tensor, ddg: Tensor, dddg: Tensor) -> Tensor:
+    r"""$\nabla_e R_{abcd}$, `[..., a, b, c, d, e]`, from the third derivatives of g."""
+    inverse, gamma = inverse_metric(g), _christoffel_first(dg)
+    d_inverse = -torch.einsum("...ai,...ijm,...jb->...mab", inverse, dg, inverse)
+    d_gamma = _christoffel_first(ddg.movedim(-1, -4))
+    one_inverse, one_gamma = inverse.unsqueeze(-3), gamma.unsqueeze(-4)
+    d_riemann = (
+        _second_derivatives(dddg.movedim(-1, -5))
+        + _products(d_gamma, one_inverse, one_gamma)
+        + _products(one_gamma, d_inverse, one_gamma)
+        + _products(one_gamma, one_inverse, d_gamma)
+    )
+    riemann = _riemann_lowered(g, dg, ddg)
+    return covariant_derivative(christoffel(g, dg), riemann, d_riemann.movedim(-5, -1), "llll")
+
+
+def cotton_tensor(g: Tensor, dg: Tensor, ddg: Tensor, dddg: Tensor, indices: str = "lll") -> Tensor:
+    r"""Cotton tensor $C_{ijk} = \nabla_k P_{ij} - \nabla_j P_{ik}$, `[..., i, j, k]`, no prefactor.
+
+    Raises:
+        ValueError: n < 3, where it is not defined.
+    """
+    check_positions(indices, 3, "the Cotton tensor")
+    n = _at_least_three(g, "Cotton")
+    inverse = inverse_metric(g)
+    nabla_ricci = torch.einsum("...ac,...abcde->...bde", inverse, nabla_riemann(g, dg, ddg, dddg))
+    nabla_scalar = torch.einsum("...bd,...bde->...e", inverse, nabla_ricci)
+    nabla_schouten = (nabla_ricci - torch.einsum("...ij,...k->...ijk", g, nabla_scalar) / (2 * (n - 1))) / (n - 2)
+    cotton = nabla_schouten - nabla_schouten.transpose(-1, -2)
+    return move_indices(cotton, g, inverse, "lll", indices)
