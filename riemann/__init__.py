@@ -7,6 +7,8 @@ whose first argument is such a callable.
 from importlib.metadata import PackageNotFoundError, version
 
 from riemann import formulas as formulas
+from riemann._check import MetricReport as MetricReport
+from riemann._check import check_metric as check_metric
 from riemann._connection import covariant_derivative as covariant_derivative
 from riemann._connection import divergence as divergence
 from riemann._connection import gradient as gradient
@@ -34,6 +36,9 @@ from riemann._estimate import estimate_ricci_curvature as estimate_ricci_curvatu
 from riemann._estimate import estimate_scalar_curvature as estimate_scalar_curvature
 from riemann._geometry import LocalGeometry as LocalGeometry
 from riemann._geometry import at as at
+from riemann._integrate import Integral as Integral
+from riemann._integrate import integrate as integrate
+from riemann._integrate import volume as volume
 from riemann._jets import jet as jet
 from riemann._jets import jvp as jvp
 from riemann._jets import vjp as vjp

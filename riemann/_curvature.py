@@ -13,7 +13,9 @@ from riemann._open import open_function
 from riemann._types import Field, Metric
 
 
-def _local(metric: Metric, x: Tensor, order: int, quantity: Callable[[LocalGeometry], Tensor], chunk_size: int | None) -> Tensor:
+def _local(
+    metric: Metric, x: Tensor, order: int, quantity: Callable[[LocalGeometry], Tensor], chunk_size: int | None
+) -> Tensor:
     """The quantity at each point, with at most `chunk_size` snapshots alive at a time."""
     _jets.check_points(x)
     if (pieces := chunks(x, chunk_size)) is None:
@@ -92,7 +94,9 @@ def log_volume_element(metric: Metric, x: Tensor, *, chunk_size: int | None = No
 
 
 @open_function
-def change_indices(metric: Metric, x: Tensor, T: Tensor, old: str, new: str, *, chunk_size: int | None = None) -> Tensor:
+def change_indices(
+    metric: Metric, x: Tensor, T: Tensor, old: str, new: str, *, chunk_size: int | None = None
+) -> Tensor:
     r"""Raises and lowers indices of a tensor with the metric.
 
     Args:
@@ -450,7 +454,9 @@ def sectional_curvature(metric: Metric, x: Tensor, u: Tensor, v: Tensor, *, chun
 
 
 @open_function
-def curvature_endomorphism(metric: Metric, x: Tensor, u: Tensor, v: Tensor, w: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def curvature_endomorphism(
+    metric: Metric, x: Tensor, u: Tensor, v: Tensor, w: Tensor, *, chunk_size: int | None = None
+) -> Tensor:
     r"""Curvature applied to vectors, $R(u,v)w = \nabla_u \nabla_v w - \nabla_v \nabla_u w - \nabla_{[u,v]} w$.
 
     Args:
@@ -476,6 +482,7 @@ def curvature_endomorphism(metric: Metric, x: Tensor, u: Tensor, v: Tensor, w: T
         >>> curvature_endomorphism(half_plane, torch.tensor([0.0, 2.0]), u, v, v)
         tensor([-0.2500,  0.2500])
     """
+
     def image(g: Field, p: Tensor, inverse: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
         return inverse @ curvature_covector(g, p, inverse, u, v, w)
 

@@ -216,7 +216,9 @@ def broadcast_vectors(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:
         if v.ndim == 0 or v.shape[-1] != x.shape[-1]:
             raise ValueError(f"`{name}` has shape {tuple(v.shape)}, expected (*batch, {x.shape[-1]}), as `x`")
         if v.dtype != x.dtype or v.device != x.device:
-            raise ValueError(f"`{name}` is {v.dtype} on {v.device}, but `x` is {x.dtype} on {x.device}; use `{name}.to(x)`")
+            raise ValueError(
+                f"`{name}` is {v.dtype} on {v.device}, but `x` is {x.dtype} on {x.device}; use `{name}.to(x)`"
+            )
     try:
         return torch.broadcast_tensors(x, *vectors.values())
     except RuntimeError as error:

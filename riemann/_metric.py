@@ -1,7 +1,6 @@
 """What a metric must be, checked: one point (n,) in, a finite symmetric nonsingular (n, n) out."""
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 from riemann import _jets
 from riemann._types import Field, Metric
 
-_ASYMMETRY = {torch.float64: 1e-6}  # relative to the largest entry; a coarser 1e-3 for lower precision
+ASYMMETRY = {torch.float64: 1e-6}  # relative to the largest entry; a coarser 1e-3 for lower precision
 
 
 def metric_jet(metric: Metric, x: Tensor, order: int, *, chunk_size: int | None = None) -> tuple[Tensor, ...]:
@@ -74,7 +73,7 @@ def not_a_metric(g: Tensor) -> Tensor | None:
     scale = g.abs().amax((-2, -1))
     faults: dict[str, Tensor] = {
         "is not finite": ~torch.isfinite(scale),
-        "is not symmetric": (g - g.mT).abs().amax((-2, -1)) > _ASYMMETRY.get(g.dtype, 1e-3) * scale,
+        "is not symmetric": (g - g.mT).abs().amax((-2, -1)) > ASYMMETRY.get(g.dtype, 1e-3) * scale,
         "is singular": torch.linalg.lu_factor_ex(g)[2] != 0,
     }
     bad = torch.stack(list(faults.values())).any(0)
@@ -99,6 +98,3 @@ def chunks(x: Tensor, chunk_size: int | None) -> tuple[Tensor, ...] | None:
     if chunk_size is None or points <= chunk_size:
         return None
     return x.reshape(points, x.shape[-1]).split(chunk_size)
-
-
-Quantity = Callable[..., Tensor]

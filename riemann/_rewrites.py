@@ -64,7 +64,9 @@ def _clamped(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
 
 
 KINKS: dict[str, Callable[..., Tensor]] = {
-    **dict.fromkeys(("sign", "sgn", "heaviside", "copysign", "relu", "leaky_relu", "prelu", "elu", "selu", "celu"), _zero),
+    **dict.fromkeys(
+        ("sign", "sgn", "heaviside", "copysign", "relu", "leaky_relu", "prelu", "elu", "selu", "celu"), _zero
+    ),
     **dict.fromkeys(("i0e", "i1e", "special_i0e", "special_i1e", "softsign", "nn_functional_softsign"), _zero),
     **dict.fromkeys(("floor", "ceil", "trunc", "fix", "frac"), _integer),
     "round": lambda x, *, decimals=0: _integer(x * 10**decimals + 0.5),
@@ -79,7 +81,18 @@ KINKS: dict[str, Callable[..., Tensor]] = {
 }
 
 PIECEWISE_LINEAR = frozenset(
-    ("relu", "relu_", "leaky_relu", "leaky_relu_", "prelu", "hardtanh", "hardtanh_", "relu6", "hardshrink", "softshrink")
+    (
+        "relu",
+        "relu_",
+        "leaky_relu",
+        "leaky_relu_",
+        "prelu",
+        "hardtanh",
+        "hardtanh_",
+        "relu6",
+        "hardshrink",
+        "softshrink",
+    )
     + ("threshold", "threshold_", "rrelu", "rrelu_", "hardsigmoid", "hardswish")
 )
 
@@ -209,12 +222,16 @@ def _vector_norm(x: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, 
 
 
 @_rewrites("linalg_vector_norm")
-def _linalg_vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def _linalg_vector_norm(
+    x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
     return _vector_norm(x, ord, dim, keepdim, dtype)
 
 
 @_rewrites("linalg_matrix_norm")
-def _matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def _matrix_norm(
+    A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
     A = A if dtype is None else A.to(dtype)
     rows, columns = (d % A.ndim for d in dim)
     if ord == "fro":
@@ -232,7 +249,9 @@ def _matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool
 
 @_rewrites("linalg_norm")
 def _linalg_norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    if isinstance(ord, str) or (ord is not None and (A.ndim == 2 and dim is None or isinstance(dim, Sequence) and len(dim) == 2)):
+    if isinstance(ord, str) or (
+        ord is not None and (A.ndim == 2 and dim is None or isinstance(dim, Sequence) and len(dim) == 2)
+    ):
         return _matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
     return _vector_norm(A, ord, dim, keepdim, dtype)
 
@@ -403,7 +422,11 @@ def _svdvals(A: Tensor, *, driver: Any = None) -> Tensor:
 @_rewrites("linalg_pinv", "pinverse")
 def _pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, **tolerances: Any) -> Tensor:
     A = _symmetric(A, upper=False) if hermitian else A
-    return torch.linalg.pinv(A, rcond, hermitian) if rcond is not None else torch.linalg.pinv(A, hermitian=hermitian, **tolerances)
+    return (
+        torch.linalg.pinv(A, rcond, hermitian)
+        if rcond is not None
+        else torch.linalg.pinv(A, hermitian=hermitian, **tolerances)
+    )
 
 
 # ---------------------------------------------------------------------------------------------- neural network layers
@@ -474,7 +497,9 @@ def _cumprod(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 
 
 @_rewrites("scatter_reduce", "scatter_reduce_")
-def _scatter_reduce(x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
+def _scatter_reduce(
+    x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
     if reduce != "sum":
         raise ValueError(f'the metric calls scatter_reduce(…, "{reduce}"), {REFUSED["scatter_reduce"]}')
     return torch.scatter_reduce(x, dim, index, src, reduce, include_self=include_self)

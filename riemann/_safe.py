@@ -27,7 +27,18 @@ _POWERS = frozenset(("pow", "__pow__", "square", "mul", "__mul__", "multiply"))
 # 0-dim tensors times a Python number get float64 tangents from torch, whatever their dtype.
 _SCALED = frozenset(
     ("mul", "__mul__", "__rmul__", "multiply", "div", "__div__", "__rdiv__", "divide", "true_divide", "__truediv__")
-    + ("__rtruediv__", "mul_", "div_", "__imul__", "__itruediv__", "__idiv__", "lerp", "xlogy", "special_xlogy", "atan2")
+    + (
+        "__rtruediv__",
+        "mul_",
+        "div_",
+        "__imul__",
+        "__itruediv__",
+        "__idiv__",
+        "lerp",
+        "xlogy",
+        "special_xlogy",
+        "atan2",
+    )
     + ("hypot", "logaddexp", "fmod", "remainder", "copysign")
 )
 _FRESH = frozenset(
@@ -104,7 +115,9 @@ class Safe(TorchFunctionMode):
     def call(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """`func` with right derivatives: rewritten, with its kinks marked, or as it is."""
         if "out" in kwargs:
-            raise ValueError(f"the {self.name} calls `{name}` with `out=`, which has no derivatives; assign the result.")
+            raise ValueError(
+                f"the {self.name} calls `{name}` with `out=`, which has no derivatives; assign the result."
+            )
         base = name[:-1] if name.endswith("_") and not name.endswith("__") else name
         if name != base and (base in REWRITES or base in KINKS) and name not in REWRITES:
             return args[0].copy_(self.call(base, getattr(torch.Tensor, base, func), args, kwargs))
@@ -199,7 +212,9 @@ def _first_line(error: Exception) -> str:
 def _body(func: types.FunctionType) -> types.FunctionType:
     """A Python function of torch with its own dispatch switched off, so that the mode sees the calls inside it."""
     never = {key: _no for key in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")}
-    twin = types.FunctionType(func.__code__, {**func.__globals__, **never}, func.__name__, func.__defaults__, func.__closure__)
+    twin = types.FunctionType(
+        func.__code__, {**func.__globals__, **never}, func.__name__, func.__defaults__, func.__closure__
+    )
     twin.__kwdefaults__ = func.__kwdefaults__
     return twin
 

@@ -162,7 +162,9 @@ def schouten_tensor(g: Tensor, dg: Tensor, ddg: Tensor, indices: str = "ll") -> 
 def _at_least_three(g: Tensor, name: str) -> int:
     n = g.shape[-1]
     if n < 3:
-        raise ValueError(f"the {name} tensor needs n >= 3, and this metric has n = {n} (its definition divides by n - 2)")
+        raise ValueError(
+            f"the {name} tensor needs n >= 3, and this metric has n = {n} (its definition divides by n - 2)"
+        )
     return n
 
 

@@ -1,0 +1,289 @@
+"""`check_metric`: is this callable a metric that can be differentiated here, and how many digits can be trusted?"""
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from riemann import _jets, formulas
+from riemann._metric import ASYMMETRY, metric_jet, safe_metric
+from riemann._types import Metric
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a report: what was checked, whether it holds, what was found, and what to do if it does not."""
+
+    check: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class MetricReport:
+    """What `check_metric` found; prints as a table.
+
+    Attributes:
+        findings: one a check.
+    """
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check holds."""
+        return all(finding.ok for finding in self.findings)
+
+    def raise_if_failed(self) -> None:
+        """Raises a ValueError with the table unless every check holds."""
+        if not self.ok:
+            raise ValueError(f"the metric failed its checks:\n{self}")
+
+    def __str__(self) -> str:
+        """The table."""
+        width = max(len(finding.check) for finding in self.findings)
+        lines = []
+        for finding in self.findings:
+            lines.append(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.check:{width}}  {finding.found}")
+            if finding.remedy and not finding.ok:
+                lines.append(f"{'':{width + 8}}-> {finding.remedy}")
+        return "\n".join(lines)
+
+
+def check_metric(metric: Metric, x: Tensor) -> MetricReport:
+    """Checks a metric at points: values, derivatives, smoothness, conditioning, covariance, digits.
+
+    Args:
+        metric: callable, one point `(n,)` to `(n, n)`.
+        x: points, `(*batch, n)`, where it is to be used.
+
+    Returns:
+        The report: `.ok`, `.findings`, `.raise_if_failed()`; `print` shows one line a check, with a remedy
+        where it fails.
+
+    Raises:
+        TypeError, ValueError: `x` is no tensor of finite floating-point coordinates.
+
+    Example:
+        >>> relu = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)).double()
+        >>> conformal = lambda x: torch.exp(relu(x)) * torch.eye(2)
+        >>> print([f.check for f in check_metric(conformal, torch.rand(4, 2, dtype=torch.float64)).findings if not f.ok])
+        ['smoothness']
+    """
+    _jets.check_points(x)
+    x = x.detach().reshape(-1, x.shape[-1])
+    if x.shape[0] == 0:
+        raise ValueError("`x` holds no points, and a metric is checked at points")
+    findings: list[Finding] = []
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what they say is found again, as a line of the report
+        for name, check in _CHECKS.items():
+            try:
+                ok, found, remedy = check(metric, x)
+            except Exception as error:  # a user's function may raise anything; the report says what
+                remedy = "the message says what to change"
+                ok, found = False, f"{type(error).__name__}: {' '.join(str(error).split())}"
+            findings.append(Finding(name, ok, found, remedy))
+            if name == "values" and not ok:
+                break
+    return MetricReport(tuple(findings))
+
+
+_Check = Callable[[Metric, Tensor], tuple[bool, str, str]]
+
+
+def _values(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
+    (g,) = _jets.over_points(lambda p: (safe_metric(metric, p, 0)(p),), x)
+    scale = g.abs().amax()
+    if not bool(torch.isfinite(scale)):
+        where = x[_jets.first(~torch.isfinite(g).all(-1).all(-1))].tolist()
+        return False, f"g is not finite at {where}", "choose points inside the chart"
+    asymmetry = float((g - g.mT).abs().amax() / scale)
+    if asymmetry > ASYMMETRY.get(g.dtype, 1e-3):
+        return (
+            False,
+            f"g differs from its transpose by {asymmetry:.1e} of its size",
+            "return 0.5 * (g + g.T), or mend it",
+        )
+    return (
+        True,
+        f"shape {tuple(g.shape[1:])}, finite, symmetric to {asymmetry:.0e}, {str(g.dtype)[6:]} on {g.device}",
+        "",
+    )
+
+
+def _signature(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
+    w = torch.linalg.eigvalsh(metric_jet(metric, x, 0)[0])
+    negative = (w < 0).sum(-1)
+    signs = ["(" + ", ".join("-" * int(k) + "+" * (x.shape[-1] - int(k))) + ")" for k in negative.unique()]
+    found = " and ".join(signs) + f" at {x.shape[0]} points"
+    return (
+        len(signs) == 1,
+        found,
+        "g is singular between these points (a horizon, the edge of the chart): stay on one side",
+    )
+
+
+def _conditioning(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
+    w = torch.linalg.eigvalsh(metric_jet(metric, x, 0)[0]).abs()
+    condition = w.amax(-1) / w.amin(-1)
+    worst = int(condition.argmax())
+    found = f"condition number {float(condition[worst]):.1e} at {x[worst].tolist()}"
+    ok = float(condition[worst]) < 0.01 / torch.finfo(x.dtype).eps
+    return ok, found, "g is singular to rounding there: stay away, or scale the coordinates"
+
+
+def _plain_torch(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
+    (g,) = metric_jet(metric, x, 0)
+    try:
+        plain = torch.func.vmap(metric)(x)
+    except Exception as error:
+        return True, f"plain torch.func.vmap refuses the metric ({type(error).__name__}); riemann does not need it", ""
+    if plain.dtype != x.dtype:
+        note = f"outside riemann it returns {str(plain.dtype)[6:]} for such points: make constants with `dtype=x.dtype`"
+        return True, note, ""
+    error = float((plain - g).abs().amax() / g.abs().amax())
+    remedy = "torch evaluates an inner derivative wrongly (see `riemann.jet`); inside riemann the value is right"
+    return error < 1e3 * torch.finfo(x.dtype).eps, f"torch.func.vmap(metric) agrees to {error:.0e}", remedy
+
+
+def _other_dtype(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
+    other = torch.float32 if x.dtype == torch.float64 else torch.float64
+    try:
+        g = metric_jet(metric, x.to(other), 0)[0]
+    except Exception:
+        return True, f"works in {str(x.dtype)[6:]} only (constants or parameters have that dtype)", ""
+    precise, coarse = (metric_jet(metric, x, 0)[0].double(), g.double())
+    error = float((precise - coarse).abs().amax() / precise.abs().amax())
+    condition = float(x.abs().amax().clamp(min=1))
+    ok = math.isnan(error) or error < 1e3 * condition * torch.finfo(torch.float32).eps
+    return ok, f"float32 and float64 agree to {error:.0e}", "a constant is made in the wrong dtype, or digits cancel"
+
+
+def _derivatives(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
+    g, dg, ddg = metric_jet(metric, x, 2)
+    h = torch.finfo(x.dtype).eps ** 0.2 * 0.1 * x.abs().clamp(min=0.1)
+    first, second = (
+        _central(lambda y: metric_jet(metric, y, 0)[0], x, h),
+        _central(lambda y: metric_jet(metric, y, 1)[1], x, h),
+    )
+    size = g.abs().amax()
+    errors = [
+        float((d - fd).nan_to_num(0.0).abs().amax() / (fd.nan_to_num(0.0).abs().amax() + size))
+        for d, fd in ((dg, first), (ddg, second))
+    ]
+    tolerance = 1e-5 if x.dtype == torch.float64 else 2e-2
+    found = f"differ from finite differences by {errors[0]:.0e} (first) and {errors[1]:.0e} (second)"
+    remedy = "a custom derivative is wrong, or the metric is not smooth here"
+    nan = dg.isnan().any() or ddg.isnan().any()
+    if bool(nan):
+        return (
+            False,
+            "derivatives are NaN: the metric has a kink or a coordinate singularity at a point",
+            "move the points",
+        )
+    return max(errors) < tolerance, found, remedy
+
+
+def _central(f: Callable[[Tensor], Tensor], x: Tensor, h: Tensor) -> Tensor:
+    """Fourth-order central differences of f along each axis, derivative axis last."""
+    columns = []
+    for k in range(x.shape[-1]):
+        e = torch.zeros_like(x)
+        e[:, k] = h[:, k]
+        d = 8 * (f(x + e) - f(x - e)) - (f(x + 2 * e) - f(x - 2 * e))
+        columns.append(d / (12 * h[:, k]).reshape(-1, *[1] * (d.ndim - 1)))
+    return torch.stack(columns, -1)
+
+
+def _smoothness(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        metric_jet(metric, x[:1], 2)
+    for warning in caught:
+        if "piecewise linear" in (text := str(warning.message)):
+            return False, text.split(":")[0], "use a smooth activation (tanh, softplus, silu)"
+    jump = _jump(metric, x)
+    found = "first derivatives are continuous on lines through the points" if jump is None else f"dg jumps near {jump}"
+    return jump is None, found, "the metric has a kink there (abs, max, where, a piecewise-linear network)"
+
+
+def _jump(metric: Metric, x: Tensor, steps: int = 65) -> list[float] | None:
+    """A place near the points where dg changes faster than ddg allows; None if it was not met."""
+    generator = torch.Generator().manual_seed(0)
+    count, n = min(x.shape[0], 8), x.shape[-1]
+    direction = torch.nn.functional.normalize(torch.randn(count, n, generator=generator, dtype=x.dtype), dim=-1).to(x)
+    t = torch.linspace(-0.1, 0.1, steps, dtype=x.dtype, device=x.device)
+    line = x[:count, None] + t[None, :, None] * direction[:, None] * (0.1 + x[:count, None].abs())
+    _, dg, ddg = metric_jet(metric, line, 2)
+    change = (dg[:, 1:] - dg[:, :-1]).abs().amax((-1, -2, -3))
+    step = (line[:, 1:] - line[:, :-1]).norm(dim=-1)
+    slope = ddg.abs().amax((-1, -2, -3, -4))
+    steepest = torch.stack([slope[:, :-1], slope[:, 1:]]).amax(0)
+    noise = 1e4 * torch.finfo(x.dtype).eps * dg.abs().amax((-1, -2, -3))[:, 1:]
+    jumps = change > 4 * n * step * steepest + noise
+    if not bool(jumps.any()):
+        return None
+    i, k = _jets.first(jumps)
+    return line[i, k].tolist()
+
+
+def _digits(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
+    digits = trusted_digits(metric, x)
+    ok = digits >= (6 if x.dtype == torch.float64 else 2)
+    found = f"{digits:.1f} digits of the Riemann tensor agree with those found in two other charts"
+    return ok, found, "a derivative is wrong, or digits are lost here: move away from singularities, use float64"
+
+
+def trusted_digits(metric: Metric, x: Tensor) -> float:
+    """Decimal digits to which the Riemann tensor obeys two random changes of coordinates, at the worst point."""
+    generator = torch.Generator().manual_seed(0)
+    n, x = x.shape[-1], x[:16]
+    jets = metric_jet(metric, x, 2)
+    riemann = formulas.riemann_tensor(*jets, indices="llll")
+    worst = 0.0
+    for _ in range(2):
+        A = (torch.eye(n) + 0.3 * torch.randn(n, n, generator=generator) / n**0.5).to(x)
+        B = (0.2 * torch.randn(n, n, n, generator=generator) / n).to(x)
+
+        def chart(p: Tensor, y: Tensor, A: Tensor = A, B: Tensor = B) -> Tensor:
+            return p + A @ y + torch.einsum("aij,i,j->a", B, y, y)
+
+        def jets_in_chart(p: Tensor) -> tuple[Tensor, ...]:  # of the pulled-back metric, at y = 0
+            here = safe_metric(metric, p, 2)
+
+            def pulled_back(y: Tensor) -> Tensor:
+                q, J = _jets.derivatives(lambda z: chart(p, z), y, 1)
+                return J.mT @ here(q) @ J
+
+            return _jets.derivatives(pulled_back, torch.zeros_like(p), 2)
+
+        pulled = _jets.over_points(jets_in_chart, x)
+        there = formulas.riemann_tensor(*pulled, indices="llll")
+        here = torch.einsum("zabcd,ai,bj,ck,dl->zijkl", riemann, A, A, A, A)
+        scale = _terms(*pulled)
+        worst = max(worst, float(((there - here).abs().amax((-1, -2, -3, -4)) / scale).amax()))
+    return -math.log10(max(worst, torch.finfo(x.dtype).eps)) if worst == worst else math.nan
+
+
+def _terms(g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
+    """The size of what the lowered Riemann tensor adds up: second derivatives and products of Christoffel symbols."""
+    gamma, raised = formulas.christoffel(g, dg, kind=1), formulas.christoffel(g, dg)
+    products = gamma.abs().amax((-1, -2, -3)) * raised.abs().amax((-1, -2, -3))
+    return ddg.abs().amax((-1, -2, -3, -4)) + products + torch.finfo(g.dtype).tiny
+
+
+_CHECKS: dict[str, _Check] = {
+    "values": _values,
+    "signature": _signature,
+    "conditioning": _conditioning,
+    "plain torch": _plain_torch,
+    "float32": _other_dtype,
+    "derivatives": _derivatives,
+    "smoothness": _smoothness,
+    "digits": _digits,
+}
