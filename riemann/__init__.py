@@ -1,7 +1,7 @@
 """Curvature of any metric you can write in PyTorch.
 
-A metric is a callable: one point of shape `(n,)` in, a symmetric nonsingular `(n, n)` out. Everything here is a function
-whose first argument is such a callable.
+A metric is a callable: one point of shape `(n,)` in, a symmetric nonsingular `(n, n)` out. Everything here is a
+function whose first argument is such a callable.
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -71,7 +71,8 @@ def check_metric(metric: Metric, x: Tensor) -> MetricReport:
     Example:
         >>> relu = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)).double()
         >>> conformal = lambda x: torch.exp(relu(x)) * torch.eye(2)
-        >>> print([f.check for f in check_metric(conformal, torch.rand(4, 2, dtype=torch.float64)).findings if not f.ok])
+        >>> report = check_metric(conformal, torch.rand(4, 2, dtype=torch.float64))
+        >>> print([finding.check for finding in report.findings if not finding.ok])
         ['smoothness']
     """
     _jets.check_points(x)

@@ -1,7 +1,7 @@
 """The Levi-Civita connection on fields: gradient, divergence, Hessian, Laplacian, covariant derivative.
 
-Each function takes callables of one point and returns a field: a callable of points `(*batch, n)`, which can be given to
-any of them again.
+Each function takes callables of one point and returns a field: a callable of points `(*batch, n)`, which can be given
+to any of them again.
 """
 
 import torch
@@ -86,7 +86,7 @@ def divergence(metric: Metric, X: Field) -> Field:
 
 
 def hessian(metric: Metric, f: Field) -> Field:
-    r"""Covariant Hessian of a scalar field, $\nabla_j \nabla_i f = \partial_i \partial_j f - \Gamma^k_{ij} \partial_k f$.
+    r"""Covariant Hessian, $\nabla_j \nabla_i f = \partial_i \partial_j f - \Gamma^k_{ij} \partial_k f$.
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.
@@ -114,7 +114,7 @@ def hessian(metric: Metric, f: Field) -> Field:
 
 
 def laplacian(metric: Metric, f: Field) -> Field:
-    r"""Laplace-Beltrami operator on a scalar field, $\mathrm{div}\, \mathrm{grad} f = g^{ij} \nabla_i \nabla_j f$ (spectrum <= 0).
+    r"""Laplace-Beltrami operator, $\mathrm{div}\, \mathrm{grad} f = g^{ij} \nabla_i \nabla_j f$ (spectrum <= 0).
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _jets, formulas
@@ -28,7 +29,9 @@ def _local(
 
 
 @open_function
-def inverse_metric(metric: Metric, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def inverse_metric(
+    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: int | None = None
+) -> Float[Tensor, "*batch n n"]:
     """Inverse metric $g^{ij}$.
 
     Args:
@@ -51,7 +54,9 @@ def inverse_metric(metric: Metric, x: Tensor, *, chunk_size: int | None = None) 
 
 
 @open_function
-def volume_element(metric: Metric, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def volume_element(
+    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: int | None = None
+) -> Float[Tensor, "*batch"]:
     r"""Riemannian volume element $\sqrt{|\det g|}$.
 
     Args:
@@ -74,7 +79,9 @@ def volume_element(metric: Metric, x: Tensor, *, chunk_size: int | None = None) 
 
 
 @open_function
-def log_volume_element(metric: Metric, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def log_volume_element(
+    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: int | None = None
+) -> Float[Tensor, "*batch"]:
     r"""Logarithm of the volume element, $\tfrac12 \log |\det g|$.
 
     Args:
@@ -95,8 +102,14 @@ def log_volume_element(metric: Metric, x: Tensor, *, chunk_size: int | None = No
 
 @open_function
 def change_indices(
-    metric: Metric, x: Tensor, T: Tensor, old: str, new: str, *, chunk_size: int | None = None
-) -> Tensor:
+    metric: Metric,
+    x: Float[Tensor, "*batch n"],
+    T: Float[Tensor, "..."],
+    old: str,
+    new: str,
+    *,
+    chunk_size: int | None = None,
+) -> Float[Tensor, "..."]:
     r"""Raises and lowers indices of a tensor with the metric.
 
     Args:
@@ -125,7 +138,9 @@ def change_indices(
 
 
 @open_function
-def christoffel(metric: Metric, x: Tensor, kind: int = 2, *, chunk_size: int | None = None) -> Tensor:
+def christoffel(
+    metric: Metric, x: Float[Tensor, "*batch n"], kind: int = 2, *, chunk_size: int | None = None
+) -> Float[Tensor, "*batch n n n"]:
     r"""Christoffel symbols of the Levi-Civita connection.
 
     $\Gamma^k_{ij} = \tfrac12 g^{kl} (\partial_i g_{lj} + \partial_j g_{li} - \partial_l g_{ij})$
@@ -155,7 +170,9 @@ def christoffel(metric: Metric, x: Tensor, kind: int = 2, *, chunk_size: int | N
 
 
 @open_function
-def riemann_tensor(metric: Metric, x: Tensor, indices: str = "ulll", *, chunk_size: int | None = None) -> Tensor:
+def riemann_tensor(
+    metric: Metric, x: Float[Tensor, "*batch n"], indices: str = "ulll", *, chunk_size: int | None = None
+) -> Float[Tensor, "*batch n n n n"]:
     r"""Riemann curvature tensor.
 
     $R^a{}_{bcd} = \partial_c \Gamma^a_{db} - \partial_d \Gamma^a_{cb} + \Gamma^a_{ce} \Gamma^e_{db}
@@ -189,7 +206,9 @@ def riemann_tensor(metric: Metric, x: Tensor, indices: str = "ulll", *, chunk_si
 
 
 @open_function
-def ricci_tensor(metric: Metric, x: Tensor, indices: str = "ll", *, chunk_size: int | None = None) -> Tensor:
+def ricci_tensor(
+    metric: Metric, x: Float[Tensor, "*batch n"], indices: str = "ll", *, chunk_size: int | None = None
+) -> Float[Tensor, "*batch n n"]:
     r"""Ricci tensor, $\mathrm{Ric}_{bd} = R^a{}_{bad}$; $(n-1) g$ on the unit sphere.
 
     Args:
@@ -220,7 +239,9 @@ def ricci_tensor(metric: Metric, x: Tensor, indices: str = "ll", *, chunk_size: 
 
 
 @open_function
-def scalar_curvature(metric: Metric, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def scalar_curvature(
+    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: int | None = None
+) -> Float[Tensor, "*batch"]:
     r"""Scalar curvature, $S = g^{bd} \mathrm{Ric}_{bd}$; $n(n-1)$ on the unit sphere.
 
     Args:
@@ -243,7 +264,9 @@ def scalar_curvature(metric: Metric, x: Tensor, *, chunk_size: int | None = None
 
 
 @open_function
-def einstein_tensor(metric: Metric, x: Tensor, indices: str = "ll", *, chunk_size: int | None = None) -> Tensor:
+def einstein_tensor(
+    metric: Metric, x: Float[Tensor, "*batch n"], indices: str = "ll", *, chunk_size: int | None = None
+) -> Float[Tensor, "*batch n n"]:
     r"""Einstein tensor, $G_{ab} = \mathrm{Ric}_{ab} - \tfrac12 S g_{ab}$; 0 for n < 3.
 
     Args:
@@ -270,7 +293,9 @@ def einstein_tensor(metric: Metric, x: Tensor, indices: str = "ll", *, chunk_siz
 
 
 @open_function
-def schouten_tensor(metric: Metric, x: Tensor, indices: str = "ll", *, chunk_size: int | None = None) -> Tensor:
+def schouten_tensor(
+    metric: Metric, x: Float[Tensor, "*batch n"], indices: str = "ll", *, chunk_size: int | None = None
+) -> Float[Tensor, "*batch n n"]:
     r"""Schouten tensor, $P_{ab} = (\mathrm{Ric}_{ab} - S g_{ab} / (2(n-1))) / (n-2)$.
 
     Args:
@@ -294,7 +319,9 @@ def schouten_tensor(metric: Metric, x: Tensor, indices: str = "ll", *, chunk_siz
 
 
 @open_function
-def weyl_tensor(metric: Metric, x: Tensor, indices: str = "ulll", *, chunk_size: int | None = None) -> Tensor:
+def weyl_tensor(
+    metric: Metric, x: Float[Tensor, "*batch n"], indices: str = "ulll", *, chunk_size: int | None = None
+) -> Float[Tensor, "*batch n n n n"]:
     r"""Weyl tensor, the trace-free part of Riemann; 0 for n < 4.
 
     $C_{abcd} = R_{abcd} - (g_{ac} P_{bd} - g_{ad} P_{bc} + g_{bd} P_{ac} - g_{bc} P_{ad})$ with the Schouten tensor P.
@@ -326,7 +353,9 @@ def weyl_tensor(metric: Metric, x: Tensor, indices: str = "ulll", *, chunk_size:
 
 
 @open_function
-def cotton_tensor(metric: Metric, x: Tensor, indices: str = "lll", *, chunk_size: int | None = None) -> Tensor:
+def cotton_tensor(
+    metric: Metric, x: Float[Tensor, "*batch n"], indices: str = "lll", *, chunk_size: int | None = None
+) -> Float[Tensor, "*batch n n n"]:
     r"""Cotton tensor, $C_{ijk} = \nabla_k P_{ij} - \nabla_j P_{ik}$ (no prefactor).
 
     Args:
@@ -353,7 +382,9 @@ def cotton_tensor(metric: Metric, x: Tensor, indices: str = "lll", *, chunk_size
 
 
 @open_function
-def nabla_riemann(metric: Metric, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def nabla_riemann(
+    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: int | None = None
+) -> Float[Tensor, "*batch n n n n n"]:
     r"""Covariant derivative of the Riemann tensor, $\nabla_e R_{abcd}$.
 
     Args:
@@ -376,7 +407,9 @@ def nabla_riemann(metric: Metric, x: Tensor, *, chunk_size: int | None = None) -
 
 
 @open_function
-def kretschmann_scalar(metric: Metric, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def kretschmann_scalar(
+    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: int | None = None
+) -> Float[Tensor, "*batch"]:
     r"""Kretschmann scalar, $R_{abcd} R^{abcd}$; $48 M^2 / r^6$ in Schwarzschild.
 
     Args:
@@ -410,7 +443,14 @@ def _along_vectors(
 
 
 @open_function
-def sectional_curvature(metric: Metric, x: Tensor, u: Tensor, v: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def sectional_curvature(
+    metric: Metric,
+    x: Float[Tensor, "*#batch n"],
+    u: Float[Tensor, "*#batch n"],
+    v: Float[Tensor, "*#batch n"],
+    *,
+    chunk_size: int | None = None,
+) -> Float[Tensor, "..."]:
     r"""Sectional curvature of the plane of u and v; 1 on the unit sphere.
 
     $K(u,v) = \langle R(u,v)v, u \rangle / (|u|^2 |v|^2 - \langle u,v \rangle^2)$
@@ -455,8 +495,14 @@ def sectional_curvature(metric: Metric, x: Tensor, u: Tensor, v: Tensor, *, chun
 
 @open_function
 def curvature_endomorphism(
-    metric: Metric, x: Tensor, u: Tensor, v: Tensor, w: Tensor, *, chunk_size: int | None = None
-) -> Tensor:
+    metric: Metric,
+    x: Float[Tensor, "*#batch n"],
+    u: Float[Tensor, "*#batch n"],
+    v: Float[Tensor, "*#batch n"],
+    w: Float[Tensor, "*#batch n"],
+    *,
+    chunk_size: int | None = None,
+) -> Float[Tensor, "... n"]:
     r"""Curvature applied to vectors, $R(u,v)w = \nabla_u \nabla_v w - \nabla_v \nabla_u w - \nabla_{[u,v]} w$.
 
     Args:
@@ -492,7 +538,9 @@ def curvature_endomorphism(
 
 
 @open_function
-def ricci_curvature(metric: Metric, x: Tensor, v: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def ricci_curvature(
+    metric: Metric, x: Float[Tensor, "*#batch n"], v: Float[Tensor, "*#batch n"], *, chunk_size: int | None = None
+) -> Float[Tensor, "..."]:
     r"""Ricci curvature of a vector, $\mathrm{Ric}(v,v)$; $(n-1) |v|^2$ on the unit sphere.
 
     Args:

@@ -1,7 +1,7 @@
 r"""Curvature of given vectors without curvature tensors: a fixed number of derivative passes, memory O(n²).
 
-With $D_u$ the derivative along fixed u, the covector $G(u, v) = \tfrac12 (D_u g\, v + D_v g\, u - \partial\, g(u, v))$ is
-$g(\nabla_u v)$, and
+With $D_u$ the derivative along fixed u, the covector
+$G(u, v) = \tfrac12 (D_u g\, v + D_v g\, u - \partial\, g(u, v))$ is $g(\nabla_u v)$, and
 
 $\langle R(u,v)v, u \rangle = D_u D_v g(u,v) - \tfrac12 D_u D_u g(v,v) - \tfrac12 D_v D_v g(u,u)
 + g^{-1}(G(u,v), G(u,v)) - g^{-1}(G(u,u), G(v,v))$.

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _jets, formulas
@@ -22,7 +23,7 @@ class Estimate(NamedTuple):
 @open_function
 def estimate_scalar_curvature(
     metric: Metric,
-    x: Tensor,
+    x: Float[Tensor, "*batch n"],
     num_samples: int,
     generator: torch.Generator | None = None,
     *,
@@ -30,8 +31,8 @@ def estimate_scalar_curvature(
 ) -> Estimate:
     r"""Unbiased estimate of the scalar curvature from sectional curvatures of random planes.
 
-    $S = n(n-1)\, E[K(e_a, e_b)]$ over two vectors of a random pseudo-orthonormal frame: exact with one sample where K is
-    constant and for n = 2, any signature.
+    $S = n(n-1)\, E[K(e_a, e_b)]$ over two vectors of a random pseudo-orthonormal frame: exact with one sample
+    where K is constant and for n = 2, any signature.
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.
@@ -72,8 +73,8 @@ def estimate_scalar_curvature(
 @open_function
 def estimate_ricci_curvature(
     metric: Metric,
-    x: Tensor,
-    v: Tensor,
+    x: Float[Tensor, "*#batch n"],
+    v: Float[Tensor, "*#batch n"],
     num_samples: int,
     generator: torch.Generator | None = None,
     *,
@@ -81,8 +82,8 @@ def estimate_ricci_curvature(
 ) -> Estimate:
     r"""Unbiased estimate of the Ricci curvature of a vector.
 
-    $\mathrm{Ric}(v,v) = n\, E[\epsilon_a \langle R(e_a,v)v, e_a \rangle]$ over one vector of a random pseudo-orthonormal
-    frame, $\epsilon_a = \langle e_a, e_a \rangle$.
+    $\mathrm{Ric}(v,v) = n\, E[\epsilon_a \langle R(e_a,v)v, e_a \rangle]$ over one vector of a random
+    pseudo-orthonormal frame, $\epsilon_a = \langle e_a, e_a \rangle$.
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.

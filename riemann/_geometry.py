@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from jaxtyping import Float
 from torch import Tensor
 
 from riemann import formulas
@@ -21,17 +22,17 @@ class LocalGeometry(NamedTuple):
     jets: tuple[Tensor, ...]
 
     @property
-    def g(self) -> Tensor:
+    def g(self) -> Float[Tensor, "... n n"]:
         """Metric $g_{ij}$, `(*batch, n, n)`."""
         return self.jets[0]
 
     @property
-    def dg(self) -> Tensor:
+    def dg(self) -> Float[Tensor, "... n n n"]:
         r"""First derivatives $\partial_k g_{ij}$, `[..., i, j, k]`."""
         return self._upto(1)[1]
 
     @property
-    def ddg(self) -> Tensor:
+    def ddg(self) -> Float[Tensor, "... n n n n"]:
         r"""Second derivatives $\partial_l \partial_k g_{ij}$, `[..., i, j, k, l]`."""
         return self._upto(2)[2]
 
@@ -44,15 +45,15 @@ class LocalGeometry(NamedTuple):
             )
         return self.jets[: order + 1]
 
-    def inverse_metric(self) -> Tensor:
+    def inverse_metric(self) -> Float[Tensor, "... n n"]:
         """See `riemann.inverse_metric`."""
         return formulas.inverse_metric(self.g)
 
-    def volume_element(self) -> Tensor:
+    def volume_element(self) -> Float[Tensor, "..."]:
         """See `riemann.volume_element`."""
         return formulas.volume_element(self.g)
 
-    def log_volume_element(self) -> Tensor:
+    def log_volume_element(self) -> Float[Tensor, "..."]:
         """See `riemann.log_volume_element`."""
         return formulas.log_volume_element(self.g)
 
@@ -60,60 +61,62 @@ class LocalGeometry(NamedTuple):
         """See `riemann.change_indices`."""
         return formulas.change_indices(self.g, T, old, new)
 
-    def christoffel(self, kind: int = 2) -> Tensor:
+    def christoffel(self, kind: int = 2) -> Float[Tensor, "... n n n"]:
         """See `riemann.christoffel`."""
         return formulas.christoffel(*self._upto(1), kind=kind)
 
-    def riemann_tensor(self, indices: str = "ulll") -> Tensor:
+    def riemann_tensor(self, indices: str = "ulll") -> Float[Tensor, "... n n n n"]:
         """See `riemann.riemann_tensor`."""
         return formulas.riemann_tensor(*self._upto(2), indices=indices)
 
-    def ricci_tensor(self, indices: str = "ll") -> Tensor:
+    def ricci_tensor(self, indices: str = "ll") -> Float[Tensor, "... n n"]:
         """See `riemann.ricci_tensor`."""
         return formulas.ricci_tensor(*self._upto(2), indices=indices)
 
-    def scalar_curvature(self) -> Tensor:
+    def scalar_curvature(self) -> Float[Tensor, "..."]:
         """See `riemann.scalar_curvature`."""
         return formulas.scalar_curvature(*self._upto(2))
 
-    def einstein_tensor(self, indices: str = "ll") -> Tensor:
+    def einstein_tensor(self, indices: str = "ll") -> Float[Tensor, "... n n"]:
         """See `riemann.einstein_tensor`."""
         return formulas.einstein_tensor(*self._upto(2), indices=indices)
 
-    def schouten_tensor(self, indices: str = "ll") -> Tensor:
+    def schouten_tensor(self, indices: str = "ll") -> Float[Tensor, "... n n"]:
         """See `riemann.schouten_tensor`."""
         return formulas.schouten_tensor(*self._upto(2), indices=indices)
 
-    def weyl_tensor(self, indices: str = "ulll") -> Tensor:
+    def weyl_tensor(self, indices: str = "ulll") -> Float[Tensor, "... n n n n"]:
         """See `riemann.weyl_tensor`."""
         return formulas.weyl_tensor(*self._upto(2), indices=indices)
 
-    def kretschmann_scalar(self) -> Tensor:
+    def kretschmann_scalar(self) -> Float[Tensor, "..."]:
         """See `riemann.kretschmann_scalar`."""
         return formulas.kretschmann_scalar(*self._upto(2))
 
-    def sectional_curvature(self, u: Tensor, v: Tensor) -> Tensor:
+    def sectional_curvature(self, u: Float[Tensor, "*#batch n"], v: Float[Tensor, "*#batch n"]) -> Float[Tensor, "..."]:
         """See `riemann.sectional_curvature`."""
         return formulas.sectional_curvature(*self._upto(2), u, v)
 
-    def ricci_curvature(self, v: Tensor) -> Tensor:
+    def ricci_curvature(self, v: Float[Tensor, "*#batch n"]) -> Float[Tensor, "..."]:
         """See `riemann.ricci_curvature`."""
         return formulas.ricci_curvature(*self._upto(2), v)
 
-    def curvature_endomorphism(self, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
+    def curvature_endomorphism(
+        self, u: Float[Tensor, "*#batch n"], v: Float[Tensor, "*#batch n"], w: Float[Tensor, "*#batch n"]
+    ) -> Float[Tensor, "... n"]:
         """See `riemann.curvature_endomorphism`."""
         return formulas.curvature_endomorphism(*self._upto(2), u, v, w)
 
-    def nabla_riemann(self) -> Tensor:
+    def nabla_riemann(self) -> Float[Tensor, "... n n n n n"]:
         """See `riemann.nabla_riemann`; needs `order=3`."""
         return formulas.nabla_riemann(*self._upto(3))
 
-    def cotton_tensor(self, indices: str = "lll") -> Tensor:
+    def cotton_tensor(self, indices: str = "lll") -> Float[Tensor, "... n n n"]:
         """See `riemann.cotton_tensor`; needs `order=3`."""
         return formulas.cotton_tensor(*self._upto(3), indices=indices)
 
 
-def at(metric: Metric, x: Tensor, order: int = 2, *, chunk_size: int | None = None) -> LocalGeometry:
+def at(metric: Metric, x: Float[Tensor, "*batch n"], order: int = 2, *, chunk_size: int | None = None) -> LocalGeometry:
     """Differentiates the metric once, at points; everything else is algebra on the result.
 
     Args:
@@ -133,6 +136,7 @@ def at(metric: Metric, x: Tensor, order: int = 2, *, chunk_size: int | None = No
         UserWarning: where g is not finite, not symmetric or singular; results are NaN at that point.
 
     Example:
+        >>> import torch
         >>> here = at(lambda x: torch.diag(torch.stack([x[1] ** -2, x[1] ** -2])), torch.tensor([0.0, 2.0]))
         >>> here.scalar_curvature()
         tensor(-2.)

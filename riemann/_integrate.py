@@ -23,7 +23,7 @@ class Integral(NamedTuple):
 def integrate(
     metric: Metric,
     f: Field,
-    box: Sequence[Sequence[float]],
+    box: Sequence[Sequence[int | float]],
     *,
     rtol: float = 1e-10,
     max_points: int = 2**20,
@@ -36,8 +36,8 @@ def integrate(
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.
         f: scalar field, one point `(n,)` to `()`.
-        box: `((low, high), …)`, finite bounds of each coordinate. They may lie on a coordinate singularity (a pole): the
-            nodes are inside.
+        box: `((low, high), …)`, finite bounds of each coordinate. They may lie on a coordinate singularity (a pole):
+            the nodes are inside.
         rtol: panels are halved until the value changes by less than `rtol` times itself.
         max_points: … or until this many points would be exceeded.
         chunk_size: points at a time; bounds memory.
@@ -76,7 +76,7 @@ def integrate(
     raise AssertionError("unreachable")
 
 
-def volume(metric: Metric, box: Sequence[Sequence[float]], **options: object) -> Integral:
+def volume(metric: Metric, box: Sequence[Sequence[int | float]], **options: object) -> Integral:
     r"""Riemannian volume of a coordinate box, $\int \sqrt{|\det g|}\, dx^1 \dots dx^n$.
 
     Args:
@@ -110,7 +110,7 @@ def _density(metric: Metric, f: Field, x: Tensor, chunk_size: int | None) -> Ten
 
 
 def _nodes(
-    box: Sequence[Sequence[float]], nodes: int, panels: int, dtype: torch.dtype, device: torch.device | str | None
+    box: Sequence[Sequence[int | float]], nodes: int, panels: int, dtype: torch.dtype, device: torch.device | str | None
 ) -> tuple[Tensor, Tensor]:
     """Gauss-Legendre nodes `(points, n)` and weights `(points,)` of `panels` equal panels along each axis."""
     from numpy.polynomial.legendre import leggauss

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch._C import _functorch
 
@@ -18,7 +19,7 @@ from riemann._types import Field
 # ----------------------------------------------------------------------------------------- the public functions
 
 
-def jet(f: Field, x: Tensor, order: int = 2, *, chunk_size: int | None = None) -> tuple[Tensor, ...]:
+def jet(f: Field, x: Float[Tensor, "*batch n"], order: int = 2, *, chunk_size: int | None = None) -> tuple[Tensor, ...]:
     r"""Value and derivatives of a tensor field: $f,\ \partial_i f,\ \partial_i \partial_j f,\ \dots$
 
     Args:
@@ -46,7 +47,9 @@ def jet(f: Field, x: Tensor, order: int = 2, *, chunk_size: int | None = None) -
     return over_points(lambda p: derivatives(safe(f, p, order), p, order), x, chunk_size=chunk_size)
 
 
-def jvp(f: Field, x: Tensor, v: Tensor, *, chunk_size: int | None = None) -> tuple[Tensor, Tensor]:
+def jvp(
+    f: Field, x: Float[Tensor, "*#batch n"], v: Float[Tensor, "*#batch n"], *, chunk_size: int | None = None
+) -> tuple[Tensor, Tensor]:
     r"""Value and derivative along a vector: $f(x),\ v^i \partial_i f(x)$.
 
     Args:
@@ -69,7 +72,9 @@ def jvp(f: Field, x: Tensor, v: Tensor, *, chunk_size: int | None = None) -> tup
     return over_points(lambda p, v: along(safe(f, p, 1), p, v), x, v, chunk_size=chunk_size)
 
 
-def vjp(f: Field, x: Tensor, w: Tensor, *, chunk_size: int | None = None) -> tuple[Tensor, Tensor]:
+def vjp(
+    f: Field, x: Float[Tensor, "*batch n"], w: Float[Tensor, "..."], *, chunk_size: int | None = None
+) -> tuple[Tensor, Tensor]:
     r"""Value and pulled-back covector: $f(x),\ w_A \partial_i f^A(x)$.
 
     Args:

@@ -7,6 +7,7 @@ Lowered Riemann comes from `ddg` directly: no derivative of an inverse, whose ro
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from riemann._indices import check_positions, move_indices
@@ -14,19 +15,19 @@ from riemann._indices import check_positions, move_indices
 # ----------------------------------------------------------------------------------------------------- the metric
 
 
-def inverse_metric(g: Tensor) -> Tensor:
+def inverse_metric(g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """$g^{ij}$, `(*batch, n, n)`; NaN at a point where g is singular."""
     inverse, info = torch.linalg.inv_ex(g)
     return torch.where((info == 0)[..., None, None], inverse, torch.full_like(inverse, torch.nan))
 
 
-def log_volume_element(g: Tensor) -> Tensor:
+def log_volume_element(g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
     r"""$\log \sqrt{|\det g|}$, `(*batch,)`: large n does not overflow."""
     lu = torch.linalg.lu_factor_ex(g).LU
     return 0.5 * lu.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
 
 
-def volume_element(g: Tensor) -> Tensor:
+def volume_element(g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
     r"""$\sqrt{|\det g|}$, `(*batch,)`."""
     return torch.exp(log_volume_element(g))
 
@@ -46,7 +47,9 @@ def change_indices(g: Tensor, T: Tensor, old: str, new: str) -> Tensor:
 # ------------------------------------------------------------------------------------------------- the connection
 
 
-def christoffel(g: Tensor, dg: Tensor, kind: int = 2) -> Tensor:
+def christoffel(
+    g: Float[Tensor, "*batch n n"], dg: Float[Tensor, "*batch n n n"], kind: int = 2
+) -> Float[Tensor, "*batch n n n"]:
     r"""Christoffel symbols $\Gamma^k_{ij}$ (kind 2) or $\Gamma_{kij}$ (kind 1), `[..., k, i, j]`.
 
     $\Gamma_{kij} = \tfrac12 (\partial_i g_{kj} + \partial_j g_{ki} - \partial_k g_{ij})$ (MTW 8.24).
@@ -106,17 +109,28 @@ def _products(gamma: Tensor, inverse: Tensor, delta: Tensor) -> Tensor:
     return products - products.transpose(-1, -2)
 
 
-def riemann_tensor(g: Tensor, dg: Tensor, ddg: Tensor, indices: str = "ulll") -> Tensor:
+def riemann_tensor(
+    g: Float[Tensor, "*batch n n"],
+    dg: Float[Tensor, "*batch n n n"],
+    ddg: Float[Tensor, "*batch n n n n"],
+    indices: str = "ulll",
+) -> Float[Tensor, "*batch n n n n"]:
     r"""Riemann tensor $R^a{}_{bcd}$, `[..., a, b, c, d]`, at any index positions.
 
     $R_{abcd} = \tfrac12 (\partial_b \partial_c g_{ad} + \partial_a \partial_d g_{bc} - \partial_a \partial_c g_{bd}
-    - \partial_b \partial_d g_{ac}) + g^{ef} (\Gamma_{ebc} \Gamma_{fad} - \Gamma_{ebd} \Gamma_{fac})$ (MTW 11.12, 14.10).
+    - \partial_b \partial_d g_{ac}) + g^{ef} (\Gamma_{ebc} \Gamma_{fad} - \Gamma_{ebd} \Gamma_{fac})$
+    (MTW 11.12, 14.10).
     """
     check_positions(indices, 4, "the Riemann tensor")
     return change_indices(g, _riemann_lowered(g, dg, ddg), "llll", indices)
 
 
-def ricci_tensor(g: Tensor, dg: Tensor, ddg: Tensor, indices: str = "ll") -> Tensor:
+def ricci_tensor(
+    g: Float[Tensor, "*batch n n"],
+    dg: Float[Tensor, "*batch n n n"],
+    ddg: Float[Tensor, "*batch n n n n"],
+    indices: str = "ll",
+) -> Float[Tensor, "*batch n n"]:
     r"""Ricci tensor $\mathrm{Ric}_{bd} = R^a{}_{bad}$, `[..., b, d]`, contracted as it is built (MTW 8.47)."""
     check_positions(indices, 2, "the Ricci tensor")
     inverse, gamma = inverse_metric(g), _christoffel_first(dg)
@@ -130,12 +144,19 @@ def ricci_tensor(g: Tensor, dg: Tensor, ddg: Tensor, indices: str = "ll") -> Ten
     return move_indices(ricci, g, inverse, "ll", indices)
 
 
-def scalar_curvature(g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
+def scalar_curvature(
+    g: Float[Tensor, "*batch n n"], dg: Float[Tensor, "*batch n n n"], ddg: Float[Tensor, "*batch n n n n"]
+) -> Float[Tensor, "*batch"]:
     r"""Scalar curvature $S = g^{bd} \mathrm{Ric}_{bd}$, `(*batch,)`; $n(n-1)$ on the unit sphere."""
     return torch.einsum("...bd,...bd->...", inverse_metric(g), ricci_tensor(g, dg, ddg))
 
 
-def einstein_tensor(g: Tensor, dg: Tensor, ddg: Tensor, indices: str = "ll") -> Tensor:
+def einstein_tensor(
+    g: Float[Tensor, "*batch n n"],
+    dg: Float[Tensor, "*batch n n n"],
+    ddg: Float[Tensor, "*batch n n n n"],
+    indices: str = "ll",
+) -> Float[Tensor, "*batch n n"]:
     r"""Einstein tensor $G_{ab} = \mathrm{Ric}_{ab} - \tfrac12 S g_{ab}$ (MTW 8.49); 0 for n < 3."""
     check_positions(indices, 2, "the Einstein tensor")
     inverse, ricci = inverse_metric(g), ricci_tensor(g, dg, ddg)
@@ -145,7 +166,12 @@ def einstein_tensor(g: Tensor, dg: Tensor, ddg: Tensor, indices: str = "ll") -> 
     return move_indices(ricci - 0.5 * scalar[..., None, None] * g, g, inverse, "ll", indices)
 
 
-def schouten_tensor(g: Tensor, dg: Tensor, ddg: Tensor, indices: str = "ll") -> Tensor:
+def schouten_tensor(
+    g: Float[Tensor, "*batch n n"],
+    dg: Float[Tensor, "*batch n n n"],
+    ddg: Float[Tensor, "*batch n n n n"],
+    indices: str = "ll",
+) -> Float[Tensor, "*batch n n"]:
     r"""Schouten tensor $P_{ab} = (\mathrm{Ric}_{ab} - S g_{ab} / (2(n-1))) / (n-2)$, `[..., a, b]`.
 
     Raises:
@@ -168,8 +194,16 @@ def _at_least_three(g: Tensor, name: str) -> int:
     return n
 
 
-def weyl_tensor(g: Tensor, dg: Tensor, ddg: Tensor, indices: str = "ulll") -> Tensor:
-    r"""Weyl tensor $C_{abcd} = R_{abcd} - (g_{ac} P_{bd} - g_{ad} P_{bc} + g_{bd} P_{ac} - g_{bc} P_{ad})$; 0 for n < 4."""
+def weyl_tensor(
+    g: Float[Tensor, "*batch n n"],
+    dg: Float[Tensor, "*batch n n n"],
+    ddg: Float[Tensor, "*batch n n n n"],
+    indices: str = "ulll",
+) -> Float[Tensor, "*batch n n n n"]:
+    r"""Weyl tensor, the trace-free part of Riemann, at any index positions; 0 for n < 4.
+
+    $C_{abcd} = R_{abcd} - (g_{ac} P_{bd} - g_{ad} P_{bc} + g_{bd} P_{ac} - g_{bc} P_{ad})$.
+    """
     check_positions(indices, 4, "the Weyl tensor")
     riemann = _riemann_lowered(g, dg, ddg)
     if g.shape[-1] < 4:
@@ -179,7 +213,9 @@ def weyl_tensor(g: Tensor, dg: Tensor, ddg: Tensor, indices: str = "ulll") -> Te
     return change_indices(g, riemann - gP + gP.transpose(-3, -4), "llll", indices)
 
 
-def kretschmann_scalar(g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
+def kretschmann_scalar(
+    g: Float[Tensor, "*batch n n"], dg: Float[Tensor, "*batch n n n"], ddg: Float[Tensor, "*batch n n n n"]
+) -> Float[Tensor, "*batch"]:
     r"""Kretschmann scalar $R_{abcd} R^{abcd}$, `(*batch,)`: 48 M²/r⁶ in Schwarzschild."""
     raised = riemann_tensor(g, dg, ddg, indices="uull")
     return torch.einsum("...abcd,...cdab->...", raised, raised)
@@ -188,19 +224,36 @@ def kretschmann_scalar(g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------ curvature of given vectors
 
 
-def curvature_endomorphism(g: Tensor, dg: Tensor, ddg: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
+def curvature_endomorphism(
+    g: Float[Tensor, "*#batch n n"],
+    dg: Float[Tensor, "*#batch n n n"],
+    ddg: Float[Tensor, "*#batch n n n n"],
+    u: Float[Tensor, "*#batch n"],
+    v: Float[Tensor, "*#batch n"],
+    w: Float[Tensor, "*#batch n"],
+) -> Float[Tensor, "... n"]:
     r"""$(R(u, v) w)^a = R^a{}_{bcd} w^b u^c v^d$, `(*batch, n)`."""
     return torch.einsum("...abcd,...b,...c,...d->...a", riemann_tensor(g, dg, ddg), w, u, v)
 
 
-def sectional_curvature(g: Tensor, dg: Tensor, ddg: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    r"""$K(u, v) = \langle R(u, v) v, u \rangle / (|u|^2 |v|^2 - \langle u, v \rangle^2)$, `(*batch,)`; NaN for a null plane."""
+def sectional_curvature(
+    g: Float[Tensor, "*#batch n n"],
+    dg: Float[Tensor, "*#batch n n n"],
+    ddg: Float[Tensor, "*#batch n n n n"],
+    u: Float[Tensor, "*#batch n"],
+    v: Float[Tensor, "*#batch n"],
+) -> Float[Tensor, "..."]:
+    r"""$K(u, v) = \langle R(u, v) v, u \rangle / (|u|^2 |v|^2 - \langle u, v \rangle^2)$, `(*batch,)`;
+    NaN for a null plane."""
     numerator = torch.einsum("...abcd,...a,...b,...c,...d->...", _riemann_lowered(g, dg, ddg), u, v, u, v)
     return numerator / squared_area(g, u, v)
 
 
-def squared_area(g: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    r"""$|u|^2 |v|^2 - \langle u, v \rangle^2$, `(*batch,)`; NaN where it is 0 to rounding: parallel u, v, or a null plane."""
+def squared_area(
+    g: Float[Tensor, "*#batch n n"], u: Float[Tensor, "*#batch n"], v: Float[Tensor, "*#batch n"]
+) -> Float[Tensor, "..."]:
+    r"""$|u|^2 |v|^2 - \langle u, v \rangle^2$, `(*batch,)`;
+    NaN where it is 0 to rounding (parallel u, v, or a null plane)."""
     uu, vv, uv = (torch.einsum("...i,...ij,...j->...", a, g, b) for a, b in ((u, u), (v, v), (u, v)))
     area = uu * vv - uv**2
     size = [torch.einsum("...i,...ij,...j->...", a.abs(), g.abs(), a.abs()) for a in (u, v)]
@@ -208,7 +261,12 @@ def squared_area(g: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return torch.where(degenerate, torch.full_like(area, torch.nan), area)
 
 
-def ricci_curvature(g: Tensor, dg: Tensor, ddg: Tensor, v: Tensor) -> Tensor:
+def ricci_curvature(
+    g: Float[Tensor, "*#batch n n"],
+    dg: Float[Tensor, "*#batch n n n"],
+    ddg: Float[Tensor, "*#batch n n n n"],
+    v: Float[Tensor, "*#batch n"],
+) -> Float[Tensor, "..."]:
     r"""$\mathrm{Ric}(v, v)$, `(*batch,)`."""
     return torch.einsum("...bd,...b,...d->...", ricci_tensor(g, dg, ddg), v, v)
 
@@ -216,7 +274,12 @@ def ricci_curvature(g: Tensor, dg: Tensor, ddg: Tensor, v: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------- derivatives of curvature
 
 
-def nabla_riemann(g: Tensor, dg: Tensor, ddg: Tensor, dddg: Tensor) -> Tensor:
+def nabla_riemann(
+    g: Float[Tensor, "*batch n n"],
+    dg: Float[Tensor, "*batch n n n"],
+    ddg: Float[Tensor, "*batch n n n n"],
+    dddg: Float[Tensor, "*batch n n n n n"],
+) -> Float[Tensor, "*batch n n n n n"]:
     r"""$\nabla_e R_{abcd}$, `[..., a, b, c, d, e]`, from the third derivatives of g."""
     inverse, gamma = inverse_metric(g), _christoffel_first(dg)
     d_inverse = -torch.einsum("...ai,...ijm,...jb->...mab", inverse, dg, inverse)
@@ -232,7 +295,13 @@ def nabla_riemann(g: Tensor, dg: Tensor, ddg: Tensor, dddg: Tensor) -> Tensor:
     return covariant_derivative(christoffel(g, dg), riemann, d_riemann.movedim(-5, -1), "llll")
 
 
-def cotton_tensor(g: Tensor, dg: Tensor, ddg: Tensor, dddg: Tensor, indices: str = "lll") -> Tensor:
+def cotton_tensor(
+    g: Float[Tensor, "*batch n n"],
+    dg: Float[Tensor, "*batch n n n"],
+    ddg: Float[Tensor, "*batch n n n n"],
+    dddg: Float[Tensor, "*batch n n n n n"],
+    indices: str = "lll",
+) -> Float[Tensor, "*batch n n n"]:
     r"""Cotton tensor $C_{ijk} = \nabla_k P_{ij} - \nabla_j P_{ik}$, `[..., i, j, k]`, no prefactor.
 
     Raises:
