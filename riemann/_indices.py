@@ -16,7 +16,8 @@ def contract_axis(T: Tensor, matrix: Tensor, axis: int, rank: int) -> Tensor:
     """T with its tensor axis `axis` (of `rank`) contracted with the last axis of a matrix `(*batch, n, n)`."""
     position = axis - rank
     moved = T.movedim(position, -1)
-    flat = moved.reshape((*moved.shape[: T.ndim - rank], -1, moved.shape[-1])) @ matrix.mT
+    n = matrix.shape[-1]
+    flat = moved.reshape((*moved.shape[: T.ndim - rank], n ** (rank - 1), n)) @ matrix.mT
     return flat.reshape((*flat.shape[:-2], *moved.shape[T.ndim - rank :])).movedim(-1, position)
 
 

@@ -4,7 +4,9 @@ Everything is forward mode over `vmap` (also for one point: a data-dependent bra
 raises there instead of being differentiated to 0), with the function under `riemann._safe.Safe`.
 """
 
+import functools
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -170,6 +172,7 @@ def over_vectors(f: Callable[..., Any], *vectors: Any, chunk_size: int | None = 
 def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor, chunk_size: int | None = None) -> Any:
     """`f(x, *arguments)`, a function of one point, over `x` of shape `(*batch, n)`; arguments lead with `batch`."""
     check_points(x)
+    _load_decompositions()
     batch = x.shape[:-1]
     if chunk_size is not None and chunk_size < 1:
         raise ValueError(f"`chunk_size` is {chunk_size}, expected a positive number of points")
@@ -188,13 +191,21 @@ def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor, chunk_size
     return unflatten(results)
 
 
+@functools.cache
+def _load_decompositions() -> None:
+    """Loads what forward mode loads at its first use, without the deprecation warnings that torch gives itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torch._decomp.decompositions_for_jvp  # noqa: F401
+
+
 def check_points(x: Tensor) -> None:
     """Raises unless `x` is a tensor of finite floating-point coordinates `(*batch, n)`."""
     if not isinstance(x, Tensor):
         make = "torch.from_numpy(x)" if type(x).__module__ == "numpy" else "torch.tensor(x)"
         raise TypeError(f"`x` is a {type(x).__name__}, expected a torch.Tensor of shape (*batch, n); use `{make}`")
-    if not x.is_floating_point():
-        raise TypeError(f"`x` has dtype {x.dtype}, expected floating point; use `x.double()`")
+    if x.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"`x` has dtype {x.dtype}, expected float64 (or float32); use `x.double()`")
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(f"`x` has shape {tuple(x.shape)}, expected (*batch, n): coordinates on the last axis")
     if has_values(x) and not bool(torch.isfinite(x).all()):

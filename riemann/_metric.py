@@ -42,14 +42,12 @@ def _one_point(metric: Metric) -> Field:
         n = x.shape[-1]
         try:
             g = metric(x)
-        except (IndexError, RuntimeError):
-            if not isinstance(metric, torch.nn.Module):
+        except Exception:
+            g = _batch_of_one(metric, x)
+            if g is None:
                 raise
-            g = None
-        if isinstance(metric, torch.nn.Module) and not _has_shape(g, (n, n)):
-            g = metric(x.unsqueeze(0))
-            if _has_shape(g, (1, n, n)):
-                g = g.squeeze(0)
+        if not _has_shape(g, (n, n)):
+            g = g if (retried := _batch_of_one(metric, x)) is None else retried
         if isinstance(g, Tensor) and g.shape != (n, n):
             raise ValueError(
                 f"`metric` returned shape {tuple(g.shape)} at one point, expected ({n}, {n}); "
@@ -59,6 +57,17 @@ def _one_point(metric: Metric) -> Field:
 
     field.__wrapped__ = metric  # type: ignore[attr-defined]
     return field
+
+
+def _batch_of_one(metric: Metric, x: Tensor) -> Tensor | None:
+    """What a module that takes batches makes of one point; None if that is no matrix, either."""
+    if not isinstance(metric, torch.nn.Module):
+        return None
+    try:
+        g = metric(x.unsqueeze(0))
+    except Exception:  # the error at the single point is the one to tell
+        return None
+    return g.squeeze(0) if _has_shape(g, (1, x.shape[-1], x.shape[-1])) else None
 
 
 def _has_shape(g: Any, shape: tuple[int, ...]) -> bool:
@@ -94,6 +103,8 @@ def _with_nan(y: Tensor, bad: Tensor) -> Tensor:
 
 def chunks(x: Tensor, chunk_size: int | None) -> tuple[Tensor, ...] | None:
     """The points in flat pieces of `chunk_size`; None where one piece holds them all."""
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(f"`chunk_size` is {chunk_size}, expected a positive number of points")
     points = x.shape[:-1].numel()
     if chunk_size is None or points <= chunk_size:
         return None

@@ -77,7 +77,8 @@ def covariant_derivative(gamma: Tensor, T: Tensor, dT: Tensor, indices: str) -> 
     nabla = dT
     for axis, position in enumerate(indices):
         moved = T.movedim(axis - rank, -1)
-        flat = moved.reshape((*moved.shape[: T.ndim - rank], -1, moved.shape[-1]))
+        n = moved.shape[-1]
+        flat = moved.reshape((*moved.shape[: T.ndim - rank], n ** (rank - 1), n))
         if position == "u":
             term = torch.einsum("...ake,...re->...rka", gamma, flat)
         else:
@@ -91,6 +92,8 @@ def covariant_derivative(gamma: Tensor, T: Tensor, dT: Tensor, indices: str) -> 
 
 
 def _riemann_lowered(g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
+    if g.shape[-1] == 1:  # a curve has no curvature, to the last bit
+        return 0 * ddg
     gamma = _christoffel_first(dg)
     return _second_derivatives(ddg) + _products(gamma, inverse_metric(g), gamma)
 
@@ -133,6 +136,8 @@ def ricci_tensor(
 ) -> Float[Tensor, "*batch n n"]:
     r"""Ricci tensor $\mathrm{Ric}_{bd} = R^a{}_{bad}$, `[..., b, d]`, contracted as it is built (MTW 8.47)."""
     check_positions(indices, 2, "the Ricci tensor")
+    if g.shape[-1] == 1:
+        return 0 * g
     inverse, gamma = inverse_metric(g), _christoffel_first(dg)
     mixed = torch.einsum("...ac,...adbc->...bd", inverse, ddg)
     traces = torch.einsum("...ac,...acbd->...bd", inverse, ddg) + torch.einsum("...ac,...bdac->...bd", inverse, ddg)
