@@ -1,1 +1,3 @@
-"""Exact curvature with SymPy; imports neither torch nor the numeric core."""
+"""Exact curvature with SymPy. Imports neither torch nor the numeric core, and shares no formula with it."""
+
+from riemann.symbolic._metric import SymbolicMetric as SymbolicMetric

@@ -1,0 +1,40 @@
+"""Arithmetic on expression trees: any function SymPy can differentiate, at the price of growth."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sympy as sp
+
+
+class Trees:
+    """Expressions as they are; `cancel` and `trigsimp` are the caller's to ask for."""
+
+    def __init__(self, coordinates: Sequence[sp.Symbol]):
+        self.coordinates = coordinates
+
+    def element(self, expression: Any) -> sp.Expr:
+        """The element that an expression stands for."""
+        return sp.sympify(expression)
+
+    def expression(self, element: sp.Expr) -> sp.Expr:
+        """The expression that an element stands for."""
+        return sp.factor_terms(element)
+
+    def sum(self, terms: Iterable[sp.Expr]) -> sp.Expr:
+        """The sum of elements."""
+        return sp.Add(*terms)
+
+    def derivative(self, element: sp.Expr, k: int) -> sp.Expr:
+        """The derivative by coordinate k."""
+        return sp.diff(element, self.coordinates[k])
+
+    def determinant(self, matrix: list[list[sp.Expr]]) -> sp.Expr:
+        """The determinant of a matrix of elements."""
+        return sp.Matrix(matrix).det(method="berkowitz")
+
+    def inverse(self, matrix: list[list[sp.Expr]]) -> list[list[sp.Expr]]:
+        """The inverse of a matrix of elements; a ValueError if there is none."""
+        det = sp.simplify(self.determinant(matrix))
+        if det == 0:
+            raise ValueError("`matrix` is singular: its determinant is 0, so it is no metric")
+        return (sp.Matrix(matrix).adjugate(method="berkowitz") / det).tolist()
