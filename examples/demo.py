@@ -177,7 +177,7 @@ scale = plt.cm.ScalarMappable(plt.Normalize(-float(K.abs().max()), float(K.abs()
 figure.colorbar(scale, ax=axes, shrink=0.6, label="Gaussian curvature")
 picture = Path("build") / "torus.png"
 picture.parent.mkdir(exist_ok=True)
-figure.savefig(picture, dpi=130)
+figure.savefig(picture, dpi=130, bbox_inches="tight")
 
 print(f"\nThe picture is at {picture.resolve()}.")
 print("Read next: README.md, then docs/index.md (`make docs` builds the site in ./site).")

@@ -1,0 +1,32 @@
+"""Options and the fixtures that every test has."""
+
+import os
+
+import pytest
+import torch
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", help="device on which points live: cpu, cuda")
+
+
+@pytest.fixture
+def device(request):
+    return torch.device(request.config.getoption("--device"))
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(autouse=True)
+def _doctest_names(doctest_namespace):
+    import riemann
+
+    doctest_namespace["torch"] = torch
+    doctest_namespace.update({name: getattr(riemann, name) for name in dir(riemann) if not name.startswith("_")})
