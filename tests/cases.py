@@ -232,7 +232,9 @@ _scale = t ** sp.Rational(4, 3)
 def flrw(p):
     t, r, th, _ = p
     a = t ** (2 / 3)
-    return torch.block_diag(-torch.ones(1, 1), *(e.reshape(1, 1) for e in (a**2, (a * r) ** 2, (a * r * th.sin()) ** 2)))
+    return torch.block_diag(
+        -torch.ones(1, 1), *(e.reshape(1, 1) for e in (a**2, (a * r) ** 2, (a * r * th.sin()) ** 2))
+    )
 
 
 _H = (x**2 - y**2) * sp.cos(z)
@@ -268,7 +270,11 @@ _generic3 = sp.Matrix(
 @case("generic 3", _generic3, (x, y, z), (("0.3", "-0.7", "0.5"), ("1", "0.4", "-0.2")))
 def generic3(p):
     x, y, z = p[..., 0], p[..., 1], p[..., 2]
-    rows = [[2 + x.sin() ** 2, x * y / 3, z.cos() / 4], [x * y / 3, 2 + y**2, x * z / 5], [z.cos() / 4, x * z / 5, x.exp() + 1]]
+    rows = [
+        [2 + x.sin() ** 2, x * y / 3, z.cos() / 4],
+        [x * y / 3, 2 + y**2, x * z / 5],
+        [z.cos() / 4, x * z / 5, x.exp() + 1],
+    ]
     return torch.stack([torch.stack(row, -1) for row in rows], -2)
 
 

@@ -22,11 +22,11 @@ def terms(g, dg, ddg):
 
 
 def exact(symbolic, quantity, points):
-    """A symbolic quantity at points (rows of decimal strings or numbers), evaluated to 30 digits, as float64."""
+    """`quantity(metric)` of a symbolic metric at points (rows of decimal strings): 30 digits, as float64."""
     rows = []
     for point in points:
-        value = symbolic.evaluate(quantity, [sp.Rational(str(c)) for c in point], 30)
-        rows.append(torch.tensor(_floats(value), dtype=torch.float64))
+        value = quantity(symbolic.at([sp.Rational(str(c)) for c in point], 30))
+        rows.append(torch.tensor(_floats(value.tolist() if hasattr(value, "tolist") else value), dtype=torch.float64))
     return torch.stack(rows)
 
 
@@ -45,7 +45,11 @@ def random_metric(n, signature, seed, dtype=torch.float64):
     base = base.T @ torch.diag(eta) @ base
 
     def g(x):
-        h = torch.einsum("ijk,k->ij", A, x) + torch.einsum("ijkl,k,l->ij", B, x, x) + torch.einsum("ijk,k->ij", C, x.sin())
+        h = (
+            torch.einsum("ijk,k->ij", A, x)
+            + torch.einsum("ijkl,k,l->ij", B, x, x)
+            + torch.einsum("ijk,k->ij", C, x.sin())
+        )
         return base + (h + h.T) / (2 * n)
 
     return g

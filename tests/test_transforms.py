@@ -1,0 +1,144 @@
+"""Curvature composes with torch.func, autograd and modules, and its gradients are right."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch.func import functional_call, grad, jacfwd, vmap
+
+import riemann as rm
+from tests.cases import BY_NAME
+from tests.helpers import assert_equal
+
+NAMES = ["sphere 3 by a determinant", "ball", "Kerr", "generic 4", "indefinite"]
+CASES = [BY_NAME.get(name, BY_NAME["generic 3, indefinite"]) for name in NAMES]
+QUANTITIES = {
+    "christoffel": rm.christoffel,
+    "riemann": rm.riemann_tensor,
+    "scalar": rm.scalar_curvature,
+    "volume": rm.volume_element,
+    "sectional": lambda g, x: rm.sectional_curvature(g, x, torch.ones_like(x), torch.linspace(1, 2, x.shape[-1]).to(x)),
+    "ricci of a vector": lambda g, x: rm.ricci_curvature(g, x, torch.ones_like(x)),
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("quantity", QUANTITIES.values(), ids=QUANTITIES.keys())
+class TestEachQuantity:
+    def test_vmap(self, case, quantity):
+        x = case.x()[:2]
+        expected = quantity(case.metric, x)
+        assert_equal(vmap(partial(quantity, case.metric))(x), expected)
+        assert_equal(vmap(vmap(partial(quantity, case.metric)))(x[None])[0], expected)
+
+    def test_derivative_forward_and_backward(self, case, quantity):
+        x = case.x()[0]
+        f = partial(quantity, case.metric)
+        h = 1e-4
+        columns = []
+        for e in torch.eye(case.dim, dtype=x.dtype):
+            d = 8 * (f(x + h * e) - f(x - h * e)) - (f(x + 2 * h * e) - f(x - 2 * h * e))
+            columns.append(d / (12 * h))
+        truth = torch.stack(columns, -1)
+        assert_equal(jacfwd(f)(x), truth, rtol=1e-7)
+        assert_equal(grad(lambda x: f(x).sum())(x), truth.reshape(-1, case.dim).sum(0), rtol=1e-7)
+        leaf = x.clone().requires_grad_()
+        f(leaf).sum().backward()
+        assert_equal(leaf.grad, truth.reshape(-1, case.dim).sum(0), rtol=1e-7)
+
+    def test_without_gradients(self, case, quantity):
+        x, expected = case.x()[:2], quantity(case.metric, case.x()[:2])
+        with torch.no_grad():
+            assert_equal(quantity(case.metric, x), expected)
+        with torch.inference_mode():
+            assert_equal(quantity(case.metric, x), expected)
+
+
+class Net(torch.nn.Module):
+    def __init__(self, n):
+        super().__init__()
+        self.n = n
+        self.layers = torch.nn.Sequential(torch.nn.Linear(n, 8), torch.nn.Tanh(), torch.nn.Linear(8, n * n)).double()
+
+    def forward(self, x):
+        A = self.layers(x).reshape(*x.shape[:-1], self.n, self.n)
+        return A @ A.transpose(-1, -2) + torch.eye(self.n, dtype=x.dtype, device=x.device)
+
+
+def test_gradients_to_parameters_once_and_twice():
+    net, x = Net(3), torch.randn(4, 3, dtype=torch.float64)
+    names, parameters = zip(*net.named_parameters(), strict=True)
+
+    def loss(*values):
+        metric = lambda p: functional_call(net, dict(zip(names, values, strict=True)), (p,))
+        return rm.scalar_curvature(metric, x).square().mean()
+
+    leaves = tuple(p.detach().clone().requires_grad_() for p in parameters)
+    assert torch.autograd.gradcheck(loss, leaves)
+    assert torch.autograd.gradgradcheck(loss, leaves[:2] + tuple(p.detach() for p in leaves[2:]))
+
+
+def test_functional_call_and_backward_agree():
+    net, x = Net(3), torch.randn(4, 3, dtype=torch.float64)
+    rm.scalar_curvature(net, x).sum().backward()
+    parameters = dict(net.named_parameters())
+    gradients = grad(lambda p: rm.scalar_curvature(lambda y: functional_call(net, p, (y,)), x).sum())(parameters)
+    for name, parameter in parameters.items():
+        assert_equal(gradients[name], parameter.grad)
+
+
+def test_one_metric_per_sample():
+    def ellipsoid(x, c):
+        theta, _ = x
+        return torch.diag(torch.stack([torch.cos(theta) ** 2 + (c * torch.sin(theta)) ** 2, torch.sin(theta) ** 2]))
+
+    c = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
+    x = torch.rand(3, 2, dtype=torch.float64) + 0.5
+    S = torch.func.vmap(lambda c, x: rm.scalar_curvature(partial(ellipsoid, c=c), x))(c, x)
+    assert_equal(S, 2 * c**2 / (torch.cos(x[:, 0]) ** 2 + (c * torch.sin(x[:, 0])) ** 2) ** 2)
+
+
+def test_modules_that_take_batches_only():
+    class Batched(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.norm = torch.nn.Linear(2, 3).double(), torch.nn.BatchNorm1d(3).double()
+
+        def forward(self, x):
+            L = torch.zeros(x.shape[0], 2, 2, dtype=x.dtype)
+            i, j = torch.tril_indices(2, 2)
+            L[:, i, j] = torch.tanh(self.norm(self.layer(x)))
+            return L @ L.transpose(1, 2) + torch.eye(2, dtype=x.dtype)
+
+    module = Batched().eval()
+    x = torch.randn(5, 2, dtype=torch.float64)
+    here = rm.at(module, x)
+    assert_equal(here.g, module(x))
+    assert_equal(here.scalar_curvature(), torch.stack([rm.scalar_curvature(module, p) for p in x]))
+
+
+def test_the_function_is_called_once():
+    calls = []
+
+    def metric(x):
+        calls.append(1)
+        return BY_NAME["ball"].metric(x)
+
+    for order in range(4):
+        calls.clear()
+        rm.jet(metric, torch.rand(5, 3, dtype=torch.float64) / 2, order)
+        assert len(calls) == 1
+
+
+def test_snapshots_leave_vmap():
+    case = BY_NAME["generic 3"]
+    here = vmap(lambda x: rm.at(case.metric, x))(case.x())
+    assert isinstance(here, rm.LocalGeometry)
+    assert_equal(here.scalar_curvature(), rm.scalar_curvature(case.metric, case.x()))
+
+
+def test_autocast_has_no_effect():
+    net, x = Net(3), torch.randn(4, 3, dtype=torch.float64)
+    expected = rm.scalar_curvature(net, x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_equal(rm.scalar_curvature(net, x), expected, rtol=1e-14)
