@@ -191,6 +191,11 @@ def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor, chunk_size
     return unflatten(results)
 
 
+def unsafe_values(f: Field, x: Tensor) -> Tensor:
+    """What plain `torch.func.vmap` makes of f, points `(points, n)`, for comparison."""
+    return torch.func.vmap(f)(x)
+
+
 @functools.cache
 def _load_decompositions() -> None:
     """Loads what forward mode loads at its first use, without the deprecation warnings that torch gives itself."""

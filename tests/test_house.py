@@ -1,0 +1,75 @@
+"""The rules of the house hold, and the tools that enforce them catch a planted violation."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PUBLIC = {"__init__.py", "formulas.py", "bridge.py", "plot.py", "symbolic", "metrics", "spaces", "__main__.py"}
+
+
+def run(*command, cwd=ROOT):
+    return subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, cwd=cwd)
+
+
+def test_modules_are_underscored_so_that_they_do_not_shadow_functions():
+    for path in (ROOT / "riemann").iterdir():
+        assert path.name in PUBLIC | {"py.typed", "__pycache__"} or path.name.startswith("_"), path
+
+
+def test_types_ship():
+    assert (ROOT / "riemann" / "py.typed").exists() and (ROOT / "riemann_nn" / "py.typed").exists()
+
+
+def test_the_top_level_holds_no_other_folder():
+    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT)
+    if listed.returncode:
+        pytest.skip("not a checkout")
+    folders = {line.split("/")[0] for line in listed.stdout.splitlines() if "/" in line}
+    assert folders <= {"riemann", "riemann_nn", "tests", "docs", "examples", ".ci"}
+
+
+@pytest.mark.parametrize("line", ["import torch.func", "from torch.func import jvp", "from torch.autograd import grad",
+                                  "import torch\ntorch.func.vmap", "import torch\ntorch.autograd.grad"])  # fmt: skip
+def test_a_second_room_that_differentiates_is_caught(line, tmp_path):
+    shutil.copytree(ROOT / "riemann", tmp_path / "riemann", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    assert run("ruff", "check", "--select", "TID251", "riemann", cwd=tmp_path).returncode == 0
+    with open(tmp_path / "riemann" / "formulas.py", "a") as planted:
+        planted.write(f"\n{line}\n")
+    result = run("ruff", "check", "--select", "TID251", "riemann", cwd=tmp_path)
+    assert result.returncode == 1 and "only riemann/_jets.py differentiates" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "module, line, contract",
+    [
+        ("symbolic/_metric.py", "import torch", "knows nothing of the numeric side"),
+        ("symbolic/_metric.py", "from riemann import formulas", "knows nothing of the numeric side"),
+        ("formulas.py", "from riemann._curvature import ricci_tensor", "one staircase"),
+        ("_jets.py", "import riemann_nn", "does not know its neural layer"),
+    ],
+)
+def test_an_import_against_the_rules_is_caught(module, line, contract, tmp_path):
+    for package in ("riemann", "riemann_nn"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    with open(tmp_path / "riemann" / module, "a") as planted:
+        planted.write(f"\n{line}\n")
+    command = "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports_command as c; c()"
+    result = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 1, result.stdout + result.stderr
+    broken = [text for text in result.stdout.splitlines() if "BROKEN" in text]
+    assert any(contract in text for text in broken), result.stdout
+
+
+def test_importing_riemann_loads_no_more_than_torch_does():
+    script = "import {}, sys; print(sorted(m for m in ('sympy', 'mpmath', 'matplotlib', 'scipy') if m in sys.modules))"
+    torch, riemann = (
+        subprocess.run([sys.executable, "-c", script.format(name)], capture_output=True, text=True, check=True).stdout
+        for name in ("torch", "riemann")
+    )
+    assert riemann == torch

@@ -1,0 +1,114 @@
+"""What users read when something is wrong. Run without shape checking, which would answer first."""
+
+import numpy as np
+import pytest
+import torch
+
+import riemann as rm
+from riemann.symbolic import SymbolicMetric
+
+X = torch.tensor([[0.7, 0.2], [1.1, 3.0]], dtype=torch.float64)
+sphere = lambda x: torch.diag(torch.stack([torch.ones_like(x[0]), torch.sin(x[0]) ** 2]))
+S = rm.scalar_curvature
+
+
+def asymmetric(x):
+    return torch.stack([torch.stack([1 + x[0] ** 2, x[1]]), torch.stack([0 * x[0], x[0]])])
+
+
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda: S(sphere, np.ones(2)), TypeError, ["`x`", "ndarray", "torch.from_numpy(x)"]),
+        (lambda: S(sphere, [1.0, 2.0]), TypeError, ["`x`", "list", "torch.tensor(x)"]),
+        (lambda: S(sphere, torch.tensor([1, 2])), TypeError, ["int64", "x.double()"]),
+        (lambda: S(sphere, X.half()), TypeError, ["float16", "x.double()"]),
+        (lambda: S(sphere, X.to(torch.complex128)), TypeError, ["complex128"]),
+        (lambda: S(sphere, torch.tensor(1.0)), ValueError, ["shape ()", "(*batch, n)"]),
+        (lambda: S(sphere, torch.tensor([[1.0, 2.0], [torch.nan, 1.0]])), ValueError, ["not finite at (1,)"]),
+        (lambda: S(torch.eye(2), X), TypeError, ["`metric` is a Tensor", "callable"]),
+        (lambda: S(lambda x: torch.sin(x), X), ValueError, ["returned shape (2,)", "expected (2, 2)", "one point"]),
+        (lambda: S(lambda x: (x, x), X), TypeError, ["returned tuple", "torch.Tensor"]),
+        (lambda: S(lambda x: 1.0, X), TypeError, ["returned float"]),
+        (lambda: S(lambda x, c=torch.eye(2): c, X), ValueError, ["float32", "float64", "dtype=x.dtype"]),
+        (lambda: S(lambda x: {}["absent"], X), KeyError, ["absent"]),
+        (lambda: S(lambda x: torch.diag(x.detach()), X), ValueError, ["`detach`", "derivatives"]),
+        (lambda: S(lambda x: torch.diag(torch.tensor([1.0, x[0]])), X), ValueError, ["torch.stack"]),
+        (lambda: S(lambda x: torch.eye(2) * (1 if x[0] > 1 else 2), X), ValueError, ["torch.where"]),
+        (lambda: rm.riemann_tensor(sphere, X, "ullll"), ValueError, ["'ullll'", "expected 4 letters", "'ulll'"]),
+        (lambda: rm.ricci_tensor(sphere, X, "lx"), ValueError, ["'lx'", "`u` (upper)"]),
+        (lambda: rm.christoffel(sphere, X, kind=3), ValueError, ["`kind` is 3", "expected 1"]),
+        (lambda: rm.schouten_tensor(sphere, X), ValueError, ["Schouten", "n >= 3", "n = 2"]),
+        (lambda: rm.cotton_tensor(sphere, X), ValueError, ["Cotton", "n >= 3"]),
+        (lambda: rm.at(sphere, X).cotton_tensor(), ValueError, ["order 2", "at(metric, x, order=3)"]),
+        (lambda: rm.at(sphere, X, order=1).ricci_tensor(), ValueError, ["order 1", "order=2"]),
+        (lambda: rm.at(sphere, X, order=-1), ValueError, ["`order` is -1"]),
+        (lambda: rm.jet(sphere, X, -1), ValueError, ["`order` is -1"]),
+        (lambda: S(sphere, X, chunk_size=0), ValueError, ["`chunk_size` is 0"]),
+        (lambda: rm.jet(sphere, X, 1, chunk_size=0), ValueError, ["`chunk_size` is 0"]),
+        (lambda: rm.sectional_curvature(sphere, X, X, 2 * X), ValueError, ["no plane", "[0]", "parallel"]),
+        (lambda: rm.sectional_curvature(sphere, X, torch.ones(3), X), ValueError, ["`u`", "(3,)", "(*batch, 2)"]),
+        (lambda: rm.sectional_curvature(sphere, X, torch.ones(2), X), ValueError, ["`u` is torch.float32", "u.to(x)"]),
+        (lambda: rm.ricci_curvature(sphere, X, X.to("meta")), ValueError, ["meta", "cpu"]),
+        (lambda: rm.ricci_curvature(sphere, X, torch.ones(3, 2).double()), ValueError, ["do not broadcast", "(3, 2)"]),
+        (lambda: rm.ricci_curvature(sphere, X, [1.0, 0.0]), TypeError, ["`v` is a list"]),
+        (lambda: rm.change_indices(sphere, X, X, "u", "ll"), ValueError, ["expected 1 letters"]),
+        (lambda: rm.estimate_scalar_curvature(sphere, X, 0), ValueError, ["`num_samples` is 0"]),
+        (lambda: rm.gradient(sphere, lambda x: x)(X), ValueError, ["`f` returned shape (2,)", "scalar field"]),
+        (lambda: rm.divergence(sphere, lambda x: x[0])(X), ValueError, ["`X` returned shape ()", "(2,)"]),
+        (lambda: rm.covariant_derivative(sphere, lambda x: x, "ul")(X), ValueError, ["(2, 2): rank 2"]),
+        (lambda: rm.covariant_derivative(sphere, lambda x: x, "x"), ValueError, ["'x'"]),
+        (lambda: rm.volume(sphere, ((0, 1), (0, torch.inf))), ValueError, ["`box[1]`", "finite"]),
+        (lambda: rm.volume(sphere, ((1, 0), (0, 1))), ValueError, ["`box[0]`", "low < high"]),
+        (lambda: rm.integrate(sphere, lambda x: x, ((1, 2), (0, 1))), ValueError, ["scalar field"]),
+        (lambda: rm.check_metric(sphere, X[:0]), ValueError, ["no points"]),
+        (lambda: SymbolicMetric([[1, 2]], "x"), ValueError, ["1 x 2", "square"]),
+        (lambda: SymbolicMetric([[1, "x"], [0, 1]], "x y"), ValueError, ["not symmetric", "(0, 1)"]),
+        (lambda: SymbolicMetric([[1, 1], [1, 1]], "x y"), ValueError, ["singular"]),
+        (lambda: SymbolicMetric([[1, 0], [0, 1]], "x x"), ValueError, ["`x` is named twice"]),
+        (lambda: SymbolicMetric([[1, 0], [0, 1]], "x y z"), ValueError, ["2 x 2", "3" if False else "x, y, z"]),
+        (lambda: SymbolicMetric([["M", 0], [0, "x"]], "x y", "N"), ValueError, ["'M'", "parameters"]),
+    ],
+)
+def test_errors(call, error, words):
+    with pytest.raises(error) as caught:
+        call()
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_point_that_fails_is_nan_and_named_once_and_the_others_are_right():
+    x = torch.tensor([[1.0, 2.0], [0.0, 1.0], [0.5, 0.0]], dtype=torch.float64)
+    with pytest.warns(UserWarning, match=r"singular at point \[1\] of the batch: results are NaN there") as caught:
+        value = S(sphere, x)
+    assert len(caught) == 1
+    assert value[1].isnan()
+    torch.testing.assert_close(value[[0, 2]], torch.full((2,), 2.0, dtype=torch.float64))
+
+
+def test_asymmetric_and_infinite_metrics():
+    with pytest.warns(UserWarning, match=r"not symmetric at point \[0\] of the batch \(and at 1 more points\)"):
+        assert S(asymmetric, X).isnan().all()
+    with pytest.warns(UserWarning, match="not finite at this point"):
+        assert S(lambda x: torch.eye(2) / (x[0] - x[0]), X[0]).isnan()
+
+
+def test_float32_asymmetry_is_judged_coarsely():
+    nearly = lambda x: torch.eye(2) + torch.tensor([[0.0, 1e-5], [0.0, 0.0]])
+    assert S(nearly, X.float()).isfinite().all()
+    with pytest.warns(UserWarning, match="not symmetric"):
+        S(nearly, X)
+
+
+def test_piecewise_linear_metrics_warn():
+    with pytest.warns(UserWarning, match="relu: piecewise linear.*smooth activation"):
+        S(lambda x: torch.eye(2) * (1 + torch.relu(x[0])), X)
+
+
+def test_names_with_two_meanings():
+    import sympy as sp
+
+    positive = sp.Symbol("r", positive=True)
+    with pytest.raises(ValueError, match="other assumptions"):
+        SymbolicMetric([[positive, 0], [0, 1]], (sp.Symbol("r"), sp.Symbol("y")))
+    assert SymbolicMetric([[positive, 0], [0, 1]], "r y").coordinates[0] == positive

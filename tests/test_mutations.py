@@ -1,0 +1,113 @@
+"""Every sign and every term of every formula matters: a mutant of the source fails a check of values."""
+
+import ast
+import copy
+import inspect
+import types
+
+import pytest
+import torch
+
+import riemann as rm
+from riemann import _directional, formulas
+from tests.cases import BY_NAME
+from tests.helpers import exact, random_metric
+
+CASE = BY_NAME["generic 3, indefinite"]
+FOUR = random_metric(4, 1, seed=7)
+X, X4 = CASE.x(), torch.tensor([[0.1, -0.2, 0.3, 0.2]], dtype=torch.float64)
+JETS, JETS4 = rm.at(CASE.metric, X, 3).jets, rm.at(FOUR, X4, 3).jets
+VECTORS = torch.randn(3, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+
+
+def values(f, d):
+    """What the formulas f and the forms d say of the test metrics."""
+    g, dg, ddg, dddg = JETS
+    gamma = rm.christoffel(CASE.metric, X)
+    u, v, w = VECTORS
+    results = [
+        f.inverse_metric(g), f.log_volume_element(g), f.volume_element(g), f.change_indices(g, dg, "ull", "lul"),
+        f.christoffel(g, dg), f.christoffel(g, dg, kind=1), f.covariant_derivative(gamma, dg, ddg, "ulu"),
+        f.riemann_tensor(g, dg, ddg), f.ricci_tensor(g, dg, ddg), f.scalar_curvature(g, dg, ddg),
+        f.einstein_tensor(g, dg, ddg, "ul"), f.schouten_tensor(g, dg, ddg), f.kretschmann_scalar(g, dg, ddg),
+        f.weyl_tensor(*JETS4[:3]), f.cotton_tensor(*JETS), f.nabla_riemann(*JETS), f.ricci_curvature(g, dg, ddg, u),
+        f.curvature_endomorphism(g, dg, ddg, u, v, w), f.sectional_curvature(g, dg, ddg, u, v), f.squared_area(g, u, v),
+        f.einstein_tensor(*(j[:, :2, :2] if k == 0 else j[:, :2, :2, :2] if k == 1 else j[:, :2, :2, :2, :2]
+                            for k, j in enumerate(JETS[:3]))),
+    ]  # fmt: skip
+
+    def forms(p, g, u, v, w):
+        metric, inverse = rm._metric.safe_metric(CASE.metric, p, 2), formulas.inverse_metric(g)
+        return (
+            d.curvature_form(metric, p, inverse, u, v),
+            d.curvature_covector(metric, p, inverse, u, v, w),
+            d.ricci_form(metric, p, inverse, v),
+        )
+
+    return [*results, *rm._jets.over_points(forms, X, g, u, v, w)]
+
+
+TRUTH = values(formulas, _directional)
+
+
+def test_the_truth_is_the_exact_one():
+    """The values that mutants are compared with are SymPy's."""
+    for index, quantity in {4: "christoffel", 7: "riemann_tensor", 8: "ricci_tensor", 9: "scalar_curvature",
+                            11: "schouten_tensor", 12: "kretschmann_scalar", 14: "cotton_tensor"}.items():  # fmt: skip
+        truth = exact(CASE.symbolic, lambda s, q=quantity: getattr(s, q)(), CASE.points)
+        torch.testing.assert_close(TRUTH[index], truth, rtol=1e-9, atol=1e-9)
+
+
+def mutants(module):
+    """(description, source) with one sign flipped, or one term dropped, at a time."""
+    tree = ast.parse(inspect.getsource(module))
+    count = len(list(ast.walk(tree)))
+    for k in range(count):
+        for kind in ("flip", "drop"):
+            twin = copy.deepcopy(tree)
+            node = list(ast.walk(twin))[k]
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub) and _is_algebra(node):
+                if kind == "flip":
+                    node.op = ast.Sub() if isinstance(node.op, ast.Add) else ast.Add()
+                else:
+                    node.right = ast.BinOp(ast.Constant(0), ast.Mult(), node.right)
+            elif (
+                isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and _is_algebra(node) and kind == "flip"
+            ):
+                node.op = ast.UAdd()
+            else:
+                continue
+            yield (
+                f"{kind} at line {node.lineno}: {ast.unparse(node)[:90]}",
+                ast.unparse(ast.fix_missing_locations(twin)),
+            )
+
+
+def _is_algebra(node):
+    """Arithmetic of tensors: not of axes, ranks and dimensions, nor of numbers alone."""
+    text = ast.unparse(node)
+    words = ("rank", "axis", "position", "ndim", "shape", "len(", "n - 1", "n - 2", "n ** (")
+    inside = all(
+        isinstance(n, ast.Constant | ast.UnaryOp | ast.USub | ast.BinOp | ast.operator) for n in ast.walk(node)
+    )
+    return not inside and not any(word in text for word in words)
+
+
+def survives(module, source):
+    twin = types.ModuleType("mutant")
+    twin.__dict__.update(__name__="mutant", __package__="riemann")
+    try:
+        exec(compile(source, "mutant", "exec"), twin.__dict__)
+        found = values(twin, _directional) if module is formulas else values(formulas, twin)
+    except Exception:
+        return False
+    return all(torch.allclose(a, b, rtol=1e-9, atol=1e-9, equal_nan=True) for a, b in zip(found, TRUTH, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", [formulas, _directional], ids=["formulas", "directional"])
+def test_no_mutant_survives(module):
+    all_mutants = list(mutants(module))
+    assert len(all_mutants) > 20
+    survivors = [description for description, source in all_mutants if survives(module, source)]
+    assert not survivors, "\n".join(survivors)
