@@ -22,7 +22,7 @@ from riemann._types import Field
 
 
 def jet(f: Field, x: Float[Tensor, "*batch n"], order: int = 2, *, chunk_size: int | None = None) -> tuple[Tensor, ...]:
-    r"""Value and derivatives of a tensor field: $f,\ \partial_i f,\ \partial_i \partial_j f,\ \dots$
+    r"""Value and derivatives of a tensor field: $f,\ \partial_i f,\ \partial_i \partial_j f$, and so on.
 
     Args:
         f: field, one point `(n,)` to a tensor of any shape `(*s)`; called once.
@@ -157,7 +157,7 @@ def along_twice(f: Field, x: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tens
 
 def pulling(f: Field, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """`f` at one point, and the map that pulls covectors of its values back to the point."""
-    y, pull = torch.func.vjp(f, x)
+    y, pull, *_ = torch.func.vjp(f, x)
     return y, lambda w: pull(w)[0]
 
 

@@ -248,8 +248,10 @@ def sectional_curvature(
     u: Float[Tensor, "*#batch n"],
     v: Float[Tensor, "*#batch n"],
 ) -> Float[Tensor, "..."]:
-    r"""$K(u, v) = \langle R(u, v) v, u \rangle / (|u|^2 |v|^2 - \langle u, v \rangle^2)$, `(*batch,)`;
-    NaN for a null plane."""
+    r"""Sectional curvature, `(*batch,)`; NaN where u and v span no area.
+
+    $K(u, v) = \langle R(u, v) v, u \rangle / (|u|^2 |v|^2 - \langle u, v \rangle^2)$.
+    """
     numerator = torch.einsum("...abcd,...a,...b,...c,...d->...", _riemann_lowered(g, dg, ddg), u, v, u, v)
     return numerator / squared_area(g, u, v)
 
@@ -257,8 +259,10 @@ def sectional_curvature(
 def squared_area(
     g: Float[Tensor, "*#batch n n"], u: Float[Tensor, "*#batch n"], v: Float[Tensor, "*#batch n"]
 ) -> Float[Tensor, "..."]:
-    r"""$|u|^2 |v|^2 - \langle u, v \rangle^2$, `(*batch,)`;
-    NaN where it is 0 to rounding (parallel u, v, or a null plane)."""
+    r"""Squared area of a parallelogram, $|u|^2 |v|^2 - \langle u, v \rangle^2$, `(*batch,)`.
+
+    NaN where it is 0 to rounding: parallel u, v, or a plane on which g is degenerate.
+    """
     uu, vv, uv = (torch.einsum("...i,...ij,...j->...", a, g, b) for a, b in ((u, u), (v, v), (u, v)))
     area = uu * vv - uv**2
     size = [torch.einsum("...i,...ij,...j->...", a.abs(), g.abs(), a.abs()) for a in (u, v)]

@@ -12,7 +12,7 @@ from riemann.symbolic import SymbolicMetric
 
 @dataclass(frozen=True)
 class Case:
-    """A metric twice, numeric and exact, with points (rows of decimals), minus signs, and scalar curvature if constant."""
+    """A metric twice, numeric and exact; points as rows of decimals; the scalar curvature, if it is constant."""
 
     name: str
     metric: Callable
@@ -50,16 +50,12 @@ def case(name, matrix, coordinates, points, **facts):
 
 
 def symbols(names):
-    found = sp.symbols(names)
-    return found if isinstance(found, tuple) else (found,)
+    return sp.symbols(names, seq=True)
 
 
 # ------------------------------------------------------------------------------------------------- space forms
 
-theta, phi, psi = symbols("theta phi psi")
-x, y, z = symbols("x y z")
-t, r = symbols("t r")
-w = symbols("w")[0]
+theta, phi, psi, x, y, z, t, r, w = symbols("theta phi psi x y z t r w")
 
 
 @case("curve", [[1 + t**2]], (t,), (("0.3",), ("-1.2",)), scalar=0.0)

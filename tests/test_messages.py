@@ -12,6 +12,9 @@ sphere = lambda x: torch.diag(torch.stack([torch.ones_like(x[0]), torch.sin(x[0]
 S = rm.scalar_curvature
 
 
+SINGLE = torch.eye(2)
+
+
 def asymmetric(x):
     return torch.stack([torch.stack([1 + x[0] ** 2, x[1]]), torch.stack([0 * x[0], x[0]])])
 
@@ -30,7 +33,7 @@ def asymmetric(x):
         (lambda: S(lambda x: torch.sin(x), X), ValueError, ["returned shape (2,)", "expected (2, 2)", "one point"]),
         (lambda: S(lambda x: (x, x), X), TypeError, ["returned tuple", "torch.Tensor"]),
         (lambda: S(lambda x: 1.0, X), TypeError, ["returned float"]),
-        (lambda: S(lambda x, c=torch.eye(2): c, X), ValueError, ["float32", "float64", "dtype=x.dtype"]),
+        (lambda: S(lambda x: SINGLE, X), ValueError, ["float32", "float64", "dtype=x.dtype"]),
         (lambda: S(lambda x: {}["absent"], X), KeyError, ["absent"]),
         (lambda: S(lambda x: torch.diag(x.detach()), X), ValueError, ["`detach`", "derivatives"]),
         (lambda: S(lambda x: torch.diag(torch.tensor([1.0, x[0]])), X), ValueError, ["torch.stack"]),
@@ -66,7 +69,7 @@ def asymmetric(x):
         (lambda: SymbolicMetric([[1, "x"], [0, 1]], "x y"), ValueError, ["not symmetric", "(0, 1)"]),
         (lambda: SymbolicMetric([[1, 1], [1, 1]], "x y"), ValueError, ["singular"]),
         (lambda: SymbolicMetric([[1, 0], [0, 1]], "x x"), ValueError, ["`x` is named twice"]),
-        (lambda: SymbolicMetric([[1, 0], [0, 1]], "x y z"), ValueError, ["2 x 2", "3" if False else "x, y, z"]),
+        (lambda: SymbolicMetric([[1, 0], [0, 1]], "x y z"), ValueError, ["2 x 2", "x, y, z"]),
         (lambda: SymbolicMetric([["M", 0], [0, "x"]], "x y", "N"), ValueError, ["'M'", "parameters"]),
     ],
 )

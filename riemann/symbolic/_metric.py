@@ -25,8 +25,8 @@ class SymbolicMetric(Textbook):
         parameters: the other symbols of the matrix, or their names; whatever else it holds by default.
 
     Raises:
-        ValueError: a matrix that is not square, not symmetric or singular; a name used twice; a symbol of the matrix that
-            is neither coordinate nor parameter (where parameters are given).
+        ValueError: a matrix that is not square, not symmetric or singular; a name used twice; a symbol of the matrix
+            that is neither coordinate nor parameter (where parameters are given).
 
     Example:
         >>> import sympy as sp
@@ -92,10 +92,9 @@ def _checked_matrix(matrix: Any) -> sp.ImmutableMatrix:
         raise ValueError(f"`matrix` is {entries.rows} x {entries.cols}, expected a square matrix")
     entries = sp.ImmutableMatrix(entries.applyfunc(_rational))
     for i, j in itertools.combinations(range(entries.rows), 2):
-        if entries[i, j] != entries[j, i] and sp.simplify(entries[i, j] - entries[j, i]) != 0:
-            raise ValueError(
-                f"`matrix` is not symmetric: entry ({i}, {j}) is {entries[i, j]} and entry ({j}, {i}) is {entries[j, i]}"
-            )
+        upper, lower = sp.sympify(entries[i, j]), sp.sympify(entries[j, i])
+        if upper != lower and sp.simplify(upper - lower) != 0:
+            raise ValueError(f"`matrix` is not symmetric: entry ({i}, {j}) is {upper} and entry ({j}, {i}) is {lower}")
     return entries
 
 

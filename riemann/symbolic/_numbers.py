@@ -66,8 +66,7 @@ class Taylor:
 class Numbers:
     """Arithmetic of Taylor numbers at one point.
 
-    Undetermined functions and their derivatives are values of their own: what depends on them formally gets right values
-    for any choice of theirs.
+    Undetermined functions and their derivatives are values of their own: what holds for them formally holds for any.
 
     Args:
         matrix: the metric.
