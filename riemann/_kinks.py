@@ -23,6 +23,11 @@ def rewrites(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return register
 
 
+def number(value: float, x: Tensor) -> Tensor:
+    """A number as a tensor like `x`: a Python number would make the tangents of a 0-dim tensor float64."""
+    return torch.scalar_tensor(value, dtype=x.dtype, device=x.device)
+
+
 def kink(y: Tensor, at: Tensor, order: int = 1) -> Tensor:
     """0, whose derivatives from `order` on are NaN where `at` holds and `y` varies, and 0 elsewhere.
 
@@ -47,7 +52,8 @@ def square_of(x: Any) -> Tensor | None:
 
 
 def _bounds(x: Tensor, min: Any = None, max: Any = None) -> list[Tensor]:
-    return [x - bound for bound in (min, max) if bound is not None]
+    bounds = [bound for bound in (min, max) if bound is not None]
+    return [x - (bound if isinstance(bound, Tensor) else number(bound, x)) for bound in bounds]
 
 
 def _to_integer(x: Tensor, *_: Any, **__: Any) -> list[Tensor]:
@@ -59,10 +65,12 @@ def _first(x: Tensor, *_: Any, **__: Any) -> list[Tensor]:
 
 
 KINKS: dict[str, Callable[..., list[Tensor]]] = {
-    **dict.fromkeys(("sign", "sgn", "heaviside", "relu", "leaky_relu", "prelu", "elu", "celu", "selu", "rrelu"), _first),
-    **dict.fromkeys(("i0e", "i1e", "special_i0e", "special_i1e"), _first),
+    **dict.fromkeys(
+        ("sign", "sgn", "heaviside", "relu", "leaky_relu", "prelu", "elu", "celu", "selu", "rrelu"), _first
+    ),
+    **dict.fromkeys(("i0", "i0e", "special_i0", "special_i0e", "special_i1", "special_i1e"), _first),
     **dict.fromkeys(("floor", "ceil", "trunc", "fix", "frac"), _to_integer),
-    "round": lambda x, *, decimals=0: _to_integer(x * 10**decimals + 0.5),
+    "round": lambda x, *, decimals=0: _to_integer(x * number(10.0**decimals, x) + number(0.5, x)),
     **dict.fromkeys(("fmod", "__fmod__"), lambda x, y: [torch.fmod(x, y)]),
     **dict.fromkeys(("remainder", "__mod__", "floor_divide", "__floordiv__"), lambda x, y: [torch.remainder(x, y)]),
     "copysign": lambda x, y: [x, y] if isinstance(y, Tensor) else [x],
@@ -76,17 +84,33 @@ KINKS: dict[str, Callable[..., list[Tensor]]] = {
     "threshold": lambda x, threshold, value: [x - threshold],
     **dict.fromkeys(("maximum", "minimum", "fmax", "fmin"), lambda x, other: [x - other]),
 }
-_SMOOTHER = {"celu": lambda *_: True, "elu": lambda x, alpha=1.0, scale=1.0, input_scale=1.0: alpha * input_scale == 1.0}
+_FIRST_WRONG: dict[str, Callable[..., int]] = {  # the order of the first derivative that is not there, if not 1
+    "celu": lambda *_: 2,
+    "elu": lambda x, alpha=1.0, scale=1.0, input_scale=1.0: 2 if alpha * input_scale == 1 else 1,
+    **dict.fromkeys(("i0", "special_i0"), lambda *_: 4),  # smooth, but torch takes i1'(x) at 0 for a constant
+    "special_i1": lambda *_: 3,
+}
 
 PIECEWISE_LINEAR = frozenset(
-    ("relu", "leaky_relu", "prelu", "hardtanh", "relu6", "hardshrink", "softshrink", "threshold", "rrelu", "hardsigmoid")
+    (
+        "relu",
+        "leaky_relu",
+        "prelu",
+        "hardtanh",
+        "relu6",
+        "hardshrink",
+        "softshrink",
+        "threshold",
+        "rrelu",
+        "hardsigmoid",
+    )
 )
 
 
 def kinked(name: str, func: Callable[..., Tensor], args: tuple, kwargs: dict) -> Tensor:
     """A function of the table `KINKS` with its kinks marked."""
     y = func(*args, **kwargs)
-    order = 2 if name in _SMOOTHER and _SMOOTHER[name](*args, **kwargs) else 1
+    order = _FIRST_WRONG[name](*args, **kwargs) if name in _FIRST_WRONG else 1
     for distance in KINKS[name](*args, **kwargs):
         y = y + kink(distance, distance == 0, order)
     return y
@@ -110,9 +134,23 @@ def _hypot(x: Tensor, other: Tensor) -> Tensor:
     return root(torch.hypot(x, other), x * x + other * other)
 
 
+@rewrites("pow", "__pow__", "float_power")
+def _pow(x: Any, exponent: Any) -> Tensor:
+    """At exponent 0 torch drops the mixed derivatives of x^y: it takes y for a constant there."""
+    if not (
+        isinstance(x, Tensor) and isinstance(exponent, Tensor) and exponent.is_floating_point() and not x.is_complex()
+    ):
+        return torch.pow(x, exponent)
+    positive = x > 0
+    one = torch.ones_like(x)
+    y = torch.exp(exponent * torch.log(torch.where(positive, x, one)))
+    y = torch.where(positive, y, torch.pow(torch.where(positive, one, x), exponent))
+    return y + kink(exponent, x == 0)
+
+
 @rewrites("sinc", "special_sinc")
 def _sinc(x: Tensor) -> Tensor:
-    y = math.pi * x
+    y = number(math.pi, x) * x
     near = y.abs() < 1
     s = torch.where(near, y, torch.zeros_like(y)) ** 2
     series = torch.ones_like(s)
@@ -247,12 +285,16 @@ def vector_norm(x: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, d
 
 
 @rewrites("linalg_vector_norm")
-def _linalg_vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def _linalg_vector_norm(
+    x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
     return vector_norm(x, ord, dim, keepdim, dtype)
 
 
 @rewrites("linalg_matrix_norm")
-def _matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def _matrix_norm(
+    A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
     A = A if dtype is None else A.to(dtype)
     rows, columns = (d % A.ndim for d in dim)
     if ord == "fro":

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
-from riemann._kinks import REWRITES, kink, kinked, rewrites
+from riemann._kinks import REWRITES, kink, kinked, number, rewrites
 
 
 class Refused(Exception):
@@ -156,7 +156,11 @@ def _svdvals(A: Tensor, *, driver: Any = None) -> Tensor:
 @rewrites("linalg_pinv", "pinverse")
 def _pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, **tolerances: Any) -> Tensor:
     A = _symmetric(A, upper=False) if hermitian else A
-    return torch.linalg.pinv(A, rcond, hermitian) if rcond is not None else torch.linalg.pinv(A, hermitian=hermitian, **tolerances)
+    return (
+        torch.linalg.pinv(A, rcond, hermitian)
+        if rcond is not None
+        else torch.linalg.pinv(A, hermitian=hermitian, **tolerances)
+    )
 
 
 # ---------------------------------------------------------------------------------------------- neural network layers
@@ -185,12 +189,12 @@ def _group_norm(x: Tensor, groups: int, weight: Any = None, bias: Any = None, ep
 
 
 @rewrites("batch_norm")
-def _batch_norm(x: Tensor, weight: Any, bias: Any, mean: Any, variance: Any, training: bool, momentum: float, eps: float,
-                *_: Any) -> Tensor:  # fmt: skip
+def _batch_norm(x: Tensor, weight: Any, bias: Any, mean: Any, variance: Any, training: bool, momentum: float,
+                eps: float, *_: Any) -> Tensor:  # fmt: skip
     if training or mean is None:
         raise Refused(
-            "is in training mode, where its value at one point depends on the other points of the batch; call `.eval()` "
-            "on the module first"
+            "is in training mode, where its value at one point depends on the other points of the batch; call "
+            "`.eval()` on the module first"
         )
     scale = (_by_channel(variance, x) + eps) ** -0.5
     return _affine((x - _by_channel(mean, x)) * scale, _by_channel(weight, x), _by_channel(bias, x))
@@ -246,7 +250,9 @@ def _soft_margin_loss(x: Tensor, y: Tensor, reduction: int = 1) -> Tensor:
 
 
 @rewrites("binary_cross_entropy_with_logits")
-def _binary_cross_entropy_with_logits(x: Tensor, y: Tensor, weight: Any = None, pos_weight: Any = None, reduction: int = 1) -> Tensor:
+def _binary_cross_entropy_with_logits(
+    x: Tensor, y: Tensor, weight: Any = None, pos_weight: Any = None, reduction: int = 1
+) -> Tensor:
     positive = 1 if pos_weight is None else 1 + (pos_weight - 1) * y
     loss = (1 - y) * x - positive * torch.nn.functional.logsigmoid(x)
     return _reduced(loss if weight is None else loss * weight, reduction)
@@ -277,7 +283,7 @@ REWRITES["cross_entropy_loss"] = _with_constant_weights(torch._C._nn.cross_entro
 
 @rewrites("hardsigmoid")
 def _hardsigmoid(x: Tensor) -> Tensor:
-    return kinked("clamp", torch.clamp, (x / 6 + 0.5, 0.0, 1.0), {})
+    return kinked("clamp", torch.clamp, (x * number(1 / 6, x) + number(0.5, x), 0.0, 1.0), {})
 
 
 @rewrites("glu")
@@ -298,7 +304,9 @@ def _cumprod(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 
 
 @rewrites("scatter_reduce")
-def _scatter_reduce(x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
+def _scatter_reduce(
+    x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
     if reduce != "sum":
         raise Refused(f"torch differentiates wrongly for {reduce!r}; use a product or a maximum over a padded axis")
     return torch.scatter_reduce(x, dim, index, src, reduce, include_self=include_self)
@@ -325,6 +333,7 @@ REFUSED: dict[str, str] = {
     ),
     "linalg_lstsq": f"{_WRONG}; use `torch.linalg.pinv(A) @ B`",
     "triangular_solve": "torch cannot differentiate under `vmap`; use `torch.linalg.solve_triangular`",
+    "nextafter": "torch takes for a constant; write `x + step`",
     "renorm": "has kinks; divide by `torch.linalg.vector_norm` where you mean to",
     "custom_function_call": (
         "is a custom `torch.autograd.Function`, whose second derivatives torch takes for zero in forward mode; write "

@@ -43,20 +43,42 @@ _OWN_DTYPE = frozenset(
     + ("scalar_tensor",)
 )
 _FRESH = _OWN_DTYPE | frozenset(
-    ("zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty", "new_full", "new_tensor")
+    (
+        "zeros_like",
+        "ones_like",
+        "empty_like",
+        "full_like",
+        "new_zeros",
+        "new_ones",
+        "new_empty",
+        "new_full",
+        "new_tensor",
+    )
     + ("clone",)
 )
 _COPIES = frozenset(("tensor", "as_tensor", "asarray", "new_tensor"))
 _POWERS = frozenset(("pow", "__pow__", "square", "mul", "__mul__", "multiply"))
 # 0-dim tensors that meet a Python number here get float64 tangents from torch, whatever their dtype.
 _SCALED = frozenset(
-    ("mul", "__mul__", "__rmul__", "multiply", "div", "__div__", "__rdiv__", "divide", "true_divide", "__truediv__")
-    + ("__rtruediv__", "lerp", "xlogy", "special_xlogy", "atan2")
-    + ("hypot", "logaddexp", "fmod", "remainder", "copysign")
+    ("add", "__add__", "__radd__", "sub", "__sub__", "__rsub__", "rsub", "subtract")
+    + ("mul", "__mul__", "__rmul__", "multiply", "div", "__truediv__", "__rtruediv__", "divide", "true_divide")
+    + (
+        "lerp",
+        "xlogy",
+        "special_xlogy",
+        "atan2",
+        "hypot",
+        "logaddexp",
+        "fmod",
+        "remainder",
+        "copysign",
+        "clamp_min",
+        "clamp_max",
+    )
 )
 _IN_PLACE = {  # and what is not in place
-    "__setitem__": "", "__iadd__": "add", "__isub__": "sub", "__imul__": "mul", "__itruediv__": "div", "__idiv__": "div",
-    "__ipow__": "pow", "__imod__": "remainder", "__ifloordiv__": "floor_divide",
+    "__setitem__": "", "__iadd__": "add", "__isub__": "sub", "__imul__": "mul", "__itruediv__": "div",
+    "__idiv__": "div", "__ipow__": "pow", "__imod__": "remainder", "__ifloordiv__": "floor_divide",
 }  # fmt: skip
 _NAMES = {"axis": "dim", "keepdims": "keepdim", "x2": "other"}  # numpy's names, which torch takes, too
 _FIRST = ("input", "self", "A", "x", "x1", "a")
@@ -126,7 +148,9 @@ class Safe(TorchFunctionMode):
         if name.endswith("_") and not name.endswith("__") or name in _IN_PLACE:
             return self.in_place(name, func, args, kwargs)
         if isinstance(func, torch._ops.OpOverload | torch._ops.OpOverloadPacket):
-            raise Refused("is called through `torch.ops`, where derivatives cannot be made right; use the function of `torch`")
+            raise Refused(
+                "is called through `torch.ops`, where derivatives cannot be made right; use the function of `torch`"
+            )
         return func(*args, **kwargs)
 
     def enter(self, func: types.FunctionType, args: tuple, kwargs: dict) -> Any:
@@ -205,13 +229,15 @@ class Safe(TorchFunctionMode):
                 return square
             if name in ("pow", "__pow__") and isinstance(args[1], int | float) and args[1] > 0 and args[1] % 2 == 0:
                 return square ** (args[1] // 2)
-        return self.scaled(name, func, args, kwargs)
+        return (self.tabled if name in REWRITES else self.scaled)(name, func, args, kwargs)
 
     def cut(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """What has no derivatives, allowed for constants."""
         name = "data" if name == "__get__" else name
         if any(self.depends(a) for a in args):
-            raise ValueError(f"the {self.name} calls `{name}` on a value that depends on the point, which {_CUTS[name]}.")
+            raise ValueError(
+                f"the {self.name} calls `{name}` on a value that depends on the point, which {_CUTS[name]}."
+            )
         return func(*args, **kwargs)
 
     def fresh(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
@@ -235,7 +261,8 @@ class Safe(TorchFunctionMode):
                 if func(*args, **kwargs).dtype == torch.get_default_dtype():
                     kwargs["dtype"] = self.x.dtype
         y = func(*args, **kwargs)
-        if not (y.is_floating_point() or y.is_complex()) or (y.requires_grad and y.is_leaf) or self.depends(y):
+        writable = (y.is_floating_point() or y.is_complex()) and not (y.requires_grad and y.is_leaf)
+        if not writable or y.device != self.x.device or self.depends(y):
             return y
         return y + self.zero.to(y.dtype)
 
@@ -275,7 +302,15 @@ def _is_refusal_of_torch(error: RuntimeError) -> bool:
     text = str(error)
     return text.startswith(("vmap:", "vmap over", "In order to use an autograd.Function")) or any(
         words in text
-        for words in ("forward AD", "forward gradient", "Batching rule", "randomness", "ZeroTensor", "inference tensor", "functorch transform")
+        for words in (
+            "forward AD",
+            "forward gradient",
+            "Batching rule",
+            "randomness",
+            "ZeroTensor",
+            "inference tensor",
+            "functorch transform",
+        )
         + ("Batch norm got a batched", "required rank 4", "data pointer", "requires special handling")
     )
 
@@ -333,8 +368,8 @@ def _refuse_under_safe(script: type) -> None:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if (safe := _current()) is not None:
             raise ValueError(
-                f"the {safe.name} calls `{getattr(self, 'name', 'forward')}`, compiled by `torch.jit`, where derivatives "
-                "cannot be made right. Use the plain Python function or module."
+                f"the {safe.name} calls `{getattr(self, 'name', 'forward')}`, compiled by `torch.jit`, where "
+                "derivatives cannot be made right. Use the plain Python function or module."
             )
         return plain(self, *args, **kwargs)
 

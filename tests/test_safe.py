@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from riemann import christoffel
 from riemann._jets import jet
 
 DOUBLE = torch.float64
@@ -74,7 +75,9 @@ def by_views(x: Tensor) -> Tensor:
     g = torch.full((2, 2), 0.5)
     g.diagonal().copy_(x**3)
     g.diagonal().mul_(2)
-    return g.fill_diagonal_(3.0) * x[0] + x.new_zeros(2, 2).index_put_((torch.tensor([0]), torch.tensor([1])), x[1] ** 2)
+    return g.fill_diagonal_(3.0) * x[0] + x.new_zeros(2, 2).index_put_(
+        (torch.tensor([0]), torch.tensor([1])), x[1] ** 2
+    )
 
 
 def by_scatter(x: Tensor) -> Tensor:
@@ -128,14 +131,19 @@ def test_inner_derivatives() -> None:
     assert_right(logdet_hessian, lambda x: torch.func.hessian(logdet)(x))
     assert_right(solve_jacobian, lambda x: torch.func.jacrev(solve)(x))
     assert_right(lambda x: torch.func.jacrev(logdet)(x), lambda x: torch.func.grad(logdet)(x))
-    assert_right(lambda x: torch.func.grad(lambda y: torch.linalg.det(spd(y)).log())(x), lambda x: torch.func.grad(logdet)(x))
+    assert_right(
+        lambda x: torch.func.grad(lambda y: torch.linalg.det(spd(y)).log())(x), lambda x: torch.func.grad(logdet)(x)
+    )
     assert_right(lambda x: torch.func.vmap(lambda c: torch.linalg.det(c * spd(x)))(torch.arange(1.0, 4.0)),
                  lambda x: torch.stack([c * c * torch.exp(logdet(x)) for c in (1, 2, 3)]))  # fmt: skip
 
 
 def test_jets_inside() -> None:
     """A function that calls riemann itself: one mode, right at every order."""
-    assert_right(lambda x: jet(lambda y: torch.linalg.det(spd(y)), x, 1)[1], lambda x: torch.func.grad(lambda y: torch.linalg.det(spd(y)))(x))
+    assert_right(
+        lambda x: jet(lambda y: torch.linalg.det(spd(y)), x, 1)[1],
+        lambda x: torch.func.grad(lambda y: torch.linalg.det(spd(y)))(x),
+    )
 
 
 def test_called_once() -> None:
@@ -176,7 +184,9 @@ class BatchNorm(nn.BatchNorm1d):
         return super().forward(x[None])[0]
 
 
-@pytest.mark.parametrize("layer", [nn.LayerNorm(6), BatchNorm(6), nn.Dropout(0.3), nn.Softplus(), nn.GELU(), nn.ELU()], ids=str)
+@pytest.mark.parametrize(
+    "layer", [nn.LayerNorm(6), BatchNorm(6), nn.Dropout(0.3), nn.Softplus(), nn.GELU(), nn.ELU()], ids=str
+)
 def test_modules(layer: nn.Module) -> None:
     torch.manual_seed(0)
     assert_right(Net(layer).eval())
@@ -230,11 +240,15 @@ def test_dtypes_of_constants() -> None:
     """Constants made inside have the precision of the point, whatever torch's default is."""
 
     def f(x: Tensor) -> Tensor:
-        return torch.tensor([1.0, 2.0]) / 0.1 * x + torch.full((2,), 0.1) + torch.linspace(0, 0.3, 2) + torch.tensor(0.7)
+        return (
+            torch.tensor([1.0, 2.0]) / 0.1 * x + torch.full((2,), 0.1) + torch.linspace(0, 0.3, 2) + torch.tensor(0.7)
+        )
 
     y, dy, _ = jet(f, X, 2)
     assert y.dtype == dy.dtype == DOUBLE
-    torch.testing.assert_close(y, X * torch.tensor([10.0, 20.0], dtype=DOUBLE) + torch.tensor([0.8, 1.1], dtype=DOUBLE), rtol=1e-15, atol=1e-15)
+    torch.testing.assert_close(
+        y, X * torch.tensor([10.0, 20.0], dtype=DOUBLE) + torch.tensor([0.8, 1.1], dtype=DOUBLE), rtol=1e-15, atol=1e-15
+    )
     torch.set_default_dtype(DOUBLE)
     try:
         assert all(part.dtype == torch.float32 for part in jet(f, X.float(), 2))
@@ -382,7 +396,10 @@ REFUSALS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "torch.ops": (lambda x: torch.ops.aten.sin(x), "calls `sin`.*`torch.ops`"),
     "torch.ops overload": (lambda x: torch.ops.aten.sin.default(x), "calls `sin.default`.*`torch.ops`"),
     "inference mode": (inference, "inference_mode"),
-    "scatter_reduce": (lambda x: x.scatter_reduce(0, torch.tensor([0, 0]), x, "prod"), "calls `scatter_reduce`.*use a product"),
+    "scatter_reduce": (
+        lambda x: x.scatter_reduce(0, torch.tensor([0, 0]), x, "prod"),
+        "calls `scatter_reduce`.*use a product",
+    ),
     "lstsq": (lambda x: torch.linalg.lstsq(spd(x), x[:, None])[0], "calls `linalg_lstsq`.*pinv"),
     "eig": (lambda x: torch.linalg.eigvals(spd(x)).real, "calls `linalg_eigvals`.*eigh"),
 }
@@ -399,7 +416,19 @@ def test_refused(case: str, order: int) -> None:
 
 def test_constants_may_be_cut() -> None:
     w = nn.Parameter(torch.tensor([2.0, 3.0], dtype=DOUBLE))
-    assert_right(lambda x: x**2 * w.detach() * w[0].item() + w.data * float(w[1]), lambda x: x**2 * w.detach() * 2 + w.detach() * 3)
+    assert_right(
+        lambda x: x**2 * w.detach() * w[0].item() + w.data * float(w[1]),
+        lambda x: x**2 * w.detach() * 2 + w.detach() * 3,
+    )
+
+
+def test_messages_name_what_the_user_gave() -> None:
+    with pytest.raises(ValueError, match="^the metric calls `detach`"):
+        christoffel(lambda x: torch.outer(x, x.detach()), X)
+    with pytest.raises(
+        ValueError, match=r"`function` returned torch.float64 on cpu for a point in torch.float64 on meta"
+    ):
+        jet(lambda x: torch.ones(2, dtype=DOUBLE, device="cpu"), X.to("meta"), 1)
 
 
 def test_own_errors_keep_their_message() -> None:
