@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from riemann import _jets
+from riemann._safe import Refusal
 from riemann._types import Field, Metric
 
 ASYMMETRY = {torch.float64: 1e-6}  # relative to the largest entry; a coarser 1e-3 for lower precision
@@ -65,6 +66,8 @@ def _batch_of_one(metric: Metric, x: Tensor) -> Tensor | None:
         return None
     try:
         g = metric(x.unsqueeze(0))
+    except Refusal:
+        raise
     except Exception:  # the error at the single point is the one to tell
         return None
     return g.squeeze(0) if _has_shape(g, (1, x.shape[-1], x.shape[-1])) else None

@@ -1,294 +1,23 @@
-"""What torch differentiates wrongly, written with what it differentiates right.
+"""What torch differentiates wrongly, written with what it differentiates right, or refused.
 
-Three tables, keyed by the name of the torch function:
-
-- `REWRITES`: a replacement with the same value and right derivatives of every order;
-- `KINKS`: where a function has no derivative, so that the derivative there can be NaN instead of a wrong number;
-- `REFUSED`: what cannot be written so, with what to write instead.
-
-The sweep over torch's own operator database (tests/test_operators.py) is the proof that they are complete.
+`REWRITES` holds replacements with the same value and right derivatives of every order, `REFUSED` what cannot be
+written so, with what to write instead. Keys are the names of torch's functions below Python (`torch.batch_norm`, not
+`torch.nn.functional.batch_norm`): Python functions are entered. The sweep over torch's own operator database
+(tests/test_operators.py) is the proof that the tables are complete.
 """
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
-REWRITES: dict[str, Callable[..., Any]] = {}
+from riemann._kinks import REWRITES, kink, kinked, number, rewrites
 
 
-def _rewrites(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    def register(replacement: Callable[..., Any]) -> Callable[..., Any]:
-        REWRITES.update(dict.fromkeys(names, replacement))
-        return replacement
-
-    return register
-
-
-# ------------------------------------------------------------------------------------------------ kinks and roots
-
-
-def kink(y: Tensor, at: Tensor) -> Tensor:
-    """0, whose derivatives are NaN where `at` holds and `y` varies, and 0 elsewhere (sqrt(s) at s = 0, guarded)."""
-    s = torch.where(at, y * 0, torch.ones_like(y))
-    return torch.where(at, torch.sqrt(s), torch.zeros_like(s))
-
-
-def root(square: Tensor) -> Tensor:
-    """sqrt(square), remembering its smooth square: `norm(x) ** 2` has derivatives at 0, `norm(x)` has none."""
-    r = torch.sqrt(square)
-    r.riemann_square = square  # type: ignore[attr-defined]
-    return r
-
-
-def square_of(x: Any) -> Tensor | None:
-    """The smooth square of `x`, if `x` was made by `root`."""
-    return getattr(x, "riemann_square", None)
-
-
-def _zero(x: Tensor, *_: Any, **__: Any) -> Tensor:
-    return x == 0
-
-
-def _integer(x: Tensor, *_: Any, **__: Any) -> Tensor:
-    return x == torch.round(x)
-
-
-def _clamped(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
-    at = torch.zeros_like(x, dtype=torch.bool)
-    for bound in (min, max):
-        at = at if bound is None else at | (x == bound)
-    return at
-
-
-KINKS: dict[str, Callable[..., Tensor]] = {
-    **dict.fromkeys(
-        ("sign", "sgn", "heaviside", "copysign", "relu", "leaky_relu", "prelu", "elu", "selu", "celu"), _zero
-    ),
-    **dict.fromkeys(("i0e", "i1e", "special_i0e", "special_i1e", "softsign", "nn_functional_softsign"), _zero),
-    **dict.fromkeys(("floor", "ceil", "trunc", "fix", "frac"), _integer),
-    "round": lambda x, *, decimals=0: _integer(x * 10**decimals + 0.5),
-    **dict.fromkeys(("fmod", "remainder", "floor_divide"), lambda x, y: _integer(x / y)),
-    **dict.fromkeys(("clamp", "clip", "clamp_min", "clamp_max"), _clamped),
-    "hardtanh": lambda x, min_val=-1.0, max_val=1.0, inplace=False: _clamped(x, min_val, max_val),
-    "relu6": lambda x, inplace=False: _clamped(x, 0, 6),
-    "hardswish": lambda x, inplace=False: _clamped(x, -3, 3),
-    "hardshrink": lambda x, lambd=0.5: _clamped(x, -lambd, lambd),
-    "softshrink": lambda x, lambd=0.5: _clamped(x, -lambd, lambd),
-    "threshold": lambda x, threshold, value, inplace=False: _clamped(x, threshold),
-}
-
-PIECEWISE_LINEAR = frozenset(
-    (
-        "relu",
-        "relu_",
-        "leaky_relu",
-        "leaky_relu_",
-        "prelu",
-        "hardtanh",
-        "hardtanh_",
-        "relu6",
-        "hardshrink",
-        "softshrink",
-    )
-    + ("threshold", "threshold_", "rrelu", "rrelu_", "hardsigmoid", "hardswish")
-)
-
-
-@_rewrites("abs", "absolute", "__abs__")
-def _abs(x: Tensor) -> Tensor:
-    if x.is_complex():
-        return torch.abs(x)
-    y = torch.abs(x) + kink(x, x == 0)
-    y.riemann_square = x * x  # type: ignore[attr-defined]
-    return y
-
-
-@_rewrites("sqrt")
-def _sqrt(x: Tensor) -> Tensor:
-    return root(x)
-
-
-@_rewrites("hypot")
-def _hypot(x: Tensor, other: Tensor) -> Tensor:
-    return root(x * x + other * other)
-
-
-@_rewrites("sinc", "special_sinc")
-def _sinc(x: Tensor) -> Tensor:
-    y = math.pi * x
-    near = y.abs() < 1
-    s = torch.where(near, y, torch.zeros_like(y)) ** 2
-    series = torch.ones_like(s)
-    for k in range(12, 0, -1):  # sum of (-s)^k / (2k+1)!, nested
-        series = 1 - series * s / (2 * k * (2 * k + 1))
-    away = torch.where(near, torch.ones_like(y), y)
-    return torch.where(near, series, torch.sin(away) / away)
-
-
-@_rewrites("maximum", "fmax")
-def _maximum(x: Tensor, other: Tensor) -> Tensor:
-    return torch.maximum(x, other) + kink(x - other, x == other)
-
-
-@_rewrites("minimum", "fmin")
-def _minimum(x: Tensor, other: Tensor) -> Tensor:
-    return torch.minimum(x, other) + kink(x - other, x == other)
-
-
-def _extreme(pick: Callable[..., Tensor], x: Tensor, dim: Any, keepdim: bool) -> Tensor:
-    dims = tuple(range(x.ndim)) if dim is None or dim == () else dim
-    value = pick(x, dim=dims, keepdim=True)
-    value = value + kink(value, (x == value).sum(dims, keepdim=True) > 1) if x.ndim else value
-    return value if keepdim else value.squeeze(dims)
-
-
-@_rewrites("amax")
-def _amax(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    return _extreme(torch.amax, x, dim, keepdim)
-
-
-@_rewrites("amin")
-def _amin(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    return _extreme(torch.amin, x, dim, keepdim)
-
-
-@_rewrites("aminmax")
-def _aminmax(x: Tensor, *, dim: Any = None, keepdim: bool = False) -> Any:
-    return torch.return_types.aminmax((_amin(x, dim, keepdim), _amax(x, dim, keepdim)))  # type: ignore[call-arg]
-
-
-@_rewrites("max")
-def _max(x: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None) -> Any:
-    other = dim if isinstance(dim, Tensor) else other
-    if other is not None:
-        return _maximum(x, other)
-    if dim is None:
-        return _amax(x)
-    return torch.return_types.max((_amax(x, dim, keepdim), torch.argmax(x, dim, keepdim)))  # type: ignore[call-arg]
-
-
-@_rewrites("min")
-def _min(x: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None) -> Any:
-    other = dim if isinstance(dim, Tensor) else other
-    if other is not None:
-        return _minimum(x, other)
-    if dim is None:
-        return _amin(x)
-    return torch.return_types.min((_amin(x, dim, keepdim), torch.argmin(x, dim, keepdim)))  # type: ignore[call-arg]
-
-
-def _ties(y: Tensor, dim: int) -> Tensor:
-    """Where a sorted array meets its neighbour: the order, so the derivative, is not defined there."""
-    same = torch.diff(y, dim=dim) == 0
-    edge = torch.zeros_like(y.narrow(dim, 0, 1), dtype=torch.bool)
-    return torch.cat((same, edge), dim) | torch.cat((edge, same), dim)
-
-
-@_rewrites("sort", "msort")
-def _sort(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Any:
-    y, order = torch.sort(x, dim=dim, descending=descending, stable=stable)
-    y = y + kink(y, _ties(y, dim)) if x.ndim and x.shape[dim] else y
-    return torch.return_types.sort((y, order))  # type: ignore[call-arg]
-
-
-# ------------------------------------------------------------------------------------------------------- norms
-
-
-def _vector_norm(x: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
-    x = x if dtype is None else x.to(dtype)
-    p = 2.0 if p is None else float(p)
-    dims = tuple(range(x.ndim)) if dim is None or dim == () else dim
-    if x.is_complex():
-        x = root(torch.view_as_real(x).square().sum(-1))
-
-    def total(y: Tensor) -> Tensor:
-        return y.sum(dims, keepdim=keepdim) if x.ndim else y
-
-    if p == 2:
-        return root(total(x * x))
-    if p == math.inf:
-        return _extreme(torch.amax, _abs(x), dims, keepdim)
-    if p == -math.inf:
-        return _extreme(torch.amin, _abs(x), dims, keepdim)
-    if p == 1:
-        return total(_abs(x))
-    if p == 0:
-        return total((x != 0).to(x.dtype)) + total(kink(x, x == 0))
-    powers = x**p if p % 2 == 0 else _abs(x) ** p
-    return total(powers) ** (1 / p)
-
-
-@_rewrites("linalg_vector_norm")
-def _linalg_vector_norm(
-    x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
-) -> Tensor:
-    return _vector_norm(x, ord, dim, keepdim, dtype)
-
-
-@_rewrites("linalg_matrix_norm")
-def _matrix_norm(
-    A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
-) -> Tensor:
-    A = A if dtype is None else A.to(dtype)
-    rows, columns = (d % A.ndim for d in dim)
-    if ord == "fro":
-        return _vector_norm(A, 2, (rows, columns), keepdim)
-    if ord in (1, -1, math.inf, -math.inf):
-        over, then = (rows, columns) if abs(ord) == 1 else (columns, rows)
-        sums = _vector_norm(A, 1, over, keepdim=True)
-        norm = _extreme(torch.amax if ord > 0 else torch.amin, sums, then, keepdim=True)
-    else:
-        sigma = _svdvals(A.movedim((rows, columns), (-2, -1)))
-        pick = {"nuc": torch.sum, 2: torch.amax, -2: torch.amin}[ord]
-        norm = pick(sigma, dim=-1).unsqueeze(min(rows, columns)).unsqueeze(max(rows, columns))
-    return norm if keepdim else norm.squeeze((rows, columns))
-
-
-@_rewrites("linalg_norm")
-def _linalg_norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    if isinstance(ord, str) or (
-        ord is not None and (A.ndim == 2 and dim is None or isinstance(dim, Sequence) and len(dim) == 2)
-    ):
-        return _matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
-    return _vector_norm(A, ord, dim, keepdim, dtype)
-
-
-@_rewrites("norm")
-def _norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
-    if p == "nuc":
-        return _matrix_norm(x, p, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
-    return _vector_norm(x, 2 if p == "fro" else p, dim, keepdim, dtype)
-
-
-@_rewrites("dist")
-def _dist(x: Tensor, other: Tensor, p: Any = 2) -> Tensor:
-    return _vector_norm(x - other, p)
-
-
-@_rewrites("cdist")
-def _cdist(x1: Tensor, x2: Tensor, p: Any = 2.0, compute_mode: Any = None) -> Tensor:
-    return _vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
-
-
-@_rewrites("pdist")
-def _pdist(x: Tensor, p: Any = 2.0) -> Tensor:
-    i, j = torch.triu_indices(x.shape[0], x.shape[0], 1, device=x.device)
-    return _vector_norm(x[i] - x[j], p, -1)
-
-
-@_rewrites("pairwise_distance")
-def _pairwise_distance(x1: Tensor, x2: Tensor, p: Any = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
-    return _vector_norm(x1 - x2 + eps, p, -1, keepdim)
-
-
-@_rewrites("cosine_similarity")
-def _cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    norms = [_vector_norm(x, 2, dim, keepdim=True) for x in (x1, x2)]
-    u, v = (x / torch.clamp_min(norm, eps) for x, norm in zip((x1, x2), norms, strict=True))
-    return (u * v).sum(dim)
+class Refused(Exception):
+    """What a function does that has no right derivatives, and what to write instead: the end of a sentence."""
 
 
 # ---------------------------------------------------------------------------------------------- linear algebra
@@ -306,7 +35,7 @@ def _lu(A: Tensor) -> tuple[Tensor, Tensor]:
     return lu.diagonal(dim1=-2, dim2=-1), 1 - 2 * (swaps % 2).to(A.dtype)
 
 
-@_rewrites("det", "linalg_det")
+@rewrites("det", "linalg_det")
 def _det(A: Tensor) -> Tensor:
     n = A.shape[-1]
     if n == 0:
@@ -323,20 +52,20 @@ def _det(A: Tensor) -> Tensor:
     return det
 
 
-@_rewrites("slogdet", "linalg_slogdet")
+@rewrites("slogdet", "linalg_slogdet")
 def _slogdet(A: Tensor) -> Any:
     diagonal, sign = _lu(A)
     sign = sign * torch.sign(diagonal).prod(-1)
     return torch.return_types.linalg_slogdet((sign, torch.log(torch.abs(diagonal)).sum(-1)))  # type: ignore[call-arg]
 
 
-@_rewrites("logdet")
+@rewrites("logdet")
 def _logdet(A: Tensor) -> Tensor:
     sign, log_abs_det = _slogdet(A)
     return torch.where(sign < 0, torch.full_like(log_abs_det, math.nan), log_abs_det)
 
 
-@_rewrites("linalg_solve")
+@rewrites("linalg_solve")
 def _solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     vector = B.ndim == 1 or (A.ndim - 1 == B.ndim and A.shape[:-1] == B.shape)
     B = B.unsqueeze(-1) if vector else B
@@ -344,13 +73,13 @@ def _solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     return X.squeeze(-1) if vector else X
 
 
-@_rewrites("linalg_solve_ex")
+@rewrites("linalg_solve_ex")
 def _solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
     info = torch.linalg.inv_ex(A, check_errors=check_errors).info
     return torch.return_types.linalg_solve_ex((_solve(A, B, left=left), info))  # type: ignore[call-arg]
 
 
-@_rewrites("linalg_tensorsolve", "tensorsolve")
+@rewrites("linalg_tensorsolve", "tensorsolve")
 def _tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
     if dims is not None:
         last = [d % A.ndim for d in dims]
@@ -359,7 +88,7 @@ def _tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
     return _solve(A.reshape(B.numel(), B.numel()), B.reshape(-1)).reshape(shape)
 
 
-@_rewrites("linalg_lu_solve", "lu_solve")
+@rewrites("linalg_lu_solve", "lu_solve")
 def _lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
     P, L, U = torch.lu_unpack(LU, pivots)
     A = P @ L @ U
@@ -373,19 +102,24 @@ def _lu_solve_method(B: Tensor, LU: Tensor, pivots: Tensor) -> Tensor:  # torch.
 REWRITES["lu_solve"] = _lu_solve_method
 
 
-@_rewrites("cholesky_inverse")
+@rewrites("cholesky_inverse")
 def _cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     eye = torch.eye(L.shape[-1], dtype=L.dtype, device=L.device)
     inverse = torch.linalg.solve_triangular(L, eye, upper=upper)
     return inverse @ inverse.mH if upper else inverse.mH @ inverse
 
 
-@_rewrites("linalg_cholesky", "cholesky")
+@rewrites("cholesky_solve")
+def _cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
+    return torch.cholesky_solve(B, L.triu() if upper else L.tril(), upper=upper)
+
+
+@rewrites("linalg_cholesky", "cholesky")
 def _cholesky(A: Tensor, upper: bool = False) -> Tensor:
     return torch.linalg.cholesky(_symmetric(A, upper), upper=upper)
 
 
-@_rewrites("linalg_cholesky_ex")
+@rewrites("linalg_cholesky_ex")
 def _cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
     return torch.linalg.cholesky_ex(_symmetric(A, upper), upper=upper, check_errors=check_errors)
 
@@ -398,13 +132,13 @@ def _crowded(sigma: Tensor) -> Tensor:
     return torch.cat((close, edge), -1) | torch.cat((edge, close), -1)
 
 
-@_rewrites("linalg_eigvalsh")
+@rewrites("linalg_eigvalsh")
 def _eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     w = torch.linalg.eigvalsh(_symmetric(A, UPLO == "U"))
     return w + kink(w, _crowded(w)) if A.shape[-1] else w
 
 
-@_rewrites("linalg_eigh")
+@rewrites("linalg_eigh")
 def _eigh(A: Tensor, UPLO: str = "L") -> Any:
     w, V = torch.linalg.eigh(_symmetric(A, UPLO == "U"))
     if A.shape[-1]:
@@ -413,13 +147,13 @@ def _eigh(A: Tensor, UPLO: str = "L") -> Any:
     return torch.return_types.linalg_eigh((w, V))  # type: ignore[call-arg]
 
 
-@_rewrites("linalg_svdvals")
+@rewrites("linalg_svdvals")
 def _svdvals(A: Tensor, *, driver: Any = None) -> Tensor:
     sigma = torch.linalg.svdvals(A, driver=driver)
     return sigma + kink(sigma, _crowded(sigma) | (sigma == 0)) if sigma.shape[-1] else sigma
 
 
-@_rewrites("linalg_pinv", "pinverse")
+@rewrites("linalg_pinv", "pinverse")
 def _pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, **tolerances: Any) -> Tensor:
     A = _symmetric(A, upper=False) if hermitian else A
     return (
@@ -432,7 +166,7 @@ def _pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, **tolerances: A
 # ---------------------------------------------------------------------------------------------- neural network layers
 
 
-@_rewrites("layer_norm")
+@rewrites("layer_norm")
 def _layer_norm(x: Tensor, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any) -> Tensor:
     dims = tuple(range(-len(shape), 0))
     centred = x - x.mean(dims, keepdim=True)
@@ -448,44 +182,117 @@ def _by_channel(parameter: Any, x: Tensor) -> Any:
     return None if parameter is None else parameter.reshape(-1, *[1] * (x.ndim - 2))
 
 
-@_rewrites("group_norm")
+@rewrites("group_norm")
 def _group_norm(x: Tensor, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any) -> Tensor:
     y = _layer_norm(x.reshape(x.shape[0], groups, -1), (x[0].numel() // groups,), eps=eps).reshape(x.shape)
     return _affine(y, _by_channel(weight, x), _by_channel(bias, x))
 
 
-@_rewrites("batch_norm")
-def _batch_norm(x: Tensor, mean: Any, variance: Any, weight: Any = None, bias: Any = None, training: bool = False,
-                momentum: float = 0.1, eps: float = 1e-5, *_: Any) -> Tensor:  # fmt: skip
+@rewrites("batch_norm")
+def _batch_norm(x: Tensor, weight: Any, bias: Any, mean: Any, variance: Any, training: bool, momentum: float,
+                eps: float, *_: Any) -> Tensor:  # fmt: skip
     if training or mean is None:
-        raise ValueError(
-            "the metric uses BatchNorm in training mode: its value at one point would depend on the other points of "
-            "the batch. Call `.eval()` on the module first."
+        raise Refused(
+            "is in training mode, where its value at one point depends on the other points of the batch; call "
+            "`.eval()` on the module first"
         )
     scale = (_by_channel(variance, x) + eps) ** -0.5
     return _affine((x - _by_channel(mean, x)) * scale, _by_channel(weight, x), _by_channel(bias, x))
 
 
-@_rewrites("instance_norm")
-def _instance_norm(x: Tensor, mean: Any = None, variance: Any = None, weight: Any = None, bias: Any = None,
-                   use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5, *_: Any) -> Tensor:  # fmt: skip
+@rewrites("instance_norm")
+def _instance_norm(x: Tensor, weight: Any, bias: Any, mean: Any, variance: Any, use_input_stats: bool, momentum: float,
+                   eps: float, *_: Any) -> Tensor:  # fmt: skip
     if not use_input_stats:
-        return _batch_norm(x, mean, variance, weight, bias, eps=eps)
+        return _batch_norm(x, weight, bias, mean, variance, False, momentum, eps)
+    if mean is not None:
+        raise Refused("is in training mode and would change its running statistics; call `.eval()` on the module first")
     return _group_norm(x, x.shape[1], weight, bias, eps)
 
 
-@_rewrites("glu")
+@rewrites("dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout", "native_dropout")
+def _dropout(x: Tensor, p: float, train: bool) -> Tensor:
+    if train and p > 0:
+        raise Refused("is random in training mode; call `.eval()` on the module first (or pass `training=False`)")
+    return x
+
+
+@rewrites("scaled_dot_product_attention")
+def _attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
+               *, scale: Any = None, enable_gqa: bool = False) -> Tensor:  # fmt: skip
+    _dropout(q, dropout_p, True)
+    if enable_gqa:
+        k, v = (t.repeat_interleave(q.shape[-3] // t.shape[-3], -3) for t in (k, v))
+    scores = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+    if attn_mask is not None:
+        scores = torch.where(attn_mask, scores, -math.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
+    return torch.softmax(scores, -1) @ v
+
+
+def _reduced(loss: Tensor, reduction: int) -> Tensor:
+    """Losses below Python get their reduction as a number: none, mean, sum."""
+    return (loss, loss.mean(), loss.sum())[reduction]
+
+
+@rewrites("huber_loss")
+def _huber_loss(x: Tensor, y: Tensor, reduction: int = 1, delta: float = 1.0) -> Tensor:
+    d = x - y
+    far = d.abs() - delta
+    loss = torch.where(far < 0, 0.5 * d * d, delta * (far + 0.5 * delta))
+    return _reduced(loss + kink(d, far == 0, order=2), reduction)
+
+
+@rewrites("soft_margin_loss")
+def _soft_margin_loss(x: Tensor, y: Tensor, reduction: int = 1) -> Tensor:
+    return _reduced(torch.log1p(torch.exp(-y * x)), reduction)
+
+
+@rewrites("binary_cross_entropy_with_logits")
+def _binary_cross_entropy_with_logits(
+    x: Tensor, y: Tensor, weight: Any = None, pos_weight: Any = None, reduction: int = 1
+) -> Tensor:
+    positive = 1 if pos_weight is None else 1 + (pos_weight - 1) * y
+    loss = (1 - y) * x - positive * torch.nn.functional.logsigmoid(x)
+    return _reduced(loss if weight is None else loss * weight, reduction)
+
+
+@rewrites("poisson_nll_loss")
+def _poisson_nll_loss(x: Tensor, y: Tensor, log_input: bool, full: bool, eps: float, reduction: int) -> Tensor:
+    loss = torch.exp(x) - y * x if log_input else x - y * torch.log(x + eps)
+    if full:
+        many = torch.where(y > 1, y, 1.0)
+        loss = loss + torch.where(y > 1, many * torch.log(many) - many + 0.5 * torch.log(2 * math.pi * many), 0.0)
+    return _reduced(loss, reduction)
+
+
+def _with_constant_weights(plain: Any) -> Any:
+    def loss(x: Tensor, target: Tensor, weight: Any = None, *args: Any, **kwargs: Any) -> Tensor:
+        if weight is not None and is_functorch_wrapped_tensor(weight):
+            raise Refused("torch does not differentiate by its weights; multiply by them yourself")
+        return plain(x, target, weight, *args, **kwargs)
+
+    return loss
+
+
+REWRITES["nll_loss_nd"] = _with_constant_weights(torch._C._nn.nll_loss_nd)
+REWRITES["binary_cross_entropy"] = _with_constant_weights(torch._C._nn.binary_cross_entropy)
+REWRITES["cross_entropy_loss"] = _with_constant_weights(torch._C._nn.cross_entropy_loss)
+
+
+@rewrites("hardsigmoid")
+def _hardsigmoid(x: Tensor) -> Tensor:
+    return kinked("clamp", torch.clamp, (x * number(1 / 6, x) + number(0.5, x), 0.0, 1.0), {})
+
+
+@rewrites("glu")
 def _glu(x: Tensor, dim: int = -1) -> Tensor:
     a, b = x.chunk(2, dim)
     return a * torch.sigmoid(b)
 
 
-@_rewrites("hardsigmoid")
-def _hardsigmoid(x: Tensor, inplace: bool = False) -> Tensor:
-    return torch.clamp(x / 6 + 0.5, 0, 1) + kink(x, _clamped(x, -3, 3))
-
-
-@_rewrites("cumprod")
+@rewrites("cumprod")
 def _cumprod(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     x = x if dtype is None else x.to(dtype)
     if x.ndim == 0 or x.shape[dim] == 0:
@@ -496,30 +303,40 @@ def _cumprod(x: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     return torch.stack(columns, dim)
 
 
-@_rewrites("scatter_reduce", "scatter_reduce_")
+@rewrites("scatter_reduce")
 def _scatter_reduce(
     x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     if reduce != "sum":
-        raise ValueError(f'the metric calls scatter_reduce(…, "{reduce}"), {REFUSED["scatter_reduce"]}')
+        raise Refused(f"torch differentiates wrongly for {reduce!r}; use a product or a maximum over a padded axis")
     return torch.scatter_reduce(x, dim, index, src, reduce, include_self=include_self)
 
 
-# ----------------------------------------------------------------------------------------------------- refusals
+# ------------------------------------------------------------------------------------------------------- refusals
 
-_WRONG = "whose derivatives torch gets wrong in forward mode"
+_WRONG = "torch differentiates wrongly in forward mode"
 
 REFUSED: dict[str, str] = {
     "linalg_householder_product": f"{_WRONG}; multiply the reflections I - tau v v^T yourself",
     "orgqr": f"{_WRONG}; multiply the reflections I - tau v v^T yourself",
-    "scatter_reduce": f"{_WRONG}; use a product or a maximum over a padded axis",
     "max_pool3d": f"{_WRONG}; use `unfold` and `amax`",
     "max_pool3d_with_indices": f"{_WRONG}; use `unfold` and `amax`",
     "linear_cross_entropy": f"{_WRONG}; use `cross_entropy(linear(x, weight), target)`",
+    **dict.fromkeys(
+        ("native_batch_norm", "_native_batch_norm_legit"), f"{_WRONG}; use `torch.nn.functional.batch_norm`"
+    ),
+    "as_strided": "reads memory that `vmap` lays out otherwise; use indexing",
     "native_layer_norm": f"{_WRONG}; use `torch.nn.functional.layer_norm`",
-    "renorm": "which has kinks; divide by `torch.linalg.vector_norm` where you mean to",
+    **dict.fromkeys(
+        ("linalg_eig", "linalg_eigvals"),
+        f"{_WRONG}; use `torch.linalg.eigh` of a symmetric matrix, or traces of powers of this one",
+    ),
+    "linalg_lstsq": f"{_WRONG}; use `torch.linalg.pinv(A) @ B`",
+    "triangular_solve": "torch cannot differentiate under `vmap`; use `torch.linalg.solve_triangular`",
+    "nextafter": "torch takes for a constant; write `x + step`",
+    "renorm": "has kinks; divide by `torch.linalg.vector_norm` where you mean to",
     "custom_function_call": (
-        "a custom `torch.autograd.Function`, whose second derivatives torch takes for zero in forward mode; "
-        "write its forward with plain torch operations"
+        "is a custom `torch.autograd.Function`, whose second derivatives torch takes for zero in forward mode; write "
+        "its forward with plain torch operations"
     ),
 }

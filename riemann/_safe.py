@@ -1,16 +1,15 @@
 """The function mode under which every user's function runs, so that torch differentiates it right or not at all.
 
-Inside `Safe`, calls of torch functions are rewritten, guarded at their kinks, or refused (the tables of `_rewrites`);
-Python numbers keep the dtype of the tensors they meet; fresh tensors have the dtype and device of the point and can be
-filled in place under `vmap`; and what would cut a value off from its derivatives raises.
+Inside `Safe`, calls of torch functions are rewritten, guarded at their kinks, or refused (the tables of `_rewrites` and
+`_kinks`); Python numbers keep the dtype of the tensors they meet; fresh tensors have the dtype and device of the point
+and can be filled in place under `vmap`; and what would cut a value off from its derivatives raises.
 """
 
 import contextlib
 import functools
-import inspect
+import sys
 import types
 import warnings
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,53 +17,97 @@ import torch
 from torch import Tensor
 from torch._C import _functorch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from riemann._rewrites import KINKS, PIECEWISE_LINEAR, REFUSED, REWRITES, kink, square_of
+from riemann._kinks import KINKS, PIECEWISE_LINEAR, kinked, square_of
+from riemann._rewrites import REFUSED, REWRITES, Refused
 
-_FIRST = ("input", "self", "A", "x")
+_CUTS = {
+    **dict.fromkeys(("detach", "detach_", "data"), "cuts the value off from its derivatives; use the value itself"),
+    **dict.fromkeys(
+        ("item", "tolist", "__float__", "__int__", "__complex__"),
+        "turns a tensor into numbers, which have no derivatives; write it with torch functions, not with `math`",
+    ),
+    "__deepcopy__": "copies the numbers without their derivatives; use `clone`",
+    **dict.fromkeys(
+        ("numpy", "__array__"),
+        "turns a tensor into an array, which has no derivatives; use the torch function of the same name",
+    ),
+    "__index__": "makes a value of the point an index: the result would branch on data; use `torch.where`",
+    **dict.fromkeys(
+        ("__bool__", "is_nonzero", "equal", "allclose"),
+        "makes the result branch on the value of a coordinate; use `torch.where`",
+    ),
+}
+_OWN_DTYPE = frozenset(
+    ("zeros", "ones", "empty", "full", "eye", "linspace", "logspace", "arange", "tensor", "as_tensor", "asarray")
+    + ("scalar_tensor",)
+)
+_FRESH = _OWN_DTYPE | frozenset(
+    (
+        "zeros_like",
+        "ones_like",
+        "empty_like",
+        "full_like",
+        "new_zeros",
+        "new_ones",
+        "new_empty",
+        "new_full",
+        "new_tensor",
+    )
+    + ("clone",)
+)
+_COPIES = frozenset(("tensor", "as_tensor", "asarray", "new_tensor"))
 _POWERS = frozenset(("pow", "__pow__", "square", "mul", "__mul__", "multiply"))
-# 0-dim tensors times a Python number get float64 tangents from torch, whatever their dtype.
+# 0-dim tensors that meet a Python number here get float64 tangents from torch, whatever their dtype.
 _SCALED = frozenset(
-    ("mul", "__mul__", "__rmul__", "multiply", "div", "__div__", "__rdiv__", "divide", "true_divide", "__truediv__")
+    ("add", "__add__", "__radd__", "sub", "__sub__", "__rsub__", "rsub", "subtract")
+    + ("mul", "__mul__", "__rmul__", "multiply", "div", "__truediv__", "__rtruediv__", "divide", "true_divide")
     + (
-        "__rtruediv__",
-        "mul_",
-        "div_",
-        "__imul__",
-        "__itruediv__",
-        "__idiv__",
         "lerp",
         "xlogy",
         "special_xlogy",
         "atan2",
+        "hypot",
+        "logaddexp",
+        "fmod",
+        "remainder",
+        "copysign",
+        "clamp_min",
+        "clamp_max",
     )
-    + ("hypot", "logaddexp", "fmod", "remainder", "copysign")
 )
-_FRESH = frozenset(
-    ("zeros", "ones", "empty", "full", "eye", "linspace", "logspace", "arange", "tensor", "as_tensor", "asarray")
-    + ("scalar_tensor", "zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty")
-    + ("new_full", "new_tensor", "clone")
-)
-_OWN_DTYPE = frozenset(("zeros", "ones", "empty", "full", "eye", "linspace", "logspace", "arange", "tensor", "as_tensor")
-                       + ("asarray", "scalar_tensor"))  # fmt: skip
-_COPIES = frozenset(("tensor", "as_tensor", "asarray", "new_tensor"))
-_WRITTEN_IN_PYTHON = ("torch.nn.functional", "torch.functional")
-_CUTS = {
-    "detach": "it cuts the value off from its derivatives",
-    "detach_": "it cuts the value off from its derivatives",
-    "item": "it turns a tensor into a number, which has no derivatives",
-    "tolist": "it turns a tensor into numbers, which have no derivatives",
-    "numpy": "it turns a tensor into an array, which has no derivatives; use the torch function of the same name",
-    "__array__": "numpy has no derivatives; use the torch function of the same name",
-    "__float__": "it turns a tensor into a number, which has no derivatives; use torch functions, not `math`",
-    "__int__": "it turns a tensor into a number, which has no derivatives",
-    "__complex__": "it turns a tensor into a number, which has no derivatives",
-    "__index__": "the value of a coordinate cannot be an index: the metric would branch on data",
-    "__bool__": "the metric would branch on the value of a coordinate; use `torch.where`",
-    "data": "it cuts the value off from its derivatives",
-}
+_IN_PLACE = {  # and what is not in place
+    "__setitem__": "", "__iadd__": "add", "__isub__": "sub", "__imul__": "mul", "__itruediv__": "div",
+    "__idiv__": "div", "__ipow__": "pow", "__imod__": "remainder", "__ifloordiv__": "floor_divide",
+}  # fmt: skip
+_NAMES = {"axis": "dim", "keepdims": "keepdim", "x2": "other"}  # numpy's names, which torch takes, too
+_FIRST = ("input", "self", "A", "x", "x1", "a")
+_WRITTEN_IN_PYTHON = frozenset(("torch.nn.functional", "torch.functional", "torch._tensor", "torch._jit_internal"))
 _DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
+
+
+# What gives a view of its argument, that a metric may write into later.
+_VIEWS = frozenset(
+    (
+        "__getitem__",
+        "select",
+        "narrow",
+        "diagonal",
+        "unbind",
+        "__iter__",
+        "split",
+        "chunk",
+        "view",
+        "reshape",
+        "flatten",
+    )
+    + ("transpose", "t", "permute", "movedim", "swapaxes", "squeeze", "unsqueeze", "expand", "expand_as", "unflatten")
+    + ("dim", "size", "numel", "__len__", "is_floating_point", "is_complex")
+)
+
+
+class Refusal(ValueError):
+    """A function cannot be differentiated right as it is written; the message says what to write instead."""
 
 
 class Safe(TorchFunctionMode):
@@ -80,56 +123,38 @@ class Safe(TorchFunctionMode):
         super().__init__()
         self.x, self.level, self.name = x, level, name
         self.zero = x.new_zeros(())
+        self.gradients, self.inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        self.written: set[int] = set()
+        self.fillable: set[int] = set()
+        self.entered: set[types.FunctionType] = set()
         self.piecewise_linear: set[str] = set()
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
-        name = "data" if func == _DATA else getattr(func, "__name__", str(func))
-        if name == "__get__":
-            return func(*args, **kwargs)
-        if not args and kwargs:
-            first = next((kwargs.pop(key) for key in _FIRST if key in kwargs), None)
-            args = () if first is None else (first,)
-        if name in _CUTS and args and self.depends(args[0]):
-            raise ValueError(f"the {self.name} calls `{name}` on a value that depends on the point: {_CUTS[name]}.")
-        if name in _FRESH:
-            return self.fresh(name, func, args, kwargs)
-        if name in _POWERS and (power := _even_power(name, args)) is not None:
-            return power
-        if name in REFUSED and name not in REWRITES:
-            raise ValueError(f"the {self.name} calls `{name}`, {REFUSED[name]}.")
-        if name in _SCALED:
-            args = self.scaled(args)
-        if name in PIECEWISE_LINEAR:
-            self.piecewise_linear.add(name.rstrip("_"))
+        name = getattr(func, "__name__", "")
+        if name == "__get__" and func != _DATA:
+            return func(*args)
+        if torch.is_inference_mode_enabled() != self.inference:
+            raise Refusal(
+                f"the {self.name} enters or leaves `torch.inference_mode`, which cuts values off from their gradients. "
+                "Use it outside, around the call of riemann."
+            )
+        if self.fillable and name not in _VIEWS and name not in _IN_PLACE and not name.endswith("_"):
+            args = tuple(map(self.read, args))
         try:
-            return self.call(name, func, args, kwargs)
+            return _HANDLERS.get(name, Safe.plain)(self, name, func, args, kwargs or {})
+        except Refused as refused:
+            raise Refusal(f"the {self.name} calls `{name}`, which {refused}.") from None
         except RuntimeError as error:
             if _is_refusal_of_torch(error):
-                raise ValueError(
-                    f"the {self.name} calls `{name}`, which torch cannot differentiate here ({_first_line(error)}). "
-                    f"Write it with elementwise operations, sums, products, `torch.linalg.inv` or `torch.where`."
-                ) from error
+                raise self.not_differentiable(f"calls `{name}`", error) from error
             raise
 
-    def call(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
-        """`func` with right derivatives: rewritten, with its kinks marked, or as it is."""
-        if "out" in kwargs:
-            raise ValueError(
-                f"the {self.name} calls `{name}` with `out=`, which has no derivatives; assign the result."
-            )
-        base = name[:-1] if name.endswith("_") and not name.endswith("__") else name
-        if name != base and (base in REWRITES or base in KINKS) and name not in REWRITES:
-            return args[0].copy_(self.call(base, getattr(torch.Tensor, base, func), args, kwargs))
-        if name in REWRITES:
-            return REWRITES[name](*args, **kwargs)
-        if name in KINKS and _is_floating(args[0]):
-            kwargs.pop("inplace", None)
-            return func(*args, **kwargs) + kink(args[0], KINKS[name](*args, **kwargs))
-        if isinstance(func, types.FunctionType) and func.__module__ in _WRITTEN_IN_PYTHON:
-            with self:  # a function written in Python: what it calls is to be seen, too
-                return _body(func)(*args, **kwargs)
-        return func(*args, **kwargs)
+    def not_differentiable(self, what: str, error: RuntimeError) -> "Refusal":
+        reason = str(error).strip().splitlines()[0].rstrip(".")[:160]
+        return Refusal(
+            f"the {self.name} {what}, which torch cannot differentiate here ({reason}). Write it with elementwise "
+            "operations, sums, products, `torch.linalg.inv` or `torch.where`."
+        )
 
     def depends(self, value: Any) -> bool:
         """Whether a tensor depends on the point: it is batched at the level of the points, or inside."""
@@ -139,31 +164,82 @@ class Safe(TorchFunctionMode):
             value = _functorch.get_unwrapped(value)
         return False
 
-    def fresh(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
-        """A fresh tensor, batched so that `vmap` lets it be filled, in the point's dtype and device if none is said."""
-        if name in _COPIES:
-            data = args[1] if name == "new_tensor" else args[0]
-            if isinstance(data, Tensor) and name != "tensor":
-                return func(*args, **kwargs)
-            if any(self.depends(leaf) for leaf in _leaves(data)):
-                raise ValueError(
-                    f"the {self.name} puts values that depend on the point into `torch.{name}([...])`, which copies "
-                    "numbers and drops their derivatives. Use `torch.stack([...])` (of rows, for a matrix)."
-                )
-        if name in _OWN_DTYPE:
-            if kwargs.get("device") is None and self.x.device.type != "cpu":
-                kwargs["device"] = self.x.device
-            if kwargs.get("dtype") is None:
-                kwargs.pop("dtype", None)
-                if func(*args, **kwargs).dtype == torch.get_default_dtype():
-                    kwargs["dtype"] = self.x.dtype
-        y = func(*args, **kwargs)
-        if not y.is_floating_point() or y.requires_grad or self.depends(y):
-            return y
-        return y + self.zero.to(y.dtype)
+    # ------------------------------------------------------------------ one method for each thing done to a call
 
-    def scaled(self, args: tuple) -> tuple:
-        """The arguments with Python numbers made tensors of the dtype of the tensors beside them."""
+    def plain(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """A call that torch differentiates right, or a Python function that is entered."""
+        if isinstance(func, types.FunctionType) and func.__module__ in _WRITTEN_IN_PYTHON:
+            return self.enter(func, args, kwargs)
+        if kwargs.get("out") is not None:
+            raise Refused("has no derivatives with `out=`; assign the result")
+        if name.endswith("_") and not name.endswith("__") or name in _IN_PLACE:
+            return self.in_place(name, func, args, kwargs)
+        if isinstance(func, torch._ops.OpOverload | torch._ops.OpOverloadPacket):
+            raise Refused(
+                "is called through `torch.ops`, where derivatives cannot be made right; use the function of `torch`"
+            )
+        return func(*args, **kwargs)
+
+    def enter(self, func: types.FunctionType, args: tuple, kwargs: dict) -> Any:
+        """A function of torch written in Python: what it calls is to be seen, too."""
+        if func in self.entered:  # a method that extends one of the same name below Python
+            return func(*args, **kwargs)
+        self.entered.add(func)
+        try:
+            with self:
+                return _body(func)(*args, **kwargs)
+        finally:
+            self.entered.discard(func)
+
+    def in_place(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """Writes into a tensor: through the table, if it holds the function that is not in place."""
+        base = _IN_PLACE.get(name, name[:-1])
+        try:
+            if base in _TABLED:
+                plain = next(getattr(place, base) for place in (Tensor, torch, torch._C._nn) if hasattr(place, base))
+                value = _HANDLERS[base](self, base, plain, args, kwargs)
+                result = args[0].copy_(value[0] if isinstance(value, tuple) else value)
+            else:
+                result = func(*(self.same_dtype(args) if base in _SCALED else args), **kwargs)
+        except RuntimeError as error:
+            if "ZeroTensors" in str(error):
+                raise Refused("torch cannot do in place here; use the form that is not in place") from error
+            if any(words in str(error) for words in ("captured Tensor", "broadcast shape", "is not possible because")):
+                raise Refused(
+                    "would write values of the point into a tensor from outside; write into its `clone()`, or call "
+                    "`.eval()` on a module in training mode, which counts its calls"
+                ) from error
+            raise
+        if isinstance(args[0], Tensor):
+            self.written.add(_storage(args[0]))
+        return result
+
+    def tabled(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """A call with right derivatives in place of one with wrong ones."""
+        if isinstance(func, types.FunctionType) and func.__module__ in _WRITTEN_IN_PYTHON:
+            return self.enter(func, args, kwargs)
+        if kwargs:
+            if kwargs.pop("out", None) is not None:
+                raise Refused("has no derivatives with `out=`; assign the result")
+            kwargs = {_NAMES.get(key, key): value for key, value in kwargs.items()}
+            if not args:
+                first = next(key for key in _FIRST if key in kwargs)
+                args = (kwargs.pop(first),)
+        if name in PIECEWISE_LINEAR:
+            self.piecewise_linear.add(name)
+        if name in REFUSED:
+            raise Refused(REFUSED[name])
+        if name in _SCALED:
+            args = self.same_dtype(args)
+        if name in KINKS:
+            return kinked(name, func, args, kwargs)
+        return REWRITES[name](*args, **kwargs)
+
+    def scaled(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """Arithmetic, where Python numbers become tensors of the dtype of the tensors beside them."""
+        return self.plain(name, func, self.same_dtype(args), kwargs)
+
+    def same_dtype(self, args: tuple) -> tuple:
         dtypes = [a.dtype for a in args if isinstance(a, Tensor)]
         if not dtypes or dtypes[0] not in (torch.float32, torch.float16, torch.bfloat16):
             return args
@@ -172,9 +248,77 @@ class Safe(TorchFunctionMode):
             for a in args
         )
 
+    def power(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """`norm(x) ** 2` and its like, from the smooth square that a root remembers, unless it was written to."""
+        square = square_of(args[0])
+        if square is not None and _storage(args[0]) not in self.written:
+            if name == "square" or (len(args) == 2 and args[1] is args[0]):
+                return square
+            if name in ("pow", "__pow__") and isinstance(args[1], int | float) and args[1] > 0 and args[1] % 2 == 0:
+                return square ** (args[1] // 2)
+        return (self.tabled if name in REWRITES else self.scaled)(name, func, args, kwargs)
 
-def _is_floating(x: Any) -> bool:
-    return isinstance(x, Tensor) and x.is_floating_point()
+    def cut(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """What has no derivatives, allowed for constants."""
+        name = "data" if name == "__get__" else name
+        if any(self.depends(a) for a in args):
+            raise Refusal(f"the {self.name} calls `{name}` on a value that depends on the point, which {_CUTS[name]}.")
+        return func(*args, **kwargs)
+
+    def fresh(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """A fresh tensor, batched so that `vmap` lets it be filled, in the point's dtype and device if none is said."""
+        if name in _COPIES:
+            data = args[1] if name == "new_tensor" else args[0] if args else kwargs["data"]
+            if isinstance(data, Tensor) and name != "tensor":
+                return func(*args, **kwargs)
+            if any(self.depends(leaf) for leaf in _leaves(data)):
+                raise Refusal(
+                    f"the {self.name} puts values that depend on the point into `torch.{name}([...])`, which copies "
+                    "numbers and drops their derivatives. Use `torch.stack([...])` (of rows, for a matrix)."
+                )
+        if kwargs.get("out") is not None:
+            raise Refused("has no derivatives with `out=`; assign the result")
+        if name in _OWN_DTYPE:
+            if kwargs.get("device") is None and self.x.device.type != "cpu":
+                kwargs["device"] = self.x.device
+            if kwargs.get("dtype") is None:
+                kwargs.pop("dtype", None)
+                if func(*args, **kwargs).dtype == torch.get_default_dtype():
+                    kwargs["dtype"] = self.x.dtype
+        y = func(*args, **kwargs)
+        writable = (y.is_floating_point() or y.is_complex()) and not (y.requires_grad and y.is_leaf)
+        if not writable or y.device != self.x.device or self.depends(y):
+            return y
+        y = y + self.zero.to(y.dtype)
+        self.fillable.add(_storage(y))
+        return y
+
+    def read(self, value: Any) -> Any:
+        """A copy of what may be written into later: `g[2, 2] = g[1, 1] * y` would change what backward has saved."""
+        return value.clone() if isinstance(value, Tensor) and _storage(value) in self.fillable else value
+
+    def grad_mode(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """`no_grad` inside would make gradients through the jet wrong: the caller of riemann decides."""
+        return func(args[0] or self.gradients)
+
+
+_TABLED = frozenset((*REWRITES, *KINKS, *REFUSED))
+_HANDLERS: dict[str, Callable[[Safe, str, Any, tuple, dict], Any]] = {
+    **dict.fromkeys(_SCALED, Safe.scaled),
+    **dict.fromkeys(_TABLED, Safe.tabled),
+    **dict.fromkeys(_POWERS, Safe.power),
+    **dict.fromkeys(_CUTS, Safe.cut),
+    **dict.fromkeys(_FRESH, Safe.fresh),
+    "__get__": Safe.cut,  # of `.data`
+    "_set_grad_enabled": Safe.grad_mode,
+}
+
+
+def _storage(x: Tensor) -> int:
+    """What tells the memory of a tensor from all others."""
+    while _functorch.is_functorch_wrapped_tensor(x):
+        x = _functorch.get_unwrapped(x)
+    return x.untyped_storage()._cdata if x.layout == torch.strided else 0
 
 
 def _leaves(data: Any) -> Iterator[Any]:
@@ -185,36 +329,52 @@ def _leaves(data: Any) -> Iterator[Any]:
         yield data
 
 
-def _even_power(name: str, args: tuple) -> Tensor | None:
-    """`norm(x) ** 2` and its like, from the smooth square that a root remembers."""
-    square = square_of(args[0])
-    if square is None:
-        return None
-    if name == "square" or (len(args) == 2 and args[1] is args[0]):
-        return square
-    if name in ("pow", "__pow__") and isinstance(args[1], int | float) and args[1] % 2 == 0:
-        return square ** (args[1] // 2)
-    return None
-
-
 def _is_refusal_of_torch(error: RuntimeError) -> bool:
     text = str(error)
-    return any(words in text for words in ("forward AD", "Batching rule", "randomness", "ZeroTensor")) or (
-        text.startswith("vmap:") and "data-dependent" not in text and "inplace" not in text
+    return text.startswith(("vmap:", "vmap over", "In order to use an autograd.Function")) or any(
+        words in text
+        for words in (
+            "forward AD",
+            "forward gradient",
+            "Batching rule",
+            "randomness",
+            "ZeroTensor",
+            "inference tensor",
+            "functorch transform",
+        )
+        + ("Batch norm got a batched", "required rank 4", "data pointer", "requires special handling")
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")[:160]
 
 
 @functools.cache
 def _body(func: types.FunctionType) -> types.FunctionType:
-    """A Python function of torch with its own dispatch switched off, so that the mode sees the calls inside it."""
-    never = {key: _no for key in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")}
-    twin = types.FunctionType(
-        func.__code__, {**func.__globals__, **never}, func.__name__, func.__defaults__, func.__closure__
-    )
+    """A Python function of torch without dispatch of its own, so that the mode sees the calls inside it."""
+    return _twin(func, _namespace(func.__globals__["__name__"]))
+
+
+def _namespace(module: str) -> dict[str, Any]:
+    """The names of a module, its functions without dispatch."""
+    if module not in _namespaces:
+        names = _namespaces[module] = dict(vars(sys.modules[module]))
+        for name, value in list(names.items()):
+            if name.startswith("has_torch_function"):
+                names[name] = _no
+            elif isinstance(value, types.FunctionType) and value.__globals__ is vars(sys.modules[module]):
+                names[name] = _twin(value, names)
+    return _namespaces[module]
+
+
+_namespaces: dict[str, dict[str, Any]] = {}
+
+
+def _twin(func: types.FunctionType, names: dict[str, Any]) -> types.FunctionType:
+    def inner(cell: types.CellType) -> types.CellType:  # decorators keep the function in a cell (and themselves)
+        value = cell.cell_contents
+        entered = isinstance(value, types.FunctionType) and value.__module__ in _WRITTEN_IN_PYTHON and value is not func
+        return types.CellType(_body(value)) if entered else cell
+
+    closure = tuple(inner(cell) for cell in func.__closure__ or ())
+    twin = types.FunctionType(func.__code__, names, func.__name__, func.__defaults__, closure)
     twin.__kwdefaults__ = func.__kwdefaults__
     return twin
 
@@ -223,73 +383,57 @@ def _no(*_: Any) -> bool:
     return False
 
 
-# -------------------------------------------------------------------------------- what a function mode cannot see
-
-_BAD_ATEN = frozenset(
-    ("_linalg_det", "linalg_det", "_linalg_slogdet", "_linalg_solve_ex", "linalg_lu_solve", "cholesky_inverse")
-    + ("native_layer_norm", "linalg_householder_product", "scatter_reduce", "max_pool3d_with_indices", "_cdist_forward")
-)
+# ---------------------------------------------------------------------------------- what a function mode cannot see
 
 
-class _Audit(TorchDispatchMode):
-    """Refuses, by name, operations that reach the kernels without having passed through `Safe` (TorchScript)."""
+def _current() -> Safe | None:
+    """The mode that is active, if any."""
+    return next((mode for mode in _get_current_function_mode_stack() if isinstance(mode, Safe)), None)
 
-    def __init__(self, name: str):
-        super().__init__()
-        self.name = name
-        self.refusal = ""
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        operation = func.overloadpacket.__name__
-        if operation in _BAD_ATEN:
-            self.refusal = (
-                f"the {self.name} calls `{operation}` where riemann cannot make its derivatives right (inside "
-                "`torch.jit.script` or `torch.ops`). Write that part as plain Python."
+def _refuse_under_safe(script: type) -> None:
+    """TorchScript runs outside Python, where no mode sees the operations: its objects refuse to be called."""
+    plain = script.__call__
+
+    @functools.wraps(plain)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if (safe := _current()) is not None:
+            raise Refusal(
+                f"the {safe.name} calls `{getattr(self, 'name', 'forward')}`, compiled by `torch.jit`, where "
+                "derivatives cannot be made right. Use the plain Python function or module."
             )
-            raise ValueError(self.refusal)
-        return func(*args, **(kwargs or {}))
+        return plain(self, *args, **kwargs)
+
+    script.__call__ = call  # type: ignore[method-assign]
 
 
-_audited: "weakref.WeakSet[Any]" = weakref.WeakSet()
-
-
-def _audited_before(f: Any) -> bool:
-    """Whether `f` has been through the audit; remembers it. What cannot be remembered is audited each time."""
-    try:
-        known = f in _audited
-        _audited.add(f)
-    except TypeError:  # unhashable, or without weak references
-        return False
-    return known
+for _script in (torch._C.ScriptFunction, torch._C.ScriptMethod):
+    _refuse_under_safe(_script)
 
 
 @contextlib.contextmanager
-def _audit(f: Callable, name: str) -> Iterator[None]:
-    """Runs the body under `_Audit` the first time that `f` is met."""
-    f = getattr(f, "__func__", inspect.unwrap(f))
-    if torch.compiler.is_compiling() or _audited_before(f):
+def _eager(device: str) -> Iterator[None]:
+    """Autocast off, and what `torch.compile` has wrapped run as plain Python, which the mode sees."""
+    with contextlib.ExitStack() as stack:
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            stack.enter_context(torch.autocast(device, enabled=False))
+        if "torch._dynamo" in sys.modules and not torch.compiler.is_compiling():
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
-        return
-    audit = _Audit(name)
-    try:
-        with audit:
-            yield
-    except Exception as error:
-        _audited.discard(f)
-        if audit.refusal and audit.refusal != str(error):  # TorchScript wraps what is raised inside it
-            raise ValueError(audit.refusal) from None
-        raise
 
 
 def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, order: int) -> Any:
     """`f(x)` at one point, inside the transforms that differentiate it, under `Safe`."""
-    if any(isinstance(mode, Safe) for mode in _get_current_function_mode_stack()):
+    if _current() is not None:
         return f(x)
     safe = Safe(x, level, name)
-    device = x.device.type
-    autocast = torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else contextlib.nullcontext()
-    with autocast, _audit(f, name), safe:
-        y = f(x)
+    try:
+        with _eager(x.device.type), safe:
+            y = f(x)
+    except RuntimeError as error:  # from outside the operations that the mode sees
+        if _is_refusal_of_torch(error):
+            raise safe.not_differentiable("calls something", error) from error
+        raise
     if order >= 2 and safe.piecewise_linear:
         warnings.warn(
             f"the {name} calls {', '.join(sorted(safe.piecewise_linear))}: piecewise linear, so its second derivatives "

@@ -60,8 +60,9 @@ class SymbolicMetric(Textbook):
         Example:
             >>> import sympy as sp
             >>> theta, phi = sp.symbols("theta phi")
-            >>> SymbolicMetric(sp.diag(1, sp.sin(theta) ** 2), "theta phi").at((1, 0)).scalar_curvature().round(20)
-            2.00000000000000000000
+            >>> sphere = SymbolicMetric(sp.diag(1, sp.sin(theta) ** 2), "theta phi")
+            >>> sphere.at((1, 0), digits=30).scalar_curvature()
+            2.00000000000000000000000000000
         """
         values = self._values(point)
         numbers = Numbers(self.matrix, self.coordinates, values, digits, order)

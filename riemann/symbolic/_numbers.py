@@ -104,7 +104,7 @@ class Numbers:
         self.metric = [[series[min(i, j), max(i, j)] for j in range(self.n)] for i in range(self.n)]
 
     def _constant(self, value: Any) -> dict[tuple[int, ...], Any]:
-        return {(0,) * self.n: self._context.make_mpf(mpmath.mpmathify(value)._mpf_)}
+        return {(0,) * self.n: self._context.mpf(value)}
 
     def _number(self, value: Any) -> Any:
         return sp.N(value, self._context.dps)._to_mpmath(self._context.prec)
@@ -121,7 +121,7 @@ class Numbers:
         for result in results:
             if isinstance(result, mpmath.mpc):
                 raise ValueError(f"the metric is not real at {values}")
-        return [self._context.make_mpf(mpmath.mpf(result)._mpf_) for result in results]
+        return [self._context.mpf(result) for result in results]
 
     def element(self, expression: Any) -> Taylor:
         """A constant."""

@@ -1,0 +1,448 @@
+"""How users write functions: what comes out right, and what is refused, with a message that says what to write."""
+
+import copy
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from riemann import christoffel
+from riemann._jets import jet
+
+DOUBLE = torch.float64
+X = torch.tensor([[0.3, -0.7], [1.1, 0.4], [0.2, 0.9]], dtype=DOUBLE)
+
+
+def differences(f: Callable[[Tensor], Tensor], x: Tensor, h: float = 1e-3) -> tuple[Tensor, Tensor, Tensor]:
+    """Value, gradient and Hessian at one point by fourth-order central differences."""
+
+    def d(f: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def df(x: Tensor) -> Tensor:
+            columns = []
+            for e in h * torch.eye(len(x), dtype=x.dtype):
+                columns.append((8 * (f(x + e) - f(x - e)) - f(x + 2 * e) + f(x - 2 * e)) / (12 * h))
+            return torch.stack(columns, -1)
+
+        return df
+
+    return f(x), d(f)(x), d(d(f))(x)
+
+
+def assert_right(f: Callable[[Tensor], Tensor], truth: Callable[[Tensor], Tensor] | None = None, x: Tensor = X) -> None:
+    """The jet of `f` is what differences of `truth` (or of `f` itself) say."""
+    expected = [torch.stack(parts) for parts in zip(*(differences(truth or f, p) for p in x), strict=True)]
+    for ours, true, tolerance in zip(jet(f, x, 2), expected, (1e-12, 1e-8, 1e-6), strict=True):
+        torch.testing.assert_close(ours, true, rtol=tolerance, atol=tolerance)
+
+
+def spd(x: Tensor) -> Tensor:
+    return torch.diag(1.5 + x**2) + 0.3 * torch.outer(x, x) + 0.1 * torch.sin(x[1])
+
+
+# ------------------------------------------------------------------------------------------------ right as written
+
+
+def in_a_loop(x: Tensor) -> Tensor:
+    g = torch.zeros(2, 2)
+    for i in range(2):
+        g[i, i] = torch.exp(x[i])
+    g[0, 1] = g[1, 0] = x[0] * x[1]
+    return g
+
+
+def by_rows(x: Tensor) -> Tensor:
+    g = torch.empty(2, 2)
+    g[0] = torch.stack([x[0] ** 2, x[1]])
+    g[1] = x[0] * x
+    return g
+
+
+def on_the_diagonal(x: Tensor) -> Tensor:
+    g = torch.eye(2)
+    g[range(2), range(2)] = torch.sin(x)
+    g += 0.5 * torch.outer(x, x)
+    g *= x[0]
+    return g
+
+
+def by_views(x: Tensor) -> Tensor:
+    g = torch.full((2, 2), 0.5)
+    g.diagonal().copy_(x**3)
+    g.diagonal().mul_(2)
+    return g.fill_diagonal_(3.0) * x[0] + x.new_zeros(2, 2).index_put_(
+        (torch.tensor([0]), torch.tensor([1])), x[1] ** 2
+    )
+
+
+def by_scatter(x: Tensor) -> Tensor:
+    return torch.diagonal_scatter(torch.zeros_like(torch.outer(x, x)), x * x[0]) + torch.ones(2, 2) * x[1]
+
+
+def of_lists(x: Tensor) -> Tensor:
+    rows = [[x[0] ** 2, x[1]], [x[1], x[0] * x[1]]]
+    return torch.stack([torch.stack(row) for row in rows])
+
+
+def filled_row_by_row_from_parameters(x: Tensor) -> Tensor:
+    w = nn.Parameter(torch.ones(2, 2, dtype=DOUBLE)).clone()
+    w[0, 1] = x[0] ** 2
+    return w
+
+
+@pytest.mark.parametrize(
+    "f",
+    [in_a_loop, by_rows, on_the_diagonal, by_views, by_scatter, of_lists, filled_row_by_row_from_parameters],
+    ids=lambda f: f.__name__,
+)
+def test_ways_of_filling_a_matrix(f: Callable[[Tensor], Tensor]) -> None:
+    def outside(x: Tensor) -> Tensor:
+        torch.set_default_dtype(DOUBLE)
+        try:
+            return f(x)
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+    assert_right(f, outside)
+
+
+def test_inner_derivatives() -> None:
+    """Plain `vmap` gives wrong values already; the closed forms are those of -log det and of A^-1 x."""
+
+    def logdet_hessian(x: Tensor) -> Tensor:
+        return torch.func.hessian(lambda y: torch.logdet(spd(y)))(x)
+
+    def solve_jacobian(x: Tensor) -> Tensor:
+        return torch.func.jacfwd(lambda y: torch.linalg.solve(spd(y), y))(x)
+
+    def logdet(x: Tensor) -> Tensor:
+        a, b, c, d = spd(x).flatten()
+        return torch.log(a * d - b * c)
+
+    def solve(x: Tensor) -> Tensor:
+        (a, b), (c, d) = spd(x)
+        return torch.stack([d * x[0] - b * x[1], a * x[1] - c * x[0]]) / (a * d - b * c)
+
+    assert_right(logdet_hessian, lambda x: torch.func.hessian(logdet)(x))
+    assert_right(solve_jacobian, lambda x: torch.func.jacrev(solve)(x))
+    assert_right(lambda x: torch.func.jacrev(logdet)(x), lambda x: torch.func.grad(logdet)(x))
+    assert_right(
+        lambda x: torch.func.grad(lambda y: torch.linalg.det(spd(y)).log())(x), lambda x: torch.func.grad(logdet)(x)
+    )
+    assert_right(lambda x: torch.func.vmap(lambda c: torch.linalg.det(c * spd(x)))(torch.arange(1.0, 4.0)),
+                 lambda x: torch.stack([c * c * torch.exp(logdet(x)) for c in (1, 2, 3)]))  # fmt: skip
+
+
+def test_jets_inside() -> None:
+    """A function that calls riemann itself: one mode, right at every order."""
+    assert_right(
+        lambda x: jet(lambda y: torch.linalg.det(spd(y)), x, 1)[1],
+        lambda x: torch.func.grad(lambda y: torch.linalg.det(spd(y)))(x),
+    )
+
+
+def test_called_once() -> None:
+    calls = []
+    jet(lambda x: calls.append(1) or x**2, X, 3)
+    assert len(calls) == 1
+
+
+def test_no_grad_inside() -> None:
+    def f(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            y = x[0] ** 2 * x[1]
+        return y * x[1]
+
+    assert_right(f)
+    x = X.clone().requires_grad_()
+    (ours,) = torch.autograd.grad(jet(f, x, 2)[2].sum(), x)
+    (true,) = torch.autograd.grad(jet(lambda x: x[0] ** 2 * x[1] * x[1], x, 2)[2].sum(), x)
+    torch.testing.assert_close(ours, true)
+
+
+class Net(nn.Module):
+    """A small metric with a parameter, a buffer and layers that torch differentiates wrongly."""
+
+    def __init__(self, *layers: nn.Module):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(2, 6), *layers, nn.Tanh(), nn.Linear(6, 4)).double()
+        self.scale = nn.Parameter(torch.tensor(0.7, dtype=DOUBLE))
+        self.register_buffer("shift", torch.eye(2, dtype=DOUBLE))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.layers(x).reshape(2, 2)
+        return self.shift + self.scale * a @ a.mT
+
+
+class BatchNorm(nn.BatchNorm1d):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[None])[0]
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.LayerNorm(6), BatchNorm(6), nn.Dropout(0.3), nn.Softplus(), nn.GELU(), nn.ELU()], ids=str
+)
+def test_modules(layer: nn.Module) -> None:
+    torch.manual_seed(0)
+    assert_right(Net(layer).eval())
+
+
+@pytest.mark.parametrize("layer", [BatchNorm(6), nn.Dropout(0.3), nn.AlphaDropout(0.3)], ids=str)
+def test_training_mode_is_refused(layer: nn.Module) -> None:
+    with pytest.raises(ValueError, match=r"training mode.*call `\.eval\(\)`|call `\.eval\(\)`.*training mode"):
+        jet(Net(layer).train(), X, 1)
+
+
+def test_attention_and_recurrence() -> None:
+    torch.manual_seed(0)
+    attention = nn.MultiheadAttention(2, 1, batch_first=True).double().eval()
+    assert_right(lambda x: attention(x * torch.ones(3, 1), x[None] ** 2, x[None])[0])
+    block = nn.TransformerEncoderLayer(2, 1, 4, activation=torch.tanh, batch_first=True).double().eval()
+    assert_right(lambda x: block(torch.stack([x, x.sin(), x**2])[None]))
+
+
+def test_gradients_twice() -> None:
+    """Backward through a jet to parameters and to the point, and backward through that."""
+    torch.manual_seed(0)
+    net = Net(nn.LayerNorm(6))
+    x = X[:2].clone().requires_grad_()
+
+    def loss(x: Tensor) -> Tensor:
+        g, dg, ddg = jet(net, x, 2)
+        return (ddg**2).sum() + (g[..., 0, 0] * dg[..., 1, 1, 0]).sum()
+
+    inputs = (x, net.scale, net.layers[0].weight)
+    first = torch.autograd.grad(loss(x), inputs, create_graph=True)
+    second = torch.autograd.grad(sum((a * a).sum() for a in first), inputs)
+    h = 1e-4
+    for leaf, a, b in zip(inputs, first, second, strict=True):
+        v = torch.randn_like(leaf)
+        values = []
+        for k in (-2, -1, 1, 2):
+            with torch.no_grad():
+                leaf += k * h * v
+            value = loss(x)
+            gradients = torch.autograd.grad(value, inputs)
+            values.append(torch.stack([value.detach(), sum((c * c).sum() for c in gradients)]))
+            with torch.no_grad():
+                leaf -= k * h * v
+        slopes = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * h)
+        torch.testing.assert_close((a * v).sum().detach(), slopes[0], rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close((b * v).sum(), slopes[1], rtol=1e-6, atol=1e-6)
+
+
+def test_dtypes_of_constants() -> None:
+    """Constants made inside have the precision of the point, whatever torch's default is."""
+
+    def f(x: Tensor) -> Tensor:
+        return (
+            torch.tensor([1.0, 2.0]) / 0.1 * x + torch.full((2,), 0.1) + torch.linspace(0, 0.3, 2) + torch.tensor(0.7)
+        )
+
+    y, dy, _ = jet(f, X, 2)
+    assert y.dtype == dy.dtype == DOUBLE
+    torch.testing.assert_close(
+        y, X * torch.tensor([10.0, 20.0], dtype=DOUBLE) + torch.tensor([0.8, 1.1], dtype=DOUBLE), rtol=1e-15, atol=1e-15
+    )
+    torch.set_default_dtype(DOUBLE)
+    try:
+        assert all(part.dtype == torch.float32 for part in jet(f, X.float(), 2))
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_contexts() -> None:
+    f, truth = in_a_loop, jet(in_a_loop, X, 2)
+    with torch.no_grad():
+        torch.testing.assert_close(jet(f, X, 2), truth)
+        assert not torch.is_grad_enabled()
+    with torch.inference_mode():
+        torch.testing.assert_close(jet(f, X.clone(), 2), truth)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(jet(lambda x: f(x) @ f(x), X, 2), jet(lambda x: in_a_loop(x) @ in_a_loop(x), X, 2))
+        assert torch.is_autocast_enabled("cpu")
+    torch.testing.assert_close(jet(f, X, 2, chunk_size=2), truth)
+    torch.testing.assert_close(jet(f, X.reshape(3, 1, 2), 2)[2], truth[2].unsqueeze(1))
+    torch.testing.assert_close(torch.func.vmap(lambda x: jet(f, x, 2)[2])(X), truth[2])
+    c = torch.tensor([1.0, 2.0, 3.0], dtype=DOUBLE)
+    scaled = torch.func.vmap(lambda c, x: jet(lambda y: c * in_a_loop(y), x, 2)[2])(c, X)
+    torch.testing.assert_close(scaled, c[:, None, None, None, None] * truth[2])
+    assert [part.shape for part in jet(f, X[:0], 2)] == [(0, 2, 2), (0, 2, 2, 2), (0, 2, 2, 2, 2)]
+    assert [part.shape for part in jet(f, X.to("meta"), 2)] == [(3, 2, 2), (3, 2, 2, 2), (3, 2, 2, 2, 2)]
+
+
+def test_compiled() -> None:
+    compiled = torch.compile(lambda x: torch.linalg.det(spd(x)) * torch.linalg.norm(x) ** 2, backend="eager")
+    assert_right(compiled, lambda x: torch.linalg.det(spd(x)) * (x * x).sum())
+    assert_right(lambda x: x * compiled(x), lambda x: x * torch.linalg.det(spd(x)) * (x * x).sum())
+
+
+def test_inplace_activations_keep_their_meaning() -> None:
+    def f(x: Tensor) -> Tensor:
+        y = x**3
+        z = F.elu(y, inplace=True)
+        return y * z
+
+    assert_right(f, lambda x: F.elu(x**3) ** 2)
+
+
+def test_roots_that_are_written_to_forget_their_squares() -> None:
+    def norm_then_write(x: Tensor) -> Tensor:
+        r = torch.linalg.vector_norm(x)
+        r += 1
+        return r**2
+
+    def write_to_a_view(x: Tensor) -> Tensor:
+        r = torch.sqrt(x * x + 1)
+        r[0].mul_(x[1])
+        return r.square()
+
+    def write_to_the_square(x: Tensor) -> Tensor:
+        s = x * x + 1
+        r = torch.sqrt(s)
+        s.mul_(2)
+        return r * r
+
+    for f in (norm_then_write, write_to_a_view, write_to_the_square):
+        assert_right(f)
+
+
+# ------------------------------------------------------------------------------------------------------- refusals
+
+
+class NewStyle(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x**3
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def jvp(ctx: Any, t: Tensor) -> Tensor:
+        return 3 * ctx.saved_tensors[0] ** 2 * t
+
+
+class OldStyle(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x**3
+
+    @staticmethod
+    def backward(ctx: Any, t: Tensor) -> Tensor:
+        return t
+
+
+def branch(x: Tensor) -> Tensor:
+    return x if x[0] > 0 else -x
+
+
+def inference(x: Tensor) -> Tensor:
+    with torch.inference_mode():
+        y = x * 2
+    return y * x
+
+
+def leaf_gradient(x: Tensor) -> Tensor:
+    y = x.clone().requires_grad_()
+    return torch.autograd.grad(y.sin().sum(), y)[0]
+
+
+CLOSED_OVER = torch.zeros(2, dtype=DOUBLE)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    scripted = torch.jit.trace(lambda x: x.abs(), X[0])
+    scripted_module = torch.jit.trace(nn.Tanh(), X[0])
+
+REFUSALS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
+    "detach": (lambda x: x.detach() * x, "calls `detach` on a value that depends on the point.*use the value itself"),
+    "data": (lambda x: x.data * x, "calls `data`"),
+    "item": (lambda x: x * x[0].item(), "calls `item`.*torch functions"),
+    "float": (lambda x: x * float(x[0]), "calls `__float__`.*torch functions"),
+    "int": (lambda x: x * int(x[0]), "calls `__int__`"),
+    "bool": (lambda x: x * bool(x[0]), "calls `__bool__`.*`torch.where`"),
+    "math": (lambda x: x * math.sin(x[0]), "calls `__float__`.*not with `math`"),
+    "np.sin": (lambda x: x * np.sin(x), "calls `__array__`.*torch function of the same name"),
+    "numpy": (lambda x: x.numpy(), "calls `numpy`.*torch function of the same name"),
+    "tolist": (lambda x: torch.tensor(x.tolist()), "calls `tolist`"),
+    "tensor": (lambda x: torch.tensor([[x[0], 0.0], [0.0, x[1]]]), r"torch.tensor\(.*Use `torch.stack"),
+    "as_tensor": (lambda x: torch.as_tensor([x[0], x[1]]), r"torch.as_tensor\(.*Use `torch.stack"),
+    "new_tensor": (lambda x: x.new_tensor([x[0], x[1]]), r"torch.new_tensor\(.*Use `torch.stack"),
+    "copy of a tensor": (lambda x: torch.tensor(x), r"torch.tensor\(.*Use"),
+    "deepcopy": (lambda x: copy.deepcopy(x) * x, "calls `__deepcopy__`.*use `clone`"),
+    "branch": (branch, "calls `__bool__`.*`torch.where`"),
+    "index": (lambda x: x[x.argmax()], "calls `__getitem__`"),
+    "mask": (lambda x: x[x > 0], "calls `__getitem__`"),
+    "allclose": (lambda x: x * torch.allclose(x, x), "calls `allclose`"),
+    "random": (lambda x: x * torch.rand(2), "calls `rand`"),
+    "random like": (lambda x: x * torch.randn_like(x), "calls `randn_like`"),
+    "out": (lambda x: torch.sin(x, out=torch.empty(2, dtype=DOUBLE)), "calls `sin`.*`out=`; assign"),
+    "out of a rewritten function": (lambda x: torch.abs(x, out=torch.empty(2, dtype=DOUBLE)), "calls `abs`.*`out=`"),
+    "F.dropout": (lambda x: F.dropout(x, 0.5), r"calls `dropout`.*training=False"),
+    "closure": (lambda x: CLOSED_OVER.add_(x), r"calls `add_`.*write into its `clone\(\)`"),
+    "autograd.grad": (leaf_gradient, "calls `requires_grad_`"),
+    "new-style Function": (lambda x: NewStyle.apply(x), "autograd.Function.*plain torch"),
+    "old-style Function": (lambda x: OldStyle.apply(x), "autograd.Function"),
+    "script": (lambda x: scripted(x), "torch.jit.*plain Python function"),
+    "scripted module": (lambda x: scripted_module(x), "torch.jit.*plain Python function"),
+    "torch.ops": (lambda x: torch.ops.aten.sin(x), "calls `sin`.*`torch.ops`"),
+    "torch.ops overload": (lambda x: torch.ops.aten.sin.default(x), "calls `sin.default`.*`torch.ops`"),
+    "inference mode": (inference, "inference_mode"),
+    "scatter_reduce": (
+        lambda x: x.scatter_reduce(0, torch.tensor([0, 0]), x, "prod"),
+        "calls `scatter_reduce`.*use a product",
+    ),
+    "lstsq": (lambda x: torch.linalg.lstsq(spd(x), x[:, None])[0], "calls `linalg_lstsq`.*pinv"),
+    "eig": (lambda x: torch.linalg.eigvals(spd(x)).real, "calls `linalg_eigvals`.*eigh"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+@pytest.mark.parametrize("order", [1, 2])
+def test_refused(case: str, order: int) -> None:
+    f, message = REFUSALS[case]
+    with warnings.catch_warnings(), pytest.raises(ValueError, match=f"(?s)^the function.*({message})"):
+        warnings.simplefilter("ignore")
+        jet(f, X, order)
+
+
+def test_constants_may_be_cut() -> None:
+    w = nn.Parameter(torch.tensor([2.0, 3.0], dtype=DOUBLE))
+    assert_right(
+        lambda x: x**2 * w.detach() * w[0].item() + w.data * float(w[1]),
+        lambda x: x**2 * w.detach() * 2 + w.detach() * 3,
+    )
+
+
+def test_messages_name_what_the_user_gave() -> None:
+    with pytest.raises(ValueError, match="^the metric calls `detach`"):
+        christoffel(lambda x: torch.outer(x, x.detach()), X)
+    with pytest.raises(
+        ValueError, match=r"`function` returned torch.float64 on cpu for a point in torch.float64 on meta"
+    ):
+        jet(lambda x: torch.ones(2, dtype=DOUBLE, device="cpu"), X.to("meta"), 1)
+
+
+def test_own_errors_keep_their_message() -> None:
+    def f(x: Tensor) -> Tensor:
+        raise RuntimeError("my own message")
+
+    with pytest.raises(RuntimeError, match="^my own message$"):
+        jet(f, X, 2)
+
+
+def test_scripts_work_outside() -> None:
+    torch.testing.assert_close(scripted(X[0]), X[0].abs())
+
+
+def test_piecewise_linear_networks_warn() -> None:
+    with pytest.warns(UserWarning, match="calls relu: piecewise linear"):
+        jet(lambda x: F.relu(x), X, 2)
