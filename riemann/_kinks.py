@@ -23,7 +23,7 @@ def rewrites(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return register
 
 
-def number(value: float, x: Tensor) -> Tensor:
+def number(value: int | float, x: Tensor) -> Tensor:
     """A number as a tensor like `x`: a Python number would make the tangents of a 0-dim tensor float64."""
     return torch.scalar_tensor(value, dtype=x.dtype, device=x.device)
 
@@ -65,14 +65,12 @@ def _first(x: Tensor, *_: Any, **__: Any) -> list[Tensor]:
 
 
 KINKS: dict[str, Callable[..., list[Tensor]]] = {
-    **dict.fromkeys(
-        ("sign", "sgn", "heaviside", "relu", "leaky_relu", "prelu", "elu", "celu", "selu", "rrelu"), _first
-    ),
-    **dict.fromkeys(("i0", "i0e", "special_i0", "special_i0e", "special_i1", "special_i1e"), _first),
+    **dict.fromkeys(("sign", "sgn", "relu", "leaky_relu", "prelu", "elu", "celu", "selu", "rrelu"), _first),
+    **dict.fromkeys(("i0", "special_i0", "special_i0e", "special_i1", "special_i1e"), _first),
     **dict.fromkeys(("floor", "ceil", "trunc", "fix", "frac"), _to_integer),
     "round": lambda x, *, decimals=0: _to_integer(x * number(10.0**decimals, x) + number(0.5, x)),
-    **dict.fromkeys(("fmod", "__fmod__"), lambda x, y: [torch.fmod(x, y)]),
-    **dict.fromkeys(("remainder", "__mod__", "floor_divide", "__floordiv__"), lambda x, y: [torch.remainder(x, y)]),
+    "fmod": lambda x, y: [torch.fmod(x, y)],
+    "remainder": lambda x, y: [torch.remainder(x, y)],
     "copysign": lambda x, y: [x, y] if isinstance(y, Tensor) else [x],
     **dict.fromkeys(("clamp", "clip"), _bounds),
     "clamp_min": lambda x, min: _bounds(x, min),
@@ -116,7 +114,7 @@ def kinked(name: str, func: Callable[..., Tensor], args: tuple, kwargs: dict) ->
     return y
 
 
-@rewrites("abs", "absolute", "__abs__")
+@rewrites("abs", "absolute")
 def _abs(x: Tensor) -> Tensor:
     if x.is_complex():
         squares = torch.view_as_real(x).square().sum(-1)
@@ -134,7 +132,7 @@ def _hypot(x: Tensor, other: Tensor) -> Tensor:
     return root(torch.hypot(x, other), x * x + other * other)
 
 
-@rewrites("pow", "__pow__", "float_power")
+@rewrites("pow", "float_power")
 def _pow(x: Any, exponent: Any) -> Tensor:
     """At exponent 0 torch drops the mixed derivatives of x^y: it takes y for a constant there."""
     if not (

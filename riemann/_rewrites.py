@@ -79,7 +79,7 @@ def _solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = F
     return torch.return_types.linalg_solve_ex((_solve(A, B, left=left), info))  # type: ignore[call-arg]
 
 
-@rewrites("linalg_tensorsolve", "tensorsolve")
+@rewrites("linalg_tensorsolve")
 def _tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
     if dims is not None:
         last = [d % A.ndim for d in dims]

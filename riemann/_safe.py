@@ -57,29 +57,25 @@ _FRESH = _OWN_DTYPE | frozenset(
     + ("clone",)
 )
 _COPIES = frozenset(("tensor", "as_tensor", "asarray", "new_tensor"))
-_POWERS = frozenset(("pow", "__pow__", "square", "mul", "__mul__", "multiply"))
+_POWERS = frozenset(("pow", "square", "mul", "multiply"))
 # 0-dim tensors that meet a Python number here get float64 tangents from torch, whatever their dtype.
 _SCALED = frozenset(
-    ("add", "__add__", "__radd__", "sub", "__sub__", "__rsub__", "rsub", "subtract")
-    + ("mul", "__mul__", "__rmul__", "multiply", "div", "__truediv__", "__rtruediv__", "divide", "true_divide")
-    + (
+    (
+        "add",
+        "sub",
+        "subtract",
+        "rsub",
+        "mul",
+        "multiply",
+        "div",
+        "divide",
+        "true_divide",
         "lerp",
         "xlogy",
         "special_xlogy",
-        "atan2",
-        "hypot",
-        "logaddexp",
-        "fmod",
-        "remainder",
-        "copysign",
-        "clamp_min",
-        "clamp_max",
     )
+    + ("atan2", "hypot", "logaddexp", "fmod", "remainder", "copysign", "clamp_min", "clamp_max")
 )
-_IN_PLACE = {  # and what is not in place
-    "__setitem__": "", "__iadd__": "add", "__isub__": "sub", "__imul__": "mul", "__itruediv__": "div",
-    "__idiv__": "div", "__ipow__": "pow", "__imod__": "remainder", "__ifloordiv__": "floor_divide",
-}  # fmt: skip
 _NAMES = {"axis": "dim", "keepdims": "keepdim", "x2": "other"}  # numpy's names, which torch takes, too
 _FIRST = ("input", "self", "A", "x", "x1", "a")
 _WRITTEN_IN_PYTHON = frozenset(("torch.nn.functional", "torch.functional", "torch._tensor", "torch._jit_internal"))
@@ -138,7 +134,7 @@ class Safe(TorchFunctionMode):
                 f"the {self.name} enters or leaves `torch.inference_mode`, which cuts values off from their gradients. "
                 "Use it outside, around the call of riemann."
             )
-        if self.fillable and name not in _VIEWS and name not in _IN_PLACE and not name.endswith("_"):
+        if self.fillable and name not in _VIEWS and not name.endswith("_"):
             args = tuple(map(self.read, args))
         try:
             return _HANDLERS.get(name, Safe.plain)(self, name, func, args, kwargs or {})
@@ -172,7 +168,7 @@ class Safe(TorchFunctionMode):
             return self.enter(func, args, kwargs)
         if kwargs.get("out") is not None:
             raise Refused("has no derivatives with `out=`; assign the result")
-        if name.endswith("_") and not name.endswith("__") or name in _IN_PLACE:
+        if name.endswith("_") and not name.endswith("__") or name == "__setitem__":
             return self.in_place(name, func, args, kwargs)
         if isinstance(func, torch._ops.OpOverload | torch._ops.OpOverloadPacket):
             raise Refused(
@@ -193,7 +189,7 @@ class Safe(TorchFunctionMode):
 
     def in_place(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """Writes into a tensor: through the table, if it holds the function that is not in place."""
-        base = _IN_PLACE.get(name, name[:-1])
+        base = name[:-1]
         try:
             if base in _TABLED:
                 plain = next(getattr(place, base) for place in (Tensor, torch, torch._C._nn) if hasattr(place, base))
@@ -254,7 +250,7 @@ class Safe(TorchFunctionMode):
         if square is not None and _storage(args[0]) not in self.written:
             if name == "square" or (len(args) == 2 and args[1] is args[0]):
                 return square
-            if name in ("pow", "__pow__") and isinstance(args[1], int | float) and args[1] > 0 and args[1] % 2 == 0:
+            if name == "pow" and isinstance(args[1], int | float) and args[1] > 0 and args[1] % 2 == 0:
                 return square ** (args[1] // 2)
         return (self.tabled if name in REWRITES else self.scaled)(name, func, args, kwargs)
 

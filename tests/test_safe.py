@@ -400,6 +400,9 @@ REFUSALS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
         lambda x: x.scatter_reduce(0, torch.tensor([0, 0]), x, "prod"),
         "calls `scatter_reduce`.*use a product",
     ),
+    "pooling": (lambda x: torch.max_pool3d(x.expand(1, 2, 2, 2), 2), "calls `max_pool3d`.*use `unfold`"),
+    "native_dropout": (lambda x: torch.native_dropout(x, 0.5, True)[0], r"calls `native_dropout`.*`\.eval\(\)`"),
+    "orgqr": (lambda x: torch.orgqr(spd(x), x), "calls `orgqr`.*multiply the reflections"),
     "lstsq": (lambda x: torch.linalg.lstsq(spd(x), x[:, None])[0], "calls `linalg_lstsq`.*pinv"),
     "eig": (lambda x: torch.linalg.eigvals(spd(x)).real, "calls `linalg_eigvals`.*eigh"),
 }
