@@ -129,9 +129,9 @@ class Safe(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name == "__get__" and func != _DATA:
             return func(*args)
-        if torch.is_inference_mode_enabled() != self.inference:
+        if torch.is_inference_mode_enabled() and not self.inference:
             raise Refusal(
-                f"the {self.name} enters or leaves `torch.inference_mode`, which cuts values off from their gradients. "
+                f"the {self.name} enters `torch.inference_mode`, which cuts values off from their gradients. "
                 "Use it outside, around the call of riemann."
             )
         if self.fillable and name not in _VIEWS and not name.endswith("_"):
