@@ -42,6 +42,9 @@ from riemann._integrate import volume as volume
 from riemann._jets import jet as jet
 from riemann._jets import jvp as jvp
 from riemann._jets import vjp as vjp
+from riemann._verify import Comparison as Comparison
+from riemann._verify import VerificationReport as VerificationReport
+from riemann._verify import verify as verify
 
 try:
     __version__ = version("riemann-torch")

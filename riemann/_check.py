@@ -172,8 +172,8 @@ def _derivatives(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
     g, dg, ddg = metric_jet(metric, x, 2)
     h = torch.finfo(x.dtype).eps ** 0.2 * 0.1 * x.abs().clamp(min=0.1)
     first, second = (
-        _central(lambda y: metric_jet(metric, y, 0)[0], x, h),
-        _central(lambda y: metric_jet(metric, y, 1)[1], x, h),
+        central_differences(lambda y: metric_jet(metric, y, 0)[0], x, h),
+        central_differences(lambda y: metric_jet(metric, y, 1)[1], x, h),
     )
     size = g.abs().amax()
     errors = [
@@ -193,8 +193,8 @@ def _derivatives(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
     return max(errors) < tolerance, found, remedy
 
 
-def _central(f: Callable[[Tensor], Tensor], x: Tensor, h: Tensor) -> Tensor:
-    """Fourth-order central differences of f along each axis, derivative axis last."""
+def central_differences(f: Callable[[Tensor], Tensor], x: Tensor, h: Tensor) -> Tensor:
+    """Fourth-order central differences of f at points `(points, n)`, with steps h; derivative axis last."""
     columns = []
     for k in range(x.shape[-1]):
         e = torch.zeros_like(x)

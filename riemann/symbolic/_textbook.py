@@ -152,6 +152,10 @@ class Textbook:
 
     # ------------------------------------------------------------------------------------------------ public methods
 
+    def metric(self) -> sp.ImmutableMatrix:
+        """The metric $g_{ij}$ itself, an n x n matrix."""
+        return self._array(2, lambda i, j: self._g[i][j])
+
     def inverse_metric(self) -> sp.ImmutableMatrix:
         """Inverse metric $g^{ij}$, an n x n matrix."""
         return self._array(2, lambda i, j: self._inverse[i][j])

@@ -1,0 +1,140 @@
+"""Exact curvature at points, as float64: what `verify` compares with."""
+
+import ctypes
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from riemann import formulas
+from riemann._check import central_differences
+from riemann._metric import metric_jet
+from riemann._types import Metric
+
+if TYPE_CHECKING:
+    import sympy as sp
+
+    from riemann.symbolic import SymbolicMetric
+    from riemann.symbolic._textbook import Textbook
+
+DIGITS = 40
+QUANTITIES = (
+    "metric", "christoffel", "riemann_tensor", "ricci_tensor", "scalar_curvature", "weyl_tensor", "kretschmann_scalar",
+    "volume_element",
+)  # fmt: skip
+
+Values = dict[str, Tensor]
+"""Quantities by name, `(points, …)` each, NaN at a point where there is no truth."""
+
+
+def precise(
+    geometry: Callable[[list["sp.Rational"]], "Textbook"], x: Tensor, progress: Callable[[str], None]
+) -> Values:
+    """The quantities of exact geometries, one a point; the coordinates are the binary numbers that x holds."""
+    import sympy as sp
+
+    def at_point(point: list[float]) -> dict[str, Tensor | None]:
+        here = _or_none(geometry, [sp.Rational(c) for c in point])
+
+        def quantity(name: str) -> Tensor:
+            return _floats(getattr(here, name)())
+
+        return {name: None if here is None else _or_none(quantity, name) for name in QUANTITIES}
+
+    rows = []
+    for k, point in enumerate(x.tolist()):
+        progress(f"{DIGITS} digits, point {k + 1} of {len(x)}")
+        rows.append(at_point(point))
+    return {name: _stacked([row[name] for row in rows]) for name in QUANTITIES}
+
+
+def differences(metric: Metric, x: Tensor) -> Values:
+    """Central differences of the metric's values: what is left where nothing can be traced."""
+    x = x.double()
+    h = 2e-3 * x.abs().clamp(min=0.5)
+
+    def g(x: Tensor) -> Tensor:
+        return metric_jet(metric, x, 0)[0]
+
+    def dg(x: Tensor) -> Tensor:
+        return central_differences(g, x, h)
+
+    jets = (g(x), dg(x), central_differences(dg, x, h))
+    order = {"metric": 1, "volume_element": 1, "christoffel": 2}
+    values = {name: getattr(formulas, name)(*jets[: order.get(name, 3)]) for name in QUANTITIES if name != "metric"}
+    return {"metric": jets[0], **values}
+
+
+def closed_form(symbolic: "SymbolicMetric", x: Tensor, budget: float) -> Values:
+    """The quantities whose closed forms are derived within `budget` seconds, evaluated at the points."""
+    found: dict[str, Any] = {}
+
+    def derive() -> None:
+        for name in QUANTITIES:
+            found[name] = getattr(symbolic, name)()
+
+    _within(budget, derive)
+    return {name: _evaluated(expression, symbolic.coordinates, x) for name, expression in found.items()}
+
+
+def _evaluated(array: Any, coordinates: Sequence["sp.Symbol"], x: Tensor) -> Tensor:
+    import mpmath
+    import sympy as sp
+
+    entries, shape = (list(array), array.shape) if hasattr(array, "shape") else ([array], ())
+    function = sp.lambdify(coordinates, entries, "mpmath", cse=True)
+
+    def at_point(point: list[float]) -> Tensor:
+        with mpmath.workdps(DIGITS):
+            values = [float(v) for v in function(*map(mpmath.mpf, point))]
+        return torch.tensor(values, dtype=torch.float64).reshape(shape)
+
+    return _stacked([_or_none(at_point, point) for point in x.tolist()])
+
+
+def _floats(value: Any) -> Tensor:
+    def nested(value: Any) -> Any:
+        return [nested(v) for v in value] if isinstance(value, list) else float(value)
+
+    return torch.tensor(nested(value.tolist() if hasattr(value, "tolist") else value), dtype=torch.float64)
+
+
+def _or_none(compute: Callable[..., Any], *args: Any) -> Any:
+    """What `compute` returns; None where mathematics gives no number (a pole, a kink, a singular matrix)."""
+    try:
+        return compute(*args)
+    except (ArithmeticError, ValueError, TypeError):  # TypeError: a complex number that is to be real
+        return None
+
+
+def _stacked(row: list[Tensor | None]) -> Tensor:
+    shape = next((r.shape for r in row if r is not None), torch.Size())
+    return torch.stack([torch.full(shape, torch.nan, dtype=torch.float64) if r is None else r for r in row])
+
+
+class _Stopped(BaseException):
+    """Time is up: raised inside the thread that works."""
+
+
+def _within(seconds: float, work: Callable[[], None]) -> None:
+    """Runs `work` in a thread of its own and stops it, where it is, after `seconds`; its errors are raised here."""
+    errors: list[Exception] = []
+
+    def guarded() -> None:
+        try:
+            work()
+        except _Stopped:
+            pass
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=guarded, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    while thread.is_alive():
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(_Stopped))
+        thread.join(1.0)
+    if errors:
+        raise errors[0]

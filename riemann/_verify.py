@@ -1,0 +1,274 @@
+"""`verify`: is the curvature that riemann computes of a metric right? Quantity by quantity, against exact truth."""
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from riemann import _jets, _truth
+from riemann._geometry import LocalGeometry, at
+from riemann._safe import Refusal
+from riemann._sample import sample_points
+from riemann._scale import scales
+from riemann._truth import DIGITS, QUANTITIES, Values
+from riemann._types import Metric
+
+if TYPE_CHECKING:
+    from riemann.symbolic import SymbolicMetric
+
+RTOL = {torch.float64: 1e-9, torch.float32: 1e-4}
+DIFFERENCES = 1e-4  # what central differences can say, relative to the terms
+AGREE = 1e-11  # closed forms hold decimals, the 40 digits hold binary floats
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One line of a report.
+
+    Attributes:
+        quantity: its name, as in this package.
+        error: the largest |value - truth| over points and components, relative to the size of the terms added up.
+        digits_lost: decimal digits between that error and the precision of the dtype.
+        point: where it is largest.
+        truth: what the value was compared with.
+        ok: whether the error is within the tolerance.
+    """
+
+    quantity: str
+    error: float
+    digits_lost: float
+    point: tuple[float, ...]
+    truth: str
+    ok: bool
+
+
+@dataclass(frozen=True)
+class VerificationReport:
+    """What `verify` found; prints as a table.
+
+    Attributes:
+        comparisons: one a quantity.
+        notes: sentences on what could not be done, and on what went wrong before anything could be compared.
+        x: the points, `(points, n)`.
+        closed_form: the metric as SymPy sees it, if it was traced or given.
+        failure: what went wrong beside or before the comparisons, if anything.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...]
+    x: Tensor
+    closed_form: "SymbolicMetric | None" = None
+    failure: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every quantity was compared and agrees."""
+        return not self.failure and bool(self.comparisons) and all(c.ok for c in self.comparisons)
+
+    def raise_if_failed(self) -> None:
+        """Raises a ValueError with the table unless every quantity agrees."""
+        if not self.ok:
+            raise ValueError(f"the metric failed its verification:\n{self}")
+
+    def __str__(self) -> str:
+        """The table."""
+        count, n = self.x.shape
+        lines = [f"{count} points in {n} dimensions, {str(self.x.dtype)[6:]}"]
+        if self.failure:
+            lines.append(f"FAIL  {self.failure}")
+        if self.comparisons:
+            width = max(len(c.truth) for c in self.comparisons)
+            lines.append(f"{'':6}{'quantity':20}{'error':>8}  {'digits lost':>11}  {'truth':{width}}  worst point")
+        for c in self.comparisons:
+            point = "(" + ", ".join(f"{v:.4g}" for v in c.point) + ")"
+            lines.append(
+                f"{'ok' if c.ok else 'FAIL':6}{c.quantity:20}{c.error:8.1e}  {c.digits_lost:11.1f}  "
+                f"{c.truth:{width}}  {point}"
+            )
+        return "\n".join((*lines, *(f"note: {note}" for note in self.notes)))
+
+
+def verify(
+    metric: Metric,
+    symbolic: "SymbolicMetric | None" = None,
+    *,
+    dim: int | None = None,
+    x: Tensor | None = None,
+    parameters: Mapping[str, float] | None = None,
+    budget: float = 10.0,
+    dtype: torch.dtype | None = None,
+    rtol: float | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> VerificationReport:
+    r"""Compares what riemann computes of a metric with exact truth at points.
+
+    Without `symbolic`, the metric is traced: its graph is evaluated with Taylor numbers of 40 digits, which share
+    nothing with torch's differentiation, and the closed form of each quantity is derived from the graph where that is
+    possible within `budget` seconds. With `symbolic`, the truth is the user's own SymPy metric. Where nothing can be
+    traced, central differences are all that is left, and the report says so.
+
+    The error is $|T - T^*| / \max(|T^*|, s)$, where s is the sum of absolute values of the terms that the component
+    adds up (at least a thousandth of the largest such sum): it means something where the truth is 0, too.
+
+    Args:
+        metric: callable, one point `(n,)` to `(n, n)`.
+        symbolic: what it should be, exactly.
+        dim: the dimension n; not needed where `x`, `symbolic` or `metric.dim` say it.
+        x: points, `(*batch, n)`. Points of a box that the metric accepts by default, the origin and points on the axes
+            included where the metric is finite there.
+        parameters: numbers for the parameters of `symbolic`, by name.
+        budget: seconds for the closed form.
+        dtype: float64 or float32; that of `x` by default.
+        rtol: largest error that passes; 1e-9 in float64, 1e-4 in float32 by default.
+        progress: called with a few words before each step.
+
+    Returns:
+        The report: `.ok`, `.comparisons`, `.raise_if_failed()`; `print` shows a table.
+
+    Raises:
+        TypeError: `symbolic` is no SymbolicMetric.
+        ValueError: no dimension is known, no points are found, or parameters have no numbers.
+
+    Example:
+        >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
+        >>> report = verify(half_plane, dim=2)
+        >>> report.ok, report.comparisons[4].truth
+        (True, 'closed form')
+    """
+    given = getattr(metric, "symbolic", None) if symbolic is None else symbolic
+    values = _parameters(given, parameters or {})
+    n = _dimension(metric, given, dim, x)
+    try:
+        progress("choosing points")
+        points = _points(metric, n, x, dtype)
+        progress(f"computing curvature at {len(points)} points")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            here = at(metric, points)
+    except Refusal as refusal:
+        nowhere = torch.empty(0, n, dtype=dtype or torch.float64)
+        return VerificationReport((), (), nowhere, failure=f"riemann refuses the metric: {refusal}")
+    notes = [str(warning.message) for warning in caught]
+    terms = scales(*here.jets)
+    if given is None:
+        given, truths, failure = _traced(metric, points, terms, budget, progress, notes)
+    else:
+        geometry = lambda p: given.at({**values, **dict(zip(given.coordinates, p, strict=True))}, DIGITS)
+        truths, failure = [("SymPy", _truth.precise(geometry, points, progress))], ""
+    tolerance = RTOL[points.dtype] if rtol is None else rtol
+    comparisons = [c for name in QUANTITIES if (c := _compare(name, here, terms[name], truths, tolerance, notes))]
+    return VerificationReport(tuple(comparisons), tuple(dict.fromkeys(notes)), points, given, failure)
+
+
+def _traced(
+    metric: Metric, x: Tensor, terms: Values, budget: float, progress: Callable[[str], None], notes: list[str]
+) -> tuple["SymbolicMetric | None", list[tuple[str, Values]], str]:
+    """The traced metric, the truths of each quantity, the best first, and a failure, if they contradict each other."""
+    from riemann.bridge import NotTraceable, trace
+
+    try:
+        graph = trace(metric, x.shape[-1])
+    except NotTraceable as error:
+        notes.append(f"{error} Central differences are compared with instead, to {DIFFERENCES:.0e}.")
+        return None, [("differences", _truth.differences(metric, x))], ""
+    digits = _truth.precise(graph.at, x, progress)
+    progress(f"closed form, at most {budget:g} s")
+    try:
+        symbolic = graph.symbolic(x.shape[-1])
+        closed = _truth.closed_form(symbolic, x, budget)
+    except (ValueError, ArithmeticError) as error:
+        notes.append(f"no closed form: {error}")
+        return None, [(f"{DIGITS} digits", digits)], ""
+    if missing := [name for name in QUANTITIES if name not in closed]:
+        notes.append(f"no closed form within {budget:g} s of {', '.join(missing)}")
+    for name, values in closed.items():
+        if float(_error(values, digits[name], terms[name]).nan_to_num(0.0).amax()) > AGREE:
+            return (
+                symbolic,
+                [(f"{DIGITS} digits", digits)],
+                (
+                    f"the closed form of {name} contradicts the {DIGITS}-digit value: a fault of riemann, please report it"
+                ),
+            )
+    confirmed = {name: digits[name] for name in closed}
+    return symbolic, [("closed form", confirmed), (f"{DIGITS} digits", digits)], ""
+
+
+def _error(value: Tensor, truth: Tensor, terms: Tensor) -> Tensor:
+    """|value - truth| against the size of the terms at each point, `(points,)`; NaN where there is no truth."""
+    value, truth, terms = (t.double().reshape(len(t), -1) for t in (value, truth, terms))
+    scale = torch.maximum(truth.abs(), terms.nan_to_num(0.0))
+    scale = torch.maximum(scale, 1e-3 * scale.amax(-1, keepdim=True))
+    difference = (value - truth).abs()
+    error = torch.where(difference == 0, difference, difference / scale).nan_to_num(math.inf, math.inf).amax(-1)
+    return torch.where(truth.isfinite().all(-1), error, math.nan)
+
+
+def _compare(
+    name: str, here: LocalGeometry, terms: Tensor, truths: list[tuple[str, Values]], tolerance: float, notes: list[str]
+) -> Comparison | None:
+    """The worst point of one quantity; None if no point has a truth."""
+    label, values = next((label, values) for label, values in truths if name in values)
+    value = here.g if name == "metric" else getattr(here, name)()
+    error = _error(value, values[name], terms)
+    unknown = error.isnan()
+    if bool(unknown.any()):
+        notes.append(f"{name} has no exact value at {here.x[_jets.first(unknown)].tolist()}")
+    if bool(unknown.all()):
+        return None
+    worst = int(error.nan_to_num(-1.0, posinf=math.inf).argmax())
+    largest = float(error[worst])
+    lost = math.log10(max(largest / torch.finfo(here.x.dtype).eps, 1.0))
+    tolerance = max(tolerance, DIFFERENCES) if label == "differences" else tolerance
+    return Comparison(name, largest, lost, tuple(here.x[worst].tolist()), label, largest <= tolerance)
+
+
+def _parameters(symbolic: Any, given: Mapping[str, float]) -> dict[str, float]:
+    """Numbers for the parameters of a symbolic metric; raises where some have none."""
+    if symbolic is None:
+        if given:
+            raise ValueError("`parameters` are those of `symbolic`, which is not given; close over them in `metric`")
+        return {}
+    from riemann.symbolic import SymbolicMetric
+
+    if not isinstance(symbolic, SymbolicMetric):
+        raise TypeError(
+            f"`symbolic` is a {type(symbolic).__name__}, expected `riemann.symbolic.SymbolicMetric(matrix, coordinates)`"
+        )
+    names = {s.name for s in symbolic.matrix.free_symbols - set(symbolic.coordinates)}
+    if missing := sorted(names - set(given)):
+        example = ", ".join(f"{name!r}: 1.0" for name in missing)
+        raise ValueError(f"`symbolic` has parameters without numbers; pass `parameters={{{example}}}`")
+    if strangers := sorted(set(given) - names):
+        raise ValueError(f"`parameters` names {strangers}, which `symbolic` does not have; it has {sorted(names)}")
+    return dict(given)
+
+
+def _dimension(metric: Metric, symbolic: Any, dim: int | None, x: Tensor | None) -> int:
+    if x is not None:
+        _jets.check_points(x)
+    said = {
+        "`dim`": dim,
+        "`symbolic`": getattr(symbolic, "dim", None),
+        "`x`": None if x is None else x.shape[-1],
+        "`metric.dim`": getattr(metric, "dim", None),
+    }
+    known = {name: n for name, n in said.items() if isinstance(n, int)}
+    if not known:
+        raise ValueError("the dimension is not known; pass `dim=` (or points as `x=`)")
+    if len(set(known.values())) > 1:
+        raise ValueError("the dimension is " + " and ".join(f"{n} by {name}" for name, n in known.items()))
+    return next(iter(known.values()))
+
+
+def _points(metric: Any, n: int, x: Tensor | None, dtype: torch.dtype | None) -> Tensor:
+    if x is not None:
+        return x.detach().to(dtype or x.dtype).reshape(-1, n)
+    dtype = dtype or torch.float64
+    if hasattr(metric, "sample"):
+        return metric.sample(8, generator=torch.Generator().manual_seed(0)).to(dtype)
+    return sample_points(metric, n, dtype=dtype)
