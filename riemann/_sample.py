@@ -56,7 +56,7 @@ def sample_points(metric: Metric, n: int, count: int = 8, dtype: torch.dtype = t
 
 
 def _look(metric: Metric, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Minus signs of g at each point, and the largest |eigenvalue| of all over the least there; -1, inf for no metric."""
+    """Minus signs of g at each point, and the largest |eigenvalue| of all over the least there; -1, inf for none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         (g,) = metric_jet(metric, x, 0)

@@ -190,9 +190,7 @@ def _traced(
             return (
                 symbolic,
                 [(f"{DIGITS} digits", digits)],
-                (
-                    f"the closed form of {name} contradicts the {DIGITS}-digit value: a fault of riemann, please report it"
-                ),
+                (f"the closed form of {name} contradicts its {DIGITS} digits: a fault of riemann, please report it"),
             )
     confirmed = {name: digits[name] for name in closed}
     return symbolic, [("closed form", confirmed), (f"{DIGITS} digits", digits)], ""
@@ -236,9 +234,7 @@ def _parameters(symbolic: Any, given: Mapping[str, float]) -> dict[str, float]:
     from riemann.symbolic import SymbolicMetric
 
     if not isinstance(symbolic, SymbolicMetric):
-        raise TypeError(
-            f"`symbolic` is a {type(symbolic).__name__}, expected `riemann.symbolic.SymbolicMetric(matrix, coordinates)`"
-        )
+        raise TypeError(f"`symbolic` is a {type(symbolic).__name__}, expected a `riemann.symbolic.SymbolicMetric`")
     names = {s.name for s in symbolic.matrix.free_symbols - set(symbolic.coordinates)}
     if missing := sorted(names - set(given)):
         example = ", ".join(f"{name!r}: 1.0" for name in missing)
