@@ -10,7 +10,7 @@ def scales(g: Tensor, dg: Tensor, ddg: Tensor) -> dict[str, Tensor]:
     """The sum of absolute values of the terms of each component of each quantity, by the name of its formula."""
     n = g.shape[-1]
     inverse, size, d, dd = formulas.inverse_metric(g).abs(), g.abs(), dg.abs(), ddg.abs()
-    gamma = 0.5 * (d.transpose(-1, -3) + d + torch.einsum("...ijk->...kij", d))  # Gamma_kij
+    gamma = 0.5 * (d.transpose(-1, -2) + d + torch.einsum("...ijk->...kij", d))  # Gamma_kij
     raised = torch.einsum("...kl,...lij->...kij", inverse, gamma)
     products = torch.einsum("...ebc,...ead->...abcd", gamma, raised)
     second = [torch.einsum(f"...{order}->...abcd", dd) for order in ("adbc", "bcad", "acbd", "bdac")]

@@ -56,7 +56,7 @@ def differences(metric: Metric, x: Tensor) -> Values:
     h = 2e-3 * x.abs().clamp(min=0.5)
 
     def g(x: Tensor) -> Tensor:
-        return metric_jet(metric, x, 0)[0]
+        return metric_jet(metric, x, 0)[0].detach()
 
     def dg(x: Tensor) -> Tensor:
         return central_differences(g, x, h)

@@ -146,7 +146,7 @@ def verify(
         progress("choosing points")
         points = _points(metric, n, x, dtype)
         progress(f"computing curvature at {len(points)} points")
-        with warnings.catch_warnings(record=True) as caught:
+        with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             here = at(metric, points)
     except Refusal as refusal:

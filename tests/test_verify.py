@@ -1,0 +1,219 @@
+"""`verify` says ok of what is right, finds every planted fault, and says which truth it compared with."""
+
+import pytest
+import sympy as sp
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import riemann as rm
+from riemann import formulas
+from riemann._sample import sample_points
+from riemann._scale import scales
+from riemann.symbolic import SymbolicMetric
+from tests.cases import BY_NAME, CASES
+from tests.helpers import random_metric
+
+NETWORK = torch.nn.Sequential(torch.nn.Linear(3, 12), torch.nn.Tanh(), torch.nn.Linear(12, 9)).double()
+
+
+def network(x):
+    A = NETWORK(x).reshape(3, 3)
+    return torch.eye(3) + A @ A.T
+
+
+def failed(report):
+    return [c.quantity for c in report.comparisons if not c.ok]
+
+
+# ------------------------------------------------------------------------------------------- what is right is ok
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_against_the_symbolic_metric(case):
+    report = rm.verify(case.metric, case.symbolic, x=case.x())
+    assert report.ok and {c.truth for c in report.comparisons} == {"SymPy"}, str(report)
+    report.raise_if_failed()
+
+
+@pytest.mark.parametrize("name", ["sphere 2", "ball", "Schwarzschild", "generic 3, indefinite", "pp-wave"])
+def test_with_nothing_but_the_dimension(name):
+    case = BY_NAME[name]
+    report = rm.verify(case.metric, dim=case.dim)
+    assert report.ok and {c.truth for c in report.comparisons} == {"closed form"}, str(report)
+    assert len(report.comparisons) == 8 and report.closed_form.dim == case.dim
+
+
+def test_a_network_has_forty_digits():
+    report = rm.verify(network, dim=3, budget=0.0)
+    assert report.ok and {c.truth for c in report.comparisons} == {"40 digits"}, str(report)
+    assert any("no closed form" in note for note in report.notes)
+
+
+def test_float32_on_request():
+    report = rm.verify(BY_NAME["ball"].metric, dim=3, dtype=torch.float32)
+    assert report.ok and report.x.dtype == torch.float32, str(report)
+    assert max(c.error for c in report.comparisons) > 1e-9
+
+
+def test_what_cannot_be_traced_is_compared_with_differences():
+    def metric(x):
+        return torch.linalg.matrix_exp(torch.outer(x, x) + 0.3 * torch.diag(torch.sin(x)))
+
+    report = rm.verify(metric, dim=3)
+    assert report.ok and {c.truth for c in report.comparisons} == {"differences"}, str(report)
+    assert any("matrix_exp" in note for note in report.notes)
+
+
+def test_parameters_of_the_symbolic_metric():
+    M, r, theta = sp.symbols("M r theta")
+    f = 1 - 2 * M / r
+    symbolic = SymbolicMetric(sp.diag(-f, 1 / f, r**2, r**2 * sp.sin(theta) ** 2), "t r theta phi", "M")
+    metric = BY_NAME["Schwarzschild"].metric
+    x = torch.tensor([0.0, 5.0, 0.8, 0.3], dtype=torch.float64)
+    assert rm.verify(metric, symbolic, x=x, parameters={"M": 1}).ok
+    assert "riemann_tensor" in failed(rm.verify(metric, symbolic, x=x, parameters={"M": 1.001}))
+
+
+# ---------------------------------------------------------------------------------------------- planted faults
+
+
+def test_a_sign():
+    wrong = lambda x: BY_NAME["generic 3"].metric(x) * torch.tensor([[1.0, -1, 1], [-1, 1, 1], [1, 1, 1]])
+    case = BY_NAME["generic 3"]
+    assert "metric" in failed(rm.verify(wrong, case.symbolic, x=case.x()))
+
+
+@pytest.mark.parametrize("entry", [0, 1, 2, 3])
+def test_an_entry_off_by_a_millionth(entry):
+    factor = torch.ones(4, dtype=torch.float64)
+    factor[entry] += 1e-6
+    case = BY_NAME["Schwarzschild"]
+    x = torch.tensor([0.0, 100.0, 0.8, 0.3], dtype=torch.float64)
+    report = rm.verify(lambda x: case.metric(x) * torch.diag(factor), case.symbolic, x=x)
+    assert "metric" in failed(report), str(report)
+    with pytest.raises(ValueError, match="failed its verification"):
+        report.raise_if_failed()
+
+
+class Cube(torch.autograd.Function):
+    """x^3 with a derivative off by 0.1%."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        return x**3
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def jvp(ctx, t):
+        return 3.003 * ctx.saved_tensors[0] ** 2 * t
+
+
+def test_a_custom_function_is_refused_and_reported():
+    report = rm.verify(lambda x: torch.eye(2) * (2 + Cube.apply(x[0])), dim=2)
+    assert not report.ok and "autograd.Function" in report.failure and "FAIL" in str(report)
+
+
+def test_an_operation_that_torch_differentiates_wrongly(monkeypatch):
+    """Without its rewriting, torch's determinant has wrong derivatives under vmap: the 40 digits tell."""
+    from riemann import _safe
+
+    def metric(x):
+        return torch.linalg.det(BY_NAME["generic 3"].metric(x)) * torch.eye(3)
+
+    x = BY_NAME["generic 3"].x()
+    assert rm.verify(metric, x=x).ok
+    truth = rm.verify(metric, x=x).closed_form
+    monkeypatch.setitem(_safe._HANDLERS, "linalg_det", lambda safe, name, func, args, kwargs: func(*args, **kwargs))
+    assert "christoffel" in failed(rm.verify(metric, truth, x=x))
+
+
+@pytest.mark.parametrize("quantity", ["christoffel", "riemann_tensor", "ricci_tensor", "scalar_curvature",
+                                      "weyl_tensor", "kretschmann_scalar", "volume_element"])  # fmt: skip
+def test_a_fault_in_a_formula(quantity, monkeypatch):
+    formula, case = getattr(formulas, quantity), BY_NAME["Kerr"]
+    monkeypatch.setattr(formulas, quantity, lambda *a, **k: formula(*a, **k) + 1e-6)
+    report = rm.verify(case.metric, case.symbolic, x=torch.tensor([0.0, 2.2, 1.2, 0.3], dtype=torch.float64))
+    assert quantity in failed(report), str(report)
+
+
+# ------------------------------------------------------------------------------------------------------ points
+
+
+def test_the_origin_and_the_axes_are_looked_at():
+    x = sample_points(BY_NAME["ball"].metric, 3)
+    assert (x == 0).all(-1).any() and ((x == 0).sum(-1) == 2).sum() == 3
+
+
+def test_points_avoid_what_is_no_metric():
+    x = sample_points(lambda x: torch.diag(torch.stack([torch.log(x[0] - 1), torch.sqrt(x[1])])), 2)
+    g = rm.at(lambda x: torch.diag(torch.stack([torch.log(x[0] - 1), torch.sqrt(x[1])])), x, order=0).g
+    assert torch.isfinite(g).all() and (torch.linalg.eigvalsh(g) > 0).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_scales_bound_what_they_scale(seed):
+    metric = random_metric(4, seed % 3, seed)
+    here = rm.at(metric, 0.3 * torch.randn(5, 4, dtype=torch.float64))
+    for name, terms in scales(*here.jets).items():
+        value = here.g if name == "metric" else getattr(here, name)()
+        assert (value.abs() <= terms * (1 + 1e-12)).all(), name
+
+
+# ------------------------------------------------------------------------------------------------------ messages
+
+
+def test_errors():
+    sphere, symbolic = BY_NAME["sphere 2"].metric, BY_NAME["sphere 2"].symbolic
+    M, x = sp.symbols("M x")
+    one = SymbolicMetric([[M]], (x,), (M,))
+    for call, error, words in [
+        (lambda: rm.verify(sphere), ValueError, "pass `dim="),
+        (lambda: rm.verify(sphere, symbolic.matrix, dim=2), TypeError, "expected a `riemann.symbolic.SymbolicMetric`"),
+        (lambda: rm.verify(sphere, symbolic, dim=3), ValueError, "3 by `dim` and 2 by `symbolic`"),
+        (lambda: rm.verify(lambda x: x.reshape(1, 1), one), ValueError, "parameters={'M': 1.0}"),
+        (lambda: rm.verify(sphere, symbolic, parameters={"a": 1}), ValueError, "names .'a'."),
+        (lambda: rm.verify(sphere, dim=2, parameters={"a": 1}), ValueError, "close over them"),
+        (lambda: rm.verify(lambda x: torch.eye(2) * torch.nan, dim=2), ValueError, "pass points of its domain as `x=`"),
+        (lambda: rm.verify(sphere, x=[0.0, 1.0]), TypeError, "`x` is a list"),
+    ]:
+        with pytest.raises(error, match=words):
+            call()
+
+
+def test_where_there_is_no_truth_the_report_says_so():
+    x = torch.tensor([[0.0, 0.0], [0.3, 0.4]], dtype=torch.float64)
+    report = rm.verify(lambda x: torch.eye(2) * (1 + torch.linalg.norm(x)), x=x)
+    assert report.ok and any("no exact value at [0.0, 0.0]" in note for note in report.notes)
+
+
+def test_progress_is_told():
+    said = []
+    rm.verify(BY_NAME["sphere 2"].metric, dim=2, progress=said.append)
+    assert any("points" in text for text in said) and any("closed form" in text for text in said)
+
+
+# ---------------------------------------------------------------------------------------------------- property
+
+ATOMS = ["x[0]", "x[1]", "torch.sin(x[0])", "torch.exp(x[1])", "torch.tanh(x[0] * x[1])", "x[0] ** 2",
+         "1 / (2 + x[1] ** 2)", "torch.sqrt(1 + x[0] ** 2)", "torch.cos(2 * x[1])"]  # fmt: skip
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.sampled_from(ATOMS), min_size=3, max_size=3), st.sampled_from([1.0, -1.0]))
+def test_numeric_is_forty_digits_is_closed_form(atoms, sign):
+    a, b, c = (eval(f"lambda x: {atom}", {"torch": torch}) for atom in atoms)
+
+    def metric(x):
+        g = torch.zeros(2, 2)
+        g[0, 0], g[1, 1] = 3 + a(x) * 0.5, sign * (3 + 0.5 * b(x))
+        g[0, 1] = g[1, 0] = 0.3 * c(x)
+        return g
+
+    report = rm.verify(metric, x=torch.tensor([[0.3, -0.4], [0.7, 0.2], [0.0, 0.0]], dtype=torch.float64))
+    assert report.ok and {c.truth for c in report.comparisons} == {"closed form"}, str(report)
