@@ -10,6 +10,7 @@ from torch import Tensor
 from riemann import _jets, formulas
 from riemann._indices import check_positions
 from riemann._metric import metric_jet
+from riemann._open import full_precision
 from riemann._types import Field, Metric
 
 
@@ -50,6 +51,7 @@ def gradient(metric: Metric, f: Field) -> Field:
         tensor([0., 4.])
     """
 
+    @full_precision()
     def field(x: Tensor) -> Tensor:
         (g,) = metric_jet(metric, x, 0)
         _, df = _scalar_jet(f, x, 1)
@@ -76,6 +78,7 @@ def divergence(metric: Metric, X: Field) -> Field:
         tensor(2.)
     """
 
+    @full_precision()
     def field(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         value, dX = _tensor_jet(X, x, 1, 1, "X")
@@ -105,6 +108,7 @@ def hessian(metric: Metric, f: Field) -> Field:
                 [ 0.0000,  0.5000]])
     """
 
+    @full_precision()
     def field(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         _, df, ddf = _scalar_jet(f, x, 2)
@@ -132,6 +136,7 @@ def laplacian(metric: Metric, f: Field) -> Field:
         tensor(8.)
     """
 
+    @full_precision()
     def field(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         _, df, ddf = _scalar_jet(f, x, 2)
@@ -168,6 +173,7 @@ def covariant_derivative(metric: Metric, T: Field, indices: str) -> Field:
     """
     check_positions(indices, len(indices), "T")
 
+    @full_precision()
     def field(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         value, dT = _tensor_jet(T, x, len(indices), 1, "T")

@@ -9,7 +9,7 @@ from torch import Tensor
 from riemann import _jets, formulas
 from riemann._directional import curvature_covector, curvature_form, ricci_form
 from riemann._geometry import LocalGeometry, at
-from riemann._metric import chunks, metric_jet, safe_metric
+from riemann._metric import checked_jet, chunks, metric_jet, safe_metric, warn_of
 from riemann._open import open_function
 from riemann._types import Field, Metric
 
@@ -21,8 +21,15 @@ def _local(
     _jets.check_points(x)
     if (pieces := chunks(x, chunk_size)) is None:
         return quantity(at(metric, x, order))
-    results = torch.cat([quantity(at(metric, piece, order)) for piece in pieces])
-    return results.reshape((*x.shape[:-1], *results.shape[1:]))
+    results, faults = [], []
+    for piece in pieces:
+        jets, fault = checked_jet(metric, piece, order)
+        results.append(quantity(LocalGeometry(piece, jets)))
+        faults.append(fault)
+    batch = x.shape[:-1]
+    warn_of({name: torch.cat([fault[name] for fault in faults]).reshape(batch) for name in faults[0]})
+    result = torch.cat(results)
+    return result.reshape((*batch, *result.shape[1:]))
 
 
 # ------------------------------------------------------------------------------------------------ from first jets

@@ -142,8 +142,7 @@ def _frames(metric: Metric, x: Tensor, num_samples: int) -> tuple[Tensor, Tensor
     An eigenvector frame has no derivatives where eigenvalues repeat. Two Newton steps towards `E g E^T = eta`, from the
     frozen frame, change no value and give it derivatives that are right to third order.
     """
-    if num_samples < 1:
-        raise ValueError(f"`num_samples` is {num_samples}, expected 1 or more")
+    _jets.check_count("num_samples", num_samples, 1)
     _jets.check_points(x)
     g = metric_jet(metric, x, 0)[0]
     w, V = torch.linalg.eigh(torch.nan_to_num(g.detach()))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann import formulas
+from riemann import _jets, formulas
 from riemann._metric import metric_jet
 from riemann._types import Metric
 
@@ -141,6 +141,5 @@ def at(metric: Metric, x: Float[Tensor, "*batch n"], order: int = 2, *, chunk_si
         >>> here.scalar_curvature()
         tensor(-2.)
     """
-    if order < 0:
-        raise ValueError(f"`order` is {order}, expected 0 or more")
+    _jets.check_count("order", order, 0)
     return LocalGeometry(x, metric_jet(metric, x, order, chunk_size=chunk_size))

@@ -14,7 +14,7 @@ from riemann._types import Field, Metric
 
 
 class Integral(NamedTuple):
-    """An integral and the estimate of its error: the change when the panels were halved last."""
+    """An integral and the estimate of its error: what further halvings would add if changes shrink as they did."""
 
     value: Tensor
     error: Tensor
@@ -38,17 +38,18 @@ def integrate(
         f: scalar field, one point `(n,)` to `()`.
         box: `((low, high), …)`, finite bounds of each coordinate. They may lie on a coordinate singularity (a pole):
             the nodes are inside.
-        rtol: panels are halved until the value changes by less than `rtol` times itself.
-        max_points: … or until this many points would be exceeded.
+        rtol: panels are halved until the error is less than `rtol` times the integral of |f|, twice in a row.
+        max_points: the most points of one evaluation.
         chunk_size: points at a time; bounds memory.
         dtype: of the points, so of the result.
         device: of the points, so of the result.
 
     Returns:
-        `.value` and `.error`, scalars. An error above `rtol * |value|` says that `max_points` came first.
+        `.value` and `.error`, scalars. A larger error than asked for says that `max_points` came first.
 
     Raises:
-        ValueError: bounds that are not finite or not in order, f that is not scalar, g that is no metric at a node.
+        ValueError: bounds that are not finite or not in order, f that is not scalar, g that is no metric at a node,
+            fewer `max_points` than two evaluations need (4ⁿ).
 
     Note:
         Differentiable to the parameters of `metric` and `f`. Cost grows as nodes**n: for n > 4 take few digits.
@@ -59,21 +60,44 @@ def integrate(
         >>> abs(area - 4 * torch.pi / 3) < 1e-12
         tensor(True)
     """
-    n = len(box)
-    for k, bounds in enumerate(box):
-        if len(bounds) != 2 or not all(math.isfinite(b) for b in bounds) or not bounds[0] < bounds[1]:
-            raise ValueError(f"`box[{k}]` is {tuple(bounds)}, expected finite (low, high) with low < high")
-    nodes = min(16, max(3, int(20_000 ** (1 / n))))  # of a panel; a panel more costs 2**n times as much
-    previous = None
+    n = _checked_dimension(box)
+    nodes = min(16, max(3, int(20_000 ** (1 / n))), int(max_points ** (1 / n) + 1e-9) // 2)  # of a panel
+    if nodes < 2:
+        raise ValueError(
+            f"`max_points` is {max_points}, and {n} dimensions need {4**n} (two panels of two nodes an axis)"
+        )
+    values: list[Tensor] = []
+    errors: list[Tensor] = []
     for panels in itertools.count():
+        if (nodes * 2**panels) ** n > max_points:
+            return Integral(values[-1], errors[-1])
         x, weights = _nodes(box, nodes, 2**panels, dtype, device)
-        value = (weights * _density(metric, f, x, chunk_size)).sum()
-        if previous is not None:
-            error = (value - previous).detach().abs()
-            if error <= rtol * value.detach().abs() or (nodes * 2 ** (panels + 1)) ** n > max_points:
-                return Integral(value, error)
-        previous = value
+        terms = weights * _density(metric, f, x, chunk_size)
+        values.append(terms.sum())
+        if panels:
+            errors.append(_error(*(value.detach() for value in values[-3:])))
+        if len(errors) > 1 and max(errors[-2:]) <= rtol * terms.detach().abs().sum():
+            return Integral(values[-1], errors[-1])
     raise AssertionError("unreachable")
+
+
+def _checked_dimension(box: Sequence[Sequence[int | float]]) -> int:
+    if len(box) == 0:
+        raise ValueError("`box` is empty, expected ((low, high), …), one pair a coordinate")
+    for k, bounds in enumerate(box):
+        pair = tuple(bounds) if isinstance(bounds, Sequence) else (bounds,)
+        if len(pair) != 2 or not all(math.isfinite(b) for b in pair) or not pair[0] < pair[1]:
+            raise ValueError(f"`box[{k}]` is {bounds!r}, expected finite (low, high) with low < high")
+    return len(box)
+
+
+def _error(*values: Tensor) -> Tensor:
+    """The rest of a geometric series of changes; the last change where there is but one."""
+    changes = [(b - a).abs() for a, b in itertools.pairwise(values)]
+    if len(changes) < 2 or changes[1] == 0:
+        return changes[-1]
+    shrinks = changes[1] / changes[0]
+    return changes[1] * torch.clamp(shrinks / (1 - shrinks), min=1.0) if shrinks < 1 else changes[1] * math.inf
 
 
 def volume(metric: Metric, box: Sequence[Sequence[int | float]], **options: object) -> Integral:

@@ -6,6 +6,8 @@ raises there instead of being differentiated to 0), with the function under `rie
 
 import functools
 import math
+import sys
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +18,7 @@ from torch import Tensor
 from torch._C import _functorch
 
 from riemann import _safe
+from riemann._open import full_precision
 from riemann._types import Field
 
 # ----------------------------------------------------------------------------------------- the public functions
@@ -44,8 +47,7 @@ def jet(f: Field, x: Float[Tensor, "*batch n"], order: int = 2, *, chunk_size: i
         >>> jet(lambda x: x[0] * x[1], torch.tensor([2.0, 3.0]), 1)
         (tensor(6.), tensor([3., 2.]))
     """
-    if order < 0:
-        raise ValueError(f"`order` is {order}, expected 0 or more")
+    check_count("order", order, 0)
     return over_points(lambda p: derivatives(safe(f, p, order), p, order), x, chunk_size=chunk_size)
 
 
@@ -98,7 +100,17 @@ def vjp(
 
     def at_point(p: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
         y, pull = pulling(safe(f, p, 1), p)
+        if w.shape != y.shape or w.dtype != y.dtype:
+            raise ValueError(
+                f"`w` is {tuple(w.shape)}, {w.dtype} at one point, where the function is {tuple(y.shape)}, {y.dtype}; "
+                "a covector has the shape of the value, and leads with the batch of `x`"
+            )
         return y, pull(w)
+
+    check_points(x)
+    if not isinstance(w, Tensor) or w.shape[: x.ndim - 1] != x.shape[:-1]:
+        shape = tuple(w.shape) if isinstance(w, Tensor) else type(w).__name__
+        raise ValueError(f"`w` is {shape}, expected a tensor {tuple(x.shape[:-1])} + the shape of the function's value")
 
     return over_points(at_point, x, w, chunk_size=chunk_size)
 
@@ -168,24 +180,32 @@ def over_vectors(f: Callable[..., Any], *vectors: Any, chunk_size: int | None = 
 
 # ------------------------------------------------------------------------------------------------- many points
 
+_ALONE = threading.RLock()  # torch's levels of forward mode are those of the process, not of the thread
+
 
 def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor, chunk_size: int | None = None) -> Any:
     """`f(x, *arguments)`, a function of one point, over `x` of shape `(*batch, n)`; arguments lead with `batch`."""
     check_points(x)
     _load_decompositions()
     batch = x.shape[:-1]
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(f"`chunk_size` is {chunk_size}, expected a positive number of points")
+    if chunk_size is not None:
+        check_count("chunk_size", chunk_size, 1)
     count = math.prod(batch)
     flat = [a.reshape((count, *a.shape[len(batch) :])) for a in (x, *arguments)]
+    flat[0] = flat[0].clone()  # the user's function may write into its point
     if count == 0:  # shapes come from a point that stands in
         flat = [a.new_ones(1, *a.shape[1:]) for a in flat]
-    results = torch.func.vmap(f, chunk_size=chunk_size)(*flat)
+    mapped = torch.func.vmap(f, chunk_size=chunk_size)
+    if "torch._dynamo" in sys.modules:
+        mapped = torch.compiler.disable(mapped)
+    with _ALONE, full_precision(x.device.type):
+        results = mapped(*flat)
 
     def unflatten(y: Any) -> Any:
         if isinstance(y, tuple):
             parts = [unflatten(part) for part in y]
             return type(y)(*parts) if hasattr(y, "_fields") else tuple(parts)
+        y = torch.zeros_like(y) if y._is_zerotensor() else y  # what torch gives for no derivative cannot be written to
         return y[:count].reshape((*batch, *y.shape[1:]))
 
     return unflatten(results)
@@ -202,6 +222,12 @@ def _load_decompositions() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import torch._decomp.decompositions_for_jvp  # noqa: F401
+
+
+def check_count(name: str, value: int, least: int) -> None:
+    """Raises unless an argument is a whole number, `least` or more."""
+    if not isinstance(value, int) or value < least:
+        raise ValueError(f"`{name}` is {value!r}, expected a whole number, {least} or more")
 
 
 def check_points(x: Tensor) -> None:

@@ -28,13 +28,17 @@ def number(value: int | float, x: Tensor) -> Tensor:
     return torch.scalar_tensor(value, dtype=x.dtype, device=x.device)
 
 
-def kink(y: Tensor, at: Tensor, order: int = 1) -> Tensor:
-    """0, whose derivatives from `order` on are NaN where `at` holds and `y` varies, and 0 elsewhere.
+def kink(y: Tensor, at: Tensor | None = None, order: int = 1) -> Tensor:
+    """0, whose derivatives from `order` on are NaN where `at` holds (by default where y is 0) and y varies.
 
-    It is s^(order - 1/2) at s = 0, guarded.
+    The slope of the two terms overflows, so that their difference is NaN, unless the tangent is exactly 0: what is
+    constant at a kink, as the zeros beside a diagonal, stays a constant.
     """
-    s = torch.where(at, y * 0, torch.ones_like(y))
-    return torch.where(at, torch.sqrt(s) * s ** (order - 1) if order > 1 else torch.sqrt(s), torch.zeros_like(s))
+    steep = number(torch.finfo(y.dtype).max, y)
+    change = y if at is None else y - y.detach()
+    s = torch.where(y == 0 if at is None else at, change, torch.zeros_like(y))
+    s = s**order * (torch.ones_like(s) + s + s * s)
+    return s * steep * steep - s * steep * steep
 
 
 def root(r: Tensor, square: Tensor) -> Tensor:
@@ -46,6 +50,37 @@ def root(r: Tensor, square: Tensor) -> Tensor:
 def square_of(x: Any) -> Tensor | None:
     """The smooth square of `x`, if `x` was made by `root`."""
     return getattr(x, "riemann_square", None)
+
+
+def tied(mask: Tensor, x: Any, y: Any) -> Tensor:
+    """A comparison of x and y, remembering where they meet: there, what is chosen by it has a kink."""
+    x, y = (a if isinstance(a, Tensor) else number(a, b) for a, b in ((x, y), (y, x)))
+    if x.is_floating_point() and y.is_floating_point():
+        mask.riemann_tie = kink(x - y)  # type: ignore[attr-defined]
+    return mask
+
+
+def tie_of(x: Any) -> Tensor | None:
+    """Where the sides of the comparison meet that `x` was made of."""
+    return getattr(x, "riemann_tie", None)
+
+
+def with_ties(result: Any, arguments: Sequence[Any]) -> Any:
+    """The result of a call that was given comparisons: another comparison, or a value that has their kinks."""
+    if not isinstance(result, Tensor):
+        return result
+    for tie in map(tie_of, arguments):
+        if tie is None:
+            continue
+        if not result.is_floating_point():
+            known = tie_of(result)
+            result.riemann_tie = tie if known is None else known + tie  # type: ignore[attr-defined]
+            continue
+        try:
+            result = result + tie.expand_as(result).to(result.dtype)
+        except RuntimeError:  # another shape: the tie may be anywhere
+            result = result + tie.sum().to(result.dtype)
+    return result
 
 
 # ------------------------------------------------------------------------------------------ elementwise functions
@@ -67,6 +102,7 @@ def _first(x: Tensor, *_: Any, **__: Any) -> list[Tensor]:
 KINKS: dict[str, Callable[..., list[Tensor]]] = {
     **dict.fromkeys(("sign", "sgn", "relu", "leaky_relu", "prelu", "elu", "celu", "selu", "rrelu"), _first),
     **dict.fromkeys(("i0", "special_i0", "special_i0e", "special_i1", "special_i1e"), _first),
+    "angle": _first,
     **dict.fromkeys(("floor", "ceil", "trunc", "fix", "frac"), _to_integer),
     "round": lambda x, *, decimals=0: _to_integer(x * number(10.0**decimals, x) + number(0.5, x)),
     "fmod": lambda x, y: [torch.fmod(x, y)],
@@ -110,7 +146,7 @@ def kinked(name: str, func: Callable[..., Tensor], args: tuple, kwargs: dict) ->
     y = func(*args, **kwargs)
     order = _FIRST_WRONG[name](*args, **kwargs) if name in _FIRST_WRONG else 1
     for distance in KINKS[name](*args, **kwargs):
-        y = y + kink(distance, distance == 0, order)
+        y = y + kink(distance, order=order)
     return y
 
 
@@ -119,7 +155,7 @@ def _abs(x: Tensor) -> Tensor:
     if x.is_complex():
         squares = torch.view_as_real(x).square().sum(-1)
         return root(torch.sqrt(squares), squares)
-    return root(torch.abs(x) + kink(x, x == 0), x * x)
+    return root(torch.abs(x) + kink(x), x * x)
 
 
 @rewrites("sqrt")
@@ -165,7 +201,7 @@ def _extreme(pick: Callable[..., Tensor], x: Tensor, dim: Any = None, keepdim: b
     """The greatest or least entry, by `pick`; a tie has no derivative."""
     dims = tuple(range(x.ndim)) if dim is None or dim == () else dim
     value = pick(x, dim=dims, keepdim=True)
-    value = value + kink(value, (x == value).sum(dims, keepdim=True) > 1) if x.ndim else value
+    value = value + kink(x - value).sum(dims, keepdim=True) if x.ndim else value
     return value if keepdim else value.squeeze(dims)
 
 
@@ -209,10 +245,12 @@ def _marked(x: Tensor, dim: int) -> Tensor:
     if x.ndim == 0 or x.shape[dim] < 2 or not x.is_floating_point():
         return x
     values, order = torch.sort(x, dim=dim)
-    same = torch.diff(values, dim=dim) == 0
-    edge = torch.zeros_like(values.narrow(dim, 0, 1), dtype=torch.bool)
-    tied = torch.cat((same, edge), dim) | torch.cat((edge, same), dim)
-    return x + kink(x, tied.gather(dim, order.argsort(dim)))
+    steps = torch.diff(values, dim=dim)
+    edge = torch.zeros_like(values.narrow(dim, 0, 1))
+    ties = torch.cat((kink(steps), edge), dim) + torch.cat((edge, kink(steps)), dim)
+    group = torch.cat((edge, steps != 0), dim).cumsum(dim).to(torch.long)  # what is tied is marked as one
+    ties = torch.zeros_like(ties).scatter_add(dim, group, ties).gather(dim, group)
+    return x + ties.gather(dim, order.argsort(dim))
 
 
 def _selects_along(last: int | None, *names: str, flat: bool = False) -> None:
@@ -277,7 +315,7 @@ def vector_norm(x: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, d
     if p == 1:
         return total(_abs(x))
     if p == 0:
-        return total((x != 0).to(x.dtype)) + total(kink(x, x == 0))
+        return total((x != 0).to(x.dtype)) + total(kink(x))
     powers = x**p if p % 2 == 0 else _abs(x) ** p
     return total(powers) ** (1 / p)
 

@@ -1,5 +1,6 @@
 """What a metric must be, checked: one point (n,) in, a finite symmetric nonsingular (n, n) out."""
 
+import functools
 import warnings
 from typing import Any
 
@@ -15,11 +16,21 @@ ASYMMETRY = {torch.float64: 1e-6}  # relative to the largest entry; a coarser 1e
 
 def metric_jet(metric: Metric, x: Tensor, order: int, *, chunk_size: int | None = None) -> tuple[Tensor, ...]:
     """`(g, dg, ddg, …)` at points `(*batch, n)`; NaN, with one warning, where g is not a metric."""
+    jets, faults = checked_jet(metric, x, order, chunk_size=chunk_size)
+    warn_of(faults)
+    return jets
+
+
+def checked_jet(
+    metric: Metric, x: Tensor, order: int, *, chunk_size: int | None = None
+) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """The jets, NaN where g is not a metric, and what is wrong where, for `warn_of`."""
     jets = _jets.over_points(
         lambda p: _jets.derivatives(safe_metric(metric, p, order), p, order), x, chunk_size=chunk_size
     )
-    bad = not_a_metric(jets[0])
-    return jets if bad is None else tuple(_with_nan(y, bad) for y in jets)
+    faults = _faults(jets, x) if _jets.has_values(jets[0]) else {}
+    bad = functools.reduce(torch.logical_or, faults.values(), torch.tensor(False))
+    return tuple(_with_nan(y, bad) for y in jets) if faults and bool(bad.any()) else jets, faults
 
 
 def safe_metric(metric: Metric, x: Tensor, order: int) -> Field:
@@ -77,26 +88,47 @@ def _has_shape(g: Any, shape: tuple[int, ...]) -> bool:
     return isinstance(g, Tensor) and g.shape == shape
 
 
-def not_a_metric(g: Tensor) -> Tensor | None:
-    """Where g `(*batch, n, n)` is no metric, with a warning that names the first point; None if nowhere or unknown."""
-    if not _jets.has_values(g):
-        return None
-    g = g.detach()
-    scale = g.abs().amax((-2, -1))
-    faults: dict[str, Tensor] = {
-        "is not finite": ~torch.isfinite(scale),
-        "is not symmetric": (g - g.mT).abs().amax((-2, -1)) > ASYMMETRY.get(g.dtype, 1e-3) * scale,
-        "is singular": torch.linalg.lu_factor_ex(g)[2] != 0,
+def _faults(jets: tuple[Tensor, ...], x: Tensor) -> dict[str, Tensor]:
+    """What is wrong with a metric, and at which points of the batch."""
+    g = jets[0].detach()
+    return {
+        "is not finite": ~torch.isfinite(g).all(-1).all(-1),
+        "is not symmetric": _is_asymmetric(jets),
+        "is singular": (torch.linalg.lu_factor_ex(g)[2] != 0) | _is_undetermined(jets, x),
     }
+
+
+def _is_asymmetric(jets: tuple[Tensor, ...]) -> Tensor:
+    """Where entries, or their derivatives, differ from those across the diagonal, against the size of their rows."""
+    n = jets[0].shape[-1]
+    flat = [y.detach().flatten(jets[0].ndim) if y.ndim > jets[0].ndim else y.detach().unsqueeze(-1) for y in jets]
+    difference = torch.stack([(y - y.transpose(-2, -3)).abs().amax(-1) for y in flat]).amax(0)
+    row = torch.stack([y.abs().amax(-1).amax(-1) for y in flat]).amax(0)
+    size = torch.sqrt(row.unsqueeze(-1)) * torch.sqrt(row.unsqueeze(-2))
+    return (difference > ASYMMETRY.get(jets[0].dtype, 1e-3) * size).any(-1).any(-1) if n > 1 else row[..., 0] < 0
+
+
+def _is_undetermined(jets: tuple[Tensor, ...], x: Tensor) -> Tensor:
+    """Where the last bit of a coordinate changes g by as much as g itself: the poles of a sphere at `math.pi`."""
+    if len(jets) < 2:
+        return torch.zeros(x.shape[:-1], dtype=torch.bool, device=x.device)
+    g, dg = jets[0].detach(), jets[1].detach()
+    bit = torch.finfo(x.dtype).eps * torch.einsum("...ijk,...k->...ij", dg.abs(), x.detach().abs())
+    return (torch.linalg.inv_ex(g)[0].abs() @ bit).amax((-1, -2)) > 0.5
+
+
+def warn_of(faults: dict[str, Tensor]) -> None:
+    """One warning, that names the first point of the batch where something is wrong."""
+    if not faults:
+        return
     bad = torch.stack(list(faults.values())).any(0)
     if not bool(bad.any()):
-        return None
+        return
     where = _jets.first(bad)
     fault = next(name for name, mask in faults.items() if mask[where])
     count = f" (and at {int(bad.sum()) - 1} more points)" if bad.sum() > 1 else ""
     place = f"at point {list(where)} of the batch" if where else "at this point"
     warnings.warn(f"`metric` {fault} {place}{count}: results are NaN there. `check_metric` says more.", stacklevel=2)
-    return bad
 
 
 def _with_nan(y: Tensor, bad: Tensor) -> Tensor:
@@ -106,8 +138,8 @@ def _with_nan(y: Tensor, bad: Tensor) -> Tensor:
 
 def chunks(x: Tensor, chunk_size: int | None) -> tuple[Tensor, ...] | None:
     """The points in flat pieces of `chunk_size`; None where one piece holds them all."""
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(f"`chunk_size` is {chunk_size}, expected a positive number of points")
+    if chunk_size is not None:
+        _jets.check_count("chunk_size", chunk_size, 1)
     points = x.shape[:-1].numel()
     if chunk_size is None or points <= chunk_size:
         return None

@@ -1,8 +1,11 @@
 """Open functions: a function of a metric whose type may bring a cheaper exact route of its own."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import torch
 
 
 def open_function(generic: Callable[..., Any]) -> Any:
@@ -17,7 +20,8 @@ def open_function(generic: Callable[..., Any]) -> Any:
     def function(metric: Any, *args: Any, **kwargs: Any) -> Any:
         inner = unwrapped(metric)
         route = table.dispatch(type(inner))
-        return generic(metric, *args, **kwargs) if route is generic else route(inner, *args, **kwargs)
+        with full_precision():
+            return generic(metric, *args, **kwargs) if route is generic else route(inner, *args, **kwargs)
 
     def route(metric: Any) -> str:
         chosen = table.dispatch(type(unwrapped(metric)))
@@ -35,3 +39,13 @@ def unwrapped(metric: Any) -> Any:
         if inner is not None and type(metric).__module__.startswith("torch."):
             return unwrapped(inner)
     return metric
+
+
+@contextlib.contextmanager
+def full_precision(*devices: str) -> Iterator[None]:
+    """Autocast off: products in half precision have no digits left for curvature."""
+    on = [d for d in devices or ("cpu", "cuda") if torch.amp.is_autocast_available(d) and torch.is_autocast_enabled(d)]
+    with contextlib.ExitStack() as stack:
+        for device in on:
+            stack.enter_context(torch.autocast(device, enabled=False))
+        yield

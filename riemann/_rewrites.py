@@ -24,13 +24,13 @@ class Refused(Exception):
 
 
 def _symmetric(A: Tensor, upper: bool) -> Tensor:
-    """The symmetric matrix that LAPACK sees: it reads one triangle, torch's derivative reads both."""
-    return A.triu() + A.triu(1).mT if upper else A.tril() + A.tril(-1).mT
+    """The Hermitian matrix that LAPACK sees: it reads one triangle, torch's derivative reads both."""
+    return A.triu() + A.triu(1).mH if upper else A.tril() + A.tril(-1).mH
 
 
 def _lu(A: Tensor) -> tuple[Tensor, Tensor]:
     """The diagonal of U in A = P L U, and the sign of P."""
-    lu, pivots = torch.linalg.lu_factor(A)
+    lu, pivots, _ = torch.linalg.lu_factor_ex(A)
     swaps = (pivots != torch.arange(1, A.shape[-1] + 1, device=A.device, dtype=pivots.dtype)).sum(-1)
     return lu.diagonal(dim1=-2, dim2=-1), 1 - 2 * (swaps % 2).to(A.dtype)
 
@@ -55,7 +55,7 @@ def _det(A: Tensor) -> Tensor:
 @rewrites("slogdet", "linalg_slogdet")
 def _slogdet(A: Tensor) -> Any:
     diagonal, sign = _lu(A)
-    sign = sign * torch.sign(diagonal).prod(-1)
+    sign = sign * torch.sgn(diagonal).prod(-1)
     return torch.return_types.linalg_slogdet((sign, torch.log(torch.abs(diagonal)).sum(-1)))  # type: ignore[call-arg]
 
 
@@ -124,33 +124,56 @@ def _cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) 
     return torch.linalg.cholesky_ex(_symmetric(A, upper), upper=upper, check_errors=check_errors)
 
 
-def _crowded(sigma: Tensor) -> Tensor:
-    """Where ascending or descending values meet to half their digits: single ones have no derivative there."""
+def _crowding(sigma: Tensor, A: Tensor, kinks: Tensor | None = None) -> Tensor:
+    """0 without derivatives where eigenvalues or singular values of A meet to half their digits, and A varies."""
     scale = sigma.abs().amax(-1, keepdim=True)
     close = torch.diff(sigma, dim=-1).abs() <= torch.finfo(sigma.dtype).eps ** 0.5 * scale
     edge = torch.zeros_like(sigma[..., :1], dtype=torch.bool)
-    return torch.cat((close, edge), -1) | torch.cat((edge, close), -1)
+    crowded = torch.cat((close, edge), -1) | torch.cat((edge, close), -1)
+    crowded = crowded if kinks is None else crowded | kinks
+    entries = (torch.view_as_real(A) if A.is_complex() else A).flatten(sigma.ndim - 1)
+    marks = kink(entries, crowded.any(-1, keepdim=True).expand(entries.shape)).sum(-1, keepdim=True)
+    return torch.where(crowded, marks, torch.zeros_like(sigma))
 
 
 @rewrites("linalg_eigvalsh")
 def _eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     w = torch.linalg.eigvalsh(_symmetric(A, UPLO == "U"))
-    return w + kink(w, _crowded(w)) if A.shape[-1] else w
+    return w + _crowding(w, A) if A.shape[-1] else w
 
 
 @rewrites("linalg_eigh")
 def _eigh(A: Tensor, UPLO: str = "L") -> Any:
     w, V = torch.linalg.eigh(_symmetric(A, UPLO == "U"))
     if A.shape[-1]:
-        crowded = kink(w, _crowded(w))
-        w, V = w + crowded, V + crowded.unsqueeze(-2).to(V.dtype)
+        mark = _crowding(w, A)
+        w, V = w + mark, V + mark.unsqueeze(-2).to(V.dtype)
     return torch.return_types.linalg_eigh((w, V))  # type: ignore[call-arg]
+
+
+@rewrites("linalg_svd")
+def _linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: Any = None) -> Any:
+    U, sigma, Vh = torch.linalg.svd(A, full_matrices=full_matrices, driver=driver)
+    k = sigma.shape[-1]
+    if k:
+        mark = _crowding(sigma, A, sigma == 0)
+        of_U, of_Vh = (torch.nn.functional.pad(mark, (0, size - k)) for size in (U.shape[-1], Vh.shape[-2]))
+        U, sigma, Vh = U + of_U.unsqueeze(-2).to(U.dtype), sigma + mark, Vh + of_Vh.unsqueeze(-1).to(U.dtype)
+    return torch.return_types.linalg_svd((U, sigma, Vh))  # type: ignore[call-arg]
+
+
+@rewrites("svd")
+def _svd(A: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
+    if not compute_uv:
+        raise Refused("is outdated; use `torch.linalg.svdvals`")
+    U, sigma, Vh = _linalg_svd(A, full_matrices=not some)
+    return torch.return_types.svd((U, sigma, Vh.mH))  # type: ignore[call-arg]
 
 
 @rewrites("linalg_svdvals")
 def _svdvals(A: Tensor, *, driver: Any = None) -> Tensor:
     sigma = torch.linalg.svdvals(A, driver=driver)
-    return sigma + kink(sigma, _crowded(sigma) | (sigma == 0)) if sigma.shape[-1] else sigma
+    return sigma + _crowding(sigma, A, sigma == 0) if sigma.shape[-1] else sigma
 
 
 @rewrites("linalg_pinv", "pinverse")
@@ -241,7 +264,7 @@ def _huber_loss(x: Tensor, y: Tensor, reduction: int = 1, delta: float = 1.0) ->
     d = x - y
     far = d.abs() - delta
     loss = torch.where(far < 0, 0.5 * d * d, delta * (far + 0.5 * delta))
-    return _reduced(loss + kink(d, far == 0, order=2), reduction)
+    return _reduced(loss + kink(far, order=2), reduction)
 
 
 @rewrites("soft_margin_loss")
@@ -281,6 +304,27 @@ REWRITES["binary_cross_entropy"] = _with_constant_weights(torch._C._nn.binary_cr
 REWRITES["cross_entropy_loss"] = _with_constant_weights(torch._C._nn.cross_entropy_loss)
 
 
+@rewrites("silu")
+def _silu(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(x)
+
+
+@rewrites("mish")
+def _mish(x: Tensor) -> Tensor:
+    return x * torch.tanh(torch.nn.functional.softplus(x))
+
+
+@rewrites("logit", "special_logit")
+def _logit(x: Tensor, eps: float | None = None) -> Tensor:
+    x = x if eps is None else kinked("clamp", torch.clamp, (x, eps, 1 - eps), {})
+    return torch.log(x) - torch.log1p(-x)
+
+
+@rewrites("l1_loss")
+def _l1_loss(x: Tensor, y: Tensor, reduction: int = 1) -> Tensor:
+    return _reduced(torch.abs(x - y) + kink(x - y), reduction)
+
+
 @rewrites("hardsigmoid")
 def _hardsigmoid(x: Tensor) -> Tensor:
     return kinked("clamp", torch.clamp, (x * number(1 / 6, x) + number(0.5, x), 0.0, 1.0), {})
@@ -316,6 +360,14 @@ def _scatter_reduce(
 
 _WRONG = "torch differentiates wrongly in forward mode"
 
+_WITHOUT_DERIVATIVES = (
+    ["airy_ai", "hermite_polynomial_h", "hermite_polynomial_he", "laguerre_polynomial_l", "legendre_polynomial_p"]
+    + [f"{kind}bessel_{letter}{k}" for kind, letters in (("", "jy"), ("modified_", "ik"), ("scaled_modified_", "k"))
+       for letter in letters for k in (0, 1)]
+    + [f"{kind}chebyshev_polynomial_{letter}" for kind in ("", "shifted_") for letter in "tuvw"]
+    + ["spherical_bessel_j0"]
+)  # fmt: skip
+
 REFUSED: dict[str, str] = {
     "linalg_householder_product": f"{_WRONG}; multiply the reflections I - tau v v^T yourself",
     "orgqr": f"{_WRONG}; multiply the reflections I - tau v v^T yourself",
@@ -333,6 +385,10 @@ REFUSED: dict[str, str] = {
     ),
     "linalg_lstsq": f"{_WRONG}; use `torch.linalg.pinv(A) @ B`",
     "triangular_solve": "torch cannot differentiate under `vmap`; use `torch.linalg.solve_triangular`",
+    **dict.fromkeys(
+        [f"special_{name}" for name in _WITHOUT_DERIVATIVES],
+        "torch takes for a constant; write a series or an integral of it with elementary functions",
+    ),
     "nextafter": "torch takes for a constant; write `x + step`",
     "renorm": "has kinks; divide by `torch.linalg.vector_norm` where you mean to",
     "custom_function_call": (

@@ -7,6 +7,7 @@ and can be filled in place under `vmap`; and what would cut a value off from its
 
 import contextlib
 import functools
+import numbers
 import sys
 import types
 import warnings
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch._C import _functorch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
-from riemann._kinks import KINKS, PIECEWISE_LINEAR, kinked, square_of
+from riemann._kinks import KINKS, PIECEWISE_LINEAR, kinked, square_of, tie_of, tied, with_ties
 from riemann._rewrites import REFUSED, REWRITES, Refused
 
 _CUTS = {
@@ -56,6 +57,9 @@ _FRESH = _OWN_DTYPE | frozenset(
     )
     + ("clone",)
 )
+_COMPARISONS = frozenset(
+    ("eq", "__eq__", "ne", "not_equal", "lt", "le", "less", "less_equal", "gt", "ge", "greater", "greater_equal")
+)
 _COPIES = frozenset(("tensor", "as_tensor", "asarray", "new_tensor"))
 _POWERS = frozenset(("pow", "square", "mul", "multiply"))
 # 0-dim tensors that meet a Python number here get float64 tangents from torch, whatever their dtype.
@@ -80,26 +84,6 @@ _NAMES = {"axis": "dim", "keepdims": "keepdim", "x2": "other"}  # numpy's names,
 _FIRST = ("input", "self", "A", "x", "x1", "a")
 _WRITTEN_IN_PYTHON = frozenset(("torch.nn.functional", "torch.functional", "torch._tensor", "torch._jit_internal"))
 _DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
-
-
-# What gives a view of its argument, that a metric may write into later.
-_VIEWS = frozenset(
-    (
-        "__getitem__",
-        "select",
-        "narrow",
-        "diagonal",
-        "unbind",
-        "__iter__",
-        "split",
-        "chunk",
-        "view",
-        "reshape",
-        "flatten",
-    )
-    + ("transpose", "t", "permute", "movedim", "swapaxes", "squeeze", "unsqueeze", "expand", "expand_as", "unflatten")
-    + ("dim", "size", "numel", "__len__", "is_floating_point", "is_complex")
-)
 
 
 class Refusal(ValueError):
@@ -134,16 +118,29 @@ class Safe(TorchFunctionMode):
                 f"the {self.name} enters `torch.inference_mode`, which cuts values off from their gradients. "
                 "Use it outside, around the call of riemann."
             )
-        if self.fillable and name not in _VIEWS and not name.endswith("_"):
-            args = tuple(map(self.read, args))
+        if not self.fillable or name.endswith("_"):
+            return self.call(name, func, args, kwargs or {})
+        copies: set[int] = set()
+        result = self.call(name, func, tuple(self.read(a, copies) for a in args), kwargs or {})
+        if copies and any(_storage(leaf) in copies for leaf in _tensors(result)):  # a view, that may be written into
+            result = self.call(name, func, args, kwargs or {})
+        return result
+
+    def call(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """The call, with what is wrong with it said in the metric's terms, and with the kinks of comparisons."""
         try:
-            return _HANDLERS.get(name, Safe.plain)(self, name, func, args, kwargs or {})
+            result = _HANDLERS.get(name, Safe.plain)(self, name, func, args, dict(kwargs))
         except Refused as refused:
             raise Refusal(f"the {self.name} calls `{name}`, which {refused}.") from None
         except RuntimeError as error:
             if _is_refusal_of_torch(error):
                 raise self.not_differentiable(f"calls `{name}`", error) from error
             raise
+        if name in _COMPARISONS and any(self.depends(a) for a in args):
+            return tied(result, *args[:2])
+        if any(isinstance(a, Tensor) and tie_of(a) is not None for a in (*args, *kwargs.values())):
+            return with_ties(result, (*args, *kwargs.values()))
+        return result
 
     def not_differentiable(self, what: str, error: RuntimeError) -> "Refusal":
         reason = str(error).strip().splitlines()[0].rstrip(".")[:160]
@@ -159,6 +156,11 @@ class Safe(TorchFunctionMode):
                 return True
             value = _functorch.get_unwrapped(value)
         return False
+
+    def is_of_the_point(self, *values: Any) -> bool:
+        """Whether any depends on the point: a fresh tensor that is not written to is constant, though it is batched."""
+        with torch._C.DisableTorchFunction():
+            return any(self.depends(v) and _storage(v) not in self.fillable - self.written for v in values)
 
     # ------------------------------------------------------------------ one method for each thing done to a call
 
@@ -221,6 +223,11 @@ class Safe(TorchFunctionMode):
             if not args:
                 first = next(key for key in _FIRST if key in kwargs)
                 args = (kwargs.pop(first),)
+        tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
+        constant = not any(map(_functorch.is_functorch_wrapped_tensor, tensors))
+        integer = not any(a.is_floating_point() or a.is_complex() for a in tensors)
+        if tensors and (constant and (name in REFUSED or name in KINKS) or integer):
+            return func(*args, **kwargs)
         if name in PIECEWISE_LINEAR:
             self.piecewise_linear.add(name)
         if name in REFUSED:
@@ -240,7 +247,7 @@ class Safe(TorchFunctionMode):
         if not dtypes or dtypes[0] not in (torch.float32, torch.float16, torch.bfloat16):
             return args
         return tuple(
-            torch.scalar_tensor(a, dtype=dtypes[0], device=self.x.device) if isinstance(a, int | float) else a
+            torch.scalar_tensor(a, dtype=dtypes[0], device=self.x.device) if isinstance(a, numbers.Real) else a
             for a in args
         )
 
@@ -249,7 +256,7 @@ class Safe(TorchFunctionMode):
         square = square_of(args[0])
         if square is not None and _storage(args[0]) not in self.written:
             if name == "square" or (len(args) == 2 and args[1] is args[0]):
-                return square
+                return square.clone()  # the result may be written into
             if name == "pow" and isinstance(args[1], int | float) and args[1] > 0 and args[1] % 2 == 0:
                 return square ** (args[1] // 2)
         return (self.tabled if name in REWRITES else self.scaled)(name, func, args, kwargs)
@@ -289,9 +296,13 @@ class Safe(TorchFunctionMode):
         self.fillable.add(_storage(y))
         return y
 
-    def read(self, value: Any) -> Any:
+    def read(self, value: Any, copies: set[int]) -> Any:
         """A copy of what may be written into later: `g[2, 2] = g[1, 1] * y` would change what backward has saved."""
-        return value.clone() if isinstance(value, Tensor) and _storage(value) in self.fillable else value
+        if not isinstance(value, Tensor) or _storage(value) not in self.fillable:
+            return value
+        copy = value.clone()
+        copies.add(_storage(copy))
+        return copy
 
     def grad_mode(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """`no_grad` inside would make gradients through the jet wrong: the caller of riemann decides."""
@@ -315,6 +326,10 @@ def _storage(x: Tensor) -> int:
     while _functorch.is_functorch_wrapped_tensor(x):
         x = _functorch.get_unwrapped(x)
     return x.untyped_storage()._cdata if x.layout == torch.strided else 0
+
+
+def _tensors(result: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in _leaves(result) if isinstance(leaf, Tensor))
 
 
 def _leaves(data: Any) -> Iterator[Any]:
@@ -387,32 +402,36 @@ def _current() -> Safe | None:
     return next((mode for mode in _get_current_function_mode_stack() if isinstance(mode, Safe)), None)
 
 
-def _refuse_under_safe(script: type) -> None:
-    """TorchScript runs outside Python, where no mode sees the operations: its objects refuse to be called."""
-    plain = script.__call__
+def _refuse_under_safe(owner: type, method: str, reason: str) -> None:
+    """What runs where no mode sees it refuses to be called with values of the point."""
+    plain = getattr(owner, method)
 
     @functools.wraps(plain)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if (safe := _current()) is not None:
+        safe = _current()
+        if safe is not None and safe.is_of_the_point(*args, *kwargs.values()):
             raise Refusal(
-                f"the {safe.name} calls `{getattr(self, 'name', 'forward')}`, compiled by `torch.jit`, where "
-                "derivatives cannot be made right. Use the plain Python function or module."
+                f"the {safe.name} calls `{getattr(self, '__name__', getattr(self, 'name', 'forward'))}`, {reason}"
             )
         return plain(self, *args, **kwargs)
 
-    script.__call__ = call  # type: ignore[method-assign]
+    setattr(owner, method, call)
 
 
 for _script in (torch._C.ScriptFunction, torch._C.ScriptMethod):
-    _refuse_under_safe(_script)
+    _refuse_under_safe(
+        _script,
+        "__call__",
+        "compiled by `torch.jit`, where derivatives cannot be made right. Use the plain Python function or module.",
+    )
+for _leaf in (torch.nn.Parameter, torch.autograd.Variable):  # noqa: TID251, nothing is differentiated with it
+    _refuse_under_safe(_leaf, "__new__", "which cuts the value off from its derivatives. Use the value itself.")
 
 
 @contextlib.contextmanager
-def _eager(device: str) -> Iterator[None]:
-    """Autocast off, and what `torch.compile` has wrapped run as plain Python, which the mode sees."""
+def _eager() -> Iterator[None]:
+    """What `torch.compile` has wrapped runs as plain Python, which the mode sees."""
     with contextlib.ExitStack() as stack:
-        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-            stack.enter_context(torch.autocast(device, enabled=False))
         if "torch._dynamo" in sys.modules and not torch.compiler.is_compiling():
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
@@ -424,7 +443,7 @@ def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, order: in
         return f(x)
     safe = Safe(x, level, name)
     try:
-        with _eager(x.device.type), safe:
+        with _eager(), safe:
             y = f(x)
     except RuntimeError as error:  # from outside the operations that the mode sees
         if _is_refusal_of_torch(error):

@@ -11,27 +11,32 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann._indices import check_positions, move_indices
+from riemann._open import full_precision
 
 # ----------------------------------------------------------------------------------------------------- the metric
 
 
+@full_precision()
 def inverse_metric(g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """$g^{ij}$, `(*batch, n, n)`; NaN at a point where g is singular."""
     inverse, info = torch.linalg.inv_ex(g)
     return torch.where((info == 0)[..., None, None], inverse, torch.full_like(inverse, torch.nan))
 
 
+@full_precision()
 def log_volume_element(g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
     r"""$\log \sqrt{|\det g|}$, `(*batch,)`: large n does not overflow."""
     lu = torch.linalg.lu_factor_ex(g).LU
     return 0.5 * lu.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
 
 
+@full_precision()
 def volume_element(g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
     r"""$\sqrt{|\det g|}$, `(*batch,)`."""
     return torch.exp(log_volume_element(g))
 
 
+@full_precision()
 def change_indices(g: Tensor, T: Tensor, old: str, new: str) -> Tensor:
     """T with its indices moved from `old` to `new` positions, as in `"ull", "lll"`; shape unchanged.
 
@@ -40,6 +45,11 @@ def change_indices(g: Tensor, T: Tensor, old: str, new: str) -> Tensor:
     """
     check_positions(old, len(old), "a tensor")
     check_positions(new, len(old), f"a tensor of rank {len(old)}")
+    n, rank = g.shape[-1], len(old)
+    if T.ndim < rank or T.shape[T.ndim - rank :] != (n,) * rank or T.dtype != g.dtype:
+        raise ValueError(
+            f"`T` is {tuple(T.shape)}, {T.dtype}, expected {rank} last axes of length {n} (`old` is {old!r}), {g.dtype}"
+        )
     raised = any(a == "l" and b == "u" for a, b in zip(old, new, strict=True))
     return move_indices(T, g, inverse_metric(g) if raised else None, old, new)
 
@@ -47,6 +57,7 @@ def change_indices(g: Tensor, T: Tensor, old: str, new: str) -> Tensor:
 # ------------------------------------------------------------------------------------------------- the connection
 
 
+@full_precision()
 def christoffel(
     g: Float[Tensor, "*batch n n"], dg: Float[Tensor, "*batch n n n"], kind: int = 2
 ) -> Float[Tensor, "*batch n n n"]:
@@ -67,6 +78,7 @@ def _christoffel_first(dg: Tensor) -> Tensor:
     return 0.5 * (torch.einsum("...kji->...kij", dg) + dg - torch.einsum("...ijk->...kij", dg))
 
 
+@full_precision()
 def covariant_derivative(gamma: Tensor, T: Tensor, dT: Tensor, indices: str) -> Tensor:
     r"""$\nabla_k T$, `[..., indices of T, k]`: the partial derivative and one term of $\Gamma$ for each index.
 
@@ -112,6 +124,7 @@ def _products(gamma: Tensor, inverse: Tensor, delta: Tensor) -> Tensor:
     return products - products.transpose(-1, -2)
 
 
+@full_precision()
 def riemann_tensor(
     g: Float[Tensor, "*batch n n"],
     dg: Float[Tensor, "*batch n n n"],
@@ -128,6 +141,7 @@ def riemann_tensor(
     return change_indices(g, _riemann_lowered(g, dg, ddg), "llll", indices)
 
 
+@full_precision()
 def ricci_tensor(
     g: Float[Tensor, "*batch n n"],
     dg: Float[Tensor, "*batch n n n"],
@@ -149,6 +163,7 @@ def ricci_tensor(
     return move_indices(ricci, g, inverse, "ll", indices)
 
 
+@full_precision()
 def scalar_curvature(
     g: Float[Tensor, "*batch n n"], dg: Float[Tensor, "*batch n n n"], ddg: Float[Tensor, "*batch n n n n"]
 ) -> Float[Tensor, "*batch"]:
@@ -156,6 +171,7 @@ def scalar_curvature(
     return torch.einsum("...bd,...bd->...", inverse_metric(g), ricci_tensor(g, dg, ddg))
 
 
+@full_precision()
 def einstein_tensor(
     g: Float[Tensor, "*batch n n"],
     dg: Float[Tensor, "*batch n n n"],
@@ -171,6 +187,7 @@ def einstein_tensor(
     return move_indices(ricci - 0.5 * scalar[..., None, None] * g, g, inverse, "ll", indices)
 
 
+@full_precision()
 def schouten_tensor(
     g: Float[Tensor, "*batch n n"],
     dg: Float[Tensor, "*batch n n n"],
@@ -199,6 +216,7 @@ def _at_least_three(g: Tensor, name: str) -> int:
     return n
 
 
+@full_precision()
 def weyl_tensor(
     g: Float[Tensor, "*batch n n"],
     dg: Float[Tensor, "*batch n n n"],
@@ -218,6 +236,7 @@ def weyl_tensor(
     return change_indices(g, riemann - gP + gP.transpose(-3, -4), "llll", indices)
 
 
+@full_precision()
 def kretschmann_scalar(
     g: Float[Tensor, "*batch n n"], dg: Float[Tensor, "*batch n n n"], ddg: Float[Tensor, "*batch n n n n"]
 ) -> Float[Tensor, "*batch"]:
@@ -229,6 +248,7 @@ def kretschmann_scalar(
 # ------------------------------------------------------------------------------------ curvature of given vectors
 
 
+@full_precision()
 def curvature_endomorphism(
     g: Float[Tensor, "*#batch n n"],
     dg: Float[Tensor, "*#batch n n n"],
@@ -241,6 +261,7 @@ def curvature_endomorphism(
     return torch.einsum("...abcd,...b,...c,...d->...a", riemann_tensor(g, dg, ddg), w, u, v)
 
 
+@full_precision()
 def sectional_curvature(
     g: Float[Tensor, "*#batch n n"],
     dg: Float[Tensor, "*#batch n n n"],
@@ -256,6 +277,7 @@ def sectional_curvature(
     return numerator / squared_area(g, u, v)
 
 
+@full_precision()
 def squared_area(
     g: Float[Tensor, "*#batch n n"], u: Float[Tensor, "*#batch n"], v: Float[Tensor, "*#batch n"]
 ) -> Float[Tensor, "..."]:
@@ -270,6 +292,7 @@ def squared_area(
     return torch.where(degenerate, torch.full_like(area, torch.nan), area)
 
 
+@full_precision()
 def ricci_curvature(
     g: Float[Tensor, "*#batch n n"],
     dg: Float[Tensor, "*#batch n n n"],
@@ -283,6 +306,7 @@ def ricci_curvature(
 # ------------------------------------------------------------------------------------- derivatives of curvature
 
 
+@full_precision()
 def nabla_riemann(
     g: Float[Tensor, "*batch n n"],
     dg: Float[Tensor, "*batch n n n"],
@@ -304,6 +328,7 @@ def nabla_riemann(
     return covariant_derivative(christoffel(g, dg), riemann, d_riemann.movedim(-5, -1), "llll")
 
 
+@full_precision()
 def cotton_tensor(
     g: Float[Tensor, "*batch n n"],
     dg: Float[Tensor, "*batch n n n"],

@@ -119,6 +119,21 @@ def test_the_error_of_an_integral_is_honest():
     assert_equal(leaf.grad, 9.0)
 
 
+@pytest.mark.parametrize("power", [-0.9, -0.5, 0.5])
+def test_the_error_at_a_singularity_is_honest(power):
+    found = rm.integrate(lambda x: torch.eye(1), lambda x: x[0] ** power, ((0, 1),))
+    assert abs(float(found.value) - 1 / (1 + power)) <= 1.01 * float(found.error)
+
+
+def test_points_are_bounded(monkeypatch):
+    from riemann import _integrate
+
+    evaluated, nodes = [], _integrate._nodes
+    monkeypatch.setattr(_integrate, "_nodes", lambda *a: evaluated.append(len((n := nodes(*a))[0])) or n)
+    rough = rm.integrate(lambda x: torch.eye(3), lambda x: torch.sin(9 * x).prod(), [(0, 1)] * 3, max_points=1000)
+    assert max(evaluated) <= 1000 and len(evaluated) == 2 and rough.error > 0
+
+
 @pytest.mark.parametrize("n", [1, 2, 4])
 def test_volume_of_a_box_in_a_constant_metric(n):
     g = random_metric(n, 0, seed=1)(torch.zeros(n, dtype=torch.float64))

@@ -47,6 +47,13 @@ def asymmetric(x):
         (lambda: rm.at(sphere, X, order=1).ricci_tensor(), ValueError, ["order 1", "order=2"]),
         (lambda: rm.at(sphere, X, order=-1), ValueError, ["`order` is -1"]),
         (lambda: rm.jet(sphere, X, -1), ValueError, ["`order` is -1"]),
+        (lambda: rm.jet(sphere, X, 1.5), ValueError, ["`order` is 1.5", "whole number"]),
+        (lambda: rm.at(sphere, X, order="2"), ValueError, ["`order` is '2'"]),
+        (lambda: S(sphere, X, chunk_size=1.5), ValueError, ["`chunk_size` is 1.5"]),
+        (lambda: rm.vjp(lambda x: x, X, X[:, :1]), ValueError, ["`w` is (1,)", "the function is (2,)"]),
+        (lambda: rm.vjp(lambda x: x, X, X[:1]), ValueError, ["`w` is (1, 2)", "a tensor (2,)"]),
+        (lambda: rm.change_indices(sphere, X, X[:, :1], "u", "l"), ValueError, ["`T` is (2, 1)", "length 2"]),
+        (lambda: rm.change_indices(sphere, X, X.float(), "u", "l"), ValueError, ["torch.float32"]),
         (lambda: S(sphere, X, chunk_size=0), ValueError, ["`chunk_size` is 0"]),
         (lambda: rm.jet(sphere, X, 1, chunk_size=0), ValueError, ["`chunk_size` is 0"]),
         (lambda: rm.sectional_curvature(sphere, X, X, 2 * X), ValueError, ["no plane", "[0]", "parallel"]),
@@ -63,6 +70,12 @@ def asymmetric(x):
         (lambda: rm.covariant_derivative(sphere, lambda x: x, "x"), ValueError, ["'x'"]),
         (lambda: rm.volume(sphere, ((0, 1), (0, torch.inf))), ValueError, ["`box[1]`", "finite"]),
         (lambda: rm.volume(sphere, ((1, 0), (0, 1))), ValueError, ["`box[0]`", "low < high"]),
+        (lambda: rm.volume(sphere, (0, 1)), ValueError, ["`box[0]` is 0", "(low, high)"]),
+        (lambda: rm.volume(sphere, ()), ValueError, ["`box` is empty"]),
+        (lambda: rm.volume(sphere, ((0, 1), (0, 1)), max_points=9), ValueError, ["`max_points` is 9", "need 16"]),
+        (lambda: rm.estimate_scalar_curvature(sphere, X, 2.5), ValueError, ["`num_samples` is 2.5"]),
+        (lambda: S(lambda x: torch.nn.Parameter(x).outer(x), X), ValueError, ["`Parameter`", "derivatives"]),
+        (lambda: S(lambda x: torch.eye(2) * torch.special.bessel_j0(x[0]), X), ValueError, ["special_bessel_j0"]),
         (lambda: rm.integrate(sphere, lambda x: x, ((1, 2), (0, 1))), ValueError, ["scalar field"]),
         (lambda: rm.check_metric(sphere, X[:0]), ValueError, ["no points"]),
         (lambda: SymbolicMetric([[1, 2]], "x"), ValueError, ["1 x 2", "square"]),
@@ -94,6 +107,31 @@ def test_asymmetric_and_infinite_metrics():
         assert S(asymmetric, X).isnan().all()
     with pytest.warns(UserWarning, match="not finite at this point"):
         assert S(lambda x: torch.eye(2) / (x[0] - x[0]), X[0]).isnan()
+
+
+def test_a_metric_that_is_symmetric_at_this_point_only():
+    half = lambda x: torch.eye(2) + torch.stack([torch.stack([0 * x[0], x[0] * x[1]]), 0 * x])
+    with pytest.warns(UserWarning, match="not symmetric at this point"):
+        assert S(half, torch.zeros(2, dtype=torch.float64)).isnan()
+    in_seconds = lambda x: torch.block_diag(torch.full((1, 1), -9e16), half(x[1:]))
+    with pytest.warns(UserWarning, match="not symmetric"):
+        assert S(in_seconds, torch.ones(3, dtype=torch.float64)).isnan()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_pole_to_the_last_bit_is_a_pole(dtype):
+    x = torch.tensor([[torch.pi, 1.0], [1.0, 1.0]], dtype=dtype)
+    with pytest.warns(UserWarning, match=r"singular at point \[0\]"):
+        value = S(sphere, x)
+    assert value[0].isnan() and abs(float(value[1]) - 2) < 1e-5
+
+
+def test_chunks_warn_once_and_count_points_of_the_whole_batch():
+    x = torch.ones(8, 2, dtype=torch.float64)
+    x[5, 0] = x[7, 0] = 0
+    with pytest.warns(UserWarning, match=r"singular at point \[5\] of the batch \(and at 1 more") as caught:
+        value = S(sphere, x, chunk_size=2)
+    assert len(caught) == 1 and value.isnan().nonzero().flatten().tolist() == [5, 7]
 
 
 def test_float32_asymmetry_is_judged_coarsely():

@@ -159,6 +159,17 @@ def test_operation(op: OpInfo) -> None:
     assert said and not bad, bad
 
 
+CONSTANTS = [op for op in op_db if not op.supports_autograd and torch.float64 in op.supported_dtypes("cpu")]
+
+
+@pytest.mark.parametrize("op", CONSTANTS, ids=name_of)
+def test_what_torch_takes_for_a_constant(op: OpInfo) -> None:
+    """An operation without derivatives in torch is refused, unless it is constant between its jumps."""
+    found = [wrong(f) for sample in samples(op, 4) for f in fields(op.op, sample)]
+    bad = [text for text in found if text is not None and text.startswith(("derivative", "value", "unclear"))]
+    assert not bad, bad
+
+
 # ------------------------------------------------------------------------------------------- kinks, ties and zeros
 
 SPECIAL = torch.tensor([0.0, 1.0, -1.0, 0.5, -0.5, 2.0, 3.0, -3.0, 6.0, -2.5], dtype=torch.float64)

@@ -449,3 +449,133 @@ def test_scripts_work_outside() -> None:
 def test_piecewise_linear_networks_warn() -> None:
     with pytest.warns(UserWarning, match="calls relu: piecewise linear"):
         jet(lambda x: F.relu(x), X, 2)
+
+
+# ------------------------------------------------------------------------------- remembered squares, views, comparisons
+
+
+def test_a_remembered_square_is_nobody_elses() -> None:
+    def f(x: Tensor) -> Tensor:
+        r = x.norm()
+        doubled = r * r
+        doubled *= 2
+        return doubled + 10 * r.square()
+
+    assert_right(f, lambda x: 12 * (x * x).sum())
+
+
+VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "ravel": lambda G: G.ravel()[2:],
+    "linalg.diagonal": lambda G: torch.linalg.diagonal(G)[1:],
+    "swapdims": lambda G: torch.swapdims(G, 0, 1)[1],
+    "contiguous": lambda G: G.contiguous()[1],
+    "double": lambda G: G.double()[1],
+    "to": lambda G: G.to(G.dtype)[1],
+    "tensor_split": lambda G: torch.tensor_split(G, 2)[1][0],
+    "hsplit": lambda G: torch.hsplit(G, 2)[1][:, 0],
+    "view_as": lambda G: G.view_as(G)[1],
+    "unfold": lambda G: G.unfold(0, 2, 1)[0, 1],
+    "mT": lambda G: G.mT[1],
+    "list": lambda G: list(G)[1],
+    "atleast_1d": lambda G: torch.atleast_1d(G)[1],
+    "+": lambda G: (+G)[1],
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_writes_through_views(view: str) -> None:
+    def f(x: Tensor) -> Tensor:
+        G = torch.eye(2, dtype=x.dtype)
+        VIEWS[view](G)[-1] = torch.sin(x[0]) ** 2
+        return G * x[1]
+
+    assert_right(f)
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: x * (x > 0), lambda x: x.masked_fill(x <= 0, 0), lambda x: torch.where(x >= 0, x, 2 * x),
+    lambda x: torch.where(~(x < 0), x, 2 * x), lambda x: torch.where((x > 0) & (x < 1), x, 2 * x),
+    lambda x: (x > 0).to(x.dtype) * x, lambda x: torch.where(x == 0, torch.ones_like(x), torch.sin(x) / x),
+    lambda x: F.l1_loss(x, torch.zeros_like(x), reduction="none"), torch.angle,
+])  # fmt: skip
+def test_where_both_sides_of_a_comparison_are_equal_there_is_no_derivative(f: Callable[[Tensor], Tensor]) -> None:
+    x = torch.tensor([[0.0, 0.4]], dtype=DOUBLE)
+    y, dy, ddy = jet(f, x, 2)
+    assert y.isfinite().all() and dy[0, 0, 0].isnan() and ddy[0, 0, 0, 0].isnan()
+    torch.testing.assert_close(dy[0, 1], jet(f, x + 1e-300, 1)[1][0, 1])
+    assert dy[0, 1].isfinite().all()
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: torch.abs(torch.diag(1 + x**2)),
+    lambda x: torch.clamp(torch.diag(x + 1), min=0),
+    lambda x: torch.relu(torch.tril(torch.outer(x + 2, x + 1))),
+    lambda x: torch.maximum(torch.diag(x + 2), torch.zeros(2, 2)),
+    lambda x: F.elu(torch.diag(x + 2)),
+    lambda x: torch.linalg.matrix_norm(torch.diag(x + 2), 1),
+    lambda x: torch.where(torch.eye(2) > 0.5, x, 0.0),
+    lambda x: torch.amax(torch.stack([x[0], x[0], x[1] - 9])),
+])  # fmt: skip
+def test_constants_at_kinks_are_constants(f: Callable[[Tensor], Tensor]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert_right(f)
+
+
+def test_integers_stay_integers() -> None:
+    def f(x: Tensor) -> Tensor:
+        k = (torch.arange(2) + 1) % 2
+        return x[k] * torch.abs(k) + torch.maximum(k, torch.zeros_like(k)).sum() + (x.new_ones(2) > 0).max()
+
+    assert_right(f)
+
+
+def test_complex_matrices() -> None:
+    def H(x: Tensor) -> Tensor:
+        off = torch.complex(x[1], x[0] * x[1])
+        return torch.stack([torch.stack([3 + x[0] + 0j, off]), torch.stack([off.conj(), 3 - x[0] + 0j])])
+
+    assert_right(lambda x: torch.linalg.eigvalsh(H(x)))
+    assert_right(lambda x: torch.linalg.cholesky(H(x)).abs() ** 2)
+    assert_right(lambda x: torch.linalg.slogdet(H(x)).logabsdet)
+
+
+def test_singular_determinants() -> None:
+    x = torch.tensor([[0.0, 0.5], [0.5, 0.5]], dtype=DOUBLE)
+    y, dy, _ = jet(lambda x: torch.linalg.det(torch.diag(torch.stack([x[0], x[1], x[1], x[0] + 1]))), x, 2)
+    torch.testing.assert_close(y, x[:, 0] * x[:, 1] ** 2 * (x[:, 0] + 1))
+    torch.testing.assert_close(dy[1], torch.tensor([0.5, 0.75], dtype=DOUBLE))
+
+
+@pytest.mark.parametrize("f", [F.silu, F.mish, lambda x: torch.special.logit(x / 4 + 0.5), F.gelu, F.softplus, F.selu])
+def test_without_gradients_the_same(f: Callable[[Tensor], Tensor]) -> None:
+    with torch.no_grad():
+        assert_right(f)
+
+
+def test_threads() -> None:
+    """Torch's levels of forward mode belong to the process: riemann's calls wait for each other."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    true = jet(in_a_loop, X, 2)[2]
+    with ThreadPoolExecutor(4) as pool:
+        for y in pool.map(lambda _: jet(in_a_loop, X, 2)[2], range(40)):
+            torch.testing.assert_close(y, true)
+
+
+def test_the_caller_keeps_its_points() -> None:
+    x = X.clone()
+    torch.testing.assert_close(jet(lambda x: x.mul_(2).sum(), x, 1)[1], torch.full_like(X, 2.0))
+    assert torch.equal(x, X)
+
+
+def test_derivatives_can_be_written_to() -> None:
+    _, dy, ddy = jet(lambda x: 2 * x, X, 2)
+    assert float(ddy.add_(1).sum()) == ddy.numel() and dy.tolist()
+
+
+def test_inside_a_compiled_function() -> None:
+    compiled = torch.compile(lambda x: christoffel(lambda y: torch.eye(2) * (1 + y @ y), x), backend="eager")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.testing.assert_close(compiled(X), christoffel(lambda y: torch.eye(2) * (1 + y @ y), X))

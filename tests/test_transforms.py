@@ -137,6 +137,21 @@ def test_snapshots_leave_vmap():
     assert_equal(here.scalar_curvature(), rm.scalar_curvature(case.metric, case.x()))
 
 
+def test_autocast_has_no_effect_in_float32():
+    net, x = Net(3).float(), torch.randn(4, 3)
+    u, v = torch.randn(2, 3)
+    quantities = [
+        rm.scalar_curvature, rm.riemann_tensor, rm.christoffel, lambda g, x: rm.at(g, x).ricci_tensor(),
+        lambda g, x: rm.laplacian(g, torch.sum)(x), lambda g, x: rm.sectional_curvature(g, x, u, v),
+    ]  # fmt: skip
+    for quantity in quantities:
+        expected = quantity(net, x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            value = quantity(net, x)
+        assert value.dtype == torch.float32
+        assert_equal(value, expected, rtol=1e-6)
+
+
 def test_autocast_has_no_effect():
     net, x = Net(3), torch.randn(4, 3, dtype=torch.float64)
     expected = rm.scalar_curvature(net, x)
