@@ -22,10 +22,10 @@ def metric_jet(metric: Metric, x: Tensor, order: int, *, chunk_size: int | None 
     return jets if bad is None else tuple(_with_nan(y, bad) for y in jets)
 
 
-def safe_metric(metric: Metric, x: Tensor, order: int) -> Field:
+def safe_metric(metric: Metric, x: Tensor, order: int, *, generic: bool = False) -> Field:
     """The metric as a field that may be differentiated inside `over_points`; its shape is checked."""
     check_metric_callable(metric)
-    return _jets.safe(_one_point(metric), x, order, name="metric")
+    return _jets.safe(_one_point(metric), x, order, name="metric", generic=generic)
 
 
 def check_metric_callable(metric: Any) -> None:

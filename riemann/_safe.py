@@ -76,6 +76,8 @@ _SCALED = frozenset(
     )
     + ("atan2", "hypot", "logaddexp", "fmod", "remainder", "copysign", "clamp_min", "clamp_max")
 )
+# Rewritten case by case, for derivatives at single points: elsewhere torch's own are right.
+_AT_SINGLE_POINTS = frozenset(("pow", "float_power", "sinc", "special_sinc"))
 _NAMES = {"axis": "dim", "keepdims": "keepdim", "x2": "other"}  # numpy's names, which torch takes, too
 _FIRST = ("input", "self", "A", "x", "x1", "a")
 _WRITTEN_IN_PYTHON = frozenset(("torch.nn.functional", "torch.functional", "torch._tensor", "torch._jit_internal"))
@@ -113,11 +115,13 @@ class Safe(TorchFunctionMode):
         x: the point, as the function gets it (inside `vmap`): its dtype and device are those of fresh tensors.
         level: the `vmap` level at which points are batched; what is batched there or above depends on the point.
         name: how messages call the function.
+        generic: whether the function is only asked for at points in general position, as an expression: then what is
+            rewritten for single points alone stays as it is.
     """
 
-    def __init__(self, x: Tensor, level: int, name: str = "metric"):
+    def __init__(self, x: Tensor, level: int, name: str = "metric", generic: bool = False):
         super().__init__()
-        self.x, self.level, self.name = x, level, name
+        self.x, self.level, self.name, self.generic = x, level, name, generic
         self.zero = x.new_zeros(())
         self.gradients, self.inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
         self.written: set[int] = set()
@@ -221,6 +225,8 @@ class Safe(TorchFunctionMode):
             if not args:
                 first = next(key for key in _FIRST if key in kwargs)
                 args = (kwargs.pop(first),)
+        if self.generic and name in _AT_SINGLE_POINTS:
+            return func(*args, **kwargs)
         if name in PIECEWISE_LINEAR:
             self.piecewise_linear.add(name)
         if name in REFUSED:
@@ -418,11 +424,11 @@ def _eager(device: str) -> Iterator[None]:
         yield
 
 
-def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, order: int) -> Any:
+def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, order: int, generic: bool = False) -> Any:
     """`f(x)` at one point, inside the transforms that differentiate it, under `Safe`."""
     if _current() is not None:
         return f(x)
-    safe = Safe(x, level, name)
+    safe = Safe(x, level, name, generic)
     try:
         with _eager(x.device.type), safe:
             y = f(x)

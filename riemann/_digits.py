@@ -1,0 +1,167 @@
+"""Taylor numbers of many digits as the numbers over which a traced function runs.
+
+Derivatives of functions are SymPy's, of sums and products those of power series: nothing is shared with torch.
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import mpmath
+import numpy as np
+import sympy as sp
+
+from riemann._functions import FUNCTIONS, X, matrix
+from riemann.symbolic._taylor import Series, Taylor, derivatives, value
+
+
+class Digits(Series):
+    """Numbers of an mpmath context for what is constant, `Taylor` for the rest; NaN for what does not exist."""
+
+    kind = "a power series"
+
+    def number(self, x: Any) -> Any:
+        """The element for a number: a float is the binary number that it is."""
+        if isinstance(x, sp.Basic):
+            return super().number(x)
+        return self.context.mpf(x.item() if isinstance(x, np.generic) else x)
+
+    def call(self, name: str, x: Any) -> Any:
+        """A function of the table."""
+        return self._composed(functools.partial(self._derivatives, name), x)
+
+    def power(self, x: Any, exponent: Any) -> Any:
+        """x^exponent, by the binomial series."""
+        if isinstance(exponent, Taylor):
+            return self.call("exp", exponent * self.call("log", x))
+
+        def binomial(order: int) -> Callable[[Any], list[Any]]:
+            factors = [self.context.one]
+            for k in range(order):
+                factors.append(factors[-1] * (exponent - k) / (k + 1))
+            powers = [int(exponent - k) if exponent == int(exponent) else exponent - k for k in range(order + 1)]
+            return lambda a: [c * a**p if c else c for c, p in zip(factors, powers, strict=True)]
+
+        return self._composed(binomial, x)
+
+    def _derivatives(self, name: str, order: int) -> Callable[[Any], list[Any]]:
+        if (name, order) not in self._cache:
+            self._cache[name, order] = derivatives(FUNCTIONS[name], X, order, self.context)
+        return self._cache[name, order]
+
+    @functools.cached_property
+    def _cache(self) -> dict[tuple[str, int], Callable[[Any], list[Any]]]:
+        return {}
+
+    def _composed(self, derivatives: Callable[[int], Callable[[Any], list[Any]]], x: Any) -> Any:
+        """f(x), from f^(k) / k! up to an order at a number; where only f exists its derivatives are NaN."""
+        nan = self.context.nan
+
+        def at(a: Any, order: int) -> list[Any]:
+            try:
+                return [nan if isinstance(d, mpmath.mpc | self.context.mpc) else d for d in derivatives(order)(a)]
+            except (ZeroDivisionError, ValueError):  # at a pole or the end of the domain
+                return [nan] if order == 0 else at(a, 0) + [nan] * order
+
+        return x.composed(at(x.c[0], self.order)) if isinstance(x, Taylor) else at(x, 0)[0]
+
+    def atan2(self, y: Any, x: Any) -> Any:
+        """The angle of (x, y)."""
+        angle = self.context.atan2(value(y), value(x))
+        if abs(value(y)) > abs(value(x)):
+            series = -self.call("atan", x / y)
+        else:
+            series = self.call("atan", y / x) if value(x) else self.context.nan * (x + y)
+        return series - value(series) + angle
+
+    def absolute(self, x: Any) -> Any:
+        """|x|, without derivatives at 0."""
+        return x * self.sign(x) if value(x) else self._kinked(x)
+
+    def sign(self, x: Any) -> Any:
+        """The sign, without derivatives at 0."""
+        return self.context.sign(value(x)) if value(x) else self._kinked(x)
+
+    def _kinked(self, x: Any) -> Any:
+        varies = isinstance(x, Taylor) and any(x.c[1:])
+        return self.context.zero + (Taylor([0, *[self.context.nan] * len(x.c[1:])], self.order, self.space) if varies
+                                    else 0)  # fmt: skip
+
+    def greatest(self, xs: list[Any]) -> Any:
+        """The maximum."""
+        return max(xs, key=value)
+
+    def total(self, xs: Iterable[Any]) -> Any:
+        """The sum."""
+        return sum(xs, self.context.zero)
+
+    def compare(self, name: str, x: Any, y: Any) -> bool:
+        """Whether it holds at the point."""
+        return bool(getattr(value(x), f"__{name}__")(value(y)))
+
+    def choose(self, condition: Any, x: Any, y: Any) -> Any:
+        """X where the condition holds, else y."""
+        return x if condition else y
+
+    def matmul(self, A: np.ndarray, B: np.ndarray) -> np.ndarray:
+        """The product of two matrices; with a constant one, coefficient by coefficient over integers."""
+        for swapped in (False, True):
+            K, F = (B, A) if swapped else (A, B)
+            if not any(isinstance(entry, Taylor) for entry in K.flat):
+                varies = any(isinstance(entry, Taylor) for entry in F.flat)
+                parts = []
+                for k in range(len(self.space.exponents) if varies else 1):
+                    part = matrix([[_coefficient(f, k) for f in row] for row in F])
+                    parts.append(self._product(part, K) if swapped else self._product(K, part))
+                if not varies:
+                    return parts[0]
+                series = [Taylor(list(c), self.order, self.space) for c in zip(*(p.flat for p in parts), strict=True)]
+                return matrix(np.split(np.array([*series, None], dtype=object)[:-1], len(A))) if series else parts[0]
+        return matrix([[self.total(a * b for a, b in zip(row, column, strict=True)) for column in B.T] for row in A])
+
+    def _product(self, A: np.ndarray, B: np.ndarray) -> np.ndarray:
+        """The product of two matrices of numbers, over integers: exact to the digits of the largest entries."""
+        (K, e), (L, f) = self._integers(A), self._integers(B)
+        if K is None or L is None:
+            return matrix([[self.total(a * b for a, b in zip(row, column, strict=True)) for column in B.T] for row in A])
+        return matrix([[self.context.mpf((int(c), e + f)) for c in row] for row in K @ L])
+
+    def _integers(self, A: np.ndarray) -> tuple[np.ndarray | None, int]:
+        """Integers K and an exponent e, A = K 2^e; None where A is not finite."""
+        parts = [self.context.mpf(a)._mpf_ for a in A.flat]
+        if any(man == 0 and exp != 0 for _, man, exp, _ in parts):  # how mpmath writes infinities and NaN
+            return None, 0
+        e = max((exp + size for _, man, exp, size in parts if man), default=0) - self.context.prec - 16
+        K = np.empty(A.size, dtype=object)
+        for k, (sign, man, exp, _) in enumerate(parts):
+            shifted = man << (exp - e) if exp >= e else man >> (e - exp)
+            K[k] = -int(shifted) if sign else int(shifted)
+        return K.reshape(A.shape), e
+
+    def inverse(self, A: Any) -> Any:
+        """The inverse of a matrix."""
+        return matrix(super().inverse(A.tolist())) if isinstance(A, np.ndarray) else super().inverse(A)
+
+    def pivot(self, column: list[Any]) -> int:
+        """The place of the entry of a column to divide by."""
+        return max(range(len(column)), key=lambda k: abs(value(column[k])))
+
+    def clean(self, x: Any) -> Any:
+        """The element as it is."""
+        return x
+
+    def exponential(self, A: np.ndarray) -> np.ndarray:
+        """The exponential of a matrix: the power series of A / 2^k, squared k times."""
+        size = sum(abs(value(a)) for a in A.flat)
+        k = max(0, int(self.context.ceil(self.context.log(size, 2))) + 6) if size else 6
+        B = A / self.context.mpf(2**k)
+        E = one = matrix(np.eye(len(A), dtype=int).tolist()) * self.context.one
+        for m in range(self.context.dps // 2 + 10, 0, -1):
+            E = one + self.matmul(B, E) / self.context.mpf(m)
+        for _ in range(k):
+            E = self.matmul(E, E)
+        return E
+
+
+def _coefficient(x: Any, k: int) -> Any:
+    return x.c[k] if isinstance(x, Taylor) else x if k == 0 else 0
