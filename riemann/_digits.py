@@ -11,7 +11,7 @@ import mpmath
 import numpy as np
 import sympy as sp
 
-from riemann._functions import FUNCTIONS, X, matrix
+from riemann._functions import FUNCTIONS, Inexpressible, X, matrix
 from riemann.symbolic._taylor import Series, Taylor, derivatives, value
 
 
@@ -22,6 +22,8 @@ class Digits(Series):
 
     def number(self, x: Any) -> Any:
         """The element for a number: a float is the binary number that it is."""
+        if isinstance(x, complex):
+            raise Inexpressible("makes complex numbers")
         if isinstance(x, sp.Basic):
             return super().number(x)
         return self.context.mpf(x.item() if isinstance(x, np.generic) else x)
@@ -100,7 +102,7 @@ class Digits(Series):
         return bool(getattr(value(x), f"__{name}__")(value(y)))
 
     def choose(self, condition: Any, x: Any, y: Any) -> Any:
-        """X where the condition holds, else y."""
+        """Of x and y the first where the condition holds."""
         return x if condition else y
 
     def matmul(self, A: np.ndarray, B: np.ndarray) -> np.ndarray:
@@ -123,7 +125,9 @@ class Digits(Series):
         """The product of two matrices of numbers, over integers: exact to the digits of the largest entries."""
         (K, e), (L, f) = self._integers(A), self._integers(B)
         if K is None or L is None:
-            return matrix([[self.total(a * b for a, b in zip(row, column, strict=True)) for column in B.T] for row in A])
+            return matrix(
+                [[self.total(a * b for a, b in zip(row, column, strict=True)) for column in B.T] for row in A]
+            )
         return matrix([[self.context.mpf((int(c), e + f)) for c in row] for row in K @ L])
 
     def _integers(self, A: np.ndarray) -> tuple[np.ndarray | None, int]:

@@ -18,8 +18,12 @@ FUNCTIONS: dict[str, sp.Expr] = {
     "log2": sp.log(X) / sp.log(2),
     "log10": sp.log(X) / sp.log(10),
     "rsqrt": 1 / sp.sqrt(X),
+    "i0": sp.besseli(0, X),
+    "special_i1": sp.besseli(1, X),
     "lgamma": sp.loggamma(X),
     "sigmoid": 1 / (1 + sp.exp(-X)),
+    "gelu_erf": X * (1 + sp.erf(X / sp.sqrt(2))) / 2,
+    "gelu_tanh": X * (1 + sp.tanh(sp.sqrt(2 / sp.pi) * (X + sp.Rational("0.044715") * X**3))) / 2,
     "silu": X / (1 + sp.exp(-X)),
     "softplus": sp.log(1 + sp.exp(X)),
     "sinc": sp.sin(sp.pi * X) / (sp.pi * X),
@@ -43,11 +47,13 @@ def exact(x: Any) -> sp.Expr:
     r"""The number that a float stands for: what its shortest decimal says, unless that is long.
 
     A float whose decimal has more than twelve digits (six in single precision) is a rational r, $r \pi$, $r / \pi$,
-    $\sqrt r$ or $\sqrt{r / \pi}$, where one of them, with numerator and denominator up to 1000, rounds to that float to
-    the last bit: 2/3, `math.pi`, `math.sqrt(2)`, $1 / \sqrt{2 \pi}$.
+    $\sqrt r$, $\sqrt{r \pi}$ or $\sqrt{r / \pi}$, where one of them, with numerator and denominator up to 1000, rounds
+    to that float to the last bit: 2/3, `math.pi`, `math.sqrt(2)`, $1 / \sqrt{2 \pi}$.
     """
     if isinstance(x, bool | int | np.integer | np.bool_):
         return sp.Integer(int(x))
+    if isinstance(x, complex):
+        raise Inexpressible("makes complex numbers")
     if not np.isfinite(x):
         return sp.nan if np.isnan(x) else sp.oo if x > 0 else -sp.oo
     if x == int(x):
@@ -60,6 +66,7 @@ def exact(x: Any) -> sp.Expr:
             (v / math.pi, lambda r: r * sp.pi),
             (v * math.pi, lambda r: r / sp.pi),
             (v * v, lambda r: sign * sp.sqrt(r)),
+            (v * v / math.pi, lambda r: sign * sp.sqrt(r * sp.pi)),
             (v * v * math.pi, lambda r: sign * sp.sqrt(r / sp.pi)),
         ):
             near = Fraction(number).limit_denominator(1000)

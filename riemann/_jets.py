@@ -107,7 +107,7 @@ def vjp(
 
 
 def safe(f: Field, x: Tensor, order: int, name: str = "function", generic: bool = False) -> Field:
-    """`f` as `over_points` may differentiate it `order` times at `x` (generic: never asked at special points)."""
+    """`f` as `over_points` may differentiate it `order` times at `x` (generic: as an expression)."""
     level, dtype, device = _functorch.maybe_get_level(x), x.dtype, x.device
 
     def field(y: Tensor) -> Tensor:

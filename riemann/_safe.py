@@ -19,7 +19,7 @@ from torch._C import _functorch
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from riemann._kinks import KINKS, PIECEWISE_LINEAR, kinked, square_of
-from riemann._rewrites import REFUSED, REWRITES, Refused
+from riemann._rewrites import GENERIC, REFUSED, REWRITES, Refused
 
 _CUTS = {
     **dict.fromkeys(("detach", "detach_", "data"), "cuts the value off from its derivatives; use the value itself"),
@@ -76,8 +76,6 @@ _SCALED = frozenset(
     )
     + ("atan2", "hypot", "logaddexp", "fmod", "remainder", "copysign", "clamp_min", "clamp_max")
 )
-# Rewritten case by case, for derivatives at single points: elsewhere torch's own are right.
-_AT_SINGLE_POINTS = frozenset(("pow", "float_power", "sinc", "special_sinc"))
 _NAMES = {"axis": "dim", "keepdims": "keepdim", "x2": "other"}  # numpy's names, which torch takes, too
 _FIRST = ("input", "self", "A", "x", "x1", "a")
 _WRITTEN_IN_PYTHON = frozenset(("torch.nn.functional", "torch.functional", "torch._tensor", "torch._jit_internal"))
@@ -115,8 +113,7 @@ class Safe(TorchFunctionMode):
         x: the point, as the function gets it (inside `vmap`): its dtype and device are those of fresh tensors.
         level: the `vmap` level at which points are batched; what is batched there or above depends on the point.
         name: how messages call the function.
-        generic: whether the function is only asked for at points in general position, as an expression: then what is
-            rewritten for single points alone stays as it is.
+        generic: whether the function is asked for as an expression: then the table `GENERIC` comes first.
     """
 
     def __init__(self, x: Tensor, level: int, name: str = "metric", generic: bool = False):
@@ -141,6 +138,8 @@ class Safe(TorchFunctionMode):
         if self.fillable and name not in _VIEWS and not name.endswith("_"):
             args = tuple(map(self.read, args))
         try:
+            if self.generic and name in GENERIC and square_of(args[0] if args else None) is None:
+                return GENERIC[name](*args, **kwargs or {})
             return _HANDLERS.get(name, Safe.plain)(self, name, func, args, kwargs or {})
         except Refused as refused:
             raise Refusal(f"the {self.name} calls `{name}`, which {refused}.") from None
@@ -225,8 +224,6 @@ class Safe(TorchFunctionMode):
             if not args:
                 first = next(key for key in _FIRST if key in kwargs)
                 args = (kwargs.pop(first),)
-        if self.generic and name in _AT_SINGLE_POINTS:
-            return func(*args, **kwargs)
         if name in PIECEWISE_LINEAR:
             self.piecewise_linear.add(name)
         if name in REFUSED:

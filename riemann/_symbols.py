@@ -1,5 +1,6 @@
 """Expressions of SymPy as the numbers over which a traced function runs."""
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,7 +9,7 @@ import sympy as sp
 
 from riemann._functions import FUNCTIONS, Inexpressible, X, exact, matrix
 
-_SMALL = 300  # operations; an expression that is larger is not brought into canonical form
+_SMALL = 100  # operations; an expression that is larger is not brought into canonical form
 
 
 class Symbols:
@@ -40,7 +41,7 @@ class Symbols:
         return sp.Abs(x)
 
     def sign(self, x: Any) -> sp.Expr:
-        """x / |x|, whose products with |x| are rational."""
+        """The quotient x / |x|, whose products with |x| are rational."""
         return sp.sign(x) if sp.sympify(x).is_number else x / sp.Abs(x)
 
     def greatest(self, xs: list[Any]) -> sp.Expr:
@@ -62,7 +63,7 @@ class Symbols:
         return bool(condition) if condition in (sp.true, sp.false) else condition
 
     def choose(self, condition: Any, x: Any, y: Any) -> sp.Expr:
-        """x where the condition holds, else y; a branch that is NaN is no part of the domain."""
+        """Of x and y the first where the condition holds; a branch that is NaN is no part of the domain."""
         if isinstance(condition, bool):
             return x if condition else y
         if x == y or y is sp.nan:
@@ -76,13 +77,18 @@ class Symbols:
         return matrix([[sp.Add(*(a * b for a, b in zip(row, column, strict=True))) for column in B.T] for row in A])
 
     def inverse(self, A: np.ndarray) -> np.ndarray:
-        """The inverse of a matrix, by its cofactors."""
+        """The inverse of a matrix, block by block, by cofactors."""
         M = sp.Matrix(A)
-        det = self.clean(M.det(method="berkowitz"))
-        if det == 0:
-            raise Inexpressible("inverts a singular matrix")
-        cofactors = M.adjugate(method="berkowitz")
-        return matrix([[self.clean(cofactors[i, j] / det) for j in range(M.cols)] for i in range(M.rows)])
+        inverse = sp.zeros(*M.shape)
+        for block in M.connected_components():
+            B = M.extract(block, block)
+            det = self.clean(B.det(method="berkowitz"))
+            if det == 0:
+                raise Inexpressible("inverts a singular matrix")
+            cofactors = B.adjugate(method="berkowitz")
+            for (i, row), (j, column) in itertools.product(enumerate(block), repeat=2):
+                inverse[row, column] = self.clean(cofactors[i, j] / det)
+        return matrix(inverse.tolist())
 
     def pivot(self, column: list[Any]) -> int:
         """The place of the entry of a column to divide by."""

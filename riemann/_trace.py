@@ -64,11 +64,8 @@ class Trace:
         real = [sp.Symbol(f"{s.name}", real=True) for s in symbols]
         program, E = self._program(True), Symbols()
         g = sp.Matrix(program(E, program.constants(E), self._arguments(real, E)))
-        given = {r: s for r, s in zip(real, symbols, strict=True) if s.assumptions0 != r.assumptions0}
-        if not g.has(sp.Abs, sp.sign, sp.Max, sp.Min):
-            g = g.xreplace(given)
-            real = symbols
-        return SymbolicMetric(_symmetric(g), real[: self.dim], real[self.dim :])
+        g = _symmetric(_by_roots(g.xreplace(dict(zip(real, symbols, strict=True)))))
+        return SymbolicMetric(g, symbols[: self.dim], symbols[self.dim :])
 
     def at(self, point: Any, digits: int = 40, order: int = 2) -> Textbook:
         """Curvature at a point; `high_precision` says more.
@@ -163,7 +160,7 @@ def _performed(E: _aten.Elements, node: torch.fx.Node, values: dict[torch.fx.Nod
     try:
         return _aten.perform(E, node.target, args, kwargs)
     except Inexpressible as reason:
-        name = node.target._schema.name.split("::")[1].strip("_")
+        name = node.target._schema.name.split("::")[1].lstrip("_")
         raise ValueError(f"the metric calls `{name}`, which {reason}.") from None
 
 
@@ -189,8 +186,8 @@ def to_symbolic(
         dtype: of the point; by default that of the parameters of a module, else float64.
 
     Returns:
-        The metric in the symbols given; names stand for plain symbols, and for real ones where the matrix has |x|,
-        max or min.
+        The metric in the symbols given; names stand for plain symbols. |x| is written $\sqrt{x^2}$, and max and min by
+        it, so that derivatives are functions.
 
     Raises:
         ValueError: `metric` calls what has no expression (named), or branches on the values of its point.
@@ -269,6 +266,22 @@ def _taking(metric: Metric, names: list[str]) -> Callable[..., Any]:
     if set(names) <= set(named):
         return lambda x, *values: metric(x, **dict(zip(names, values, strict=True)))
     return metric
+
+
+def _by_roots(g: sp.Matrix) -> sp.Matrix:
+    """|x|, sign and maximum by square roots: their derivatives in SymPy hold delta functions."""
+
+    def greatest(*terms: sp.Expr) -> sp.Expr:
+        return functools.reduce(lambda a, b: (a + b + sp.sqrt((a - b) ** 2)) / 2, terms)
+
+    for function, written in (
+        (sp.Max, greatest),
+        (sp.Min, lambda *terms: -greatest(*(-t for t in terms))),
+        (sp.sign, lambda x: x / sp.sqrt(x**2)),
+        (sp.Abs, lambda x: sp.sqrt(x**2)),
+    ):
+        g = g.replace(function, written)
+    return g
 
 
 def _symmetric(g: sp.Matrix) -> sp.Matrix:

@@ -104,7 +104,7 @@ class Taylor:
         return self.composed(powers)
 
     def composed(self, derivatives: list[Any]) -> "Taylor":
-        """f of this series, from f^(k) / k! at its value, k = 0 … order."""
+        """A function f of this series, from f^(k) / k! at its value, k = 0 … order."""
         rest = Taylor([0, *self.c[1:]], self.order, self.space)
         constant = Taylor([derivatives[-1], *[0] * (len(self.c) - 1)], self.order, self.space)
         return functools.reduce(lambda y, d: y * rest + d, reversed(derivatives[:-1]), constant)
