@@ -4,6 +4,7 @@ Derivatives of functions are SymPy's, of sums and products those of power series
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -107,40 +108,41 @@ class Digits(Series):
 
     def matmul(self, A: np.ndarray, B: np.ndarray) -> np.ndarray:
         """The product of two matrices; with a constant one, coefficient by coefficient over integers."""
-        for swapped in (False, True):
-            K, F = (B, A) if swapped else (A, B)
-            if not any(isinstance(entry, Taylor) for entry in K.flat):
-                varies = any(isinstance(entry, Taylor) for entry in F.flat)
-                parts = []
-                for k in range(len(self.space.exponents) if varies else 1):
-                    part = matrix([[_coefficient(f, k) for f in row] for row in F])
-                    parts.append(self._product(part, K) if swapped else self._product(K, part))
-                if not varies:
-                    return parts[0]
-                series = [Taylor(list(c), self.order, self.space) for c in zip(*(p.flat for p in parts), strict=True)]
-                return matrix(np.split(np.array([*series, None], dtype=object)[:-1], len(A))) if series else parts[0]
+        varies = [any(isinstance(entry, Taylor) for entry in F.flat) for F in (A, B)]
+        if not all(varies):
+            count = len(self.space.exponents)
+            each = zip((A, B), varies, strict=True)
+            left, right = ([self._integers(F, k) for k in range(count if v else 1)] for F, v in each)
+            if all(exponent is not None for _, exponent in (*left, *right)):
+                parts = [self._numbers(K @ L, e + f) for (K, e), (L, f) in itertools.product(left, right)]
+                return self._joined(parts) if any(varies) else parts[0]
         return matrix([[self.total(a * b for a, b in zip(row, column, strict=True)) for column in B.T] for row in A])
 
-    def _product(self, A: np.ndarray, B: np.ndarray) -> np.ndarray:
-        """The product of two matrices of numbers, over integers: exact to the digits of the largest entries."""
-        (K, e), (L, f) = self._integers(A), self._integers(B)
-        if K is None or L is None:
-            return matrix(
-                [[self.total(a * b for a, b in zip(row, column, strict=True)) for column in B.T] for row in A]
-            )
-        return matrix([[self.context.mpf((int(c), e + f)) for c in row] for row in K @ L])
+    def _integers(self, A: np.ndarray, k: int) -> tuple[np.ndarray, Any]:
+        """Integers K and an exponent e with A = K 2^e for coefficient k, to the digits of the largest entry.
 
-    def _integers(self, A: np.ndarray) -> tuple[np.ndarray | None, int]:
-        """Integers K and an exponent e, A = K 2^e; None where A is not finite."""
-        parts = [self.context.mpf(a)._mpf_ for a in A.flat]
-        if any(man == 0 and exp != 0 for _, man, exp, _ in parts):  # how mpmath writes infinities and NaN
-            return None, 0
-        e = max((exp + size for _, man, exp, size in parts if man), default=0) - self.context.prec - 16
+        The exponent is None where A is not finite.
+        """
+        coefficients = (a.c[k] if isinstance(a, Taylor) else a for a in A.flat)
+        parts = [c._mpf_ if isinstance(c, self.context.mpf) else mpmath.libmp.from_int(c) for c in coefficients]
         K = np.empty(A.size, dtype=object)
-        for k, (sign, man, exp, _) in enumerate(parts):
+        e = max((exp + size for _, man, exp, size in parts if man), default=0) - self.context.prec - 16
+        for i, (sign, man, exp, _) in enumerate(parts):
+            if exp and not man:  # infinity or NaN
+                return K, None
             shifted = man << (exp - e) if exp >= e else man >> (e - exp)
-            K[k] = -int(shifted) if sign else int(shifted)
+            K[i] = -shifted if sign else shifted
         return K.reshape(A.shape), e
+
+    def _numbers(self, K: np.ndarray, e: int) -> np.ndarray:
+        return matrix([[self.context.mpf((int(entry), e)) for entry in row] for row in K])
+
+    def _joined(self, parts: list[np.ndarray]) -> np.ndarray:
+        """The matrix of series with these matrices of coefficients."""
+        series = np.empty(parts[0].size, dtype=object)
+        for i, c in enumerate(zip(*(part.flat for part in parts), strict=True)):
+            series[i] = Taylor(list(c), self.order, self.space)
+        return series.reshape(parts[0].shape)
 
     def inverse(self, A: Any) -> Any:
         """The inverse of a matrix."""
@@ -165,7 +167,3 @@ class Digits(Series):
         for _ in range(k):
             E = self.matmul(E, E)
         return E
-
-
-def _coefficient(x: Any, k: int) -> Any:
-    return x.c[k] if isinstance(x, Taylor) else x if k == 0 else 0

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from riemann import _aten, _jets
 from riemann._digits import Digits
-from riemann._functions import Inexpressible
+from riemann._functions import FUNCTIONS, Inexpressible
 from riemann._metric import check_metric_callable, safe_metric
 from riemann._symbols import Symbols
 from riemann._types import Metric
@@ -96,6 +97,12 @@ class Trace:
             raise ValueError(f"`metric` is not finite and real at {values}")
         return Textbook(E, g)
 
+    @property
+    def functions(self) -> int:
+        """How many numbers are values of functions (sin, exp, …) of the point: expressions with many are too large."""
+        nodes = (node for node in self._program(True).varying if node.target is not operator.getitem)
+        return sum(node.meta["val"].numel() for node in nodes if _name(node) in FUNCTIONS)
+
     @functools.cache  # noqa: B019 (two programs, which live as long as the trace)
     def _program(self, generic: bool) -> "Program":
         point = torch.linspace(0.3, 0.7, self.dim, dtype=self._dtype)
@@ -132,7 +139,7 @@ class Program:
             if node.op == "placeholder" or any(argument in varying for argument in node.all_input_nodes):
                 varying.add(node)
         self._fixed = [node for node in module.graph.nodes if node not in varying and node.op != "output"]
-        self._varying = [node for node in module.graph.nodes if node in varying and node.op == "call_function"]
+        self.varying = [node for node in module.graph.nodes if node in varying and node.op == "call_function"]
 
     def constants(self, E: _aten.Elements) -> dict[torch.fx.Node, Any]:
         """What does not depend on the arguments."""
@@ -149,7 +156,7 @@ class Program:
         values = dict(constants)
         placeholders = [node for node in self.module.graph.nodes if node.op == "placeholder"]
         values.update(zip(placeholders, arguments, strict=True))
-        for node in self._varying:
+        for node in self.varying:
             values[node] = _performed(E, node, values)
         (output,) = (node for node in self.module.graph.nodes if node.op == "output")
         return values[output.args[0]][0]
@@ -160,8 +167,11 @@ def _performed(E: _aten.Elements, node: torch.fx.Node, values: dict[torch.fx.Nod
     try:
         return _aten.perform(E, node.target, args, kwargs)
     except Inexpressible as reason:
-        name = node.target._schema.name.split("::")[1].lstrip("_")
-        raise ValueError(f"the metric calls `{name}`, which {reason}.") from None
+        raise ValueError(f"the metric calls `{_name(node).lstrip('_')}`, which {reason}.") from None
+
+
+def _name(node: torch.fx.Node) -> str:
+    return node.target._schema.name.split("::")[1]
 
 
 # --------------------------------------------------------------------------------------------------- what users call
