@@ -40,7 +40,9 @@ def perform(E: Elements, target: Any, args: tuple, kwargs: dict) -> Any:
     if not any(a.dtype == object for a in arrays):
         target = torch.ops.aten.zeros.default if name in ("empty", "_efficientzerotensor") else target
         return elements(E, target(*_mapped(to_torch, args), **_mapped(to_torch, kwargs)))
-    if name == "_to_copy" and kwargs.get("dtype") not in (None, *FLOATS) or name != "where" and _undecided(arrays):
+    if isinstance(dtype := kwargs.get("dtype"), torch.dtype) and dtype.is_complex:
+        raise Inexpressible("makes complex numbers")
+    if name == "_to_copy" and dtype not in (None, *FLOATS) or name != "where" and _undecided(arrays):
         raise Inexpressible("makes numbers of whether something holds, or integers of coordinates; use `torch.where`")
     if name in OPERATIONS:
         return _array(OPERATIONS[name](E, *args, **kwargs))

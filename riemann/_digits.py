@@ -17,7 +17,10 @@ from riemann.symbolic._taylor import Series, Taylor, derivatives, value
 
 
 class Digits(Series):
-    """Numbers of an mpmath context for what is constant, `Taylor` for the rest; NaN for what does not exist."""
+    """Numbers of an mpmath context for what is constant, `Taylor` for the rest.
+
+    A value that does not exist is NaN; a value without derivatives is a series of order 0.
+    """
 
     kind = "a power series"
 
@@ -57,16 +60,20 @@ class Digits(Series):
         return {}
 
     def _composed(self, derivatives: Callable[[int], Callable[[Any], list[Any]]], x: Any) -> Any:
-        """f(x), from f^(k) / k! up to an order at a number; where only f exists its derivatives are NaN."""
-        nan = self.context.nan
+        """f(x), from f^(k) / k! up to an order at a number; where only f exists it is known to order 0."""
 
         def at(a: Any, order: int) -> list[Any]:
             try:
-                return [nan if isinstance(d, mpmath.mpc | self.context.mpc) else d for d in derivatives(order)(a)]
+                terms = derivatives(order)(a)
             except (ZeroDivisionError, ValueError):  # at a pole or the end of the domain
-                return [nan] if order == 0 else at(a, 0) + [nan] * order
+                return [self.context.nan] if order == 0 else at(a, 0)
+            real = not any(isinstance(d, mpmath.mpc | self.context.mpc) for d in terms)
+            return terms if real else [self.context.nan]
 
-        return x.composed(at(x.c[0], self.order)) if isinstance(x, Taylor) else at(x, 0)[0]
+        if not isinstance(x, Taylor):
+            return at(x, 0)[0]
+        terms = at(x.c[0], x.order)
+        return x.truncated(len(terms) - 1).composed(terms)
 
     def atan2(self, y: Any, x: Any) -> Any:
         """The angle of (x, y)."""
@@ -74,7 +81,7 @@ class Digits(Series):
         if abs(value(y)) > abs(value(x)):
             series = -self.call("atan", x / y)
         else:
-            series = self.call("atan", y / x) if value(x) else self.context.nan * (x + y)
+            series = self.call("atan", y / x) if value(x) else self._kinked(x + y)
         return series - value(series) + angle
 
     def absolute(self, x: Any) -> Any:
@@ -86,9 +93,8 @@ class Digits(Series):
         return self.context.sign(value(x)) if value(x) else self._kinked(x)
 
     def _kinked(self, x: Any) -> Any:
-        varies = isinstance(x, Taylor) and any(x.c[1:])
-        return self.context.zero + (Taylor([0, *[self.context.nan] * len(x.c[1:])], self.order, self.space) if varies
-                                    else 0)  # fmt: skip
+        """0, of which no derivative is known where x varies."""
+        return Taylor([self.context.zero], 0, self.space) if isinstance(x, Taylor) else self.context.zero
 
     def greatest(self, xs: list[Any]) -> Any:
         """The maximum."""
@@ -108,8 +114,9 @@ class Digits(Series):
 
     def matmul(self, A: np.ndarray, B: np.ndarray) -> np.ndarray:
         """The product of two matrices; with a constant one, coefficient by coefficient over integers."""
-        varies = [any(isinstance(entry, Taylor) for entry in F.flat) for F in (A, B)]
-        if not all(varies):
+        series = [[entry for entry in F.flat if isinstance(entry, Taylor)] for F in (A, B)]
+        varies = list(map(bool, series))
+        if not all(varies) and all(entry.order == self.order for entry in itertools.chain(*series)):
             count = len(self.space.exponents)
             each = zip((A, B), varies, strict=True)
             left, right = ([self._integers(F, k) for k in range(count if v else 1)] for F, v in each)
@@ -123,7 +130,7 @@ class Digits(Series):
 
         The exponent is None where A is not finite.
         """
-        coefficients = (a.c[k] if isinstance(a, Taylor) else a for a in A.flat)
+        coefficients = (a.c[k] if isinstance(a, Taylor) else a if k == 0 else 0 for a in A.flat)
         parts = [c._mpf_ if isinstance(c, self.context.mpf) else mpmath.libmp.from_int(c) for c in coefficients]
         K = np.empty(A.size, dtype=object)
         e = max((exp + size for _, man, exp, size in parts if man), default=0) - self.context.prec - 16

@@ -47,8 +47,8 @@ def exact(x: Any) -> sp.Expr:
     r"""The number that a float stands for: what its shortest decimal says, unless that is long.
 
     A float whose decimal has more than twelve digits (six in single precision) is a rational r, $r \pi$, $r / \pi$,
-    $\sqrt r$, $\sqrt{r \pi}$ or $\sqrt{r / \pi}$, where one of them, with numerator and denominator up to 1000, rounds
-    to that float to the last bit: 2/3, `math.pi`, `math.sqrt(2)`, $1 / \sqrt{2 \pi}$.
+    $\sqrt r$, $\sqrt{r \pi}$ or $\sqrt{r / \pi}$, where one of them, with numerator and denominator up to 1000, is that
+    float to one unit of its last place: 2/3, `math.pi`, `math.sqrt(2)`, $1 / \sqrt{2 \pi}$.
     """
     if isinstance(x, bool | int | np.integer | np.bool_):
         return sp.Integer(int(x))
@@ -72,6 +72,6 @@ def exact(x: Any) -> sp.Expr:
             near = Fraction(number).limit_denominator(1000)
             if 0 < abs(near.numerator) <= 1000 and abs(near - Fraction(number)) < abs(near) / 10**6:
                 candidate = stands_for(sp.Rational(near.numerator, near.denominator))
-                if type(x)(float(sp.N(candidate, 30))) == x:
+                if abs(float(sp.N(candidate, 30) - sp.Float(v, 30))) <= 1.01 * float(np.spacing(abs(x))):
                     return candidate
     return sp.Rational(decimal.numerator, decimal.denominator)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C import _functorch
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from riemann._kinks import KINKS, PIECEWISE_LINEAR, kinked, square_of
@@ -121,8 +122,8 @@ class Safe(TorchFunctionMode):
         self.x, self.level, self.name, self.generic = x, level, name, generic
         self.zero = x.new_zeros(())
         self.gradients, self.inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-        self.written: set[int] = set()
-        self.fillable: set[int] = set()
+        self.written: dict[int, StorageWeakRef] = {}  # the references keep the keys from being used again
+        self.fillable: dict[int, StorageWeakRef] = {}
         self.entered: set[types.FunctionType] = set()
         self.piecewise_linear: set[str] = set()
 
@@ -210,7 +211,7 @@ class Safe(TorchFunctionMode):
                 ) from error
             raise
         if isinstance(args[0], Tensor):
-            self.written.add(_storage(args[0]))
+            self.written[_storage(args[0])] = _reference(args[0])
         return result
 
     def tabled(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
@@ -289,7 +290,7 @@ class Safe(TorchFunctionMode):
         if not writable or y.device != self.x.device or self.depends(y):
             return y
         y = y + self.zero.to(y.dtype)
-        self.fillable.add(_storage(y))
+        self.fillable[_storage(y)] = _reference(y)
         return y
 
     def read(self, value: Any) -> Any:
@@ -313,11 +314,22 @@ _HANDLERS: dict[str, Callable[[Safe, str, Any, tuple, dict], Any]] = {
 }
 
 
-def _storage(x: Tensor) -> int:
-    """What tells the memory of a tensor from all others."""
+def _unwrapped(x: Tensor) -> Tensor:
     while _functorch.is_functorch_wrapped_tensor(x):
         x = _functorch.get_unwrapped(x)
+    return x
+
+
+def _storage(x: Tensor) -> int:
+    """What tells the memory of a tensor from all others."""
+    x = _unwrapped(x)
     return x.untyped_storage()._cdata if x.layout == torch.strided else 0
+
+
+def _reference(x: Tensor) -> Any:
+    """A weak reference to the memory of a tensor."""
+    x = _unwrapped(x)
+    return StorageWeakRef(x.untyped_storage()) if x.layout == torch.strided else None
 
 
 def _leaves(data: Any) -> Iterator[Any]:

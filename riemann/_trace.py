@@ -95,6 +95,8 @@ class Trace:
         g = [[(a + b) * half + E.constant(0) for a, b in zip(*rows, strict=True)] for rows in zip(g, g.T, strict=True)]
         if not all(E.context.isfinite(entry.c[0]) for row in g for entry in row):
             raise ValueError(f"`metric` is not finite and real at {values}")
+        if any(entry.order < order for row in g for entry in row):  # a kink
+            g = [[E.without_derivatives(entry.c[0]) for entry in row] for row in g]
         return Textbook(E, g)
 
     @property
@@ -185,8 +187,8 @@ def to_symbolic(
     The function is traced, not parsed: loops, fresh tensors filled in place, inner derivatives, `torch.linalg`, modules
     are all run once, over expressions. Expressions hold at points in general position: of `torch.where(x == 0, a, b)`
     they are `b`. Floats become the rational of their shortest decimal (0.6 is 3/5); one of more than twelve digits that
-    is p/q, $\pi p/q$, $p / (q \pi)$, $\sqrt{p/q}$ or $\sqrt{p / (q \pi)}$ to its last bit, with p, q <= 1000, becomes
-    that.
+    is $r$, $r \pi$, $r / \pi$, $\sqrt{r}$, $\sqrt{r \pi}$ or $\sqrt{r / \pi}$ to its last digit, for a rational
+    $r = p/q$ with p, q <= 1000, becomes that.
 
     Args:
         metric: callable, one point `(n,)` and parameters to a matrix `(n, n)`.
@@ -227,7 +229,7 @@ def high_precision(metric: Metric, x: Float[Tensor, "n"], digits: int = 40, orde
         order: highest derivative of g that may be needed; 3 for the Cotton tensor.
 
     Returns:
-        The methods of `riemann.symbolic.SymbolicMetric`, whose results are numbers; NaN where derivatives do not exist.
+        The methods of `riemann.symbolic.SymbolicMetric`, whose results are numbers; NaN at kinks of the metric.
 
     Raises:
         TypeError: `x` is no floating-point tensor.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from riemann import kretschmann_scalar, riemann_tensor, scalar_curvature
+from riemann import jet, kretschmann_scalar, riemann_tensor, scalar_curvature
 from riemann._functions import exact
 from riemann.bridge import high_precision, to_symbolic, trace
 from tests.cases import CASES, kerr, schwarzschild
@@ -39,17 +39,16 @@ def floats(x):
 
 
 def assert_traced(f, x=X, symbolic=True, rtol=1e-9):
-    """Both routes give the Riemann tensor that the numeric side gives (to double precision)."""
+    """Digits give the Riemann tensor of the numeric side (to double precision), expressions its metric."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # piecewise linear
-        numeric = riemann_tensor(f, x)
-    routes = [high_precision(f, x)]
+        numeric = riemann_tensor(f, x).detach()
+    assert difference(high_precision(f, x).riemann_tensor(), numeric.tolist()) < rtol
     if symbolic:
-        routes.append(to_symbolic(f, len(x)).at(floats(x), 30, 2))
-    for route in routes:
-        ours = torch.tensor([float(e) for e in sp.flatten(route.riemann_tensor())], dtype=DOUBLE)
-        scale = max(1.0, float(numeric.abs().max()))
-        torch.testing.assert_close(ours.reshape(numeric.shape), numeric, rtol=0.0, atol=rtol * scale)
+        matrix = to_symbolic(f, len(x)).matrix
+        for point in (x, x * 0.75):
+            subs = dict(zip(sp.symbols(f"x:{len(x)}"), floats(point), strict=True))
+            assert difference(matrix.evalf(30, subs=subs), jet(f, point, 0)[0].tolist()) < 1e-13
 
 
 # ---------------------------------------------------------------------------------------------------------- the table
@@ -75,7 +74,7 @@ def test_digits_of_every_case(case):
         assert difference(ours.riemann_tensor(), truth.riemann_tensor()) < rtol
 
 
-@pytest.mark.parametrize("name", ["generic 3", "pp-wave"])
+@pytest.mark.parametrize("name", ["generic 3", "generic 3, indefinite"])
 def test_third_derivatives(name):
     case = next(case for case in CASES if case.name == name)
     x = case.x()[0]
@@ -152,7 +151,8 @@ def test_names():
         (-math.sqrt(3) / 2, -sp.sqrt(3) / 2),
         (math.sqrt(2 * math.pi), sp.sqrt(2 * sp.pi)),
         (1 / math.sqrt(2 * math.pi), 1 / sp.sqrt(2 * sp.pi)),
-        (0.12345678901234567, sp.Rational("0.12345678901234567")),
+        (0.1 + 0.2, sp.Rational(3, 10)),
+        (0.1234567890123456, sp.Rational("0.1234567890123456")),
         (math.pi + 1e-14, sp.Rational(repr(math.pi + 1e-14))),
         (torch.tensor(0.1).numpy()[()], sp.Rational(1, 10)),
         (torch.tensor(2.0).sqrt().numpy()[()], sp.sqrt(2)),
@@ -193,7 +193,7 @@ def test_networks_agree_with_the_numeric_side(n, width):
     traced, x = trace(net, n), torch.randn(3, n, dtype=DOUBLE)
     for point, S, R in zip(x, scalar_curvature(net, x), riemann_tensor(net, x), strict=True):
         here = traced.at(point)
-        assert abs(float(here.scalar_curvature()) - float(S)) < 1e-9
+        assert abs(float(here.scalar_curvature()) - float(S.detach())) < 1e-9
         assert difference(here.riemann_tensor(), R.detach().tolist()) < 1e-9
     assert traced.functions == 2 * width
 
@@ -245,7 +245,8 @@ def test_single_precision_modules():
     double.load_state_dict(net.state_dict())
     exactly, ours = high_precision(double, X), trace(net, 2).at(X)
     assert difference(ours.riemann_tensor(), exactly.riemann_tensor()) < 1e-30
-    assert "dtype" not in str(to_symbolic(net, 2).matrix)
+    value = to_symbolic(net, 2).matrix.evalf(30, subs=dict(zip(sp.symbols("x0 x1"), floats(X), strict=True)))
+    assert difference(value, net(X.float()).tolist()) < 1e-6
 
 
 torch.manual_seed(0)
@@ -304,7 +305,7 @@ WAYS = {
         lambda y: torch.logsumexp(torch.cat([y, y.new_zeros(1)]), 0))(x),
     "cholesky": lambda x: (lambda L: L + L.T)(torch.linalg.cholesky(spd(x))),
     "upper cholesky": lambda x: (lambda U: U + U.T)(torch.linalg.cholesky(spd(x), upper=True)),
-    "triangular": lambda x: torch.eye(2) + spd(torch.linalg.solve_triangular(spd(x).tril(), x[:, None], upper=False)[:, 0]),
+    "triangular": lambda x: spd(torch.linalg.solve_triangular(spd(x).tril(), x[:, None], upper=False)[:, 0]),
     "triangular, right": lambda x: gram(torch.linalg.solve_triangular(spd(x).triu(), spd(x), upper=True, left=False)),
     "cholesky solve": lambda x: (lambda A: A + A.T)(torch.cholesky_solve(spd(x**2), torch.linalg.cholesky(spd(x)))),
     "det 4": lambda x: torch.eye(2) * torch.linalg.det(torch.block_diag(spd(x), spd(2 * x)) + torch.ones(4, 4)),
@@ -323,7 +324,7 @@ WAYS = {
     "softmax": lambda x: torch.diag(torch.softmax(x, 0)) - torch.diag(torch.log_softmax(x, 0)),
     "powers": lambda x: torch.diag((2 + x) ** x + torch.pow(1.5, x) + (x**2) ** 0.3 + x**-2),
     "sinc": lambda x: torch.diag(torch.sinc(x) ** 2),
-    "angles": lambda x: torch.eye(2) * (4 + torch.atan2(x[0], x[1]) + torch.atan2(x[1], x[0]) + torch.hypot(x[0], x[1])),
+    "angles": lambda x: torch.diag(4 + torch.atan2(x, x.flip(0)) + torch.atan2(x.flip(0), x) + torch.hypot(x[0], x[1])),
     "activations": lambda x: torch.diag(4 + F.softplus(x) + torch.sigmoid(x) + F.silu(x) + F.mish(x) + F.logsigmoid(x)),
     "gelu": lambda x: torch.diag(2 + F.gelu(x) + F.gelu(x, approximate="tanh")),
     "functions": lambda x: torch.diag(
@@ -335,12 +336,12 @@ WAYS = {
     "vmap": lambda x: torch.diag(torch.func.vmap(lambda c: c.sin() ** 2 + 1)(x)),
     "einsum": lambda x: torch.eye(2) + torch.einsum("i,j,k,k->ij", x, x, x, x),
     "indices": lambda x: torch.diag(x[[1, 0]] ** 2 + 1) + torch.outer(x, x).masked_fill(torch.eye(2) > 0, 3.0),
-    "shapes": lambda x: torch.outer(x.flip(0), x.roll(1)).T.reshape(4)[None].repeat(2, 1)[0].view(2, 2).triu().tril() + 2
-    * torch.eye(2) + F.pad(x[:1] ** 2, (0, 1))[None].expand(2, 2).diagonal().diag_embed(),
+    "shapes": lambda x: torch.outer(x.flip(0), x.roll(1)).T.reshape(4)[None].repeat(2, 1)[0].view(2, 2).triu().tril()
+    + 2 * torch.eye(2) + F.pad(x[:1] ** 2, (0, 1))[None].expand(2, 2).diagonal().diag_embed(),
     "scatter": scatter,
     "filled": filled,
     "a removable singularity": lambda x: torch.eye(2) * torch.where(x[0] == 0, 1.0, torch.sin(x[0]) / x[0]),
-    "fresh": lambda x: torch.eye(2, dtype=x.dtype) * x.new_full((), 3.0) + torch.outer(x, x) * torch.linspace(1, 2, 2)[0],
+    "fresh": lambda x: torch.eye(2) * x.new_full((), 3.0) + torch.outer(x, x) * torch.linspace(1, 2, 3)[1],
 }  # fmt: skip
 
 
@@ -401,7 +402,7 @@ class Cube(torch.autograd.Function):
 REFUSALS = {
     "eigh": (lambda x: torch.linalg.eigh(spd(x)).eigenvectors, "calls `linalg_eigh`, which has no exact form"),
     "svd": (lambda x: torch.linalg.svd(spd(x))[0], "calls `linalg_svd`, which has no exact form"),
-    "complex": (lambda x: torch.eye(2) * torch.exp(1j * x[0]).real, "calls `mul`, which makes complex numbers"),
+    "complex": (lambda x: torch.eye(2) * torch.exp(1j * x[0]).real, "calls `.*`, which makes complex numbers"),
     "as complex": (lambda x: torch.eye(2) * torch.view_as_complex(x).abs(), "calls `view_as_complex`"),
     "random": (lambda x: torch.eye(2) * torch.rand(()), "calls `rand`"),
     "branch": (lambda x: torch.eye(2) * (x[0] if x[0] > 0 else 1), "calls `__bool__`.*use `torch.where`"),
@@ -415,7 +416,9 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-@pytest.mark.parametrize("route", [lambda f: to_symbolic(f, 2), lambda f: high_precision(f, X)], ids=["symbols", "digits"])
+@pytest.mark.parametrize(
+    "route", [lambda f: to_symbolic(f, 2), lambda f: high_precision(f, X)], ids=["symbols", "digits"]
+)
 def test_refused_by_name(name, route):
     f, message = REFUSALS[name]
     with pytest.raises(ValueError, match=f"(?s)^the metric.*{message}"):
@@ -451,7 +454,7 @@ def composition(steps):
     return g
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.sampled_from(sorted(UNARY)), st.sampled_from(sorted(BINARY)), st.integers(0, 9),
                           st.integers(0, 9)), min_size=2, max_size=4))  # fmt: skip
 def test_random_compositions(steps):

@@ -109,6 +109,10 @@ class Taylor:
         constant = Taylor([derivatives[-1], *[0] * (len(self.c) - 1)], self.order, self.space)
         return functools.reduce(lambda y, d: y * rest + d, reversed(derivatives[:-1]), constant)
 
+    def truncated(self, order: int) -> "Taylor":
+        """The series up to an order that is no higher than its own."""
+        return Taylor(self.c[: self.space.sizes[order]], order, self.space)
+
     def derivative(self, k: int) -> "Taylor":
         """The derivative by variable k: one order less."""
         size = self.space.sizes[self.order - 1]
@@ -139,6 +143,10 @@ class Series:
         """The constant series."""
         zero = self.context.zero
         return Taylor([self.context.mpf(value), *[zero] * (len(self.space.exponents) - 1)], self.order, self.space)
+
+    def without_derivatives(self, value: Any) -> Taylor:
+        """A value at a kink: derivatives are NaN."""
+        return Taylor([value, *[self.context.nan] * (len(self.space.exponents) - 1)], self.order, self.space)
 
     def variable(self, k: int, value: Any) -> Taylor:
         """Coordinate k, at its value."""
