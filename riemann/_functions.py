@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-X = sp.Symbol("x", real=True)
+X = sp.Dummy("x", real=True)
 FUNCTIONS: dict[str, sp.Expr] = {
     **{name: getattr(sp, name)(X) for name in ("exp", "log", "sqrt", "erf", "erfc", "erfinv", "digamma")},
     **{name: getattr(sp, name)(X) for name in ("sin", "cos", "tan", "asin", "acos", "atan")},

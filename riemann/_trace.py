@@ -24,20 +24,36 @@ from riemann.symbolic._textbook import Textbook
 Names = str | Iterable[str | sp.Symbol]
 
 
-def trace(metric: Metric, dim: int, dtype: torch.dtype | None = None, parameters: Names = ()) -> "Trace":
+def trace(
+    metric: Metric,
+    dim: int,
+    dtype: torch.dtype | None = None,
+    parameters: Names = (),
+    *,
+    device: torch.device | None = None,
+) -> "Trace":
     """The operations of a metric, to be run in exact arithmetic.
 
     Args:
-        metric: callable, one point `(n,)` to a matrix `(n, n)`; run once or twice at a made-up point.
+        metric: callable, one point `(n,)` to a matrix `(n, n)`; run at a made-up point when it is first asked for.
         dim: the dimension n.
         dtype: of the point; by default that of the parameters of a module, else float64.
         parameters: names of further arguments of `metric`, which stay free.
+        device: of the point; by default that of the parameters of a module, else the CPU.
 
     Raises:
-        TypeError, ValueError: `metric` is no metric, or branches on the values of its point; as `jet`.
+        TypeError: `metric` cannot be called.
+
+    Example:
+        >>> half_plane = trace(lambda x: torch.eye(2) / x[1] ** 2, 2)
+        >>> half_plane.at([0.5, 2.0], digits=5).scalar_curvature(), half_plane.symbolic("x y").scalar_curvature()
+        (-2.0000, -2)
     """
     check_metric_callable(metric)
-    return Trace(metric, dim, dtype or _dtype(metric), _symbols(parameters))
+    like = _like(metric)
+    return Trace(
+        metric, torch.empty(dim, dtype=dtype or like.dtype, device=device or like.device), _symbols(parameters)
+    )
 
 
 class Trace:
@@ -45,14 +61,13 @@ class Trace:
 
     Args:
         metric: one point and the parameters to a matrix.
-        dim: the dimension.
-        dtype: of the point.
+        point: whose shape, dtype and device are those of points.
         parameters: the free arguments of `metric`.
     """
 
-    def __init__(self, metric: Metric, dim: int, dtype: torch.dtype, parameters: tuple[sp.Symbol, ...]):
-        self.dim, self.parameters = dim, parameters
-        self._metric, self._dtype = metric, dtype
+    def __init__(self, metric: Metric, point: Tensor, parameters: tuple[sp.Symbol, ...]):
+        self.dim, self.parameters = len(point), parameters
+        self._metric, self._point = metric, point
         self._digits: dict[tuple[int, int], tuple[Digits, dict[Any, Any]]] = {}
 
     def symbolic(self, coordinates: Names | None = None) -> SymbolicMetric:
@@ -107,8 +122,8 @@ class Trace:
 
     @functools.cache  # noqa: B019 (two programs, which live as long as the trace)
     def _program(self, generic: bool) -> "Program":
-        point = torch.linspace(0.3, 0.7, self.dim, dtype=self._dtype)
-        ones = torch.ones(len(self.parameters), dtype=self._dtype)
+        point = 1 + torch.arange(self.dim).to(self._point) / self.dim
+        ones = point.new_ones(len(self.parameters))
         metric = _taking(self._metric, [symbol.name for symbol in self.parameters])
 
         def at_point(x: Tensor, *values: Tensor) -> Tensor:
@@ -136,6 +151,8 @@ class Program:
 
     def __init__(self, module: torch.fx.GraphModule):
         self.module = module
+        fixed = [node for node in module.graph.nodes if node.op == "get_attr"]
+        self._tensors = {node: getattr(module, node.target).detach().clone() for node in fixed}  # as they are now
         varying: set[torch.fx.Node] = set()
         for node in module.graph.nodes:
             if node.op == "placeholder" or any(argument in varying for argument in node.all_input_nodes):
@@ -148,7 +165,7 @@ class Program:
         values: dict[torch.fx.Node, Any] = {}
         for node in self._fixed:
             if node.op == "get_attr":
-                values[node] = _aten.elements(E, getattr(self.module, node.target))
+                values[node] = _aten.elements(E, self._tensors[node])
             else:
                 values[node] = _performed(E, node, values)
         return values
@@ -170,6 +187,9 @@ def _performed(E: _aten.Elements, node: torch.fx.Node, values: dict[torch.fx.Nod
         return _aten.perform(E, node.target, args, kwargs)
     except Inexpressible as reason:
         raise ValueError(f"the metric calls `{_name(node).lstrip('_')}`, which {reason}.") from None
+    except (TypeError, IndexError, NotImplementedError) as error:
+        form = f"`{_name(node).lstrip('_')}` in a way that has no exact form as {E.kind}"
+        raise ValueError(f"the metric calls {form}.") from error
 
 
 def _name(node: torch.fx.Node) -> str:
@@ -247,7 +267,7 @@ def high_precision(metric: Metric, x: Float[Tensor, "n"], digits: int = 40, orde
     _jets.check_points(x)
     if x.ndim != 1:
         raise ValueError(f"`x` has shape {tuple(x.shape)}, expected one point (n,)")
-    return trace(metric, len(x), x.dtype).at(x, digits, order)
+    return trace(metric, len(x), x.dtype, device=x.device).at(x, digits, order)
 
 
 # ------------------------------------------------------------------------------------------------------- what is given
@@ -263,9 +283,11 @@ def _symbols(names: Names) -> tuple[sp.Symbol, ...]:
     return tuple(sp.Symbol(name) if isinstance(name, str) else name for name in names)
 
 
-def _dtype(metric: Any) -> torch.dtype:
+def _like(metric: Any) -> Tensor:
+    """A tensor of the dtype and device of a metric's points."""
     parameters = metric.parameters() if isinstance(metric, torch.nn.Module) else ()
-    return next((p.dtype for p in parameters if p.dtype in (torch.float32, torch.float64)), torch.float64)
+    floating = (p for p in parameters if p.dtype in _aten.FLOATS)
+    return next(floating, torch.empty(0, dtype=torch.float64))
 
 
 def _taking(metric: Metric, names: list[str]) -> Callable[..., Any]:
