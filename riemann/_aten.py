@@ -25,7 +25,7 @@ MOVES = frozenset(
     "select_scatter slice_scatter diagonal_scatter select_backward slice_backward diagonal_backward index index_select "
     "gather take index_fill copy fill masked_fill masked_scatter scatter tril triu diag_embed block_diag "
     "constant_pad_nd new_zeros new_ones new_empty new_full zeros_like ones_like empty_like full_like unfold "
-    "as_strided_copy view_copy broadcast_tensors expand_copy permute_copy trace_copy".split()
+    "squeeze_ unsqueeze_ transpose_ t_ as_strided_copy view_copy expand_copy permute_copy".split()
 )
 FLOATS = (torch.float64, torch.float32)
 KNOWN = frozenset((*MOVES, *OPERATIONS))  # what torch need not decompose
@@ -42,6 +42,8 @@ def perform(E: Elements, target: Any, args: tuple, kwargs: dict) -> Any:
         return elements(E, target(*_mapped(to_torch, args), **_mapped(to_torch, kwargs)))
     if isinstance(dtype := kwargs.get("dtype"), torch.dtype) and dtype.is_complex:
         raise Inexpressible("makes complex numbers")
+    if name == "_to_copy" and dtype not in (None, *FLOATS) and not any(map(E.varies, args[0].flat)):
+        return torch.tensor([float(c) for c in args[0].flat]).reshape(args[0].shape).to(dtype).numpy()
     if name == "_to_copy" and dtype not in (None, *FLOATS) or name != "where" and _undecided(arrays):
         raise Inexpressible("makes numbers of whether something holds, or integers of coordinates; use `torch.where`")
     if name in OPERATIONS:

@@ -32,6 +32,10 @@ class Digits(Series):
             return super().number(x)
         return self.context.mpf(x.item() if isinstance(x, np.generic) else x)
 
+    def varies(self, x: Any) -> bool:
+        """Whether an element depends on the point."""
+        return isinstance(x, Taylor)
+
     def call(self, name: str, x: Any) -> Any:
         """A function of the table."""
         return self._composed(functools.partial(self._derivatives, name), x)

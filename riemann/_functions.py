@@ -20,7 +20,7 @@ FUNCTIONS: dict[str, sp.Expr] = {
     "rsqrt": 1 / sp.sqrt(X),
     "i0": sp.besseli(0, X),
     "special_i1": sp.besseli(1, X),
-    "lgamma": sp.loggamma(X),
+    "lgamma": sp.log(sp.gamma(X) ** 2) / 2,
     "sigmoid": 1 / (1 + sp.exp(-X)),
     "gelu_erf": X * (1 + sp.erf(X / sp.sqrt(2))) / 2,
     "gelu_tanh": X * (1 + sp.tanh(sp.sqrt(2 / sp.pi) * (X + sp.Rational("0.044715") * X**3))) / 2,

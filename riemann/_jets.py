@@ -106,12 +106,12 @@ def vjp(
 # --------------------------------------------------------------------- one point, inside `over_points`
 
 
-def safe(f: Field, x: Tensor, order: int, name: str = "function", generic: bool = False) -> Field:
-    """`f` as `over_points` may differentiate it `order` times at `x` (generic: as an expression)."""
+def safe(f: Field, x: Tensor, order: int, name: str = "function", traced: _safe.Traced = None) -> Field:
+    """`f` as `over_points` may differentiate it `order` times at `x` (or be traced there)."""
     level, dtype, device = _functorch.maybe_get_level(x), x.dtype, x.device
 
     def field(y: Tensor) -> Tensor:
-        value = _safe.call(f, y, level, name, order, generic)
+        value = _safe.call(f, y, level, name, order, traced)
         if not isinstance(value, Tensor):
             raise TypeError(f"`{name}` returned {type(value).__name__} at one point, expected a torch.Tensor")
         if value.dtype != dtype or value.device != device:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from riemann import _jets
-from riemann._safe import Refusal
+from riemann._safe import Refusal, Traced
 from riemann._types import Field, Metric
 
 ASYMMETRY = {torch.float64: 1e-6}  # relative to the largest entry; a coarser 1e-3 for lower precision
@@ -22,10 +22,10 @@ def metric_jet(metric: Metric, x: Tensor, order: int, *, chunk_size: int | None 
     return jets if bad is None else tuple(_with_nan(y, bad) for y in jets)
 
 
-def safe_metric(metric: Metric, x: Tensor, order: int, *, generic: bool = False) -> Field:
+def safe_metric(metric: Metric, x: Tensor, order: int, *, traced: Traced = None) -> Field:
     """The metric as a field that may be differentiated inside `over_points`; its shape is checked."""
     check_metric_callable(metric)
-    return _jets.safe(_one_point(metric), x, order, name="metric", generic=generic)
+    return _jets.safe(_one_point(metric), x, order, name="metric", traced=traced)
 
 
 def check_metric_callable(metric: Any) -> None:

@@ -11,13 +11,14 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch._C import _functorch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
+from torch.utils._pytree import tree_leaves
 
 from riemann._kinks import KINKS, PIECEWISE_LINEAR, kinked, square_of
 from riemann._rewrites import GENERIC, REFUSED, REWRITES, Refused
@@ -103,6 +104,9 @@ _VIEWS = frozenset(
 )
 
 
+Traced = Literal["numbers", "expressions"] | None
+
+
 class Refusal(ValueError):
     """A function cannot be differentiated right as it is written; the message says what to write instead."""
 
@@ -114,12 +118,13 @@ class Safe(TorchFunctionMode):
         x: the point, as the function gets it (inside `vmap`): its dtype and device are those of fresh tensors.
         level: the `vmap` level at which points are batched; what is batched there or above depends on the point.
         name: how messages call the function.
-        generic: whether the function is asked for as an expression: then the table `GENERIC` comes first.
+        traced: over what the operations will run, if they are recorded: then constants are computed outside. For
+            expressions the table `GENERIC` comes first.
     """
 
-    def __init__(self, x: Tensor, level: int, name: str = "metric", generic: bool = False):
+    def __init__(self, x: Tensor, level: int, name: str = "metric", traced: Traced = None):
         super().__init__()
-        self.x, self.level, self.name, self.generic = x, level, name, generic
+        self.x, self.level, self.name, self.traced = x, level, name, traced
         self.zero = x.new_zeros(())
         self.gradients, self.inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
         self.written: dict[int, StorageWeakRef] = {}  # the references keep the keys from being used again
@@ -139,7 +144,10 @@ class Safe(TorchFunctionMode):
         if self.fillable and name not in _VIEWS and not name.endswith("_"):
             args = tuple(map(self.read, args))
         try:
-            if self.generic and name in GENERIC and square_of(args[0] if args else None) is None:
+            if self.traced and _is_constant((args, kwargs)):
+                with _outside():
+                    return func(*args, **kwargs or {})
+            if self.traced == "expressions" and name in GENERIC and square_of(args[0] if args else None) is None:
                 return GENERIC[name](*args, **kwargs or {})
             return _HANDLERS.get(name, Safe.plain)(self, name, func, args, kwargs or {})
         except Refused as refused:
@@ -332,6 +340,22 @@ def _reference(x: Tensor) -> Any:
     return StorageWeakRef(x.untyped_storage()) if x.layout == torch.strided else None
 
 
+def _is_constant(call: Any) -> bool:
+    """Whether there are tensors among the arguments, and all of them are from outside."""
+    tensors = [leaf for leaf in tree_leaves(call) if isinstance(leaf, Tensor)]
+    return bool(tensors) and not any(map(_functorch.is_functorch_wrapped_tensor, tensors))
+
+
+@contextlib.contextmanager
+def _outside() -> Iterator[None]:
+    """Outside all transforms, and of what records operations."""
+    from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+    from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
+
+    with temporarily_clear_interpreter_stack(), disable_proxy_modes_tracing():
+        yield
+
+
 def _leaves(data: Any) -> Iterator[Any]:
     if isinstance(data, list | tuple):
         for item in data:
@@ -433,11 +457,11 @@ def _eager(device: str) -> Iterator[None]:
         yield
 
 
-def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, order: int, generic: bool = False) -> Any:
+def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, order: int, traced: Traced = None) -> Any:
     """`f(x)` at one point, inside the transforms that differentiate it, under `Safe`."""
     if _current() is not None:
         return f(x)
-    safe = Safe(x, level, name, generic)
+    safe = Safe(x, level, name, traced)
     try:
         with _eager(x.device.type), safe:
             y = f(x)

@@ -24,6 +24,10 @@ class Symbols:
         """The element for a number."""
         return exact(x)
 
+    def varies(self, x: Any) -> bool:
+        """Whether an element depends on the point."""
+        return not sp.sympify(x).is_number
+
     def call(self, name: str, x: Any) -> sp.Expr:
         """A function of the table."""
         return FUNCTIONS[name].subs(X, x)

@@ -4,7 +4,7 @@ import functools
 import inspect
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import sympy as sp
@@ -78,7 +78,7 @@ class Trace:
                 f"`coordinates` names {len(symbols) - len(self.parameters)}, expected {self.dim}, the dimension"
             )
         real = [sp.Symbol(f"{s.name}", real=True) for s in symbols]
-        program, E = self._program(True), Symbols()
+        program, E = self._program("expressions"), Symbols()
         g = sp.Matrix(program(E, program.constants(E), self._arguments(real, E)))
         g = _symmetric(_by_roots(g.xreplace(dict(zip(real, symbols, strict=True)))))
         return SymbolicMetric(g, symbols[: self.dim], symbols[self.dim :])
@@ -98,7 +98,7 @@ class Trace:
         values = point.tolist() if isinstance(point, Tensor | np.ndarray) else list(point)
         if len(values) != self.dim + len(self.parameters):
             raise ValueError(f"`point` has {len(values)} numbers, expected {self.dim + len(self.parameters)}")
-        program = self._program(False)
+        program = self._program("numbers")
         if (digits, order) not in self._digits:
             E = Digits(self.dim, order, digits)
             self._digits[digits, order] = E, program.constants(E)
@@ -117,18 +117,18 @@ class Trace:
     @property
     def functions(self) -> int:
         """How many numbers are values of functions (sin, exp, …) of the point: expressions with many are too large."""
-        nodes = (node for node in self._program(True).varying if node.target is not operator.getitem)
+        nodes = (node for node in self._program("expressions").varying if node.target is not operator.getitem)
         return sum(node.meta["val"].numel() for node in nodes if _name(node) in FUNCTIONS)
 
     @functools.cache  # noqa: B019 (two programs, which live as long as the trace)
-    def _program(self, generic: bool) -> "Program":
+    def _program(self, over: Literal["numbers", "expressions"]) -> "Program":
         point = 1 + torch.arange(self.dim).to(self._point) / self.dim
         ones = point.new_ones(len(self.parameters))
         metric = _taking(self._metric, [symbol.name for symbol in self.parameters])
 
         def at_point(x: Tensor, *values: Tensor) -> Tensor:
             field = (lambda y: metric(y, *values)) if values else metric
-            return safe_metric(field, x, 0, generic=generic)(x)
+            return safe_metric(field, x, 0, traced=over)(x)
 
         return Program(_jets.operations(at_point, _aten.KNOWN, point, *ones))
 

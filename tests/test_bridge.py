@@ -304,7 +304,28 @@ def filled(x):
     return L @ L.T
 
 
+W = torch.tensor([[2.0, 0.5], [0.5, 3.0]], dtype=DOUBLE)
+
+
+def constants_filled(x):
+    c = W * 2
+    c[0, 0] = 5.0
+    c += W[1, 1].item() - float(c[0, 1])
+    return c + torch.outer(x, x)
+
+
+def masks(x):
+    m = torch.eye(2, dtype=torch.float32).bool()
+    m.logical_not_()
+    i = torch.arange(2)
+    i += 1
+    return torch.outer(x, x) * m + torch.diag(torch.cat([x, x**2])[i] + 4)
+
+
 WAYS = {
+    "constants filled": constants_filled,
+    "masks": masks,
+    "vectors and constant matrices": lambda x: torch.diag(W @ x + x @ W) + torch.eye(2) * (7 + W[0] @ x + x @ W[1]),
     "hessian of logdet": lambda x: 3 * torch.eye(2)
     - torch.func.hessian(lambda y: torch.logdet(spd(y)))(x),
     "gradient of det": lambda x: torch.eye(2)
