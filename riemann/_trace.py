@@ -15,7 +15,7 @@ from torch import Tensor
 from riemann import _aten, _jets
 from riemann._digits import Digits
 from riemann._functions import FUNCTIONS, Inexpressible
-from riemann._metric import check_metric_callable, safe_metric
+from riemann._metric import ASYMMETRY, check_metric_callable, safe_metric
 from riemann._symbols import Symbols
 from riemann._types import Metric
 from riemann.symbolic import SymbolicMetric
@@ -68,6 +68,7 @@ class Trace:
     def __init__(self, metric: Metric, point: Tensor, parameters: tuple[sp.Symbol, ...]):
         self.dim, self.parameters = len(point), parameters
         self._metric, self._point = metric, point
+        self._programs: dict[str, Program] = {}
         self._digits: dict[tuple[int, int], tuple[Digits, dict[Any, Any]]] = {}
 
     def symbolic(self, coordinates: Names | None = None) -> SymbolicMetric:
@@ -106,10 +107,13 @@ class Trace:
         numbers = [E.number(v) for v in values]
         x = [E.variable(k, v) for k, v in enumerate(numbers[: self.dim])]
         g = program(E, constants, self._arguments([*x, *numbers[self.dim :]], E))
-        half = E.number(0.5)
-        g = [[(a + b) * half + E.constant(0) for a, b in zip(*rows, strict=True)] for rows in zip(g, g.T, strict=True)]
-        if not all(E.context.isfinite(entry.c[0]) for row in g for entry in row):
+        g = g + E.constant(0)
+        if not all(E.context.isfinite(entry.c[0]) for entry in g.flat):
             raise ValueError(f"`metric` is not finite and real at {values}")
+        size = max(abs(entry.c[0]) for entry in g.flat)
+        if any(abs(entry.c[0]) > ASYMMETRY[torch.float64] * size for entry in (g - g.T).flat):
+            raise ValueError(f"`metric` is not symmetric at {values}")
+        g = ((g + g.T) * E.number(0.5)).tolist()
         if any(entry.order < order for row in g for entry in row):  # a kink
             g = [[E.without_derivatives(entry.c[0]) for entry in row] for row in g]
         return Textbook(E, g)
@@ -120,8 +124,12 @@ class Trace:
         nodes = (node for node in self._program("expressions").varying if node.target is not operator.getitem)
         return sum(node.meta["val"].numel() for node in nodes if _name(node) in FUNCTIONS)
 
-    @functools.cache  # noqa: B019 (two programs, which live as long as the trace)
     def _program(self, over: Literal["numbers", "expressions"]) -> "Program":
+        if over not in self._programs:
+            self._programs[over] = self._traced(over)
+        return self._programs[over]
+
+    def _traced(self, over: Literal["numbers", "expressions"]) -> "Program":
         point = 1 + torch.arange(self.dim).to(self._point) / self.dim
         ones = point.new_ones(len(self.parameters))
         metric = _taking(self._metric, [symbol.name for symbol in self.parameters])

@@ -406,6 +406,8 @@ def test_kinks_have_no_derivatives():
 def test_digits_say_where_a_metric_is_none():
     with pytest.raises(ValueError, match=r"`metric` is not finite and real at \[-1\.0, 2\.0\]"):
         high_precision(lambda x: torch.eye(2) * torch.log(x[0]), torch.tensor([-1.0, 2.0]))
+    with pytest.raises(ValueError, match=r"`metric` is not symmetric at \[0\.3, -0\.7\]"):
+        high_precision(lambda x: torch.eye(2) + torch.outer(x, x**2), X)
     with pytest.raises(ValueError, match="expected one point"):
         high_precision(lambda x: torch.eye(2), torch.ones(3, 2))
 
