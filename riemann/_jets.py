@@ -9,7 +9,7 @@ import math
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import torch
@@ -118,12 +118,12 @@ def vjp(
 # --------------------------------------------------------------------- one point, inside `over_points`
 
 
-def safe(f: Field, x: Tensor, order: int, name: str = "function") -> Field:
-    """`f` as `over_points` may differentiate it `order` times at `x`: rewritten, guarded, checked."""
+def safe(f: Field, x: Tensor, order: int, name: str = "function", traced: _safe.Traced = None) -> Field:
+    """`f` as `over_points` may differentiate it `order` times at `x` (or be traced there)."""
     level, dtype, device = _functorch.maybe_get_level(x), x.dtype, x.device
 
     def field(y: Tensor) -> Tensor:
-        value = _safe.call(f, y, level, name, order)
+        value = _safe.call(f, y, level, name, order, traced)
         if not isinstance(value, Tensor):
             raise TypeError(f"`{name}` returned {type(value).__name__} at one point, expected a torch.Tensor")
         if value.dtype != dtype or value.device != device:
@@ -214,6 +214,25 @@ def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor, chunk_size
 def unsafe_values(f: Field, x: Tensor) -> Tensor:
     """What plain `torch.func.vmap` makes of f, points `(points, n)`, for comparison."""
     return torch.func.vmap(f)(x)
+
+
+def operations(f: Callable[..., Tensor], known: Container[str], *arguments: Tensor) -> torch.fx.GraphModule:
+    """The ATen operations of a function of one point, without side effects; what is not `known` torch decomposes.
+
+    Tensors lead with one axis of length 1, that of `vmap`. Nothing is checked at the arguments: their values are used
+    for no more than shapes.
+    """
+    from torch._decomp import core_aten_decompositions
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    _load_decompositions()
+    table = {op: rule for op, rule in core_aten_decompositions().items() if op._schema.name.split("::")[1] not in known}
+    table[torch.ops.aten._linalg_check_errors.default] = lambda *_, **__: None
+    with torch.no_grad():
+        batched = torch.func.functionalize(torch.func.vmap(f))
+        module = make_fx(batched, decomposition_table=table)(*(a.unsqueeze(0) for a in arguments))
+    module.graph.eliminate_dead_code()
+    return module
 
 
 @functools.cache

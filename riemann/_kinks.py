@@ -38,7 +38,8 @@ def kink(y: Tensor, at: Tensor | None = None, order: int = 1) -> Tensor:
     change = y if at is None else y - y.detach()
     s = torch.where(y == 0 if at is None else at, change, torch.zeros_like(y))
     s = s**order * (torch.ones_like(s) + s + s * s)
-    return s * steep * steep - s * steep * steep
+    nothing = torch.abs(s) - torch.abs(s)  # for traces, whose numbers do not overflow
+    return s * steep * steep - s * steep * steep + nothing
 
 
 def root(r: Tensor, square: Tensor) -> Tensor:
@@ -188,7 +189,7 @@ def _sinc(x: Tensor) -> Tensor:
     near = y.abs() < 1
     s = torch.where(near, y, torch.zeros_like(y)) ** 2
     series = torch.ones_like(s)
-    for k in range(12, 0, -1):  # sum of (-s)^k / (2k+1)!, nested
+    for k in range(20, 0, -1):  # sum of (-s)^k / (2k+1)!, nested; 40 digits, for traces
         series = 1 - series * s / (2 * k * (2 * k + 1))
     away = torch.where(near, torch.ones_like(y), y)
     return torch.where(near, series, torch.sin(away) / away)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from riemann import _jets
-from riemann._safe import Refusal
+from riemann._safe import Refusal, Traced
 from riemann._types import Field, Metric
 
 ASYMMETRY = {torch.float64: 1e-6}  # relative to the largest entry; a coarser 1e-3 for lower precision
@@ -33,10 +33,10 @@ def checked_jet(
     return tuple(_with_nan(y, bad) for y in jets) if faults and bool(bad.any()) else jets, faults
 
 
-def safe_metric(metric: Metric, x: Tensor, order: int) -> Field:
+def safe_metric(metric: Metric, x: Tensor, order: int, *, traced: Traced = None) -> Field:
     """The metric as a field that may be differentiated inside `over_points`; its shape is checked."""
     check_metric_callable(metric)
-    return _jets.safe(_one_point(metric), x, order, name="metric")
+    return _jets.safe(_one_point(metric), x, order, name="metric", traced=traced)
 
 
 def check_metric_callable(metric: Any) -> None:

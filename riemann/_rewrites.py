@@ -356,6 +356,31 @@ def _scatter_reduce(
     return torch.scatter_reduce(x, dim, index, src, reduce, include_self=include_self)
 
 
+# ------------------------------------------------------------------------------------------------------- expressions
+
+
+def _expanded_det(A: Tensor) -> Tensor:
+    """A polynomial, by expansion along the first row, where that is short."""
+    n = A.shape[-1]
+    if n <= 3 or n > 6:
+        return _det(A)
+    others = [[k for k in range(n) if k != j] for j in range(n)]
+    return sum((-1) ** j * A[..., 0, j] * _expanded_det(A[..., 1:, :][..., others[j]]) for j in range(n))
+
+
+def _plain_logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+    return torch.log(torch.exp(input).sum(dim, keepdim))
+
+
+# The shortest expressions with right derivatives at points in general position: no case by case, nothing for stability.
+GENERIC: dict[str, Any] = {
+    **dict.fromkeys(("pow", "float_power", "__pow__"), torch.pow),
+    **dict.fromkeys(("sinc", "special_sinc"), torch.sinc),
+    **dict.fromkeys(("det", "linalg_det"), _expanded_det),
+    "logdet": lambda A: torch.log(_expanded_det(A)),
+    **dict.fromkeys(("logsumexp", "special_logsumexp"), _plain_logsumexp),
+}
+
 # ------------------------------------------------------------------------------------------------------- refusals
 
 _WRONG = "torch differentiates wrongly in forward mode"

@@ -12,15 +12,17 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch._C import _functorch
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
+from torch.utils._pytree import tree_leaves
 
 from riemann._kinks import KINKS, PIECEWISE_LINEAR, kinked, square_of, tie_of, tied, with_ties
-from riemann._rewrites import REFUSED, REWRITES, Refused
+from riemann._rewrites import GENERIC, REFUSED, REWRITES, Refused
 
 _CUTS = {
     **dict.fromkeys(("detach", "detach_", "data"), "cuts the value off from its derivatives; use the value itself"),
@@ -86,6 +88,9 @@ _WRITTEN_IN_PYTHON = frozenset(("torch.nn.functional", "torch.functional", "torc
 _DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 
 
+Traced = Literal["numbers", "expressions"] | None
+
+
 class Refusal(ValueError):
     """A function cannot be differentiated right as it is written; the message says what to write instead."""
 
@@ -97,15 +102,17 @@ class Safe(TorchFunctionMode):
         x: the point, as the function gets it (inside `vmap`): its dtype and device are those of fresh tensors.
         level: the `vmap` level at which points are batched; what is batched there or above depends on the point.
         name: how messages call the function.
+        traced: over what the operations will run, if they are recorded: then constants are computed outside. For
+            expressions the table `GENERIC` comes first.
     """
 
-    def __init__(self, x: Tensor, level: int, name: str = "metric"):
+    def __init__(self, x: Tensor, level: int, name: str = "metric", traced: Traced = None):
         super().__init__()
-        self.x, self.level, self.name = x, level, name
+        self.x, self.level, self.name, self.traced = x, level, name, traced
         self.zero = x.new_zeros(())
         self.gradients, self.inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-        self.written: set[int] = set()
-        self.fillable: set[int] = set()
+        self.written: dict[int, StorageWeakRef] = {}  # the references keep the keys from being used again
+        self.fillable: dict[int, StorageWeakRef] = {}
         self.entered: set[types.FunctionType] = set()
         self.piecewise_linear: set[str] = set()
 
@@ -120,7 +127,7 @@ class Safe(TorchFunctionMode):
             )
         if not self.fillable or name.endswith("_"):
             return self.call(name, func, args, kwargs or {})
-        copies: set[int] = set()
+        copies: dict[int, Tensor] = {}
         result = self.call(name, func, tuple(self.read(a, copies) for a in args), kwargs or {})
         if copies and any(_storage(leaf) in copies for leaf in _tensors(result)):  # a view, that may be written into
             result = self.call(name, func, args, kwargs or {})
@@ -129,6 +136,11 @@ class Safe(TorchFunctionMode):
     def call(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """The call, with what is wrong with it said in the metric's terms, and with the kinks of comparisons."""
         try:
+            if self.traced and _is_constant((args, kwargs)):
+                with _outside():
+                    return func(*args, **kwargs)
+            if self.traced == "expressions" and name in GENERIC and square_of(args[0] if args else None) is None:
+                return GENERIC[name](*args, **kwargs)
             result = _HANDLERS.get(name, Safe.plain)(self, name, func, args, dict(kwargs))
         except Refused as refused:
             raise Refusal(f"the {self.name} calls `{name}`, which {refused}.") from None
@@ -160,7 +172,9 @@ class Safe(TorchFunctionMode):
     def is_of_the_point(self, *values: Any) -> bool:
         """Whether any depends on the point: a fresh tensor that is not written to is constant, though it is batched."""
         with torch._C.DisableTorchFunction():
-            return any(self.depends(v) and _storage(v) not in self.fillable - self.written for v in values)
+            return any(
+                self.depends(v) and _storage(v) not in self.fillable.keys() - self.written.keys() for v in values
+            )
 
     # ------------------------------------------------------------------ one method for each thing done to a call
 
@@ -209,7 +223,7 @@ class Safe(TorchFunctionMode):
                 ) from error
             raise
         if isinstance(args[0], Tensor):
-            self.written.add(_storage(args[0]))
+            self.written[_storage(args[0])] = _reference(args[0])
         return result
 
     def tabled(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
@@ -293,15 +307,15 @@ class Safe(TorchFunctionMode):
         if not writable or y.device != self.x.device or self.depends(y):
             return y
         y = y + self.zero.to(y.dtype)
-        self.fillable.add(_storage(y))
+        self.fillable[_storage(y)] = _reference(y)
         return y
 
-    def read(self, value: Any, copies: set[int]) -> Any:
+    def read(self, value: Any, copies: dict[int, Tensor]) -> Any:
         """A copy of what may be written into later: `g[2, 2] = g[1, 1] * y` would change what backward has saved."""
         if not isinstance(value, Tensor) or _storage(value) not in self.fillable:
             return value
         copy = value.clone()
-        copies.add(_storage(copy))
+        copies[_storage(copy)] = copy
         return copy
 
     def grad_mode(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
@@ -321,15 +335,42 @@ _HANDLERS: dict[str, Callable[[Safe, str, Any, tuple, dict], Any]] = {
 }
 
 
-def _storage(x: Tensor) -> int:
-    """What tells the memory of a tensor from all others."""
+def _unwrapped(x: Tensor) -> Tensor:
     while _functorch.is_functorch_wrapped_tensor(x):
         x = _functorch.get_unwrapped(x)
+    return x
+
+
+def _storage(x: Tensor) -> int:
+    """What tells the memory of a tensor from all others."""
+    x = _unwrapped(x)
     return x.untyped_storage()._cdata if x.layout == torch.strided else 0
 
 
 def _tensors(result: Any) -> Iterator[Tensor]:
     return (leaf for leaf in _leaves(result) if isinstance(leaf, Tensor))
+
+
+def _reference(x: Tensor) -> Any:
+    """A weak reference to the memory of a tensor."""
+    x = _unwrapped(x)
+    return StorageWeakRef(x.untyped_storage()) if x.layout == torch.strided else None
+
+
+def _is_constant(call: Any) -> bool:
+    """Whether there are tensors among the arguments, and all of them are from outside."""
+    tensors = [leaf for leaf in tree_leaves(call) if isinstance(leaf, Tensor)]
+    return bool(tensors) and not any(map(_functorch.is_functorch_wrapped_tensor, tensors))
+
+
+@contextlib.contextmanager
+def _outside() -> Iterator[None]:
+    """Outside all transforms, and of what records operations."""
+    from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+    from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
+
+    with temporarily_clear_interpreter_stack(), disable_proxy_modes_tracing():
+        yield
 
 
 def _leaves(data: Any) -> Iterator[Any]:
@@ -437,11 +478,11 @@ def _eager() -> Iterator[None]:
         yield
 
 
-def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, order: int) -> Any:
+def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, order: int, traced: Traced = None) -> Any:
     """`f(x)` at one point, inside the transforms that differentiate it, under `Safe`."""
     if _current() is not None:
         return f(x)
-    safe = Safe(x, level, name)
+    safe = Safe(x, level, name, traced)
     try:
         with _eager(), safe:
             y = f(x)

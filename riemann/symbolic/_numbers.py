@@ -1,70 +1,19 @@
-"""Taylor numbers at a point, in mpmath: the textbook over them gives curvature to any number of digits."""
+"""The Taylor numbers of a symbolic metric at a point: the textbook over them gives curvature to any digits."""
 
-import functools
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mpmath
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
-
-class Taylor:
-    """A truncated power series in n variables: coefficients by multi-index, known up to `order`."""
-
-    __slots__ = ("coefficients", "order")
-
-    def __init__(self, coefficients: dict[tuple[int, ...], Any], order: int):
-        self.coefficients = coefficients
-        self.order = order
-
-    def __bool__(self) -> bool:
-        return any(self.coefficients.values())
-
-    def __neg__(self) -> "Taylor":
-        return Taylor({a: -c for a, c in self.coefficients.items()}, self.order)
-
-    def __add__(self, other: "Taylor") -> "Taylor":
-        order = min(self.order, other.order)
-        total = {a: c for a, c in self.coefficients.items() if sum(a) <= order}
-        for a, c in other.coefficients.items():
-            if sum(a) <= order:
-                total[a] = total[a] + c if a in total else c
-        return Taylor(total, order)
-
-    def __sub__(self, other: "Taylor") -> "Taylor":
-        return self + -other
-
-    def __mul__(self, other: Any) -> "Taylor":
-        if not isinstance(other, Taylor):
-            return Taylor({a: c * other for a, c in self.coefficients.items()}, self.order)
-        order = min(self.order, other.order)
-        product: dict[tuple[int, ...], Any] = {}
-        for a, c in self.coefficients.items():
-            room = order - sum(a)
-            for b, d in other.coefficients.items():
-                if sum(b) <= room:
-                    key = tuple(map(int.__add__, a, b))
-                    product[key] = product[key] + c * d if key in product else c * d
-        return Taylor(product, order)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: "Taylor") -> "Taylor":
-        """By the geometric series of 1 / (c0 + rest)."""
-        zero = (0,) * len(next(iter(other.coefficients)))
-        c0 = other.coefficients[zero]
-        rest = Taylor({a: -c / c0 for a, c in other.coefficients.items() if a != zero}, other.order)
-        inverse = one = Taylor({zero: c0 / c0}, other.order)
-        for _ in range(min(self.order, other.order) if rest else 0):
-            inverse = one + rest * inverse
-        return self * inverse * (1 / c0)
+from riemann.symbolic._taylor import Series
 
 
-class Numbers:
-    """Arithmetic of Taylor numbers at one point.
+class Numbers(Series):
+    """Arithmetic of Taylor numbers at one point of a symbolic metric.
 
     Undetermined functions and their derivatives are values of their own: what holds for them formally holds for any.
 
@@ -84,8 +33,8 @@ class Numbers:
         digits: int,
         order: int,
     ):
-        self.digits, self.order, self.n = digits, order, len(coordinates)
-        indices = [a for a in itertools.product(range(order + 1), repeat=self.n) if sum(a) <= order]
+        super().__init__(len(coordinates), order, digits)
+        indices = self.space.exponents
         pairs = list(itertools.combinations_with_replacement(range(self.n), 2))
         derivatives: dict[tuple[int, int], dict[tuple[int, ...], sp.Expr]] = {}
         for i, j in pairs:
@@ -94,20 +43,10 @@ class Numbers:
                 k = next(k for k in range(self.n) if a[k])
                 known[a] = sp.diff(known[(*a[:k], a[k] - 1, *a[k + 1 :])], coordinates[k])
             derivatives[i, j] = {a: d for a, d in known.items() if d != 0}
-        self._context = mpmath.MPContext()  # its numbers keep its precision, whatever the caller's is
-        self._context.dps = digits + 10
         flat = [d / math.prod(map(math.factorial, a)) for pair in pairs for a, d in derivatives[pair].items()]
         numbers = iter(self._evaluated(flat, values))
-        series = {
-            pair: Taylor({a: next(numbers) for a in derivatives[pair]} or self._constant(0), order) for pair in pairs
-        }
+        series = {pair: self.series({a: next(numbers) for a in derivatives[pair]}) for pair in pairs}
         self.metric = [[series[min(i, j), max(i, j)] for j in range(self.n)] for i in range(self.n)]
-
-    def _constant(self, value: Any) -> dict[tuple[int, ...], Any]:
-        return {(0,) * self.n: self._context.mpf(value)}
-
-    def _number(self, value: Any) -> Any:
-        return sp.N(value, self._context.dps)._to_mpmath(self._context.prec)
 
     def _evaluated(self, expressions: list[sp.Expr], values: Mapping[Any, sp.Expr]) -> list[Any]:
         """Numbers for expressions; undetermined functions and their derivatives get values of their own."""
@@ -116,50 +55,9 @@ class Numbers:
         numbers = dict(values)
         numbers.update({s: sp.Rational(k % 7 + 3, k % 5 + 4) for k, s in enumerate(stand_ins.values())})
         function = sp.lambdify(list(numbers), [e.xreplace(stand_ins) for e in expressions], "mpmath", cse=True)
-        with mpmath.workdps(self._context.dps):
-            results = function(*map(self._number, numbers.values()))
+        with mpmath.workdps(self.context.dps):
+            results = function(*map(self.number, numbers.values()))
         for result in results:
             if isinstance(result, mpmath.mpc):
                 raise ValueError(f"the metric is not real at {values}")
-        return [self._context.mpf(result) for result in results]
-
-    def element(self, expression: Any) -> Taylor:
-        """A constant."""
-        return Taylor(self._constant(self._number(expression)), self.order)
-
-    def expression(self, element: Taylor) -> sp.Float:
-        """The value at the point."""
-        return sp.Float(element.coefficients.get((0,) * self.n, 0), self.digits)
-
-    def sum(self, terms: Iterable[Taylor]) -> Taylor:
-        """The sum."""
-        return functools.reduce(Taylor.__add__, terms, Taylor(self._constant(0), self.order))
-
-    def derivative(self, element: Taylor, k: int) -> Taylor:
-        """The derivative by coordinate k: one order less."""
-        lowered = {(*a[:k], a[k] - 1, *a[k + 1 :]): c * a[k] for a, c in element.coefficients.items() if a[k]}
-        return Taylor(lowered or self._constant(0), element.order - 1)
-
-    def determinant(self, matrix: list[list[Taylor]]) -> Taylor:
-        """The determinant, by expansion along the first row."""
-        if len(matrix) == 1:
-            return matrix[0][0]
-        minors = ([row[:j] + row[j + 1 :] for row in matrix[1:]] for j in range(len(matrix)))
-        signed = zip(itertools.cycle((1, -1)), matrix[0], minors, strict=False)
-        return self.sum(sign * entry * self.determinant(minor) for sign, entry, minor in signed if entry)
-
-    def inverse(self, matrix: list[list[Taylor]]) -> list[list[Taylor]]:
-        """The inverse, by Gauss-Jordan elimination with pivoting; a ValueError if there is none."""
-        n = len(matrix)
-        one, zero = Taylor(self._constant(1), self.order), Taylor(self._constant(0), self.order)
-        rows = [[*matrix[i], *(one if i == j else zero for j in range(n))] for i in range(n)]
-        for j in range(n):
-            pivot = max(range(j, n), key=lambda i: abs(rows[i][j].coefficients.get((0,) * self.n, 0)))
-            rows[j], rows[pivot] = rows[pivot], rows[j]
-            if not rows[j][j].coefficients.get((0,) * self.n, 0):
-                raise ValueError("the metric is singular at this point")
-            rows[j] = [entry / rows[j][j] if entry else entry for entry in rows[j]]
-            for i in range(n):
-                if i != j and (factor := rows[i][j]):
-                    rows[i] = [a - factor * b if b else a for a, b in zip(rows[i], rows[j], strict=True)]
-        return [row[n:] for row in rows]
+        return [self.context.mpf(result) for result in results]
