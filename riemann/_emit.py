@@ -293,7 +293,7 @@ def _printer() -> tuple[Any, dict[str, Any]]:
             base, exponent = e.args
             if exponent.is_Rational and exponent < 0:
                 return f"(1/{self.parenthesize(base ** -exponent, PRECEDENCE['Pow'])})"
-            if exponent == 1 / type(exponent)(2) if exponent.is_Rational else False:
+            if exponent.is_Rational and 2 * exponent == 1:
                 return f"sqrt({self._print(base)})"
             if exponent.is_Integer:
                 return f"{self.parenthesize(base, PRECEDENCE['Pow'] + 1)}**{int(exponent)}"

@@ -1,0 +1,505 @@
+"""Homogeneous spaces, complex spaces, gravitational instantons, and spaces of probability distributions."""
+
+from typing import Any
+
+import sympy as sp
+
+from riemann.spaces._space import Number, Space, choice, dimension, entry, line_element, parameter
+
+_EGH = "Eguchi, Gilkey, Hanson, Physics Reports 66 (1980) 213"
+_MILNOR = "Milnor, Curvatures of left invariant metrics on Lie groups, Adv. Math. 21 (1976) 293"
+_THURSTON = "Scott, The geometries of 3-manifolds, Bull. London Math. Soc. 15 (1983) 401"
+_AMARI = "Amari, Nagaoka, Methods of Information Geometry (2000)"
+_r, _theta, _phi, _psi = sp.symbols("r theta phi psi")
+_EULER = {_theta: (0, sp.pi), _phi: (0, 2 * sp.pi), _psi: (0, 4 * sp.pi)}
+
+
+# ---------------------------------------------------------------------------------------------------- complex spaces
+
+
+def _fubini_study(m: int, sign: int) -> tuple[sp.Matrix, tuple[sp.Symbol, ...], sp.Expr]:
+    """The metric of constant holomorphic curvature 4 sign in affine coordinates, x and y of z = x + iy in turn."""
+    w = tuple(sp.symbols(" ".join(f"x{k} y{k}" for k in range(1, m + 1)) if m > 1 else "x y", seq=True))
+    J = sp.diag(*[sp.Matrix([[0, -1], [1, 0]])] * m)
+    s = 1 + sign * sp.Add(*(c**2 for c in w))
+    column = sp.Matrix(w)
+    turned = J * column
+    return sp.eye(2 * m) / s - sign * (column * column.T + turned * turned.T) / s**2, w, s
+
+
+@entry
+def complex_projective(m: int = 2) -> Space:
+    r"""Complex projective space with the metric of Fubini and Study, in real affine coordinates.
+
+    $$ds^2 = \frac{|dz|^2}{1 + |z|^2} - \frac{|\bar z \cdot dz|^2}{(1 + |z|^2)^2}, \qquad z_k = x_k + i y_k$$
+
+    Args:
+        m: complex dimension; the holomorphic sectional curvature is 4.
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.complex_projective(2).facts["einstein_constant"]
+        6
+    """
+    if not isinstance(m, int) or m < 1:
+        raise ValueError(f"`m` is {m!r}, expected a whole number, at least 1")
+    matrix, w, _ = _fubini_study(m, 1)
+    return Space(matrix, w, facts=_holomorphic(m, 1), reference="Besse, Einstein Manifolds (1987), 2.43")
+
+
+@entry
+def complex_hyperbolic(m: int = 2) -> Space:
+    r"""Complex hyperbolic space with the metric of Bergman, in the unit ball.
+
+    $$ds^2 = \frac{|dz|^2}{1 - |z|^2} + \frac{|\bar z \cdot dz|^2}{(1 - |z|^2)^2}, \qquad z_k = x_k + i y_k$$
+
+    Args:
+        m: complex dimension; the holomorphic sectional curvature is -4.
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.complex_hyperbolic(1).facts["scalar_curvature"]
+        -8
+    """
+    if not isinstance(m, int) or m < 1:
+        raise ValueError(f"`m` is {m!r}, expected a whole number, at least 1")
+    matrix, w, s = _fubini_study(m, -1)
+    reach = sp.Rational(1, 2) / sp.sqrt(m)
+    return Space(
+        matrix,
+        w,
+        condition=s > 0,
+        domain=dict.fromkeys(w, (-1, 1)),
+        box=dict.fromkeys(w, (-reach, reach)),
+        facts=_holomorphic(m, -1),
+        reference="Goldman, Complex Hyperbolic Geometry (1999), 3.1",
+    )
+
+
+def _holomorphic(m: int, sign: int) -> dict[str, Any]:
+    return {
+        "einstein_constant": sign * 2 * (m + 1),
+        "scalar_curvature": sign * 4 * m * (m + 1),
+        "kretschmann_scalar": 32 * m * (m + 1),
+        "killing_dimension": m * (m + 2),
+    }
+
+
+# ----------------------------------------------------------------------------------------------- homogeneous spaces
+
+
+@entry
+def berger_sphere(epsilon: Number = 0.5) -> Space:
+    r"""The three-sphere with its Hopf fibres scaled, in Euler angles.
+
+    $$ds^2 = \tfrac14 (d\theta^2 + \sin^2\theta\, d\phi^2 + \epsilon^2 (d\psi + \cos\theta\, d\phi)^2)$$
+
+    Args:
+        epsilon: scale of the fibres; 1 is the round unit sphere.
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.berger_sphere("e").facts["scalar_curvature"]
+        8 - 2*e**2
+    """
+    e = parameter("epsilon", epsilon, positive=True)
+    fibre, quarter = [0, sp.cos(_theta), 1], sp.Rational(1, 4)
+    base = quarter * sp.diag(1, sp.sin(_theta) ** 2, 0)
+    coordinates = (_theta, _phi, _psi)
+    return Space(
+        base + line_element(coordinates, (quarter * e**2, fibre)),
+        coordinates,
+        parameters={"epsilon": e},
+        domain=_EULER,
+        facts={
+            "ricci_tensor": (4 - 2 * e**2) * base + line_element(coordinates, (quarter * 2 * e**4, fibre)),
+            "scalar_curvature": 8 - 2 * e**2,
+            "killing_dimension": 6 if e == 1 else 4,
+            "volume": 2 * sp.pi**2 * e,
+        },
+        reference="Berger, Ann. Scuola Norm. Sup. Pisa 15 (1961) 179",
+    )
+
+
+@entry
+def heisenberg() -> Space:
+    r"""The Heisenberg group with a left-invariant metric (Nil).
+
+    $$ds^2 = dx^2 + dy^2 + (dz - x\, dy)^2$$
+
+    Example:
+        >>> from riemann import spaces
+        >>> scalar_curvature(spaces.heisenberg(), torch.zeros(3))
+        tensor(-0.5000)
+    """
+    x, y, z = coordinates = sp.symbols("x y z")
+    half = sp.Rational(1, 2)
+    plane, fibre = sp.diag(1, 1, 0), [0, -x, 1]
+    return Space(
+        plane + line_element(coordinates, (1, fibre)),
+        coordinates,
+        facts={
+            "ricci_tensor": -half * plane + line_element(coordinates, (half, fibre)),
+            "scalar_curvature": -half,
+            "kretschmann_scalar": sp.Rational(11, 4),
+            "volume_element": 1,
+            "killing_dimension": 4,
+        },
+        reference=_MILNOR,
+    )
+
+
+@entry
+def sol() -> Space:
+    r"""The group Sol with its left-invariant metric.
+
+    $$ds^2 = e^{2z} dx^2 + e^{-2z} dy^2 + dz^2$$
+
+    Example:
+        >>> from riemann import spaces
+        >>> scalar_curvature(spaces.sol(), torch.zeros(3))
+        tensor(-2.)
+    """
+    x, y, z = sp.symbols("x y z")
+    return Space(
+        sp.diag(sp.exp(2 * z), sp.exp(-2 * z), 1),
+        (x, y, z),
+        facts={
+            "ricci_tensor": sp.diag(0, 0, -2),
+            "scalar_curvature": -2,
+            "kretschmann_scalar": 12,
+            "volume_element": 1,
+            "killing_dimension": 3,
+        },
+        reference=_THURSTON,
+    )
+
+
+@entry
+def line_times(n: int = 2, K: Number = -1) -> Space:
+    r"""The product of a line and a space form, such as $\mathbb H^2 \times \mathbb R$.
+
+    $$ds^2 = \frac{dx \cdot dx}{(1 + \tfrac{K}{4} |x|^2)^2} + dz^2$$
+
+    Args:
+        n: dimension of the space form.
+        K: its sectional curvature.
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.line_times(2, K=1).facts["scalar_curvature"]
+        2
+    """
+    dimension(n, 2)
+    K = parameter("K", K)
+    x = tuple(sp.symbols(f"x1:{n + 1}", seq=True))
+    s = 1 + K * sp.Add(*(c**2 for c in x)) / 4
+    unit = sp.diag(sp.eye(n) / s**2, 0)
+    reach = 1 / (n * (1 + sp.Abs(K)))
+    return Space(
+        unit + sp.diag(sp.zeros(n, n), 1),
+        (*x, sp.Symbol("z")),
+        parameters={"K": K},
+        condition=s > 0,
+        box=dict.fromkeys(x, (-reach, reach)),
+        facts={
+            "ricci_tensor": (n - 1) * K * unit,
+            "scalar_curvature": n * (n - 1) * K,
+            "kretschmann_scalar": 2 * n * (n - 1) * K**2,
+            "weyl_tensor": 0,
+        },
+        reference=_THURSTON,
+    )
+
+
+@entry
+def positive_matrices() -> Space:
+    r"""Symmetric positive 2 x 2 matrices with the metric that congruence keeps.
+
+    $$ds^2 = \operatorname{tr}\,(P^{-1} dP)^2, \qquad P = \begin{pmatrix} a & b \\ b & c \end{pmatrix}$$
+
+    Example:
+        >>> from riemann import spaces
+        >>> scalar_curvature(spaces.positive_matrices(), torch.tensor([1.0, 0.0, 1.0]))
+        tensor(-1.)
+    """
+    a, b, c = coordinates = sp.symbols("a b c")
+    P = sp.Matrix([[a, b], [b, c]])
+    D = a * c - b**2
+    matrix = sp.Matrix([[c**2, -2 * b * c, b**2], [-2 * b * c, 2 * (a * c + b**2), -2 * a * b],
+                        [b**2, -2 * a * b, a**2]]) / D**2  # fmt: skip
+    trace = sp.Matrix([[c, -2 * b, a]]) / D  # the gradient of log det P: flat
+    assert P.det() == D
+    return Space(
+        matrix,
+        coordinates,
+        condition=D > 0,
+        domain={a: (0, sp.oo), c: (0, sp.oo)},
+        box={a: (1, 2), b: (-sp.Rational(4, 5), sp.Rational(4, 5)), c: (1, 2)},
+        facts={
+            "ricci_tensor": -(matrix - trace.T * trace / 2) / 2,
+            "scalar_curvature": -1,
+            "kretschmann_scalar": 1,
+            "killing_dimension": 4,
+        },
+        reference="Bhatia, Positive Definite Matrices (2007), chapter 6",
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------- instantons
+
+
+@entry
+def eguchi_hanson(a: Number = 1) -> Space:
+    r"""The instanton of Eguchi and Hanson: flat in the Ricci sense, self-dual.
+
+    $$ds^2 = \frac{dr^2}{1 - a^4/r^4} + \frac{r^2}{4} (d\theta^2 + \sin^2\theta\, d\phi^2
+    + (1 - a^4/r^4)(d\psi + \cos\theta\, d\phi)^2)$$
+
+    Args:
+        a: radius of the bolt.
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.eguchi_hanson().facts["kretschmann_scalar"]
+        384/r**12
+    """
+    a = parameter("a", a, positive=True)
+    coordinates = (_r, _theta, _phi, _psi)
+    f = 1 - a**4 / _r**4
+    return Space(
+        _hopf(coordinates, 1 / f, _r**2 / 4, f * _r**2 / 4),
+        coordinates,
+        parameters={"a": a},
+        domain={_r: (a, sp.oo)} | _EULER | {_psi: (0, 2 * sp.pi)},
+        box={_r: (sp.Rational(5, 4) * a, 4 * a)},
+        facts={
+            "ricci_tensor": 0,
+            "einstein_constant": 0,
+            "scalar_curvature": 0,
+            "kretschmann_scalar": 384 * a**8 / _r**12,
+            "volume_element": _r**3 * sp.sin(_theta) / 8,
+            "killing_dimension": 4,
+        },
+        reference=_EGH,
+    )
+
+
+@entry
+def euclidean_taub_nut(m: Number = 1) -> Space:
+    r"""The instanton of Taub and NUT, self-dual.
+
+    $$ds^2 = \frac{r + m}{4 (r - m)} dr^2 + \frac{r^2 - m^2}{4} (d\theta^2 + \sin^2\theta\, d\phi^2)
+    + m^2 \frac{r - m}{r + m} (d\psi + \cos\theta\, d\phi)^2$$
+
+    Args:
+        m: radius of the fibres far away, halved.
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.euclidean_taub_nut().facts["ricci_tensor"]
+        0
+    """
+    m = parameter("m", m, positive=True)
+    coordinates = (_r, _theta, _phi, _psi)
+    f = (_r + m) / (_r - m)
+    return Space(
+        _hopf(coordinates, f / 4, (_r**2 - m**2) / 4, m**2 / f),
+        coordinates,
+        parameters={"m": m},
+        domain={_r: (m, sp.oo)} | _EULER,
+        box={_r: (sp.Rational(3, 2) * m, 5 * m)},
+        facts={
+            "ricci_tensor": 0,
+            "einstein_constant": 0,
+            "scalar_curvature": 0,
+            "kretschmann_scalar": 384 * m**2 / (_r + m) ** 6,
+            "killing_dimension": 4,
+        },
+        reference=_EGH,
+    )
+
+
+def _hopf(coordinates: Any, radial: Any, base: Any, fibre: Any) -> sp.Matrix:
+    """The sum radial dr^2 + base (dtheta^2 + sin^2 theta dphi^2) + fibre (dpsi + cos theta dphi)^2."""
+    return sp.diag(radial, base, base * sp.sin(_theta) ** 2, 0) + line_element(
+        coordinates, (fibre, [0, 0, sp.cos(_theta), 1])
+    )
+
+
+# --------------------------------------------------------------------------------------------- information geometry
+
+
+@entry
+def gaussian() -> Space:
+    r"""Normal distributions with the metric of Fisher.
+
+    $$ds^2 = \frac{d\mu^2 + 2\, d\sigma^2}{\sigma^2}, \qquad K = -\tfrac12$$
+
+    Example:
+        >>> from riemann import spaces
+        >>> scalar_curvature(spaces.gaussian(), torch.tensor([0.0, 2.0]))
+        tensor(-1.)
+    """
+    return _location_scale(1, 2, "mu sigma", f"{_AMARI}, section 2.2")
+
+
+@entry
+def cauchy() -> Space:
+    r"""Cauchy distributions with the metric of Fisher.
+
+    $$ds^2 = \frac{dx^2 + d\gamma^2}{2 \gamma^2}, \qquad K = -2$$
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.cauchy().facts["sectional_curvature"]
+        -2
+    """
+    half = sp.Rational(1, 2)
+    return _location_scale(half, half, "x gamma", "Mitchell, Int. Stat. Review 56 (1988) 1")
+
+
+@entry
+def laplace() -> Space:
+    r"""Laplace distributions with the metric of Fisher.
+
+    $$ds^2 = \frac{d\mu^2 + db^2}{b^2}, \qquad K = -1$$
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.laplace()(torch.tensor([0.0, 2.0]))
+        tensor([[0.2500, 0.0000],
+                [0.0000, 0.2500]])
+    """
+    return _location_scale(1, 1, "mu b", _AMARI)
+
+
+@entry
+def logistic() -> Space:
+    r"""Logistic distributions with the metric of Fisher.
+
+    $$ds^2 = \frac{1}{s^2} \left(\frac{d\mu^2}{3} + \frac{3 + \pi^2}{9} ds^2\right), \qquad
+    K = -\frac{9}{3 + \pi^2}$$
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.logistic().facts["sectional_curvature"]
+        -9/(3 + pi**2)
+    """
+    return _location_scale(sp.Rational(1, 3), (3 + sp.pi**2) / 9, "mu s", "Johnson, Kotz, Balakrishnan (1995), ch. 23")
+
+
+def _location_scale(A: Any, B: Any, coordinates: str, reference: str) -> Space:
+    """(A dmu^2 + B dsigma^2) / sigma^2: the hyperbolic plane of curvature -1/B."""
+    mu, sigma = sp.symbols(coordinates)
+    K = -1 / sp.sympify(B)
+    return Space(
+        sp.diag(A, B) / sigma**2,
+        (mu, sigma),
+        domain={sigma: (0, sp.oo)},
+        facts={"sectional_curvature": K, "scalar_curvature": 2 * K, "killing_dimension": 3},
+        reference=reference,
+    )
+
+
+@entry
+def inverse_gaussian() -> Space:
+    r"""Inverse Gaussian distributions with the metric of Fisher.
+
+    $$ds^2 = \frac{\lambda}{\mu^3} d\mu^2 + \frac{d\lambda^2}{2 \lambda^2}, \qquad K = -\tfrac12$$
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.inverse_gaussian().facts["scalar_curvature"]
+        -1
+    """
+    mu, lam = sp.symbols("mu lambda")
+    return Space(
+        sp.diag(lam / mu**3, 1 / (2 * lam**2)),
+        (mu, lam),
+        domain={mu: (0, sp.oo), lam: (0, sp.oo)},
+        facts={"sectional_curvature": -sp.Rational(1, 2), "scalar_curvature": -1, "killing_dimension": 3},
+        reference=f"Zhang, Sun, Zhong, Entropy 9 (2007) 194; {_AMARI}",
+    )
+
+
+@entry
+def gamma_distribution() -> Space:
+    r"""Gamma distributions with the metric of Fisher, by shape and mean.
+
+    $$ds^2 = \left(\psi_1(k) - \frac1k\right) dk^2 + \frac{k}{\mu^2} d\mu^2, \qquad
+    S = \frac{\psi_1(k) + k \psi_2(k)}{2 (k \psi_1(k) - 1)^2}$$
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.gamma_distribution().coordinates
+        ('k', 'mu')
+    """
+    k, mu = sp.symbols("k mu")
+    psi1, psi2 = sp.polygamma(1, k), sp.polygamma(2, k)
+    return Space(
+        sp.diag(psi1 - 1 / k, k / mu**2),
+        (k, mu),
+        domain={k: (0, sp.oo), mu: (0, sp.oo)},
+        facts={"scalar_curvature": (psi1 + k * psi2) / (2 * (k * psi1 - 1) ** 2), "killing_dimension": 1},
+        reference="Arwini, Dodson, Information Geometry (2008), 3.3",
+    )
+
+
+@entry
+def beta_distribution() -> Space:
+    r"""Beta distributions with the metric of Fisher.
+
+    $$ds^2 = \psi_1(a)\, da^2 + \psi_1(b)\, db^2 - \psi_1(a + b) (da + db)^2$$
+
+    Example:
+        >>> from riemann import spaces
+        >>> bool(scalar_curvature(spaces.beta_distribution(), torch.tensor([1.0, 2.0])) < 0)
+        True
+    """
+    a, b = sp.symbols("a b")
+    A, B, C = (sp.polygamma(1, c) for c in (a, b, a + b))
+    dA, dB, dC = (sp.polygamma(2, c) for c in (a, b, a + b))
+    D = A * B - (A + B) * C
+    K = (A * dB * dC + dA * B * dC - dA * dB * C) / (4 * D**2)
+    return Space(
+        [[A - C, -C], [-C, B - C]],
+        (a, b),
+        domain={a: (0, sp.oo), b: (0, sp.oo)},
+        facts={"scalar_curvature": 2 * K},
+        reference="Le Brigant, Puechmorel, Differ. Geom. Appl. 74 (2021) 101703",
+    )
+
+
+@entry
+def categorical(n: int = 2) -> Space:
+    r"""Probabilities of n + 1 outcomes with the metric of Fisher: a part of the sphere of radius 2.
+
+    $$ds^2 = \sum_{i=1}^n \frac{dp_i^2}{p_i} + \frac{(\sum_i dp_i)^2}{1 - \sum_i p_i}, \qquad K = \tfrac14$$
+
+    Args:
+        n: dimension, outcomes less one.
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.categorical(3).facts["sectional_curvature"]
+        1/4
+    """
+    dimension(n, 2)
+    p = tuple(sp.symbols(f"p1:{n + 1}", seq=True))
+    rest = 1 - sp.Add(*p)
+    K = sp.Rational(1, 4)
+    return Space(
+        sp.diag(*(1 / q for q in p)) + sp.ones(n, n) / rest,
+        p,
+        condition=rest > 0,
+        domain=dict.fromkeys(p, (0, 1)),
+        box=dict.fromkeys(p, (sp.Rational(1, 4 * n), sp.Rational(9, 10 * n))),
+        facts={
+            "sectional_curvature": K,
+            "einstein_constant": (n - 1) * K,
+            "scalar_curvature": n * (n - 1) * K,
+            "killing_dimension": n * (n + 1) // 2,
+        },
+        reference=f"{_AMARI}, section 2.2",
+    )
