@@ -292,7 +292,7 @@ def _printer() -> tuple[Any, dict[str, Any]]:
         def _print_Pow(self, e: Any) -> str:
             base, exponent = e.args
             if exponent.is_Rational and exponent < 0:
-                return f"(1/{self.parenthesize(base ** -exponent, PRECEDENCE['Pow'])})"
+                return f"(1/{self.parenthesize(base**-exponent, PRECEDENCE['Pow'])})"
             if exponent.is_Rational and 2 * exponent == 1:
                 return f"sqrt({self._print(base)})"
             if exponent.is_Integer:

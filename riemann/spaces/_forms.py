@@ -46,8 +46,9 @@ def euclidean(n: int = 3, chart: str = "cartesian") -> Space:
         tensor([[1., 0.],
                 [0., 9.]])
     """
+    dimension(n, 1)
     charts = ("cartesian", *("spherical",) * (n != 1), *("cylindrical",) * (n == 3))
-    dimension(n, 1), choice("chart", chart, charts)
+    choice("chart", chart, charts)
     facts = _constant(n, sp.Integer(0)) | {"riemann_tensor": 0}
     if chart == "cartesian":
         return Space(sp.eye(n), cartesian(n), facts=facts | {"christoffel": 0}, reference=_LEE)
@@ -57,9 +58,7 @@ def euclidean(n: int = 3, chart: str = "cartesian") -> Space:
         return Space(sp.diag(1, rho**2, 1), (rho, phi, z), domain=bounds, facts=facts, reference=_LEE)
     r = sp.Symbol("r")
     angles, unit, bounds = spherical(n - 1)
-    return Space(
-        sp.diag(1, r**2 * unit), (r, *angles), domain={r: (0, sp.oo)} | bounds, facts=facts, reference=_LEE
-    )
+    return Space(sp.diag(1, r**2 * unit), (r, *angles), domain={r: (0, sp.oo)} | bounds, facts=facts, reference=_LEE)
 
 
 @entry
@@ -81,7 +80,8 @@ def sphere(n: int = 2, radius: Number = 1, chart: str = "angles") -> Space:
         >>> scalar_curvature(spaces.sphere(3, radius=2), torch.tensor([1.0, 1.0, 0.0]))
         tensor(1.5000)
     """
-    dimension(n, 1), choice("chart", chart, ("angles", "stereographic", "gnomonic", *("hopf",) * (n == 3)))
+    dimension(n, 1)
+    choice("chart", chart, ("angles", "stereographic", "gnomonic", *("hopf",) * (n == 3)))
     rho = parameter("radius", radius, positive=True)
     facts = _constant(n, (1 / rho**2 if n > 1 else sp.Integer(0)))
     whole = {"volume": rho**n * 2 * sp.pi ** sp.Rational(n + 1, 2) / sp.gamma(sp.Rational(n + 1, 2))}
@@ -97,7 +97,7 @@ def sphere(n: int = 2, radius: Number = 1, chart: str = "angles") -> Space:
             parameters={"radius": rho},
             domain={eta: (0, sp.pi / 2), xi1: (0, 2 * sp.pi), xi2: (0, 2 * sp.pi)},
             facts=facts | whole,
-            reference="Berger, A Panoramic View of Riemannian Geometry (2003), 4.4.3",
+            reference="Berger, A Panoramic View of Riemannian Geometry (2003), chapter 4",
         )
     x = cartesian(n)
     s = 1 + _square(x)
@@ -126,7 +126,8 @@ def hyperbolic(n: int = 2, radius: Number = 1, model: str = "half_space") -> Spa
         >>> scalar_curvature(spaces.hyperbolic(3, model="ball"), torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64))
         tensor(-6.0000, dtype=torch.float64)
     """
-    dimension(n, 2), choice("model", model, ("half_space", "ball", "klein", "hyperboloid", "polar"))
+    dimension(n, 2)
+    choice("model", model, ("half_space", "ball", "klein", "hyperboloid", "polar"))
     rho = parameter("radius", radius, positive=True)
     shared = {"parameters": {"radius": rho}, "facts": _constant(n, -1 / rho**2)}
     x = cartesian(n)
@@ -174,7 +175,7 @@ def flat_torus(*lengths: Number) -> Space:
         parameters={f"L{i}": L for i, L in enumerate(sides, 1)},
         domain={c: (0, L) for c, L in zip(x, sides, strict=True)},
         facts=_constant(n, sp.Integer(0)) | {"riemann_tensor": 0, "volume": sp.Mul(*sides)},
-        reference="Lee, Introduction to Riemannian Manifolds (2018), example 2.21",
+        reference="Lee, Introduction to Riemannian Manifolds (2018), chapter 2",
     )
 
 

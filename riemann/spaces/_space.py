@@ -1,4 +1,4 @@
-"""What an entry of the catalogue is: a metric that can be called, its exact form, where it holds, what is known of it."""
+"""What an entry of the catalogue is: a metric that can be called, its exact form, its domain, what is known of it."""
 
 import functools
 import inspect
@@ -199,7 +199,7 @@ def parameter(name: str, value: Any, *, positive: bool = False) -> sp.Expr:
         return sp.Symbol(value)
     if isinstance(value, Tensor):
         raise TypeError(
-            f"`{name}` is a tensor, and the catalogue is exact. Make the space with `{name}=\"{name}\"` and give the "
+            f'`{name}` is a tensor, and the catalogue is exact. Make the space with `{name}="{name}"` and give the '
             f"tensor to `to_torch(space.symbolic, {name}=…)`"
         )
     if isinstance(value, float) and not math.isfinite(value):

@@ -133,7 +133,7 @@ def ellipsoid(a: Number = 3, b: Number = 2, c: Number = 1) -> Space:
         theta,
         phi,
         (a * b * c) ** 2 / ((a * b * cos) ** 2 + c**2 * flat * sin**2) ** 2,
-        f"{_GRAY}, 13.2",
+        f"{_GRAY}, chapter 13",
         matrix=[
             [((a * cos_phi) ** 2 + (b * sin_phi) ** 2) * cos**2 + (c * sin) ** 2, g12],
             [g12, ((a * sin_phi) ** 2 + (b * cos_phi) ** 2) * sin**2],
@@ -166,7 +166,7 @@ def paraboloid(a: Number = 1) -> Space:
         rho,
         phi,
         a**2 / (a**2 + rho**2) ** 2,
-        f"{_GRAY}, 13.5",
+        f"{_GRAY}, chapter 13",
         matrix=sp.diag(1 + rho**2 / a**2, rho**2),
         parameters={"a": a},
         domain={rho: (0, sp.oo), phi: _ROUND},
@@ -191,7 +191,7 @@ def hyperbolic_paraboloid(a: Number = 1) -> Space:
     a = parameter("a", a, positive=True)
     x, y = sp.symbols("x y")
     K = -(a**2) / (a**2 + x**2 + y**2) ** 2
-    return _surface((x, y, x * y / a), x, y, K, f"{_GRAY}, 13.5", parameters={"a": a})
+    return _surface((x, y, x * y / a), x, y, K, f"{_GRAY}, chapter 13", parameters={"a": a})
 
 
 @entry
@@ -209,7 +209,7 @@ def monkey_saddle() -> Space:
     s = x**2 + y**2
     K = -36 * s / (1 + 9 * s**2) ** 2
     box = {x: (sp.Rational(1, 4), 1), y: (sp.Rational(1, 4), 1)}
-    return _surface((x, y, x**3 - 3 * x * y**2), x, y, K, f"{_GRAY}, 12.4", box=box)
+    return _surface((x, y, x**3 - 3 * x * y**2), x, y, K, f"{_GRAY}, chapter 12", box=box)
 
 
 @entry
@@ -308,11 +308,11 @@ def pseudosphere(a: Number = 1) -> Space:
         u,
         phi,
         K,
-        f"{_GRAY}, 15.3",
+        f"{_GRAY}, chapter 15",
         matrix=a**2 * sp.diag(sp.tanh(u) ** 2, 1 / sp.cosh(u) ** 2),
         parameters={"a": a},
         domain={u: (0, sp.oo), phi: _ROUND},
-        facts={"sectional_curvature": K, "killing_dimension": 3, "volume": 2 * sp.pi * a**2},
+        facts={"sectional_curvature": K, "killing_dimension": 3},
     )
 
 
@@ -339,7 +339,7 @@ def moebius_strip(R: Number = 1) -> Space:
         u,
         v,
         -(R**2) / (4 * E**2),
-        f"{_GRAY}, 11.3",
+        f"{_GRAY}, chapter 11",
         matrix=sp.diag(E, 1),
         parameters={"R": R},
         domain={u: _ROUND, v: (-R / 2, R / 2)},
@@ -421,6 +421,6 @@ def grushin() -> Space:
         tensor(-1.)
     """
     x, y = sp.symbols("x y")
-    reference = "Agrachev, Barilari, Boscain, A Comprehensive Introduction to Sub-Riemannian Geometry (2019), 9.1"
+    reference = "Agrachev, Barilari, Boscain, A Comprehensive Introduction to Sub-Riemannian Geometry (2019)"
     return _surface(None, x, y, -2 / x**2, reference, matrix=sp.diag(1, 1 / x**2), domain={x: (0, sp.oo)},
                     facts={"killing_dimension": 1})  # fmt: skip

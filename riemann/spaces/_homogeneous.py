@@ -1,15 +1,14 @@
-"""Homogeneous spaces, complex spaces, gravitational instantons, and spaces of probability distributions."""
+"""Complex spaces, homogeneous spaces and gravitational instantons."""
 
 from typing import Any
 
 import sympy as sp
 
-from riemann.spaces._space import Number, Space, choice, dimension, entry, line_element, parameter
+from riemann.spaces._space import Number, Space, dimension, entry, line_element, parameter
 
 _EGH = "Eguchi, Gilkey, Hanson, Physics Reports 66 (1980) 213"
 _MILNOR = "Milnor, Curvatures of left invariant metrics on Lie groups, Adv. Math. 21 (1976) 293"
 _THURSTON = "Scott, The geometries of 3-manifolds, Bull. London Math. Soc. 15 (1983) 401"
-_AMARI = "Amari, Nagaoka, Methods of Information Geometry (2000)"
 _r, _theta, _phi, _psi = sp.symbols("r theta phi psi")
 _EULER = {_theta: (0, sp.pi), _phi: (0, 2 * sp.pi), _psi: (0, 4 * sp.pi)}
 
@@ -44,7 +43,7 @@ def complex_projective(m: int = 2) -> Space:
     if not isinstance(m, int) or m < 1:
         raise ValueError(f"`m` is {m!r}, expected a whole number, at least 1")
     matrix, w, _ = _fubini_study(m, 1)
-    return Space(matrix, w, facts=_holomorphic(m, 1), reference="Besse, Einstein Manifolds (1987), 2.43")
+    return Space(matrix, w, facts=_holomorphic(m, 1), reference="Besse, Einstein Manifolds (1987), chapter 2")
 
 
 @entry
@@ -72,7 +71,7 @@ def complex_hyperbolic(m: int = 2) -> Space:
         domain=dict.fromkeys(w, (-1, 1)),
         box=dict.fromkeys(w, (-reach, reach)),
         facts=_holomorphic(m, -1),
-        reference="Goldman, Complex Hyperbolic Geometry (1999), 3.1",
+        reference="Goldman, Complex Hyperbolic Geometry (1999), chapter 3",
     )
 
 
@@ -313,7 +312,7 @@ def euclidean_taub_nut(m: Number = 1) -> Space:
             "ricci_tensor": 0,
             "einstein_constant": 0,
             "scalar_curvature": 0,
-            "kretschmann_scalar": 384 * m**2 / (_r + m) ** 6,
+            "kretschmann_scalar": 1536 * m**2 / (_r + m) ** 6,
             "killing_dimension": 4,
         },
         reference=_EGH,
@@ -324,182 +323,4 @@ def _hopf(coordinates: Any, radial: Any, base: Any, fibre: Any) -> sp.Matrix:
     """The sum radial dr^2 + base (dtheta^2 + sin^2 theta dphi^2) + fibre (dpsi + cos theta dphi)^2."""
     return sp.diag(radial, base, base * sp.sin(_theta) ** 2, 0) + line_element(
         coordinates, (fibre, [0, 0, sp.cos(_theta), 1])
-    )
-
-
-# --------------------------------------------------------------------------------------------- information geometry
-
-
-@entry
-def gaussian() -> Space:
-    r"""Normal distributions with the metric of Fisher.
-
-    $$ds^2 = \frac{d\mu^2 + 2\, d\sigma^2}{\sigma^2}, \qquad K = -\tfrac12$$
-
-    Example:
-        >>> from riemann import spaces
-        >>> scalar_curvature(spaces.gaussian(), torch.tensor([0.0, 2.0]))
-        tensor(-1.)
-    """
-    return _location_scale(1, 2, "mu sigma", f"{_AMARI}, section 2.2")
-
-
-@entry
-def cauchy() -> Space:
-    r"""Cauchy distributions with the metric of Fisher.
-
-    $$ds^2 = \frac{dx^2 + d\gamma^2}{2 \gamma^2}, \qquad K = -2$$
-
-    Example:
-        >>> from riemann import spaces
-        >>> spaces.cauchy().facts["sectional_curvature"]
-        -2
-    """
-    half = sp.Rational(1, 2)
-    return _location_scale(half, half, "x gamma", "Mitchell, Int. Stat. Review 56 (1988) 1")
-
-
-@entry
-def laplace() -> Space:
-    r"""Laplace distributions with the metric of Fisher.
-
-    $$ds^2 = \frac{d\mu^2 + db^2}{b^2}, \qquad K = -1$$
-
-    Example:
-        >>> from riemann import spaces
-        >>> spaces.laplace()(torch.tensor([0.0, 2.0]))
-        tensor([[0.2500, 0.0000],
-                [0.0000, 0.2500]])
-    """
-    return _location_scale(1, 1, "mu b", _AMARI)
-
-
-@entry
-def logistic() -> Space:
-    r"""Logistic distributions with the metric of Fisher.
-
-    $$ds^2 = \frac{1}{s^2} \left(\frac{d\mu^2}{3} + \frac{3 + \pi^2}{9} ds^2\right), \qquad
-    K = -\frac{9}{3 + \pi^2}$$
-
-    Example:
-        >>> from riemann import spaces
-        >>> spaces.logistic().facts["sectional_curvature"]
-        -9/(3 + pi**2)
-    """
-    return _location_scale(sp.Rational(1, 3), (3 + sp.pi**2) / 9, "mu s", "Johnson, Kotz, Balakrishnan (1995), ch. 23")
-
-
-def _location_scale(A: Any, B: Any, coordinates: str, reference: str) -> Space:
-    """(A dmu^2 + B dsigma^2) / sigma^2: the hyperbolic plane of curvature -1/B."""
-    mu, sigma = sp.symbols(coordinates)
-    K = -1 / sp.sympify(B)
-    return Space(
-        sp.diag(A, B) / sigma**2,
-        (mu, sigma),
-        domain={sigma: (0, sp.oo)},
-        facts={"sectional_curvature": K, "scalar_curvature": 2 * K, "killing_dimension": 3},
-        reference=reference,
-    )
-
-
-@entry
-def inverse_gaussian() -> Space:
-    r"""Inverse Gaussian distributions with the metric of Fisher.
-
-    $$ds^2 = \frac{\lambda}{\mu^3} d\mu^2 + \frac{d\lambda^2}{2 \lambda^2}, \qquad K = -\tfrac12$$
-
-    Example:
-        >>> from riemann import spaces
-        >>> spaces.inverse_gaussian().facts["scalar_curvature"]
-        -1
-    """
-    mu, lam = sp.symbols("mu lambda")
-    return Space(
-        sp.diag(lam / mu**3, 1 / (2 * lam**2)),
-        (mu, lam),
-        domain={mu: (0, sp.oo), lam: (0, sp.oo)},
-        facts={"sectional_curvature": -sp.Rational(1, 2), "scalar_curvature": -1, "killing_dimension": 3},
-        reference=f"Zhang, Sun, Zhong, Entropy 9 (2007) 194; {_AMARI}",
-    )
-
-
-@entry
-def gamma_distribution() -> Space:
-    r"""Gamma distributions with the metric of Fisher, by shape and mean.
-
-    $$ds^2 = \left(\psi_1(k) - \frac1k\right) dk^2 + \frac{k}{\mu^2} d\mu^2, \qquad
-    S = \frac{\psi_1(k) + k \psi_2(k)}{2 (k \psi_1(k) - 1)^2}$$
-
-    Example:
-        >>> from riemann import spaces
-        >>> spaces.gamma_distribution().coordinates
-        ('k', 'mu')
-    """
-    k, mu = sp.symbols("k mu")
-    psi1, psi2 = sp.polygamma(1, k), sp.polygamma(2, k)
-    return Space(
-        sp.diag(psi1 - 1 / k, k / mu**2),
-        (k, mu),
-        domain={k: (0, sp.oo), mu: (0, sp.oo)},
-        facts={"scalar_curvature": (psi1 + k * psi2) / (2 * (k * psi1 - 1) ** 2), "killing_dimension": 1},
-        reference="Arwini, Dodson, Information Geometry (2008), 3.3",
-    )
-
-
-@entry
-def beta_distribution() -> Space:
-    r"""Beta distributions with the metric of Fisher.
-
-    $$ds^2 = \psi_1(a)\, da^2 + \psi_1(b)\, db^2 - \psi_1(a + b) (da + db)^2$$
-
-    Example:
-        >>> from riemann import spaces
-        >>> bool(scalar_curvature(spaces.beta_distribution(), torch.tensor([1.0, 2.0])) < 0)
-        True
-    """
-    a, b = sp.symbols("a b")
-    A, B, C = (sp.polygamma(1, c) for c in (a, b, a + b))
-    dA, dB, dC = (sp.polygamma(2, c) for c in (a, b, a + b))
-    D = A * B - (A + B) * C
-    K = (A * dB * dC + dA * B * dC - dA * dB * C) / (4 * D**2)
-    return Space(
-        [[A - C, -C], [-C, B - C]],
-        (a, b),
-        domain={a: (0, sp.oo), b: (0, sp.oo)},
-        facts={"scalar_curvature": 2 * K},
-        reference="Le Brigant, Puechmorel, Differ. Geom. Appl. 74 (2021) 101703",
-    )
-
-
-@entry
-def categorical(n: int = 2) -> Space:
-    r"""Probabilities of n + 1 outcomes with the metric of Fisher: a part of the sphere of radius 2.
-
-    $$ds^2 = \sum_{i=1}^n \frac{dp_i^2}{p_i} + \frac{(\sum_i dp_i)^2}{1 - \sum_i p_i}, \qquad K = \tfrac14$$
-
-    Args:
-        n: dimension, outcomes less one.
-
-    Example:
-        >>> from riemann import spaces
-        >>> spaces.categorical(3).facts["sectional_curvature"]
-        1/4
-    """
-    dimension(n, 2)
-    p = tuple(sp.symbols(f"p1:{n + 1}", seq=True))
-    rest = 1 - sp.Add(*p)
-    K = sp.Rational(1, 4)
-    return Space(
-        sp.diag(*(1 / q for q in p)) + sp.ones(n, n) / rest,
-        p,
-        condition=rest > 0,
-        domain=dict.fromkeys(p, (0, 1)),
-        box=dict.fromkeys(p, (sp.Rational(1, 4 * n), sp.Rational(9, 10 * n))),
-        facts={
-            "sectional_curvature": K,
-            "einstein_constant": (n - 1) * K,
-            "scalar_curvature": n * (n - 1) * K,
-            "killing_dimension": n * (n + 1) // 2,
-        },
-        reference=f"{_AMARI}, section 2.2",
     )
