@@ -64,7 +64,7 @@ def to_torch(symbolic: "SymbolicMetric", quantity: str = "metric", **parameters:
     if quantity not in QUANTITIES:
         raise ValueError(f"`quantity` is {quantity!r}, expected one of {', '.join(QUANTITIES)}")
     tensor = symbolic.matrix if quantity == "metric" else getattr(symbolic, quantity)()
-    shape = getattr(tensor, "shape", ())
+    shape = tuple(map(int, getattr(tensor, "shape", ())))
     entries = [tensor] if shape == () else tensor.reshape(math.prod(shape)).tolist() if len(shape) > 2 else list(tensor)
     return emit(entries, shape, symbolic.coordinates, parameters, known=[s.name for s in symbolic.parameters])
 
@@ -190,22 +190,38 @@ def _functions(
 
     calls: dict[Any, _Call] = {}
     stand_ins: dict[Any, Any] = {}
-    for atom in sorted(set().union(*(e.atoms(sp.Subs, sp.Derivative, AppliedUndef) for e in entries)), key=str):
-        derivative, point = (atom.expr, dict(atom.args[1:] and zip(*atom.args[1:], strict=True))) if isinstance(
-            atom, sp.Subs) else (atom, {})  # fmt: skip
-        f = derivative.expr if isinstance(derivative, sp.Derivative) else derivative
-        variables = derivative.variables if isinstance(derivative, sp.Derivative) else ()
+    for atom in sorted(set().union(*map(_outermost, entries)), key=str):
+        derivative, point = atom, {}
+        if isinstance(atom, sp.Subs):
+            derivative, point = atom.expr, dict(zip(atom.variables, atom.point, strict=True))
+        f, variables = derivative, ()
+        if isinstance(derivative, sp.Derivative):
+            f, variables = derivative.expr, derivative.variables
         if not isinstance(f, AppliedUndef) or any(f.args.count(v) != 1 for v in variables):
             raise ValueError(f"`{atom}` cannot be written in torch; evaluate it with `.doit()` first")
         at = f.xreplace(point)
+        if any(argument.has(AppliedUndef) for argument in at.args):
+            raise ValueError(f"`{at}` nests undetermined functions, which cannot be written in torch")
         call = calls.setdefault(at, _Call(parameters[type(f).__name__], at.args))
         stand_ins[atom] = sp.Dummy("value")
         call.values[stand_ins[atom]] = tuple(f.args.index(v) for v in variables)
-    outermost = lambda e: e.xreplace(stand_ins) if stand_ins else e  # noqa: E731
-    for f in calls:
-        if any(a.has(AppliedUndef) for a in f.args):
-            raise ValueError(f"`{f}` nests undetermined functions, which is not supported; give the inner one by name")
-    return [outermost(e) for e in entries], list(calls.values())
+    return [e.xreplace(stand_ins) for e in entries], list(calls.values())
+
+
+def _outermost(expression: Any) -> set[Any]:
+    """Calls of undetermined functions and their derivatives, not those inside of others."""
+    import sympy as sp
+    from sympy.core.function import AppliedUndef
+
+    found: set[Any] = set()
+    pending = [expression]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, sp.Subs | sp.Derivative | AppliedUndef):
+            found.add(node)
+        else:
+            pending.extend(node.args)
+    return found
 
 
 # ---------------------------------------------------------------------------------------------------------- printing
@@ -222,10 +238,10 @@ def _lambdify(arguments: Sequence[Any], expressions: Sequence[Any], zero: Any) -
     import sympy as sp
 
     printer, names = _printer()
-    own = {s: sp.Symbol(f"a{k}", **s.assumptions0) for k, s in enumerate([zero, *(a for a in arguments if a != zero)])}
-    expressions = [_with_columns(e, zero).xreplace(own) for e in expressions]
+    own = {a: sp.Symbol(f"a{k}", **a.assumptions0) for k, a in enumerate(arguments)}
     for e in expressions:
-        _check_expressible(e, printer)
+        _check_expressible(e)
+    expressions = [_with_columns(e, zero).xreplace(own) for e in expressions]
     cse = lambda e: sp.cse(e, symbols=sp.numbered_symbols("c"), list=False, order="none")  # noqa: E731
     return sp.lambdify([own[a] for a in arguments], expressions, modules=[names], printer=printer, cse=cse)
 
@@ -247,15 +263,18 @@ def _with_columns(expression: Any, zero: Any) -> Any:
     return expression.replace(lambda e: isinstance(e, kinds), rebuilt)
 
 
-def _check_expressible(expression: Any, printer: Any) -> None:
+def _check_expressible(expression: Any) -> None:
     """Raises, with the name, where an expression holds what torch has no function for."""
     import sympy as sp
+    from sympy.logic.boolalg import Boolean
 
     for e in sp.preorder_traversal(expression):
-        name = type(e).__name__
         if e is sp.I or e in (sp.nan, sp.zoo, sp.oo, -sp.oo):
             raise ValueError(f"`{e}` cannot be written as a real torch expression")
-        if isinstance(e, sp.Function | sp.Expr) and not hasattr(printer, f"_print_{name}") and not e.is_Atom:
+        if isinstance(e, sp.polygamma) and not e.args[0].is_Integer:
+            raise ValueError(f"`{e}` cannot be written in torch: its order is no whole number")
+        name = type(e).__name__
+        if not (e.is_Atom or isinstance(e, Boolean) or name in _EXPRESSIBLE):
             raise ValueError(f"`{e}` cannot be written in torch: there is no function for `{name}`")
 
 
@@ -265,6 +284,8 @@ _SAME = (
 _PREFIX = {"Abs": "abs", "ceiling": "ceil", "loggamma": "lgamma"}
 _RECIPROCAL = {"sec": "cos", "csc": "sin", "cot": "tan", "sech": "cosh", "csch": "sinh", "coth": "tanh"}
 _OF_RECIPROCAL = {"asec": "acos", "acsc": "asin", "acot": "atan", "asech": "acosh", "acsch": "asinh", "acoth": "atanh"}
+_OWN = "Add Mul Pow Piecewise ExprCondPair Max Min gamma polygamma".split()
+_EXPRESSIBLE = frozenset((*_SAME, *_PREFIX, *_RECIPROCAL, *_OF_RECIPROCAL, *_OWN))
 
 
 @functools.cache
@@ -310,9 +331,8 @@ def _printer() -> tuple[Any, dict[str, Any]]:
 
         def _print_polygamma(self, e: Any) -> str:
             order, x = e.args
-            if not order.is_Integer:
-                raise ValueError(f"`{e}` cannot be written in torch: its order is no integer")
-            return f"polygamma({order}, {self._print(x)})" if order else f"digamma({self._print(x)})"
+            name = {0: "digamma(", 1: "trigamma("}.get(int(order), f"polygamma({order}, ")
+            return f"{name}{self._print(x)})"
 
     for name in (*_SAME, *_PREFIX, "gamma", "Max", "Min"):
         setattr(Printer, f"_print_{name}", _function(_PREFIX.get(name, name), "{}({})"))
@@ -321,7 +341,7 @@ def _printer() -> tuple[Any, dict[str, Any]]:
     for name, inner in _OF_RECIPROCAL.items():
         setattr(Printer, f"_print_{name}", _function(inner, "{}(1/({}))"))
     names = {name: getattr(torch, name) for name in (*_SAME, *_PREFIX.values(), "sqrt", "pow", "where", "digamma")}
-    names |= {"polygamma": torch.special.polygamma, "gamma": _gamma, "nan": math.nan}
+    names |= {"polygamma": torch.special.polygamma, "trigamma": _trigamma, "gamma": _gamma, "nan": math.nan}
     names |= {"Max": _folded(torch.maximum), "Min": _folded(torch.minimum)}
     return Printer(), names
 
@@ -340,3 +360,17 @@ def _gamma(x: Tensor) -> Tensor:
     value = torch.exp(torch.lgamma(torch.where(right, x, 1 - x)))
     left = torch.where(right, torch.full_like(x, 0.5), x)
     return torch.where(right, value, math.pi / (torch.sin(math.pi * left) * value))
+
+
+def _trigamma(x: Tensor) -> Tensor:
+    """The second derivative of log gamma, for torch's own has ten digits: recurrence, then the asymptotic series."""
+    right = x > 0
+    y = torch.where(right, x, 1 - x)
+    value = (1 / (y + torch.arange(12, dtype=x.dtype, device=x.device)) ** 2).sum(-1, keepdim=True)
+    y = y + 12
+    square, series = y**2, 0
+    for bernoulli in (7 / 6, -691 / 2730, 5 / 66, -1 / 30, 1 / 42, -1 / 30, 1 / 6):
+        series = bernoulli + series / square
+    value = value + (1 + (0.5 + series / y) / y) / y
+    left = torch.where(right, torch.full_like(x, 0.5), x)
+    return torch.where(right, value, (math.pi / torch.sin(math.pi * left)) ** 2 - value)
