@@ -32,8 +32,8 @@ TENSORS = {"riemann_tensor": "flat", "ricci_tensor": "Ricci-flat", "weyl_tensor"
 HEAD = """# The catalogue
 
 Each space is a metric that can be called on points, and knows its exact form, its coordinates and their bounds, and
-facts that the tests prove. Values below are for default arguments; [the reference](api/spaces.md) has the charts and the
-parameters.
+facts that the tests prove. Values below are for default arguments; [the reference](api/spaces.md) has the charts and
+the parameters.
 
 ```python
 import torch
@@ -52,8 +52,8 @@ rm.bridge.to_torch(family, M=mass, a=0.9)       # differentiable to the mass
 ```
 
 $K$ is the sectional curvature where it is constant, $\\lambda$ the number in $\\mathrm{Ric} = \\lambda g$, $S$ the
-scalar curvature, $\\varepsilon$ the energy density for the normal of the first coordinate, *symmetries* the dimension of the
-Killing fields near a point.
+scalar curvature, $\\varepsilon$ the energy density for the normal of the first coordinate, *symmetries* the dimension
+of the Killing fields near a point.
 """
 
 

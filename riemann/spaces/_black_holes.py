@@ -173,7 +173,8 @@ def kerr(M: Number = 1, a: Number = 0.6, chart: str = "boyer_lindquist") -> Spac
             with $l = dt + \frac{(r x + a y) dx + (r y - a x) dy}{r^2 + a^2} + \frac{z}{r} dz$.
 
     Example:
-        >>> from riemann import spaces
+        >>> import torch
+        >>> from riemann import ricci_tensor, spaces
         >>> x = torch.tensor([0.0, 4.0, 1.0, 0.0], dtype=torch.float64)
         >>> bool(ricci_tensor(spaces.kerr(M=1, a=0.9), x).abs().max() < 1e-12)
         True

@@ -16,7 +16,8 @@ def gaussian() -> Space:
     $$ds^2 = \frac{d\mu^2 + 2\, d\sigma^2}{\sigma^2}, \qquad K = -\tfrac12$$
 
     Example:
-        >>> from riemann import spaces
+        >>> import torch
+        >>> from riemann import scalar_curvature, spaces
         >>> scalar_curvature(spaces.gaussian(), torch.tensor([0.0, 2.0]))
         tensor(-1.)
     """
@@ -45,6 +46,7 @@ def laplace() -> Space:
     $$ds^2 = \frac{d\mu^2 + db^2}{b^2}, \qquad K = -1$$
 
     Example:
+        >>> import torch
         >>> from riemann import spaces
         >>> spaces.laplace()(torch.tensor([0.0, 2.0]))
         tensor([[0.2500, 0.0000],
@@ -63,7 +65,7 @@ def logistic() -> Space:
     Example:
         >>> from riemann import spaces
         >>> spaces.logistic().facts["sectional_curvature"]
-        -9/(3 + pi**2)
+        -9/(pi**2 + 3)
     """
     return _location_scale(sp.Rational(1, 3), (3 + sp.pi**2) / 9, "mu s", "Johnson, Kotz, Balakrishnan (1995), ch. 23")
 
@@ -132,7 +134,8 @@ def beta_distribution() -> Space:
     $$ds^2 = \psi_1(a)\, da^2 + \psi_1(b)\, db^2 - \psi_1(a + b) (da + db)^2$$
 
     Example:
-        >>> from riemann import spaces
+        >>> import torch
+        >>> from riemann import scalar_curvature, spaces
         >>> bool(scalar_curvature(spaces.beta_distribution(), torch.tensor([1.0, 2.0])) < 0)
         True
     """

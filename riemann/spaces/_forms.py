@@ -41,6 +41,7 @@ def euclidean(n: int = 3, chart: str = "cartesian") -> Space:
         chart: `"cartesian"`, `"spherical"` (polar for n = 2) or `"cylindrical"` (n = 3).
 
     Example:
+        >>> import torch
         >>> from riemann import spaces
         >>> spaces.euclidean(2, chart="spherical")(torch.tensor([3.0, 0.0]))
         tensor([[1., 0.],
@@ -76,7 +77,8 @@ def sphere(n: int = 2, radius: Number = 1, chart: str = "angles") -> Space:
             also `"hopf"`, $\rho^2 (d\eta^2 + \sin^2 \eta\, d\xi_1^2 + \cos^2 \eta\, d\xi_2^2)$.
 
     Example:
-        >>> from riemann import spaces
+        >>> import torch
+        >>> from riemann import scalar_curvature, spaces
         >>> scalar_curvature(spaces.sphere(3, radius=2), torch.tensor([1.0, 1.0, 0.0]))
         tensor(1.5000)
     """
@@ -122,9 +124,10 @@ def hyperbolic(n: int = 2, radius: Number = 1, model: str = "half_space") -> Spa
             `"polar"`, in this order above.
 
     Example:
-        >>> from riemann import spaces
-        >>> scalar_curvature(spaces.hyperbolic(3, model="ball"), torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64))
-        tensor(-6.0000, dtype=torch.float64)
+        >>> import torch
+        >>> from riemann import scalar_curvature, spaces
+        >>> scalar_curvature(spaces.hyperbolic(3, model="ball"), torch.zeros(3))
+        tensor(-6.)
     """
     dimension(n, 2)
     choice("model", model, ("half_space", "ball", "klein", "hyperboloid", "polar"))

@@ -127,7 +127,8 @@ def heisenberg() -> Space:
     $$ds^2 = dx^2 + dy^2 + (dz - x\, dy)^2$$
 
     Example:
-        >>> from riemann import spaces
+        >>> import torch
+        >>> from riemann import scalar_curvature, spaces
         >>> scalar_curvature(spaces.heisenberg(), torch.zeros(3))
         tensor(-0.5000)
     """
@@ -155,7 +156,8 @@ def sol() -> Space:
     $$ds^2 = e^{2z} dx^2 + e^{-2z} dy^2 + dz^2$$
 
     Example:
-        >>> from riemann import spaces
+        >>> import torch
+        >>> from riemann import scalar_curvature, spaces
         >>> scalar_curvature(spaces.sol(), torch.zeros(3))
         tensor(-2.)
     """
@@ -218,7 +220,8 @@ def positive_matrices() -> Space:
     $$ds^2 = \operatorname{tr}\,(P^{-1} dP)^2, \qquad P = \begin{pmatrix} a & b \\ b & c \end{pmatrix}$$
 
     Example:
-        >>> from riemann import spaces
+        >>> import torch
+        >>> from riemann import scalar_curvature, spaces
         >>> scalar_curvature(spaces.positive_matrices(), torch.tensor([1.0, 0.0, 1.0]))
         tensor(-1.)
     """

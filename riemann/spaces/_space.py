@@ -41,8 +41,8 @@ class Space:
         >>> space = spaces.schwarzschild(M=2)
         >>> space.coordinates, space.facts["kretschmann_scalar"]
         (('t', 'r', 'theta', 'phi'), 192/r**6)
-        >>> kretschmann_scalar(space, torch.tensor([0.0, 2.0, 1.0, 0.0]))
-        tensor(3.0000)
+        >>> space(space.sample(5)).shape
+        torch.Size([5, 4, 4])
     """
 
     name = description = ""

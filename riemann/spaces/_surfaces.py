@@ -29,6 +29,7 @@ def torus(R: Number = 2, r: Number = 1) -> Space:
         r: radius of the tube, r < R.
 
     Example:
+        >>> import torch
         >>> from riemann import spaces
         >>> spaces.torus(2, 1)(torch.tensor([0.0, 0.0]))
         tensor([[1., 0.],
@@ -62,6 +63,7 @@ def cylinder(radius: Number = 1) -> Space:
         radius: $\rho > 0$.
 
     Example:
+        >>> import torch
         >>> from riemann import spaces
         >>> spaces.cylinder(2)(torch.tensor([0.0, 0.0]))
         tensor([[4., 0.],
@@ -89,6 +91,7 @@ def cone(slope: Number = 1) -> Space:
         slope: $s$.
 
     Example:
+        >>> import torch
         >>> from riemann import spaces
         >>> spaces.cone(2)(torch.tensor([3.0, 0.0]))
         tensor([[5., 0.],
@@ -154,6 +157,7 @@ def paraboloid(a: Number = 1) -> Space:
         a: radius of curvature at the vertex.
 
     Example:
+        >>> import torch
         >>> from riemann import spaces
         >>> spaces.paraboloid(2)(torch.tensor([2.0, 0.0]))
         tensor([[2., 0.],
@@ -184,7 +188,8 @@ def hyperbolic_paraboloid(a: Number = 1) -> Space:
         a: scale.
 
     Example:
-        >>> from riemann import spaces
+        >>> import torch
+        >>> from riemann import scalar_curvature, spaces
         >>> scalar_curvature(spaces.hyperbolic_paraboloid(), torch.tensor([0.0, 0.0]))
         tensor(-2.)
     """
@@ -201,7 +206,8 @@ def monkey_saddle() -> Space:
     $$z = x^3 - 3 x y^2, \qquad K = -\frac{36 (x^2 + y^2)}{(1 + 9 (x^2 + y^2)^2)^2}$$
 
     Example:
-        >>> from riemann import spaces
+        >>> import torch
+        >>> from riemann import scalar_curvature, spaces
         >>> scalar_curvature(spaces.monkey_saddle(), torch.tensor([1.0, 0.0]))
         tensor(-0.7200)
     """
@@ -222,7 +228,8 @@ def catenoid(c: Number = 1) -> Space:
         c: radius of the waist.
 
     Example:
-        >>> from riemann import spaces
+        >>> import torch
+        >>> from riemann import scalar_curvature, spaces
         >>> scalar_curvature(spaces.catenoid(), torch.tensor([0.0, 0.0]))
         tensor(-2.)
     """
@@ -252,7 +259,8 @@ def helicoid(c: Number = 1) -> Space:
         c: rise per radian.
 
     Example:
-        >>> from riemann import spaces
+        >>> import torch
+        >>> from riemann import scalar_curvature, spaces
         >>> scalar_curvature(spaces.helicoid(), torch.tensor([0.0, 0.0]))
         tensor(-2.)
     """
@@ -276,7 +284,8 @@ def enneper() -> Space:
     $$ds^2 = (1 + u^2 + v^2)^2 (du^2 + dv^2), \qquad K = -\frac{4}{(1 + u^2 + v^2)^4}$$
 
     Example:
-        >>> from riemann import spaces
+        >>> import torch
+        >>> from riemann import scalar_curvature, spaces
         >>> scalar_curvature(spaces.enneper(), torch.tensor([0.0, 0.0]))
         tensor(-8.)
     """
@@ -327,7 +336,8 @@ def moebius_strip(R: Number = 1) -> Space:
         R: radius of the middle circle.
 
     Example:
-        >>> from riemann import spaces
+        >>> import torch
+        >>> from riemann import scalar_curvature, spaces
         >>> scalar_curvature(spaces.moebius_strip(), torch.tensor([0.0, 0.0]))
         tensor(-0.5000)
     """
@@ -356,8 +366,9 @@ def graph(f: Any = None) -> Space:
         f: expression in x and y; $\sin x \cos y$ by default.
 
     Example:
+        >>> import torch
         >>> import sympy as sp
-        >>> from riemann import spaces
+        >>> from riemann import scalar_curvature, spaces
         >>> x, y = sp.symbols("x y")
         >>> scalar_curvature(spaces.graph(x * y), torch.tensor([0.0, 0.0]))
         tensor(-2.)
@@ -399,7 +410,8 @@ def cigar() -> Space:
     $$ds^2 = \frac{dx^2 + dy^2}{1 + x^2 + y^2}, \qquad K = \frac{2}{1 + x^2 + y^2}$$
 
     Example:
-        >>> from riemann import spaces
+        >>> import torch
+        >>> from riemann import scalar_curvature, spaces
         >>> scalar_curvature(spaces.cigar(), torch.tensor([0.0, 0.0]))
         tensor(4.)
     """
@@ -416,7 +428,8 @@ def grushin() -> Space:
     $$ds^2 = dx^2 + \frac{dy^2}{x^2}, \qquad K = -\frac{2}{x^2}$$
 
     Example:
-        >>> from riemann import spaces
+        >>> import torch
+        >>> from riemann import scalar_curvature, spaces
         >>> scalar_curvature(spaces.grushin(), torch.tensor([2.0, 0.0]))
         tensor(-1.)
     """

@@ -46,6 +46,7 @@ def minkowski(n: int = 4, chart: str = "cartesian") -> Space:
         chart: `"cartesian"`, `"spherical"` or `"null"`, in this order above.
 
     Example:
+        >>> import torch
         >>> from riemann import spaces
         >>> spaces.minkowski()(torch.zeros(4)).diagonal()
         tensor([-1.,  1.,  1.,  1.])
@@ -70,6 +71,7 @@ def rindler(a: Number = 1) -> Space:
         a: acceleration at x = 0.
 
     Example:
+        >>> import torch
         >>> from riemann import spaces
         >>> spaces.rindler(2)(torch.tensor([0.0, 1.0, 0.0, 0.0]))[0, 0]
         tensor(-9.)

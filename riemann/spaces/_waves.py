@@ -32,7 +32,8 @@ def pp_wave(H: Any = None) -> Space:
         H: profile, expression in u, x and y; $(x^2 - y^2) \cos u$ by default, a vacuum.
 
     Example:
-        >>> from riemann import spaces
+        >>> import torch
+        >>> from riemann import riemann_tensor, spaces
         >>> riemann_tensor(spaces.pp_wave(), torch.zeros(4), indices="llll")[0, 2, 0, 2]
         tensor(-1.)
     """
@@ -183,7 +184,8 @@ def ellis_wormhole(b: Number = 1) -> Space:
         b: radius of the throat.
 
     Example:
-        >>> from riemann import spaces
+        >>> import torch
+        >>> from riemann import scalar_curvature, spaces
         >>> scalar_curvature(spaces.ellis_wormhole(), torch.tensor([0.0, 0.0, 1.0, 0.0]))
         tensor(-2.)
     """
