@@ -40,15 +40,15 @@ import torch
 import riemann as rm
 from riemann import spaces
 
-hole = spaces.kerr(M=1, a=0.9)                  # a metric: points (*batch, 4) to (*batch, 4, 4)
-x = hole.sample(1000)                           # points inside the domain
+hole = spaces.kerr(M=1, a=0.9)  # a metric: points (*batch, 4) to (*batch, 4, 4)
+x = hole.sample(1000)  # points inside the domain
 rm.kretschmann_scalar(hole, x)
-hole.symbolic.christoffel()                     # the same metric, exactly
-hole.facts["kretschmann_scalar"]                # the closed form
+hole.symbolic.christoffel()  # the same metric, exactly
+hole.facts["kretschmann_scalar"]  # the closed form
 
-family = spaces.kerr(M="M", a="a").symbolic     # parameters as symbols
+family = spaces.kerr(M="M", a="a").symbolic  # parameters as symbols
 mass = torch.tensor(1.0, requires_grad=True)
-rm.bridge.to_torch(family, M=mass, a=0.9)       # differentiable to the mass
+rm.bridge.to_torch(family, M=mass, a=0.9)  # differentiable to the mass
 ```
 
 $K$ is the sectional curvature where it is constant, $\\lambda$ the number in $\\mathrm{Ric} = \\lambda g$, $S$ the

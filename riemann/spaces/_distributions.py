@@ -65,7 +65,7 @@ def logistic() -> Space:
     Example:
         >>> from riemann import spaces
         >>> spaces.logistic().facts["sectional_curvature"]
-        -9/(pi**2 + 3)
+        -1/(1/3 + pi**2/9)
     """
     return _location_scale(sp.Rational(1, 3), (3 + sp.pi**2) / 9, "mu s", "Johnson, Kotz, Balakrishnan (1995), ch. 23")
 
