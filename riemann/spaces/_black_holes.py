@@ -31,7 +31,15 @@ def _spherical_cartesian() -> tuple[tuple[sp.Symbol, ...], sp.Expr]:
     return (t, x, y, z), sp.sqrt(x**2 + y**2 + z**2)
 
 
-_CHARTS = ("schwarzschild", "eddington_finkelstein", "painleve_gullstrand", "isotropic", "harmonic", "kerr_schild")
+_CHARTS = (
+    "schwarzschild",
+    "eddington_finkelstein",
+    "painleve_gullstrand",
+    "lemaitre",
+    "isotropic",
+    "harmonic",
+    "kerr_schild",
+)
 
 
 @entry
@@ -43,7 +51,8 @@ def schwarzschild(M: Number = 1, chart: str = "schwarzschild") -> Space:
     Args:
         M: mass.
         chart: `"schwarzschild"`; `"eddington_finkelstein"`, $-(1 - 2M/r) dv^2 + 2 dv\, dr + r^2 d\Omega^2$;
-            `"painleve_gullstrand"`, $-dT^2 + (dr + \sqrt{2M/r}\, dT)^2 + r^2 d\Omega^2$; `"isotropic"`,
+            `"painleve_gullstrand"`, $-dT^2 + (dr + \sqrt{2M/r}\, dT)^2 + r^2 d\Omega^2$; `"lemaitre"`,
+            $-d\tau^2 + \frac{2M}{r} d\rho^2 + r^2 d\Omega^2$ with $r^3 = \tfrac92 M (\rho - \tau)^2$; `"isotropic"`,
             $-\left(\frac{1 - M/2\rho}{1 + M/2\rho}\right)^2 dt^2 + (1 + M/2\rho)^4 (d\rho^2 + \rho^2 d\Omega^2)$;
             `"harmonic"`, with radius $r - M$; `"kerr_schild"`, $\eta + \frac{2M}{r} l \otimes l$ with
             $l = dt + dr$, in Cartesian coordinates.
@@ -71,6 +80,19 @@ def schwarzschild(M: Number = 1, chart: str = "schwarzschild") -> Space:
         block = sp.Matrix([[-f, v], [v, 1]])
         return Space(sp.diag(block, _r**2 * sphere), (sp.Symbol("T"), *SPHERICAL[1:]), facts=facts(_r),
                      reference=f"{_POISSON}, section 5.1", **inwards, **shared)  # fmt: skip
+    if chart == "lemaitre":
+        tau, rho = sp.symbols("tau rho")
+        r = (sp.Rational(9, 2) * M * (rho - tau) ** 2) ** sp.Rational(1, 3)
+        return Space(
+            sp.diag(-1, 2 * M / r, r**2 * sphere),
+            (tau, rho, _theta, _phi),
+            facts=facts(r),
+            reference="Landau, Lifshitz, The Classical Theory of Fields (1975), section 102",
+            condition=rho > tau,
+            domain=ANGLES,
+            box={tau: (0, M), rho: (2 * M, 9 * M)},
+            **shared,
+        )
     if chart == "isotropic":
         rho = sp.Symbol("rho")
         u = M / (2 * rho)
@@ -169,8 +191,13 @@ def kerr(M: Number = 1, a: Number = 0.6, chart: str = "boyer_lindquist") -> Spac
     Args:
         M: mass.
         a: angular momentum by mass, |a| <= M.
-        chart: `"boyer_lindquist"`, or `"kerr_schild"`: Cartesian, $\eta + \frac{2 M r^3}{r^4 + a^2 z^2} l \otimes l$
-            with $l = dt + \frac{(r x + a y) dx + (r y - a x) dy}{r^2 + a^2} + \frac{z}{r} dz$.
+        chart: `"boyer_lindquist"`; `"eddington_finkelstein"`,
+            $-(1 - \frac{2Mr}{\Sigma}) w^2 + 2 w (dr - a \sin^2\theta\, d\phi) + \Sigma\, d\Omega^2$ with
+            $w = dv - a \sin^2\theta\, d\phi$; `"doran"`,
+            $-dT^2 + \left(\sqrt{\frac{\Sigma}{r^2 + a^2}} dr + \sqrt{\frac{2Mr}{\Sigma}} (dT - a \sin^2\theta\, d\phi)
+            \right)^2 + \Sigma\, d\theta^2 + (r^2 + a^2) \sin^2\theta\, d\phi^2$; `"kerr_schild"`, Cartesian,
+            $\eta + \frac{2 M r^3}{r^4 + a^2 z^2} l \otimes l$ with
+            $l = dt + \frac{(r x + a y) dx + (r y - a x) dy}{r^2 + a^2} + \frac{z}{r} dz$.
 
     Example:
         >>> import torch
@@ -180,7 +207,7 @@ def kerr(M: Number = 1, a: Number = 0.6, chart: str = "boyer_lindquist") -> Spac
         True
     """
     M, a = parameter("M", M, positive=True), parameter("a", a)
-    choice("chart", chart, ("boyer_lindquist", "kerr_schild"))
+    choice("chart", chart, ("boyer_lindquist", "eddington_finkelstein", "doran", "kerr_schild"))
     require(sp.Abs(a) <= M, f"`a` is {a} and `M` is {M}: a black hole has |a| <= M")
     shared = {"parameters": {"M": M, "a": a}, "negative": 1}
     facts = VACUUM | {"killing_dimension": 4 if a == 0 else 2}
@@ -191,6 +218,28 @@ def kerr(M: Number = 1, a: Number = 0.6, chart: str = "boyer_lindquist") -> Spac
             facts=facts | {"kretschmann_scalar": _kerr_kretschmann(M, _r, a * sp.cos(_theta))},
             reference=f"{_MTW}, eq. 33.2",
             **outside(M + sp.sqrt(M**2 - a**2), 8 * M),
+            **shared,
+        )
+    if chart in ("eddington_finkelstein", "doran"):
+        sin2, S = sp.sin(_theta) ** 2, _r**2 + (a * sp.cos(_theta)) ** 2
+        turning, R2 = [1, 0, 0, -a * sin2], _r**2 + a**2
+        if chart == "doran":
+            time = sp.Symbol("T")
+            falling = [sp.sqrt(2 * M * _r / S) * w for w in turning]
+            falling[1] = sp.sqrt(S / R2)
+            matrix = sp.diag(-1, 0, S, R2 * sin2) + line_element(turning, (1, falling))
+        else:
+            time = sp.Symbol("v")
+            inwards = [0, 1, 0, -a * sin2]
+            both = sp.Matrix(turning) * sp.Matrix([inwards])
+            matrix = line_element(turning, (2 * M * _r / S - 1, turning)) + both + both.T + sp.diag(0, 0, S, S * sin2)
+        return Space(
+            matrix,
+            (time, _r, _theta, _phi),
+            facts=facts | {"kretschmann_scalar": _kerr_kretschmann(M, _r, a * sp.cos(_theta))},
+            reference="Doran, Phys. Rev. D 61 (2000) 067503" if chart == "doran" else f"{_MTW}, box 33.2",
+            domain={_r: (0, sp.oo)} | ANGLES,
+            box={_r: (M, 9 * M)},
             **shared,
         )
     (t, x, y, z), R = _spherical_cartesian()

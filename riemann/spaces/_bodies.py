@@ -315,3 +315,69 @@ def curzon(M: Number = 1) -> Space:
         facts=VACUUM | {"killing_dimension": 2},
         reference=f"{_GP}, chapter 10",
     )
+
+
+@entry
+def zipoy_voorhees(m: Number = 1, delta: Number = 2) -> Space:
+    r"""The static vacuum of Zipoy and Voorhees around a rod, in prolate coordinates.
+
+    $$ds^2 = -f^\delta dt^2 + \frac{m^2}{f^\delta} \left(\left(\frac{x^2 - 1}{x^2 - y^2}\right)^{\delta^2} (x^2 - y^2)
+    \left(\frac{dx^2}{x^2 - 1} + \frac{dy^2}{1 - y^2}\right) + (x^2 - 1)(1 - y^2) d\phi^2\right), \quad
+    f = \frac{x - 1}{x + 1}$$
+
+    Args:
+        m: half the length of the rod; the mass is $m \delta$.
+        delta: $\delta$; 1 is Schwarzschild's metric.
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.zipoy_voorhees().coordinates
+        ('t', 'x', 'y', 'phi')
+    """
+    m, d = parameter("m", m, positive=True), parameter("delta", delta)
+    x, y = sp.symbols("x y")
+    f, X, Y, D = ((x - 1) / (x + 1)) ** d, x**2 - 1, 1 - y**2, x**2 - y**2
+    radial = m**2 / f * (X / D) ** (d**2) * D
+    return Space(
+        sp.diag(-f, radial / X, radial / Y, m**2 / f * X * Y),
+        (_t, x, y, _phi),
+        parameters={"m": m, "delta": d},
+        negative=1,
+        domain={x: (1, sp.oo), y: (-1, 1), _phi: (0, 2 * sp.pi)},
+        facts=VACUUM | {"killing_dimension": 4 if d == 1 else 2},
+        reference=f"{_GP}, chapter 10",
+    )
+
+
+@entry
+def c_metric(m: Number = 0.1, A: Number = 1) -> Space:
+    r"""An accelerated black hole.
+
+    $$ds^2 = \frac{1}{A^2 (x + y)^2} \left(-F\, dt^2 + \frac{dy^2}{F} + \frac{dx^2}{G} + G\, d\phi^2\right), \qquad
+    G = 1 - x^2 - 2 m A x^3, \quad F = y^2 - 1 - 2 m A y^3$$
+
+    Args:
+        m: mass, $m A < 1 / \sqrt{27}$.
+        A: acceleration.
+
+    Example:
+        >>> from riemann import spaces
+        >>> x, y = spaces.c_metric().symbolic.coordinates[2:0:-1]
+        >>> spaces.c_metric().facts["kretschmann_scalar"].subs({x: 0, y: 1})
+        12/25
+    """
+    m, A = parameter("m", m, positive=True), parameter("A", A, positive=True)
+    require(27 * (m * A) ** 2 < 1, f"`m` is {m} and `A` is {A}: expected 27 m^2 A^2 < 1")
+    x, y = sp.symbols("x y")
+    F, G = y**2 - 1 - 2 * m * A * y**3, 1 - x**2 - 2 * m * A * x**3
+    return Space(
+        sp.diag(-F, 1 / F, 1 / G, G) / (A * (x + y)) ** 2,
+        (_t, y, x, _phi),
+        parameters={"m": m, "A": A},
+        negative=1,
+        domain={_phi: (0, 2 * sp.pi)},
+        condition=sp.And(F > 0, G > 0, x + y > 0),
+        box={x: (-sp.Rational(1, 3), sp.Rational(1, 3)), y: (sp.Rational(7, 5), sp.Rational(9, 5))},
+        facts=VACUUM | {"kretschmann_scalar": 48 * m**2 * (A * (x + y)) ** 6, "killing_dimension": 2},
+        reference=f"{_GP}, chapter 14",
+    )

@@ -4,7 +4,7 @@ from typing import Any
 
 import sympy as sp
 
-from riemann.spaces._space import Space, dimension, entry
+from riemann.spaces._space import Number, Space, dimension, entry, parameter
 
 _AMARI = "Amari, Nagaoka, Methods of Information Geometry (2000)"
 
@@ -70,17 +70,104 @@ def logistic() -> Space:
     return _location_scale(sp.Rational(1, 3), (3 + sp.pi**2) / 9, "mu s", "Johnson, Kotz, Balakrishnan (1995), ch. 23")
 
 
-def _location_scale(A: Any, B: Any, coordinates: str, reference: str) -> Space:
+@entry
+def student_t(nu: Number = 3) -> Space:
+    r"""Student distributions of known degrees of freedom, by location and scale, with the metric of Fisher.
+
+    $$ds^2 = \frac{(\nu + 1)\, d\mu^2 + 2 \nu\, d\sigma^2}{(\nu + 3)\, \sigma^2}, \qquad K = -\frac{\nu + 3}{2 \nu}$$
+
+    Args:
+        nu: degrees of freedom $\nu$; 1 is Cauchy's distribution.
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.student_t(1).facts["sectional_curvature"]
+        -2
+    """
+    nu = parameter("nu", nu, positive=True)
+    reference = "Mitchell, Int. Stat. Review 56 (1988) 1"
+    return _location_scale((nu + 1) / (nu + 3), 2 * nu / (nu + 3), "mu sigma", reference, {"nu": nu})
+
+
+@entry
+def gumbel() -> Space:
+    r"""Gumbel distributions with the metric of Fisher.
+
+    $$ds^2 = \frac{1}{\beta^2} \left((d\mu - (1 - \gamma)\, d\beta)^2 + \tfrac{\pi^2}{6} d\beta^2\right), \qquad
+    K = -\frac{6}{\pi^2}$$
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.gumbel().facts["sectional_curvature"]
+        -6/pi**2
+    """
+    mu, beta = sp.symbols("mu beta")
+    c = 1 - sp.EulerGamma
+    matrix = sp.Matrix([[1, -c], [-c, c**2 + sp.pi**2 / 6]]) / beta**2
+    return _hyperbolic_plane(matrix, (mu, beta), {beta: (0, sp.oo)}, -6 / sp.pi**2)
+
+
+@entry
+def weibull() -> Space:
+    r"""Weibull distributions with the metric of Fisher.
+
+    $$ds^2 = \left(\frac{k}{\lambda} d\lambda - \frac{1 - \gamma}{k} dk\right)^2 + \frac{\pi^2}{6 k^2} dk^2, \qquad
+    K = -\frac{6}{\pi^2}$$
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.weibull().coordinates
+        ('lambda', 'k')
+    """
+    scale, k = sp.symbols("lambda k")
+    c = 1 - sp.EulerGamma
+    matrix = [[(k / scale) ** 2, -c / scale], [-c / scale, (c**2 + sp.pi**2 / 6) / k**2]]
+    return _hyperbolic_plane(matrix, (scale, k), {scale: (0, sp.oo), k: (0, sp.oo)}, -6 / sp.pi**2)
+
+
+@entry
+def isotropic_gaussian(n: int = 2) -> Space:
+    r"""Normal distributions in n dimensions with one variance, with the metric of Fisher.
+
+    $$ds^2 = \frac{d\mu \cdot d\mu + 2 n\, d\sigma^2}{\sigma^2}, \qquad K = -\frac{1}{2n}$$
+
+    Args:
+        n: dimension of the samples; the space has one more.
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.isotropic_gaussian(3).facts["sectional_curvature"]
+        -1/6
+    """
+    dimension(n, 1)
+    mu, sigma = sp.symbols(f"mu1:{n + 1}", seq=True), sp.Symbol("sigma")
+    K = -sp.Rational(1, 2 * n)
+    return Space(
+        sp.diag(sp.eye(n), 2 * n) / sigma**2,
+        (*mu, sigma),
+        domain={sigma: (0, sp.oo)},
+        facts={
+            "sectional_curvature": K,
+            "einstein_constant": n * K,
+            "scalar_curvature": n * (n + 1) * K,
+            "killing_dimension": (n + 1) * (n + 2) // 2,
+        },
+        reference=_AMARI,
+    )
+
+
+def _location_scale(A: Any, B: Any, coordinates: str, reference: str, parameters: Any = None) -> Space:
     """(A dmu^2 + B dsigma^2) / sigma^2: the hyperbolic plane of curvature -1/B."""
     mu, sigma = sp.symbols(coordinates)
-    K = -1 / sp.sympify(B)
-    return Space(
-        sp.diag(A, B) / sigma**2,
-        (mu, sigma),
-        domain={sigma: (0, sp.oo)},
-        facts={"sectional_curvature": K, "scalar_curvature": 2 * K, "killing_dimension": 3},
-        reference=reference,
-    )
+    matrix = sp.diag(A, B) / sigma**2
+    return _hyperbolic_plane(matrix, (mu, sigma), {sigma: (0, sp.oo)}, -1 / sp.sympify(B), reference, parameters)
+
+
+def _hyperbolic_plane(
+    matrix: Any, coordinates: Any, domain: Any, K: Any, reference: str = _AMARI, parameters: Any = None
+) -> Space:
+    facts = {"sectional_curvature": K, "scalar_curvature": 2 * K, "killing_dimension": 3}
+    return Space(matrix, coordinates, parameters=parameters, domain=domain, facts=facts, reference=reference)
 
 
 @entry
@@ -95,13 +182,8 @@ def inverse_gaussian() -> Space:
         -1
     """
     mu, lam = sp.symbols("mu lambda")
-    return Space(
-        sp.diag(lam / mu**3, 1 / (2 * lam**2)),
-        (mu, lam),
-        domain={mu: (0, sp.oo), lam: (0, sp.oo)},
-        facts={"sectional_curvature": -sp.Rational(1, 2), "scalar_curvature": -1, "killing_dimension": 3},
-        reference=_AMARI,
-    )
+    matrix = sp.diag(lam / mu**3, 1 / (2 * lam**2))
+    return _hyperbolic_plane(matrix, (mu, lam), {mu: (0, sp.oo), lam: (0, sp.oo)}, -sp.Rational(1, 2))
 
 
 @entry

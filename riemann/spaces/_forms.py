@@ -1,6 +1,7 @@
 """Spaces of constant curvature, in their usual charts."""
 
 import math
+from typing import Any
 
 import sympy as sp
 
@@ -30,15 +31,53 @@ def _outer(x: tuple[sp.Symbol, ...]) -> sp.Matrix:
     return sp.Matrix(x) * sp.Matrix([x])
 
 
+def _curvilinear(n: int) -> dict[str, tuple[str, list[Any], dict[str, tuple[Any, Any]]]]:
+    """Charts of flat space: coordinates, squares of the scale factors, bounds."""
+    s, t, m, v = sp.symbols("sigma tau mu nu")
+    round_, half = (0, 2 * sp.pi), (0, sp.oo)
+    w, d = sp.sinh(m) ** 2 + sp.sin(v) ** 2, sp.cosh(t) - sp.cos(s)
+    rho = sp.Symbol("rho")
+    if n == 2:
+        return {
+            "parabolic": ("sigma tau", [s**2 + t**2] * 2, {"sigma": half}),
+            "elliptic": ("mu nu", [w] * 2, {"mu": half, "nu": round_}),
+            "bipolar": ("sigma tau", [1 / d**2] * 2, {"sigma": round_}),
+        }
+    if n != 3:
+        return {}
+    return {
+        "cylindrical": ("rho phi z", [1, rho**2, 1], {"rho": half, "phi": round_}),
+        "parabolic": ("sigma tau phi", [s**2 + t**2] * 2 + [(s * t) ** 2], {"sigma": half, "tau": half, "phi": round_}),
+        "prolate": ("mu nu phi", [w, w, (sp.sinh(m) * sp.sin(v)) ** 2], {"mu": half, "nu": (0, sp.pi), "phi": round_}),
+        "oblate": (
+            "mu nu phi",
+            [w, w, (sp.cosh(m) * sp.cos(v)) ** 2],
+            {"mu": half, "nu": (-sp.pi / 2, sp.pi / 2), "phi": round_},
+        ),
+        "toroidal": (
+            "sigma tau phi",
+            [1 / d**2, 1 / d**2, (sp.sinh(t) / d) ** 2],
+            {"sigma": round_, "tau": half, "phi": round_},
+        ),
+        "bispherical": (
+            "sigma tau phi",
+            [1 / d**2, 1 / d**2, (sp.sin(s) / d) ** 2],
+            {"sigma": (0, sp.pi), "phi": round_},
+        ),
+    }
+
+
 @entry
 def euclidean(n: int = 3, chart: str = "cartesian") -> Space:
     r"""Euclidean space.
 
-    $$ds^2 = dx_1^2 + \dots + dx_n^2 = dr^2 + r^2 d\Omega^2 = d\rho^2 + \rho^2 d\phi^2 + dz^2$$
+    $$ds^2 = dx_1^2 + \dots + dx_n^2 = dr^2 + r^2 d\Omega^2$$
 
     Args:
         n: dimension.
-        chart: `"cartesian"`, `"spherical"` (polar for n = 2) or `"cylindrical"` (n = 3).
+        chart: `"cartesian"` or `"spherical"` (polar for n = 2); for n = 2 also `"parabolic"`, `"elliptic"` and
+            `"bipolar"`; for n = 3 also `"cylindrical"`, `"parabolic"`, `"prolate"`, `"oblate"`, `"toroidal"` and
+            `"bispherical"`. Focal lengths are 1.
 
     Example:
         >>> import torch
@@ -48,18 +87,25 @@ def euclidean(n: int = 3, chart: str = "cartesian") -> Space:
                 [0., 9.]])
     """
     dimension(n, 1)
-    charts = ("cartesian", *("spherical",) * (n != 1), *("cylindrical",) * (n == 3))
-    choice("chart", chart, charts)
+    charts = _curvilinear(n)
+    choice("chart", chart, ("cartesian", *("spherical",) * (n > 1), *charts))
     facts = _constant(n, sp.Integer(0)) | {"riemann_tensor": 0}
     if chart == "cartesian":
         return Space(sp.eye(n), cartesian(n), facts=facts | {"christoffel": 0}, reference=_LEE)
-    if chart == "cylindrical":
-        rho, phi, z = sp.symbols("rho phi z")
-        bounds = {rho: (0, sp.oo), phi: (0, 2 * sp.pi)}
-        return Space(sp.diag(1, rho**2, 1), (rho, phi, z), domain=bounds, facts=facts, reference=_LEE)
-    r = sp.Symbol("r")
-    angles, unit, bounds = spherical(n - 1)
-    return Space(sp.diag(1, r**2 * unit), (r, *angles), domain={r: (0, sp.oo)} | bounds, facts=facts, reference=_LEE)
+    if chart == "spherical":
+        r = sp.Symbol("r")
+        angles, unit, bounds = spherical(n - 1)
+        return Space(
+            sp.diag(1, r**2 * unit), (r, *angles), domain={r: (0, sp.oo)} | bounds, facts=facts, reference=_LEE
+        )
+    names, squares, bounds = charts[chart]
+    return Space(
+        sp.diag(*squares),
+        sp.symbols(names),
+        domain={sp.Symbol(name): pair for name, pair in bounds.items()},
+        facts=facts,
+        reference="Moon, Spencer, Field Theory Handbook (1961)",
+    )
 
 
 @entry

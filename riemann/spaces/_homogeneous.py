@@ -177,6 +177,107 @@ def sol() -> Space:
 
 
 @entry
+def bianchi_cartan_vranceanu(kappa: Number = 1, tau: Number = 1) -> Space:
+    r"""The three-dimensional spaces with four symmetries: bundles over surfaces of constant curvature.
+
+    $$ds^2 = \frac{dx^2 + dy^2}{F^2} + \left(dz + \tau \frac{y\, dx - x\, dy}{F}\right)^2, \qquad
+    F = 1 + \tfrac{\kappa}{4} (x^2 + y^2)$$
+
+    Args:
+        kappa: curvature of the base, $\kappa$.
+        tau: curvature of the bundle, $\tau$; the fibres are Killing.
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.bianchi_cartan_vranceanu("k", "t").facts["scalar_curvature"]
+        2*k - 2*t**2
+    """
+    kappa, tau = parameter("kappa", kappa), parameter("tau", tau)
+    x, y, z = coordinates = sp.symbols("x y z")
+    F = 1 + kappa * (x**2 + y**2) / 4
+    base, fibre = sp.diag(1, 1, 0) / F**2, [tau * y / F, -tau * x / F, 1]
+    low, high = kappa - 2 * tau**2, 2 * tau**2
+    reach = 1 / (1 + sp.Abs(kappa))
+    return Space(
+        base + line_element(coordinates, (1, fibre)),
+        coordinates,
+        parameters={"kappa": kappa, "tau": tau},
+        condition=F > 0,
+        box={x: (-reach, reach), y: (-reach, reach)},
+        facts={
+            "ricci_tensor": low * base + line_element(coordinates, (high, fibre)),
+            "scalar_curvature": 2 * kappa - 2 * tau**2,
+            "kretschmann_scalar": 4 * (2 * low**2 + high**2) - (2 * kappa - 2 * tau**2) ** 2,
+            "killing_dimension": 6 if kappa == 4 * tau**2 else 4,
+        },
+        reference="Daniel, Comment. Math. Helv. 82 (2007) 87",
+    )
+
+
+@entry
+def product_of_spheres(a: Number = 1, b: Number = 2) -> Space:
+    r"""The product of two round spheres.
+
+    $$ds^2 = a^2 d\Omega_1^2 + b^2 d\Omega_2^2$$
+
+    Args:
+        a: radius of the first.
+        b: radius of the second.
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.product_of_spheres(1, 1).facts["scalar_curvature"]
+        4
+    """
+    a, b = parameter("a", a, positive=True), parameter("b", b, positive=True)
+    s, p, t, q = sp.symbols("theta1 phi1 theta2 phi2")
+    first, second = sp.diag(1, sp.sin(s) ** 2), sp.diag(1, sp.sin(t) ** 2)
+    return Space(
+        sp.diag(a**2 * first, b**2 * second),
+        (s, p, t, q),
+        parameters={"a": a, "b": b},
+        domain={s: (0, sp.pi), p: (0, 2 * sp.pi), t: (0, sp.pi), q: (0, 2 * sp.pi)},
+        facts={
+            "ricci_tensor": sp.diag(first, second),
+            "scalar_curvature": 2 / a**2 + 2 / b**2,
+            "kretschmann_scalar": 4 / a**4 + 4 / b**4,
+            "killing_dimension": 6,
+        },
+        reference="Besse, Einstein Manifolds (1987), chapter 1",
+    )
+
+
+@entry
+def polydisk(n: int = 2) -> Space:
+    r"""The product of n hyperbolic planes.
+
+    $$ds^2 = \sum_{k=1}^n \frac{dx_k^2 + dy_k^2}{y_k^2}$$
+
+    Args:
+        n: number of planes.
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.polydisk(3).facts["scalar_curvature"]
+        -6
+    """
+    dimension(n, 1)
+    w = sp.symbols(" ".join(f"x{k} y{k}" for k in range(1, n + 1)), seq=True)
+    return Space(
+        sp.diag(*(sp.eye(2) / y**2 for y in w[1::2])),
+        w,
+        domain={y: (0, sp.oo) for y in w[1::2]},
+        facts={
+            "einstein_constant": -1,
+            "scalar_curvature": -2 * n,
+            "kretschmann_scalar": 4 * n,
+            "killing_dimension": 3 * n,
+        },
+        reference="Helgason, Differential Geometry, Lie Groups, and Symmetric Spaces (1978), chapter 8",
+    )
+
+
+@entry
 def line_times(n: int = 2, K: Number = -1) -> Space:
     r"""The product of a line and a space form, such as $\mathbb H^2 \times \mathbb R$.
 
@@ -326,4 +427,37 @@ def _hopf(coordinates: Any, radial: Any, base: Any, fibre: Any) -> sp.Matrix:
     """The sum radial dr^2 + base (dtheta^2 + sin^2 theta dphi^2) + fibre (dpsi + cos theta dphi)^2."""
     return sp.diag(radial, base, base * sp.sin(_theta) ** 2, 0) + line_element(
         coordinates, (fibre, [0, 0, sp.cos(_theta), 1])
+    )
+
+
+@entry
+def euclidean_schwarzschild(M: Number = 1) -> Space:
+    r"""The instanton of Schwarzschild: time is an angle of period $8 \pi M$.
+
+    $$ds^2 = (1 - 2M/r)\, d\tau^2 + \frac{dr^2}{1 - 2M/r} + r^2 d\Omega^2$$
+
+    Args:
+        M: mass.
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.euclidean_schwarzschild().facts["signature"]
+        (0, 4)
+    """
+    M, tau = parameter("M", M, positive=True), sp.Symbol("tau")
+    f = 1 - 2 * M / _r
+    return Space(
+        sp.diag(f, 1 / f, _r**2, _r**2 * sp.sin(_theta) ** 2),
+        (tau, _r, _theta, _phi),
+        parameters={"M": M},
+        domain={tau: (0, 8 * sp.pi * M), _r: (2 * M, sp.oo), _theta: (0, sp.pi), _phi: (0, 2 * sp.pi)},
+        box={_r: (sp.Rational(5, 2) * M, 10 * M)},
+        facts={
+            "ricci_tensor": 0,
+            "einstein_constant": 0,
+            "scalar_curvature": 0,
+            "kretschmann_scalar": 48 * M**2 / _r**6,
+            "killing_dimension": 4,
+        },
+        reference=_EGH,
     )

@@ -296,6 +296,27 @@ def enneper() -> Space:
 
 
 @entry
+def scherk() -> Space:
+    r"""Scherk's first surface, minimal and doubly periodic.
+
+    $$z = \log \frac{\cos y}{\cos x}, \qquad
+    K = -\frac{\sec^2 x \sec^2 y}{(1 + \tan^2 x + \tan^2 y)^2}$$
+
+    Example:
+        >>> import torch
+        >>> from riemann import scalar_curvature, spaces
+        >>> scalar_curvature(spaces.scherk(), torch.tensor([0.0, 0.0]))
+        tensor(-2.)
+    """
+    x, y = sp.symbols("x y")
+    X, Y = sp.tan(x), sp.tan(y)
+    K = -1 / (sp.cos(x) * sp.cos(y) * (1 + X**2 + Y**2)) ** 2
+    strip = (-sp.pi / 2, sp.pi / 2)
+    return _surface(None, x, y, K, f"{_DO_CARMO}, section 3-5", matrix=[[1 + X**2, -X * Y], [-X * Y, 1 + Y**2]],
+                    domain={x: strip, y: strip})  # fmt: skip
+
+
+@entry
 def pseudosphere(a: Number = 1) -> Space:
     r"""The pseudosphere: a tractrix turned about its asymptote.
 

@@ -393,3 +393,37 @@ def nariai(Lambda: Number = 1) -> Space:
         },
         reference=f"{_GP}, chapter 7",
     )
+
+
+@entry
+def kantowski_sachs(a: Any = None, b: Any = None) -> Space:
+    r"""The universe of Kantowski and Sachs: a line and a sphere that change with time.
+
+    $$ds^2 = -dt^2 + a(t)^2 dz^2 + b(t)^2 d\Omega^2, \qquad
+    8 \pi \varepsilon = 2 \frac{a' b'}{a b} + \frac{b'^2 + 1}{b^2}$$
+
+    Args:
+        a: expression in t; $t^2$ by default.
+        b: expression in t; $t$ by default.
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.kantowski_sachs().facts["energy_density"]
+        3/(4*pi*t**2)
+    """
+    a = _t**2 if a is None else sp.sympify(a)
+    b = _t if b is None else sp.sympify(b)
+    da, db, dda, ddb = a.diff(_t), b.diff(_t), a.diff(_t, 2), b.diff(_t, 2)
+    sphere = (db**2 + 1) / b**2
+    return Space(
+        sp.diag(-1, a**2, b**2 * _SPHERE),
+        (_t, _z, _theta, _phi),
+        negative=1,
+        domain={_t: (0, sp.oo)} | _ANGLES,
+        facts={
+            "scalar_curvature": 2 * (dda / a + 2 * ddb / b + 2 * da * db / (a * b) + sphere),
+            "kretschmann_scalar": 4 * ((dda / a) ** 2 + 2 * (ddb / b) ** 2 + 2 * (da * db / (a * b)) ** 2 + sphere**2),
+            "energy_density": sp.simplify((2 * da * db / (a * b) + sphere) / (8 * sp.pi)),
+        },
+        reference="Kantowski, Sachs, J. Math. Phys. 7 (1966) 443",
+    )

@@ -243,3 +243,68 @@ def alcubierre(v: Number = 0.5, R: Number = 1, sigma: Number = 2) -> Space:
         facts={"volume_element": 1, "energy_density": density},
         reference="Alcubierre, Class. Quantum Grav. 11 (1994) L73",
     )
+
+
+@entry
+def rosen_wave(F: Any = None, G: Any = None) -> Space:
+    r"""A plane wave in the coordinates of Rosen.
+
+    $$ds^2 = -2\, du\, dv + F(u)^2 dx^2 + G(u)^2 dy^2, \qquad
+    \mathrm{Ric} = -\left(\frac{F''}{F} + \frac{G''}{G}\right) du^2$$
+
+    Args:
+        F: expression in u; $\cos u$ by default.
+        G: expression in u; $\cosh u$ by default: a vacuum with the other.
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.rosen_wave().facts["ricci_tensor"].is_zero_matrix
+        True
+    """
+    u, v = sp.symbols("u v")
+    F = sp.cos(u) if F is None else sp.sympify(F)
+    G = sp.cosh(u) if G is None else sp.sympify(G)
+    null = sp.Matrix([[0, -1], [-1, 0]])
+    return Space(
+        sp.diag(null, F**2, G**2),
+        (u, v, _x, _y),
+        negative=1,
+        condition=sp.And(F > 0, G > 0),
+        box={u: (-1, 1)},
+        facts={
+            "ricci_tensor": sp.diag(-F.diff(u, 2) / F - G.diff(u, 2) / G, 0, 0, 0),
+            "scalar_curvature": 0,
+            "kretschmann_scalar": 0,
+        },
+        reference=f"{_GP}, chapter 17",
+    )
+
+
+@entry
+def morris_thorne(b: Any = None, Phi: Any = None) -> Space:
+    r"""The wormhole of Morris and Thorne.
+
+    $$ds^2 = -e^{2 \Phi(r)} dt^2 + \frac{dr^2}{1 - b(r) / r} + r^2 d\Omega^2, \qquad
+    \varepsilon = \frac{b'(r)}{8 \pi r^2}$$
+
+    Args:
+        b: shape, expression in r; $1/\sqrt r$ by default.
+        Phi: redshift $\Phi$, expression in r; $-1/r$ by default.
+
+    Example:
+        >>> from riemann import spaces
+        >>> spaces.morris_thorne().facts["energy_density"]
+        -1/(16*pi*r**(7/2))
+    """
+    b = 1 / sp.sqrt(_r) if b is None else sp.sympify(b)
+    Phi = -1 / _r if Phi is None else sp.sympify(Phi)
+    return Space(
+        sp.diag(-sp.exp(2 * Phi), 1 / (1 - b / _r), _r**2 * _SPHERE),
+        _SPHERICAL,
+        negative=1,
+        domain={_r: (0, sp.oo)} | _ANGLES,
+        condition=b < _r,
+        box={_r: (sp.Rational(3, 2), 6)},
+        facts={"energy_density": b.diff(_r) / (8 * sp.pi * _r**2)},
+        reference="Morris, Thorne, Am. J. Phys. 56 (1988) 395",
+    )
