@@ -4,7 +4,7 @@ from typing import Any
 
 import sympy as sp
 
-from riemann.spaces._space import Number, Space, choice, entry, line_element, parameter, require
+from riemann.spaces._space import Number, Space, choice, entry, parameter, require, squares
 
 _MTW = "Misner, Thorne, Wheeler, Gravitation (1973)"
 _POISSON = "Poisson, A Relativist's Toolkit (2004)"
@@ -116,7 +116,7 @@ def schwarzschild(M: Number = 1, chart: str = "schwarzschild") -> Space:
             **shared,
         )
     coordinates, r = _spherical_cartesian()
-    forms = line_element(coordinates, (2 * M / r, [1, *(c / r for c in coordinates[1:])]))
+    forms = squares((2 * M / r, [1, *(c / r for c in coordinates[1:])]))
     return Space(
         sp.diag(-1, 1, 1, 1) + forms,
         coordinates,
@@ -227,12 +227,12 @@ def kerr(M: Number = 1, a: Number = 0.6, chart: str = "boyer_lindquist") -> Spac
             time = sp.Symbol("T")
             falling = [sp.sqrt(2 * M * _r / S) * w for w in turning]
             falling[1] = sp.sqrt(S / R2)
-            matrix = sp.diag(-1, 0, S, R2 * sin2) + line_element(turning, (1, falling))
+            matrix = sp.diag(-1, 0, S, R2 * sin2) + squares((1, falling))
         else:
             time = sp.Symbol("v")
             inwards = [0, 1, 0, -a * sin2]
             both = sp.Matrix(turning) * sp.Matrix([inwards])
-            matrix = line_element(turning, (2 * M * _r / S - 1, turning)) + both + both.T + sp.diag(0, 0, S, S * sin2)
+            matrix = squares((2 * M * _r / S - 1, turning)) + both + both.T + sp.diag(0, 0, S, S * sin2)
         return Space(
             matrix,
             (time, _r, _theta, _phi),
@@ -247,7 +247,7 @@ def kerr(M: Number = 1, a: Number = 0.6, chart: str = "boyer_lindquist") -> Spac
     r = sp.sqrt((b + sp.sqrt(b**2 + 4 * a**2 * z**2)) / 2)
     form = [1, (r * x + a * y) / (r**2 + a**2), (r * y - a * x) / (r**2 + a**2), z / r]
     return Space(
-        sp.diag(-1, 1, 1, 1) + line_element(form, (2 * M * r**3 / (r**4 + a**2 * z**2), form)),
+        sp.diag(-1, 1, 1, 1) + squares((2 * M * r**3 / (r**4 + a**2 * z**2), form)),
         (t, x, y, z),
         facts=facts | {"kretschmann_scalar": _kerr_kretschmann(M, r, a * z / r), "volume_element": 1},
         reference=f"{_MTW}, exercise 33.8",
@@ -363,8 +363,7 @@ def kerr_de_sitter(M: Number = 1, a: Number = 0.6, Lambda: Number = 0.02) -> Spa
     sin2, c = sp.sin(_theta) ** 2, a * sp.cos(_theta)
     S, X = _r**2 + c**2, 1 + L * a**2 / 3
     D, D_theta = (_r**2 + a**2) * (1 - L * _r**2 / 3) - 2 * M * _r, 1 + L * c**2 / 3
-    matrix = line_element(
-        SPHERICAL,
+    matrix = squares(
         (-D / (X**2 * S), [1, 0, 0, -a * sin2]),
         (D_theta * sin2 / (X**2 * S), [a, 0, 0, -(_r**2) - a**2]),
         (S / D, [0, 1, 0, 0]),
@@ -410,8 +409,7 @@ def taub_nut(M: Number = 1, n: Number = 0.5) -> Space:
     even = r**6 - 15 * r**4 * n**2 + 15 * r**2 * n**4 - n**6
     odd = n * r * (6 * r**4 - 20 * r**2 * n**2 + 6 * n**4)
     return Space(
-        line_element(
-            SPHERICAL,
+        squares(
             (-f, [1, 0, 0, 2 * n * sp.cos(_theta)]),
             (1 / f, [0, 1, 0, 0]),
             (R2, [0, 0, 1, 0]),

@@ -5,7 +5,7 @@ from typing import Any
 import sympy as sp
 
 from riemann.spaces._black_holes import ANGLES, SPHERICAL, VACUUM, outside, static
-from riemann.spaces._space import Number, Space, dimension, entry, line_element, parameter, require, spherical
+from riemann.spaces._space import Number, Space, dimension, entry, parameter, require, spherical, squares
 
 _MTW = "Misner, Thorne, Wheeler, Gravitation (1973)"
 _POISSON = "Poisson, A Relativist's Toolkit (2004)"
@@ -111,7 +111,7 @@ def myers_perry(mu: Number = 2, a: Number = 0.6, b: Number = 0.3) -> Space:
     coordinates = (*SPHERICAL, psi)
     flat = sp.diag(-1, _r**2 * S / D, S, (_r**2 + a**2) * sin2, (_r**2 + b**2) * cos2)
     return Space(
-        flat + line_element(coordinates, (mu / S, [1, 0, 0, -a * sin2, -b * cos2])),
+        flat + squares((mu / S, [1, 0, 0, -a * sin2, -b * cos2])),
         coordinates,
         parameters={"mu": mu, "a": a, "b": b},
         negative=1,
@@ -146,7 +146,7 @@ def btz(M: Number = 1, J: Number = 0.5, length: Number = 1) -> Space:
     N2 = -M + _r**2 / L**2 + J**2 / (4 * _r**2)
     horizon = L * sp.sqrt((M + sp.sqrt(M**2 - J**2 / L**2)) / 2)
     return Space(
-        line_element(coordinates, (-N2, [1, 0, 0]), (1 / N2, [0, 1, 0]), (_r**2, [-J / (2 * _r**2), 0, 1])),
+        squares((-N2, [1, 0, 0]), (1 / N2, [0, 1, 0]), (_r**2, [-J / (2 * _r**2), 0, 1])),
         coordinates,
         parameters={"M": M, "J": J, "length": L},
         negative=1,

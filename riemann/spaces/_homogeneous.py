@@ -4,7 +4,7 @@ from typing import Any
 
 import sympy as sp
 
-from riemann.spaces._space import Number, Space, dimension, entry, line_element, parameter
+from riemann.spaces._space import Number, Space, dimension, entry, parameter, squares
 
 _EGH = "Eguchi, Gilkey, Hanson, Physics Reports 66 (1980) 213"
 _MILNOR = "Milnor, Curvatures of left invariant metrics on Lie groups, Adv. Math. 21 (1976) 293"
@@ -106,12 +106,12 @@ def berger_sphere(epsilon: Number = 0.5) -> Space:
     base = quarter * sp.diag(1, sp.sin(_theta) ** 2, 0)
     coordinates = (_theta, _phi, _psi)
     return Space(
-        base + line_element(coordinates, (quarter * e**2, fibre)),
+        base + squares((quarter * e**2, fibre)),
         coordinates,
         parameters={"epsilon": e},
         domain=_EULER,
         facts={
-            "ricci_tensor": (4 - 2 * e**2) * base + line_element(coordinates, (quarter * 2 * e**4, fibre)),
+            "ricci_tensor": (4 - 2 * e**2) * base + squares((quarter * 2 * e**4, fibre)),
             "scalar_curvature": 8 - 2 * e**2,
             "killing_dimension": 6 if e == 1 else 4,
             "volume": 2 * sp.pi**2 * e,
@@ -136,10 +136,10 @@ def heisenberg() -> Space:
     half = sp.Rational(1, 2)
     plane, fibre = sp.diag(1, 1, 0), [0, -x, 1]
     return Space(
-        plane + line_element(coordinates, (1, fibre)),
+        plane + squares((1, fibre)),
         coordinates,
         facts={
-            "ricci_tensor": -half * plane + line_element(coordinates, (half, fibre)),
+            "ricci_tensor": -half * plane + squares((half, fibre)),
             "scalar_curvature": -half,
             "kretschmann_scalar": sp.Rational(11, 4),
             "volume_element": 1,
@@ -199,13 +199,13 @@ def bianchi_cartan_vranceanu(kappa: Number = 1, tau: Number = 1) -> Space:
     low, high = kappa - 2 * tau**2, 2 * tau**2
     reach = 1 / (1 + sp.Abs(kappa))
     return Space(
-        base + line_element(coordinates, (1, fibre)),
+        base + squares((1, fibre)),
         coordinates,
         parameters={"kappa": kappa, "tau": tau},
         condition=F > 0,
         box={x: (-reach, reach), y: (-reach, reach)},
         facts={
-            "ricci_tensor": low * base + line_element(coordinates, (high, fibre)),
+            "ricci_tensor": low * base + squares((high, fibre)),
             "scalar_curvature": 2 * kappa - 2 * tau**2,
             "kretschmann_scalar": 4 * (2 * low**2 + high**2) - (2 * kappa - 2 * tau**2) ** 2,
             "killing_dimension": 6 if kappa == 4 * tau**2 else 4,
@@ -371,7 +371,7 @@ def eguchi_hanson(a: Number = 1) -> Space:
     coordinates = (_r, _theta, _phi, _psi)
     f = 1 - a**4 / _r**4
     return Space(
-        _hopf(coordinates, 1 / f, _r**2 / 4, f * _r**2 / 4),
+        _hopf(1 / f, _r**2 / 4, f * _r**2 / 4),
         coordinates,
         parameters={"a": a},
         domain={_r: (a, sp.oo)} | _EULER | {_psi: (0, 2 * sp.pi)},
@@ -407,7 +407,7 @@ def euclidean_taub_nut(m: Number = 1) -> Space:
     coordinates = (_r, _theta, _phi, _psi)
     f = (_r + m) / (_r - m)
     return Space(
-        _hopf(coordinates, f / 4, (_r**2 - m**2) / 4, m**2 / f),
+        _hopf(f / 4, (_r**2 - m**2) / 4, m**2 / f),
         coordinates,
         parameters={"m": m},
         domain={_r: (m, sp.oo)} | _EULER,
@@ -423,11 +423,9 @@ def euclidean_taub_nut(m: Number = 1) -> Space:
     )
 
 
-def _hopf(coordinates: Any, radial: Any, base: Any, fibre: Any) -> sp.Matrix:
+def _hopf(radial: Any, base: Any, fibre: Any) -> sp.Matrix:
     """The sum radial dr^2 + base (dtheta^2 + sin^2 theta dphi^2) + fibre (dpsi + cos theta dphi)^2."""
-    return sp.diag(radial, base, base * sp.sin(_theta) ** 2, 0) + line_element(
-        coordinates, (fibre, [0, 0, sp.cos(_theta), 1])
-    )
+    return sp.diag(radial, base, base * sp.sin(_theta) ** 2, 0) + squares((fibre, [0, 0, sp.cos(_theta), 1]))
 
 
 @entry

@@ -15,7 +15,7 @@ from riemann._emit import emit, to_torch
 from riemann.symbolic import SymbolicMetric
 
 P = ParamSpec("P")
-Number = float | str | sp.Expr  # of a parameter: a value, or the name of a symbol
+Number = int | float | str | sp.Expr  # of a parameter: a value, or the name of a symbol
 
 
 class Space:
@@ -257,11 +257,7 @@ def embedded(point: Iterable[Any], coordinates: Iterable[sp.Symbol]) -> sp.Matri
     return (J.T * J).applyfunc(sp.simplify)
 
 
-def line_element(coordinates: Iterable[sp.Symbol], *terms: tuple[Any, Iterable[Any]]) -> sp.Matrix:
-    """The matrix of a sum of squares of one-forms: pairs of a factor and the components of a form."""
-    n = len(tuple(coordinates))
-    total = sp.zeros(n, n)
-    for factor, form in terms:
-        row = sp.Matrix([list(form)])
-        total += factor * row.T * row
-    return total
+def squares(*terms: tuple[Any, Iterable[Any]]) -> sp.Matrix:
+    """The matrix of a sum of multiples of squares of one-forms: pairs of a factor and the components of a form."""
+    rows = [(factor, sp.Matrix([list(form)])) for factor, form in terms]
+    return sum((factor * row.T * row for factor, row in rows), sp.zeros(rows[0][1].cols))

@@ -4,7 +4,7 @@ from typing import Any
 
 import sympy as sp
 
-from riemann.spaces._space import Number, Space, entry, line_element, parameter, require
+from riemann.spaces._space import Number, Space, entry, parameter, require, squares
 
 _GP = "Griffiths, Podolsky, Exact Space-Times in Einstein's General Relativity (2009)"
 _FLAT = {
@@ -234,7 +234,7 @@ def alcubierre(v: Number = 0.5, R: Number = 1, sigma: Number = 2) -> Space:
     shift = v * shape.subs(r, r_s)
     density = -(v**2) * (_y**2 + _z**2) / (32 * sp.pi * r_s**2) * shape.diff(r).subs(r, r_s) ** 2
     return Space(
-        sp.diag(-1, 0, 1, 1) + line_element((_t, _x, _y, _z), (1, [-shift, 1, 0, 0])),
+        sp.diag(-1, 0, 1, 1) + squares((1, [-shift, 1, 0, 0])),
         (_t, _x, _y, _z),
         parameters={"v": v, "R": R, "sigma": s},
         negative=1,
