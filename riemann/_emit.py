@@ -269,7 +269,7 @@ def _check_expressible(expression: Any) -> None:
     from sympy.logic.boolalg import Boolean
 
     for e in sp.preorder_traversal(expression):
-        if e is sp.I or e in (sp.nan, sp.zoo, sp.oo, -sp.oo):
+        if e in (sp.nan, sp.zoo, sp.oo, -sp.oo) or (isinstance(e, sp.Expr) and e.is_number and e.is_real is False):
             raise ValueError(f"`{e}` cannot be written as a real torch expression")
         if isinstance(e, sp.polygamma) and not e.args[0].is_Integer:
             raise ValueError(f"`{e}` cannot be written in torch: its order is no whole number")

@@ -99,7 +99,7 @@ def test_functions(expression):
     assert got.item() == pytest.approx(float((expression + y).subs(numbers).evalf(30)), rel=1e-13)
 
 
-@pytest.mark.parametrize("expression", [sp.gamma(x) ** 2, sp.polygamma(1, x), sp.erf(x) + 2, 1 / sp.tan(x),
+@pytest.mark.parametrize("expression", [sp.gamma(x) ** 2, sp.polygamma(1, x), sp.erf(x) + 2, 1 / sp.tan(x), 2**x,
                                         sp.Piecewise((x**3, x < 1), (x**2, True))])  # fmt: skip
 def test_derivatives(expression):  # torch's own trigamma, the derivative of digamma, has nine digits
     symbolic = conformal(expression + 3)
@@ -240,6 +240,7 @@ _scale = spaces.flrw(a=sp.Function("a")(t)).symbolic
         ),
         (lambda: to_torch(conformal(sp.besselj(0, x) + 2)), "no function for `besselj`"),
         (lambda: to_torch(conformal(sp.I * x)), "cannot be written as a real torch expression"),
+        (lambda: to_torch(conformal(x + sp.acos(2))), r"`acos\(2\)` cannot be written as a real torch expression"),
         (lambda: to_torch(conformal(sp.Integral(sp.exp(-(x**2)), (x, 0, y)) + 1)), "no function for `Integral`"),
         (lambda: to_torch(conformal(sp.polygamma(y, x))), "its order is no whole number"),
         (lambda: to_torch(conformal(x**2))(torch.zeros(3)), r"`x` has shape \(3,\), expected \(\*batch, 2\)"),
