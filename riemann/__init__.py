@@ -4,7 +4,9 @@ A metric is a callable: one point of shape `(n,)` in, a symmetric nonsingular `(
 function whose first argument is such a callable.
 """
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 from riemann import formulas as formulas
 from riemann._check import MetricReport as MetricReport
@@ -45,6 +47,19 @@ from riemann._jets import vjp as vjp
 from riemann._verify import Comparison as Comparison
 from riemann._verify import VerificationReport as VerificationReport
 from riemann._verify import verify as verify
+
+if TYPE_CHECKING:
+    from riemann import bridge as bridge
+    from riemann import spaces as spaces
+    from riemann import symbolic as symbolic
+
+
+def __getattr__(name: str) -> Any:
+    """Rooms that need SymPy are opened when they are first entered."""
+    if name in ("bridge", "spaces", "symbolic"):
+        return import_module(f"riemann.{name}")
+    raise AttributeError(f"module 'riemann' has no attribute {name!r}")
+
 
 try:
     __version__ = version("riemann-torch")

@@ -16,10 +16,12 @@ from riemann._types import Metric
 if TYPE_CHECKING:
     import sympy as sp
 
+    from riemann.bridge import Trace
     from riemann.symbolic import SymbolicMetric
     from riemann.symbolic._textbook import Textbook
 
 DIGITS = 40
+MOST_FUNCTIONS = 24  # of one metric: expressions of networks have no end
 QUANTITIES = (
     "metric", "christoffel", "riemann_tensor", "ricci_tensor", "scalar_curvature", "weyl_tensor", "kretschmann_scalar",
     "volume_element",
@@ -36,7 +38,7 @@ def precise(
     import sympy as sp
 
     def at_point(point: list[float]) -> dict[str, Tensor | None]:
-        here = _or_none(geometry, [sp.Rational(c) for c in point])
+        here = _or_none(geometry, [sp.Rational(c) for c in point], reasons=reasons)
 
         def quantity(name: str) -> Tensor:
             return _floats(getattr(here, name)())
@@ -47,7 +49,7 @@ def precise(
     for k, point in enumerate(x.tolist()):
         progress(f"{DIGITS} digits, point {k + 1} of {len(x)}")
         rows.append(at_point(point))
-    return {name: _stacked([row[name] for row in rows]) for name in QUANTITIES}
+    return {name: _stacked([row[name] for row in rows]) for name in QUANTITIES}, reasons[0] if reasons else ""
 
 
 def differences(metric: Metric, x: Tensor) -> Values:
@@ -67,16 +69,26 @@ def differences(metric: Metric, x: Tensor) -> Values:
     return {"metric": jets[0], **values}
 
 
-def closed_form(symbolic: "SymbolicMetric", x: Tensor, budget: float) -> Values:
-    """The quantities whose closed forms are derived within `budget` seconds, evaluated at the points."""
+def closed_form(graph: "Trace", x: Tensor, budget: float) -> tuple["SymbolicMetric | None", Values, str]:
+    """The metric and the quantities whose closed forms are derived within `budget` seconds, and why others are not."""
     found: dict[str, Any] = {}
+    metric: list[SymbolicMetric] = []
 
     def derive() -> None:
+        if graph.functions > MOST_FUNCTIONS:
+            raise ValueError(f"it has {graph.functions} values of functions of the point, too many for a formula")
+        metric.append(graph.symbolic())
         for name in QUANTITIES:
-            found[name] = getattr(symbolic, name)()
+            found[name] = getattr(metric[0], name)()
 
-    _within(budget, derive)
-    return {name: _evaluated(expression, symbolic.coordinates, x) for name, expression in found.items()}
+    why = f"not found within {budget:g} s"
+    try:
+        _within(budget, derive)
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        why = str(error)
+    if not metric:
+        return None, {}, why
+    return metric[0], {name: _evaluated(found[name], metric[0].coordinates, x) for name in found}, why
 
 
 def _evaluated(array: Any, coordinates: Sequence["sp.Symbol"], x: Tensor) -> Tensor:
@@ -101,11 +113,13 @@ def _floats(value: Any) -> Tensor:
     return torch.tensor(nested(value.tolist() if hasattr(value, "tolist") else value), dtype=torch.float64)
 
 
-def _or_none(compute: Callable[..., Any], *args: Any) -> Any:
+def _or_none(compute: Callable[..., Any], *args: Any, reasons: list[str] | None = None) -> Any:
     """What `compute` returns; None where mathematics gives no number (a pole, a kink, a singular matrix)."""
     try:
         return compute(*args)
-    except (ArithmeticError, ValueError, TypeError):  # TypeError: a complex number that is to be real
+    except (ArithmeticError, ValueError, TypeError) as error:  # TypeError: a complex number that is to be real
+        if reasons is not None:
+            reasons.append(str(error))
         return None
 
 

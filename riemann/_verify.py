@@ -158,7 +158,7 @@ def verify(
         given, truths, failure = _traced(metric, points, terms, budget, progress, notes)
     else:
         geometry = lambda p: given.at({**values, **dict(zip(given.coordinates, p, strict=True))}, DIGITS)
-        truths, failure = [("SymPy", _truth.precise(geometry, points, progress))], ""
+        truths, failure = [("SymPy", _truth.precise(geometry, points, progress)[0])], ""
     tolerance = RTOL[points.dtype] if rtol is None else rtol
     comparisons = [c for name in QUANTITIES if (c := _compare(name, here, terms[name], truths, tolerance, notes))]
     return VerificationReport(tuple(comparisons), tuple(dict.fromkeys(notes)), points, given, failure)
@@ -168,32 +168,23 @@ def _traced(
     metric: Metric, x: Tensor, terms: Values, budget: float, progress: Callable[[str], None], notes: list[str]
 ) -> tuple["SymbolicMetric | None", list[tuple[str, Values]], str]:
     """The traced metric, the truths of each quantity, the best first, and a failure, if they contradict each other."""
-    from riemann.bridge import NotTraceable, trace
+    from riemann.bridge import trace
 
-    try:
-        graph = trace(metric, x.shape[-1])
-    except NotTraceable as error:
-        notes.append(f"{error} Central differences are compared with instead, to {DIFFERENCES:.0e}.")
+    graph = trace(metric, x.shape[-1], dtype=x.dtype, device=x.device)
+    digits, refusal = _truth.precise(graph.at, x, progress)
+    if bool(digits["metric"].isnan().all()):
+        notes.append(f"{refusal} Compared with central differences instead, to {DIFFERENCES:.0e}.")
         return None, [("differences", _truth.differences(metric, x))], ""
-    digits = _truth.precise(graph.at, x, progress)
+    truths = [(f"{DIGITS} digits", digits)]
     progress(f"closed form, at most {budget:g} s")
-    try:
-        symbolic = graph.symbolic(x.shape[-1])
-        closed = _truth.closed_form(symbolic, x, budget)
-    except (ValueError, ArithmeticError) as error:
-        notes.append(f"no closed form: {error}")
-        return None, [(f"{DIGITS} digits", digits)], ""
+    symbolic, closed, why = _truth.closed_form(graph, x, budget)
     if missing := [name for name in QUANTITIES if name not in closed]:
-        notes.append(f"no closed form within {budget:g} s of {', '.join(missing)}")
+        notes.append(f"no closed form of {', '.join(missing)}: {why}")
     for name, values in closed.items():
         if float(_error(values, digits[name], terms[name]).nan_to_num(0.0).amax()) > AGREE:
-            return (
-                symbolic,
-                [(f"{DIGITS} digits", digits)],
-                (f"the closed form of {name} contradicts its {DIGITS} digits: a fault of riemann, please report it"),
-            )
-    confirmed = {name: digits[name] for name in closed}
-    return symbolic, [("closed form", confirmed), (f"{DIGITS} digits", digits)], ""
+            fault = f"the closed form of {name} contradicts its {DIGITS} digits: a fault of riemann, please report it"
+            return symbolic, truths, fault
+    return symbolic, [("closed form", {name: digits[name] for name in closed}), *truths], ""
 
 
 def _error(value: Tensor, truth: Tensor, terms: Tensor) -> Tensor:

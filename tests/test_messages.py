@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import riemann as rm
+from riemann import spaces
 from riemann.symbolic import SymbolicMetric
 
 X = torch.tensor([[0.7, 0.2], [1.1, 3.0]], dtype=torch.float64)
@@ -153,3 +154,19 @@ def test_names_with_two_meanings():
     with pytest.raises(ValueError, match="other assumptions"):
         SymbolicMetric([[positive, 0], [0, 1]], (sp.Symbol("r"), sp.Symbol("y")))
     assert SymbolicMetric([[positive, 0], [0, 1]], "r y").coordinates[0] == positive
+
+
+# ---------------------------------------------------------------------------------------------------- the catalogue
+
+
+def test_parameters_of_spaces_of_the_wrong_type():
+    with pytest.raises(ValueError, match="`n` is 2.0, expected a whole number, at least 1"):
+        spaces.sphere(2.0)
+    with pytest.raises(TypeError, match=r'Make the space with `M="M"` and give the tensor to `to_torch'):
+        spaces.schwarzschild(M=torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("points", [[0.0, 1.0], torch.tensor([0, 1])])
+def test_points_of_spaces_must_be_floating_point_tensors(points):
+    with pytest.raises(TypeError, match="`x` .*expected"):
+        spaces.sphere(2)(points)
