@@ -1,5 +1,7 @@
 """What users read when something is wrong. Run without shape checking, which would answer first."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -153,3 +155,12 @@ def test_names_with_two_meanings():
     with pytest.raises(ValueError, match="other assumptions"):
         SymbolicMetric([[positive, 0], [0, 1]], (sp.Symbol("r"), sp.Symbol("y")))
     assert SymbolicMetric([[positive, 0], [0, 1]], "r y").coordinates[0] == positive
+
+
+def test_inside_a_compiled_function():
+    """Here, where shapes are not checked: the checker cannot be compiled."""
+    half_plane = lambda x: torch.eye(2) / x[1] ** 2
+    compiled = torch.compile(lambda x: rm.christoffel(half_plane, x), backend="eager")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that it leaves the compiled region
+        torch.testing.assert_close(compiled(X), rm.christoffel(half_plane, X))
