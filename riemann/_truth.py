@@ -37,6 +37,8 @@ def precise(
     """The quantities of exact geometries, one a point; the coordinates are the binary numbers that x holds."""
     import sympy as sp
 
+    reasons: list[str] = []
+
     def at_point(point: list[float]) -> dict[str, Tensor | None]:
         here = _or_none(geometry, [sp.Rational(c) for c in point], reasons=reasons)
 
@@ -95,7 +97,7 @@ def _evaluated(array: Any, coordinates: Sequence["sp.Symbol"], x: Tensor) -> Ten
     import mpmath
     import sympy as sp
 
-    entries, shape = (list(array), array.shape) if hasattr(array, "shape") else ([array], ())
+    entries, shape = (sp.flatten(array.tolist()), array.shape) if hasattr(array, "shape") else ([array], ())
     function = sp.lambdify(coordinates, entries, "mpmath", cse=True)
 
     def at_point(point: list[float]) -> Tensor:

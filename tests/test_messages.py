@@ -1,5 +1,7 @@
 """What users read when something is wrong. Run without shape checking, which would answer first."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -170,3 +172,12 @@ def test_parameters_of_spaces_of_the_wrong_type():
 def test_points_of_spaces_must_be_floating_point_tensors(points):
     with pytest.raises(TypeError, match="`x` .*expected"):
         spaces.sphere(2)(points)
+
+
+def test_inside_a_compiled_function():
+    """Here, where shapes are not checked: the checker cannot be compiled."""
+    half_plane = lambda x: torch.eye(2) / x[1] ** 2
+    compiled = torch.compile(lambda x: rm.christoffel(half_plane, x), backend="eager")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that it leaves the compiled region
+        torch.testing.assert_close(compiled(X), rm.christoffel(half_plane, X))

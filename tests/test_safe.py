@@ -572,10 +572,3 @@ def test_the_caller_keeps_its_points() -> None:
 def test_derivatives_can_be_written_to() -> None:
     _, dy, ddy = jet(lambda x: 2 * x, X, 2)
     assert float(ddy.add_(1).sum()) == ddy.numel() and dy.tolist()
-
-
-def test_inside_a_compiled_function() -> None:
-    compiled = torch.compile(lambda x: christoffel(lambda y: torch.eye(2) * (1 + y @ y), x), backend="eager")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.testing.assert_close(compiled(X), christoffel(lambda y: torch.eye(2) * (1 + y @ y), X))
