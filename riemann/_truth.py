@@ -98,6 +98,7 @@ def _evaluated(array: Any, coordinates: Sequence["sp.Symbol"], x: Tensor) -> Ten
     import sympy as sp
 
     entries, shape = (sp.flatten(array.tolist()), array.shape) if hasattr(array, "shape") else ([array], ())
+    shape = tuple(map(int, shape))  # SymPy has integers of its own
     function = sp.lambdify(coordinates, entries, "mpmath", cse=True)
 
     def at_point(point: list[float]) -> Tensor:
@@ -119,7 +120,7 @@ def _or_none(compute: Callable[..., Any], *args: Any, reasons: list[str] | None 
     """What `compute` returns; None where mathematics gives no number (a pole, a kink, a singular matrix)."""
     try:
         return compute(*args)
-    except (ArithmeticError, ValueError, TypeError) as error:  # TypeError: a complex number that is to be real
+    except (ArithmeticError, ValueError) as error:
         if reasons is not None:
             reasons.append(str(error))
         return None
