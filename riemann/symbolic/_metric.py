@@ -1,15 +1,21 @@
 """A metric as a SymPy matrix: what is given, checked; everything else is the textbook over an exact arithmetic."""
 
+import functools
 import itertools
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
+from riemann.symbolic._field import Inexpressible
 from riemann.symbolic._numbers import Numbers
-from riemann.symbolic._textbook import Textbook
+from riemann.symbolic._reading import Reader
+from riemann.symbolic._textbook import Arithmetic, Array, Textbook
 from riemann.symbolic._trees import Trees
+from riemann.symbolic._witness import Points, Witnesses
+from riemann.symbolic._writing import Writer
 
 
 class SymbolicMetric(Textbook):
@@ -40,10 +46,49 @@ class SymbolicMetric(Textbook):
         self.coordinates = _symbols(coordinates, self.matrix)
         self.parameters = _symbols(parameters, self.matrix)
         _check_names(self.matrix, self.coordinates, self.parameters)
-        arithmetic = Trees(self.coordinates)
-        n = self.matrix.rows
         _check_not_singular(self.matrix)
-        super().__init__(arithmetic, [[arithmetic.element(self.matrix[i, j]) for j in range(n)] for i in range(n)])
+        self._cache = {}
+
+    @property
+    def dim(self) -> int:
+        """The dimension n."""
+        return self.matrix.rows
+
+    @functools.cached_property
+    def _arithmetic(self) -> Arithmetic:
+        return self._field_or_trees[0]
+
+    @functools.cached_property
+    def _g(self) -> list[list[Any]]:
+        return self._field_or_trees[1]
+
+    @functools.cached_property
+    def _field_or_trees(self) -> tuple[Arithmetic, list[list[Any]]]:
+        try:
+            return self._in_a_field(order=2)
+        except Inexpressible as what:
+            warnings.warn(
+                f"{what} has no place in the differential field: results are expression trees, not simplified, and a "
+                "zero may not show as 0; `at(point)` gives their values to any number of digits",
+                stacklevel=5,
+            )
+        return Trees(self.coordinates), self.matrix.tolist()
+
+    def _in_a_field(self, order: int) -> tuple[Arithmetic, list[list[Any]]]:
+        """The field's arithmetic with its witnesses, for derivatives of g up to an order, and the metric in it."""
+        points = Points(self.matrix, self.coordinates)
+        reader = Reader(self.matrix, self.coordinates, points.evaluate)
+        g = [[reader.element(entry) for entry in row] for row in self.matrix.tolist()]
+        reader.field.reciprocal(reader.field.determinant(g))
+        arithmetic = Witnesses(reader.field, Writer(reader.field, reader.circles), points.numbers(order))
+        return arithmetic, arithmetic.metric(g)
+
+    def cotton_tensor(self, indices: str = "lll") -> Array:
+        """See `Textbook.cotton_tensor`; it takes a third derivative, so its witnesses know one more."""
+        self._needs_three("Cotton")
+        if isinstance(self._arithmetic, Trees):
+            return super().cotton_tensor(indices)
+        return Textbook(*self._in_a_field(order=3)).cotton_tensor(indices)
 
     def at(self, point: Mapping[Any, Any] | Sequence[Any], digits: int = 50, order: int = 3) -> Textbook:
         """The metric at a point: the same methods, whose results are numbers to about `digits` digits.

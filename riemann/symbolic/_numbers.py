@@ -3,12 +3,13 @@
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import mpmath
 import sympy as sp
-from sympy.core.function import AppliedUndef
+
+from riemann.symbolic._undetermined import stand_ins
 
 
 class Taylor:
@@ -85,21 +86,18 @@ class Numbers:
         order: int,
     ):
         self.digits, self.order, self.n = digits, order, len(coordinates)
-        indices = [a for a in itertools.product(range(order + 1), repeat=self.n) if sum(a) <= order]
-        pairs = list(itertools.combinations_with_replacement(range(self.n), 2))
-        derivatives: dict[tuple[int, int], dict[tuple[int, ...], sp.Expr]] = {}
-        for i, j in pairs:
-            known = {indices[0]: matrix[i, j]}
-            for a in indices[1:]:
-                k = next(k for k in range(self.n) if a[k])
-                known[a] = sp.diff(known[(*a[:k], a[k] - 1, *a[k + 1 :])], coordinates[k])
-            derivatives[i, j] = {a: d for a, d in known.items() if d != 0}
         self._context = mpmath.MPContext()  # its numbers keep its precision, whatever the caller's is
         self._context.dps = digits + 10
-        flat = [d / math.prod(map(math.factorial, a)) for pair in pairs for a, d in derivatives[pair].items()]
-        numbers = iter(self._evaluated(flat, values))
+        symbols = tuple(values)
+        function, places = _compiled(matrix, tuple(coordinates), symbols, order)
+        with mpmath.workdps(self._context.dps):
+            results = function(*(self._number(values[s]) for s in symbols))
+        if any(isinstance(result, mpmath.mpc) for result in results):
+            raise ValueError(f"the metric is not real at {dict(values)}")
+        numbers = map(self._context.mpf, results)
         series = {
-            pair: Taylor({a: next(numbers) for a in derivatives[pair]} or self._constant(0), order) for pair in pairs
+            pair: Taylor({a: next(numbers) for a in indices} or self._constant(0), order)
+            for pair, indices in places.items()
         }
         self.metric = [[series[min(i, j), max(i, j)] for j in range(self.n)] for i in range(self.n)]
 
@@ -108,20 +106,6 @@ class Numbers:
 
     def _number(self, value: Any) -> Any:
         return sp.N(value, self._context.dps)._to_mpmath(self._context.prec)
-
-    def _evaluated(self, expressions: list[sp.Expr], values: Mapping[Any, sp.Expr]) -> list[Any]:
-        """Numbers for expressions; undetermined functions and their derivatives get values of their own."""
-        unknown = sorted(set().union(*(e.atoms(sp.Derivative, sp.Subs, AppliedUndef) for e in expressions)), key=str)
-        stand_ins = {u: sp.Symbol(f"_{k}") for k, u in enumerate(unknown)}
-        numbers = dict(values)
-        numbers.update({s: sp.Rational(k % 7 + 3, k % 5 + 4) for k, s in enumerate(stand_ins.values())})
-        function = sp.lambdify(list(numbers), [e.xreplace(stand_ins) for e in expressions], "mpmath", cse=True)
-        with mpmath.workdps(self._context.dps):
-            results = function(*map(self._number, numbers.values()))
-        for result in results:
-            if isinstance(result, mpmath.mpc):
-                raise ValueError(f"the metric is not real at {values}")
-        return [self._context.mpf(result) for result in results]
 
     def element(self, expression: Any) -> Taylor:
         """A constant."""
@@ -163,3 +147,28 @@ class Numbers:
                 if i != j and (factor := rows[i][j]):
                     rows[i] = [a - factor * b if b else a for a, b in zip(rows[i], rows[j], strict=True)]
         return [row[n:] for row in rows]
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(
+    matrix: sp.ImmutableMatrix, coordinates: tuple[sp.Symbol, ...], symbols: tuple[sp.Symbol, ...], order: int
+) -> tuple[Callable[..., list[Any]], dict[tuple[int, int], list[tuple[int, ...]]]]:
+    """The Taylor coefficients of the entries as one function of numbers, and which entry and index each belongs to."""
+    n = len(coordinates)
+    indices = [a for a in itertools.product(range(order + 1), repeat=n) if sum(a) <= order]
+    places, flat = {}, []
+    for i, j in itertools.combinations_with_replacement(range(n), 2):
+        known = {indices[0]: sp.sympify(matrix[i, j])}
+        for a in indices[1:]:
+            k = next(k for k in range(n) if a[k])
+            known[a] = sp.diff(known[(*a[:k], a[k] - 1, *a[k + 1 :])], coordinates[k])
+        places[i, j] = [a for a in indices if known[a] != 0]
+        flat += [known[a] / math.prod(map(math.factorial, a)) for a in places[i, j]]
+    values = stand_ins(flat)
+    names = {atom: sp.Symbol(f"_{k}") for k, atom in enumerate(values)}
+    function = sp.lambdify([*symbols, *names.values()], [e.xreplace(names) for e in flat], "mpmath", cse=True)
+
+    def evaluated(*numbers: Any) -> list[Any]:
+        return function(*numbers, *(mpmath.mpf(v.p) / v.q for v in values.values()))
+
+    return evaluated, places

@@ -46,8 +46,7 @@ class Textbook:
     """
 
     def __init__(self, arithmetic: Arithmetic, g: list[list[Any]]):
-        self._arithmetic = arithmetic
-        self._g = g
+        self._arithmetic, self._g = arithmetic, g
         self._cache: dict[Any, Any] = {}
 
     @functools.cached_property

@@ -1,0 +1,345 @@
+r"""From expressions to elements: generators are chosen so that they are independent.
+
+Arguments of sin, cos, exp, cosh and symbolic powers are reduced to a basis over the rationals, where Ax's theorem makes
+the functions of the basis algebraically independent; logarithms likewise, over the factors of their arguments; roots
+are decided in `_roots`. Coordinates and parameters are real, and what stands under a root or in a logarithm is positive.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import sympy as sp
+
+from riemann.symbolic._field import Element, Field, Inexpressible
+from riemann.symbolic._lattice import Basis
+from riemann.symbolic._polynomials import BITS, exponents
+from riemann.symbolic._roots import Roots
+from riemann.symbolic._undetermined import Unknown, parsed, written
+
+TRIGONOMETRIC = (sp.sin, sp.cos)
+HYPERBOLIC = (sp.sinh, sp.cosh)
+# Functions whose derivatives are elements, so that each is one generator.
+SPECIAL = (sp.asin, sp.atan, sp.atan2, sp.asinh, sp.acosh, sp.atanh, sp.erf, sp.erfi, sp.Si, sp.Ci, sp.Shi, sp.Chi, sp.Ei)
+SPECIAL += (sp.LambertW, sp.loggamma, sp.polygamma)
+
+_SAME: dict[Any, Callable[..., Any]] = {
+    sp.tan: lambda x: sp.sin(x) / sp.cos(x),
+    sp.cot: lambda x: sp.cos(x) / sp.sin(x),
+    sp.sec: lambda x: 1 / sp.cos(x),
+    sp.csc: lambda x: 1 / sp.sin(x),
+    sp.sinc: lambda x: sp.sin(x) / x,
+    sp.tanh: lambda x: sp.sinh(x) / sp.cosh(x),
+    sp.coth: lambda x: sp.cosh(x) / sp.sinh(x),
+    sp.sech: lambda x: 1 / sp.cosh(x),
+    sp.csch: lambda x: 1 / sp.sinh(x),
+    sp.acos: lambda x: sp.pi / 2 - sp.asin(x),
+    sp.asec: lambda x: sp.pi / 2 - sp.asin(1 / x),
+    sp.acsc: lambda x: sp.asin(1 / x),
+    sp.acot: lambda x: sp.atan(1 / x),
+    sp.acoth: lambda x: sp.atanh(1 / x),
+    sp.asech: lambda x: sp.acosh(1 / x),
+    sp.acsch: lambda x: sp.asinh(1 / x),
+    sp.erfc: lambda x: 1 - sp.erf(x),
+    sp.conjugate: lambda x: x,
+    sp.re: lambda x: x,
+}
+
+
+def _same(e: sp.Expr) -> sp.Expr | None:
+    """The expression by other functions, if the field prefers those."""
+    if isinstance(e, TRIGONOMETRIC) and (turn := sp.expand(e.args[0]).coeff(sp.pi)) and turn.is_Rational:
+        rest = sp.expand(e.args[0] - turn * sp.pi)
+        sin, cos = sp.sin(turn * sp.pi), sp.cos(turn * sp.pi)
+        if rest and not sin.has(sp.sin, sp.cos) and not cos.has(sp.sin, sp.cos):
+            both = (sp.sin(rest), sp.cos(rest))
+            return both[0] * cos + both[1] * sin if isinstance(e, sp.sin) else both[1] * cos - both[0] * sin
+    rule = _SAME.get(e.func)
+    return rule(*e.args) if rule else None
+
+
+def _is_power(e: sp.Expr) -> bool:
+    return isinstance(e, sp.exp) or (e.is_Pow and not e.exp.is_Rational)
+
+
+class Reader:
+    """A field for some expressions, and their elements.
+
+    Args:
+        expressions: all that will be read.
+        coordinates: what derivatives are by.
+        evaluate: the values of an expression at the witness points.
+    """
+
+    def __init__(
+        self,
+        expressions: Iterable[sp.Expr],
+        coordinates: Sequence[sp.Symbol],
+        evaluate: Callable[[sp.Expr], tuple[Any, ...]],
+    ):
+        self.coordinates = tuple(coordinates)
+        self.field = Field(evaluate)
+        self.circles: list[tuple[int, int, int]] = []  # generators C, S and the sign in S^2 = +-(C^2 - 1)
+        self._known: dict[sp.Expr, Element] = {}
+        self._unknowns: dict[Any, Element] = {}
+        self._angles, self._rotations = Basis(), []  # angles; their cos and sin
+        self._powers, self._exponentials = Basis(), []  # logarithms of powers; functions n -> power to the n
+        self._logs, self._logarithms = Basis(), []  # arguments of logarithms as products; elements
+
+        heights = self._scan(expressions)
+        symbols = sorted({e for e in heights if e.is_Symbol}, key=str)
+        roots = [(e.base, int(e.exp.q)) for e in heights if e.is_Pow and e.exp.is_Rational]
+        for s in symbols:
+            self._adjoin_symbol(s, math.lcm(*(q for base, q in roots if base == s)))
+        odd = [q // (q & -q) for base, q in roots if not base.is_Symbol]
+        self.roots = Roots(self.field, math.lcm(*odd))
+        for height in sorted(set(heights.values())):
+            level = sorted((e for e in heights if heights[e] == height), key=lambda e: (e.count_ops(), str(e)))
+            angles = (e.args[0] for e in level if isinstance(e, TRIGONOMETRIC) and _same(e) is None)
+            self._read_angles(list(dict.fromkeys(angles)))
+            self._read_powers([e for e in level if _is_power(e) or isinstance(e, HYPERBOLIC)])
+            self._read_logs([e for e in level if isinstance(e, sp.log)])
+
+    # ----------------------------------------------------------------------------------------------------- scanning
+
+    def _scan(self, expressions: Iterable[sp.Expr]) -> dict[sp.Expr, int]:
+        """All subexpressions and those of derivatives, with how deeply functions are nested in each."""
+        heights: dict[sp.Expr, int] = {}
+
+        def height(e: sp.Expr) -> int:
+            if e not in heights:
+                if (same := _same(e)) is not None:
+                    heights[e] = height(same)
+                    return heights[e]
+                unknown = parsed(e)
+                children = unknown.arguments if unknown else e.args
+                inner = max(map(height, children), default=0)
+                heights[e] = inner if e.is_Add or e.is_Mul or e.is_Atom or (e.is_Pow and e.exp.is_Integer) else inner + 1
+                if isinstance(e, SPECIAL) and not isinstance(e, sp.polygamma):
+                    for j in range(len(e.args)):
+                        height(e.fdiff(j + 1))
+            return heights[e]
+
+        for e in expressions:
+            height(e)
+        return heights
+
+    def _adjoin_symbol(self, symbol: sp.Symbol, q: int) -> None:
+        """The symbol, or its root of order q if such roots are met."""
+        field, k0 = self.field, self.coordinates.index(symbol) if symbol in self.coordinates else None
+
+        def derivative(k: int) -> Element:
+            return field.constant(sp.Rational(1, q)) * root ** (1 - q) if k == k0 else field.constant(0)
+
+        root = field.adjoin(symbol ** sp.Rational(1, q), derivative, positive=q > 1 or bool(symbol.is_positive))
+        self._known[symbol] = root**q
+        self._known.update({symbol ** sp.Rational(p, q): root**p for p in (1, -1)})
+
+    # ------------------------------------------------------------------------------------------------------ reading
+
+    def element(self, e: Any) -> Element:
+        """The element that an expression stands for.
+
+        Raises:
+            Inexpressible: there is none.
+        """
+        e = sp.sympify(e)
+        if e not in self._known:
+            self._known[e] = self._element(e)
+        return self._known[e]
+
+    def _element(self, e: sp.Expr) -> Element:
+        if e.is_Rational:
+            return self.field.constant(e)
+        if e.is_Add:
+            return self.field.sum(map(self.element, e.args))
+        if e.is_Mul:
+            return self.field.sum((functools.reduce(Element.__mul__, map(self.element, e.args)),))
+        if (same := _same(e)) is not None:
+            return self.element(same)
+        if e.is_Pow and e.exp.is_Rational:
+            return self._rational_power(e.base, e.exp)
+        if e.is_Pow and e.exp.as_coeff_Add()[0] and not e.exp.is_number:
+            rational, rest = e.exp.as_coeff_Add()
+            return self.element(e.base**rational) * self.element(e.base**rest)
+        if isinstance(e, sp.Abs):
+            return self.roots.absolute(self.element(e.args[0]))
+        if isinstance(e, sp.sign):
+            return self.roots.sign(self.element(e.args[0]))
+        if isinstance(e, SPECIAL):
+            return self.field.adjoin(e, lambda k: self._chain(map(e.fdiff, range(1, len(e.args) + 1)), e.args, k))
+        if (unknown := parsed(e)) is not None:
+            return self._unknown(unknown)
+        if e.is_NumberSymbol:
+            return self.field.adjoin(e, lambda k: self.field.constant(0), positive=True)
+        raise Inexpressible(str(e) if e.is_Atom else f"{e.func.__name__}(...)")
+
+    def _rational_power(self, base: sp.Expr, exponent: sp.Rational) -> Element:
+        if base.is_Symbol and exponent.q > 1:
+            i = exponents(next(iter(self._known[base].top)))[0][0]
+            q = 1 / self.field.generators[i].expression.as_base_exp()[1]
+            return Element(self.field, {1 << BITS * i: 1}) ** int(exponent * q)
+        return self.roots.power(self.element(base), exponent, base)
+
+    def _chain(self, outer: Iterable[sp.Expr], arguments: Sequence[sp.Expr], k: int) -> Element:
+        """The chain rule; an outer derivative is looked at only where the inner one is not 0."""
+        terms = []
+        inner = [self.field.derivative(self.element(a), k) for a in arguments]
+        for j, d in enumerate(inner):
+            if d:
+                terms.append(self.element(list(outer)[j]) * d)
+        return self.field.sum(terms)
+
+    def _unknown(self, unknown: Unknown) -> Element:
+        """A derivative of an undetermined function: a generator of its own, made when it is met."""
+        arguments = [self.field.sum((self.element(a),)) for a in unknown.arguments]
+        place = tuple((frozenset(a.top.items()), a.below, a.scale) for a in arguments)
+        key = unknown.function, place, unknown.orders
+        if key not in self._unknowns:
+
+            def derivative(k: int) -> Element:
+                terms = []
+                for j, a in enumerate(arguments):
+                    if d := self.field.derivative(a, k):
+                        orders = tuple(m + (i == j) for i, m in enumerate(unknown.orders))
+                        terms.append(self._unknown(unknown._replace(orders=orders)) * d)
+                return self.field.sum(terms)
+
+            self._unknowns[key] = self.field.adjoin(written(unknown), derivative)
+        return self._unknowns[key]
+
+    # ---------------------------------------------------------------------------------- sin, cos, exp, powers, log
+
+    def _read_angles(self, given: list[sp.Expr]) -> None:
+        """sin and cos of the arguments given, by those of a basis."""
+        field = self.field
+        new, coordinates = self._angles.include([{None: self.element(a)} for a in given], integral=True)
+        self._rotations += [self._circle(given[index] / divisor) for index, divisor in new]
+        for a, coordinate in zip(given, coordinates, strict=True):
+            cos, sin = field.constant(1), field.constant(0)
+            for i, times in coordinate.items():
+                if times.denominator != 1:
+                    raise Inexpressible(f"sin or cos of {a} beside functions of its multiples")
+                c, s = self._rotations[i]
+                s = s if times > 0 else -s
+                for _ in range(abs(int(times))):
+                    cos, sin = cos * c - sin * s, sin * c + cos * s
+            self._known[sp.cos(a)], self._known[sp.sin(a)] = cos, sin
+
+    def _circle(self, angle: sp.Expr, hyperbolic: bool = False) -> tuple[Element, Element]:
+        """cos and sin (cosh and sinh) of an angle: new generators."""
+        field, theta, sign = self.field, self.element(angle), 1 if hyperbolic else -1
+        i = len(field.generators)
+        cos_, sin_ = HYPERBOLIC[::-1] if hyperbolic else TRIGONOMETRIC[::-1]
+        cos = field.adjoin(cos_(angle), lambda k: sin * field.derivative(theta, k) * sign, positive=hyperbolic)
+        relation = {0: -sign, 2 << BITS * i: sign}
+        sin = field.adjoin(sin_(angle), lambda k: cos * field.derivative(theta, k), degree=2, relation=relation)
+        self.roots.tower.append(i + 1)
+        self.circles.append((i, i + 1, sign))
+        return cos, sin
+
+    def _read_powers(self, atoms: list[sp.Expr]) -> None:
+        """exp, cosh, sinh and symbolic powers, by monomials in those of a basis of their logarithms."""
+        logarithms = []
+        for e in atoms:
+            if e.is_Pow:
+                base, exponent = self.element(e.base), self.element(e.exp)
+                parts = self._multiplicative(base)
+                self._include_bases(parts)
+                logarithms.append({key: exponent * self.field.constant(times) for key, times in parts.items()})
+            else:
+                logarithms.append({None: self.element(e.args[0])})
+        new, coordinates = self._powers.include(logarithms, integral=True)
+        first = len(self._exponentials)
+        hyperbolic = {i for e, c in zip(atoms, coordinates, strict=True) if isinstance(e, HYPERBOLIC) for i in c}
+        for place, (index, divisor) in enumerate(new, first):
+            self._exponentials.append(self._exponential(atoms[index], divisor, place in hyperbolic))
+        for e, coordinate in zip(atoms, coordinates, strict=True):
+            powers = [self._exponentials[i](times) for i, times in coordinate.items()]
+            value = self.field.sum((functools.reduce(Element.__mul__, powers),))
+            if isinstance(e, HYPERBOLIC):
+                inverse = functools.reduce(
+                    Element.__mul__, (self._exponentials[i](-times) for i, times in coordinate.items())
+                )
+                sign = 1 if isinstance(e, sp.cosh) else -1
+                value = self.field.sum((value, inverse * sign)) * self.field.constant(sp.Rational(1, 2))
+            self._known[e] = value
+
+    def _exponential(self, atom: sp.Expr, divisor: int, hyperbolic: bool) -> Callable[[Fraction], Element]:
+        """The powers of exp(log(atom) / divisor), a new generator."""
+        field = self.field
+        if not atom.is_Pow:
+            argument = atom.args[0] / divisor
+            if hyperbolic:
+                cosh, sinh = self._circle(argument, hyperbolic=True)
+                return lambda n: (cosh + sinh if n > 0 else cosh - sinh) ** abs(_integer(n, atom))
+            inner = self.element(argument)
+            exp = field.adjoin(sp.exp(argument), lambda k: exp * field.derivative(inner, k), positive=True)
+            self._logs.include([{next(iter(exp.top)): field.constant(1)}])
+            self._logarithms.append(inner)
+            return lambda n: exp ** _integer(n, atom)
+        base, exponent = self.element(atom.base), self.element(atom.exp / divisor)
+
+        def derivative(k: int) -> Element:
+            terms = [exponent * field.derivative(base, k) / base]
+            if rate := field.derivative(exponent, k):
+                terms.append(rate * self.element(sp.log(atom.base)))
+            return power * field.sum(terms)
+
+        power = field.adjoin(atom.base ** (atom.exp / divisor), derivative, positive=True)
+        return lambda n: power ** _integer(n, atom)
+
+    def _multiplicative(self, a: Element) -> dict[Any, sp.Rational]:
+        """a as a product: exponents of primes (and -1), of factors; of a itself where it does not factor."""
+        square = self.field.sum((a * a,))
+        if self.field.is_rational(a.top):
+            half = sp.S.One
+        elif self.field.is_rational(square.top):
+            a, half = square, sp.Rational(1, 2)
+        else:
+            return {("whole", frozenset(a.top.items()), a.below, a.scale): sp.S.One}
+        constant, powers = self.field.factored(a.top)
+        parts: dict[Any, sp.Rational] = {
+            ("number", int(p)): e * half for p, e in sp.factorrat(sp.Rational(constant, a.scale)).items()
+        }
+        for below, sign in ((powers, 1), (a.below, -1)):
+            for i, e in exponents(below):
+                f = self.field.factors[i]
+                key = next(iter(f)) if len(f) == 1 else frozenset(f.items())
+                parts[key] = parts.get(key, sp.S.Zero) + sign * e * half
+        return parts
+
+    def _include_bases(self, parts: dict[Any, sp.Rational]) -> None:
+        """Rational powers of the bases of symbolic powers are known."""
+        for key in parts:
+            if isinstance(key, tuple):
+                continue
+            f = Element(self.field, {key: 1} if isinstance(key, int) else dict(key))
+            if self._powers.include([{key: self.field.constant(1)}])[0]:
+                expression = self.roots.expression(f)
+                self._exponentials.append(
+                    lambda n, f=f, e=expression: self.roots.power(f, sp.Rational(n.numerator, n.denominator), e)
+                )
+
+    def _read_logs(self, atoms: list[sp.Expr]) -> None:
+        """Logarithms, by those of a basis."""
+        field = self.field
+        inner = [self.element(e.args[0]) for e in atoms]
+        parts = [self._multiplicative(a) for a in inner]
+        new, coordinates = self._logs.include(
+            [{key: field.constant(e) for key, e in p.items()} or {"one": field.constant(0)} for p in parts]
+        )
+        for index, _ in new:
+            a = inner[index]
+            self._logarithms.append(field.adjoin(atoms[index], lambda k, a=a: field.derivative(a, k) / a))
+        for e, coordinate in zip(atoms, coordinates, strict=True):
+            terms = (self._logarithms[i] * field.constant(sp.Rational(*c.as_integer_ratio())) for i, c in coordinate.items())
+            self._known[e] = field.sum(terms)
+
+
+def _integer(n: Fraction, atom: sp.Expr) -> int:
+    if n.denominator != 1:
+        raise Inexpressible(f"{atom} beside its powers")
+    return int(n)
