@@ -105,6 +105,7 @@ class Field:
         self._above_linear = 0  # the bits that tell of an algebraic generator's square
         self._dlog: dict[tuple[int, int], Element] = {}
         self.expanded = functools.cache(self._expanded)
+        self.divisors: dict[int, list[Poly]] = {}  # of factors, by algebraic numbers
 
     # --------------------------------------------------------------------------------------------------- making it
 
@@ -215,7 +216,7 @@ class Field:
         return self._dlog[j, k]
 
     def factored(self, p: Poly) -> tuple[int, int]:
-        """An integer, and the exponents of the field's factors (packed): p is their product. No algebraic generators."""
+        """An integer and the exponents of the field's factors (packed) whose product is p, a rational polynomial."""
         key = frozenset(p.items())
         if key not in self._factored:
             powers, rest = 0, p
@@ -235,6 +236,18 @@ class Field:
     def is_rational(self, p: Poly) -> bool:
         """Whether no algebraic generator occurs."""
         return not set(generators(p)) & set(self.algebraic)
+
+    def is_positive(self, p: Poly) -> bool:
+        """Whether p is seen to be nowhere negative: a sum of such terms."""
+        even = lambda m: all(e % 2 == 0 or self.generators[i].positive for i, e in exponents(m))
+        return all(c > 0 and even(m) for m, c in p.items())
+
+    def without_root(self, p: Poly, i: int) -> Poly | None:
+        """P / w for an algebraic generator w with w^2 = q, if that is a polynomial."""
+        relation = self.generators[i].relation or {}
+        if self.generators[i].degree != 2 or relation.keys() == {0} or not p:
+            return None
+        return quotient(self.reduced({m + (1 << BITS * i): c for m, c in p.items()}), relation)
 
     def parts(self, a: Element, i: int) -> list[Element]:
         """The coefficients of the powers of algebraic generator i."""
@@ -260,6 +273,24 @@ class Field:
         sign = 1 if constant > 0 else -1
         numerator = multiply(multiply(beside.top, self.expanded(a.below)), {0: sign * a.scale})
         return self._cancelled(numerator, below, abs(constant))
+
+    def split(self, top: Poly) -> None:
+        """Remembers that a factor of denominators is divided by an algebraic number, if it is: results read better."""
+        for i in self.algebraic:
+            while (divided := self.without_root(top, i)) is not None:
+                top = divided
+        if self.is_rational(top):
+            return
+        top = {m: c // content(top) for m, c in top.items()}
+        norm, beside = Element(self, top), self.constant(1)
+        for i in reversed(self.algebraic):
+            if i in generators(norm.top):
+                conjugate = self._conjugate(norm, i)
+                norm, beside = self.sum((norm * conjugate,)), self.sum((beside * conjugate,))
+        _, below = self.factored(norm.top)
+        if below.bit_count() == 1:
+            known = self.divisors.setdefault(exponents(below)[0][0], [])
+            known += [p for p in (top, beside.top) if p not in known]
 
     def _conjugate(self, a: Element, i: int) -> Element:
         """What a is to be multiplied by so that the product is free of algebraic generator i."""

@@ -44,7 +44,7 @@ class Basis:
 
 
 def vectors(combinations: Sequence[Mapping[Hashable, Element]]) -> list[Vector]:
-    """Coefficients of combinations of symbols (here logarithms), each with an element before it, over one denominator."""
+    """Coefficients of combinations of symbols (logarithms, say) with elements before them, over one denominator."""
     elements = [e for combination in combinations for e in combination.values()]
     highest: dict[int, int] = {}
     for element in elements:

@@ -2,18 +2,20 @@
 
 import functools
 import itertools
+import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sympy as sp
-from sympy.core.function import AppliedUndef
 
+from riemann.symbolic import _latex
 from riemann.symbolic._field import Inexpressible
 from riemann.symbolic._numbers import Numbers
 from riemann.symbolic._reading import Reader
 from riemann.symbolic._textbook import Arithmetic, Array, Textbook
 from riemann.symbolic._trees import Trees
+from riemann.symbolic._undetermined import stand_ins
 from riemann.symbolic._witness import Points, Witnesses
 from riemann.symbolic._writing import Writer
 
@@ -90,6 +92,31 @@ class SymbolicMetric(Textbook):
             return super().cotton_tensor(indices)
         return Textbook(*self._in_a_field(order=3)).cotton_tensor(indices)
 
+    def line_element(self) -> sp.Expr:
+        r"""Line element $ds^2 = g_{ij}\, dx^i dx^j$, in the differentials `dx` of the coordinates.
+
+        Example:
+            >>> import sympy as sp
+            >>> theta, phi = sp.symbols("theta phi")
+            >>> SymbolicMetric(sp.diag(1, sp.sin(theta) ** 2), (theta, phi)).line_element()
+            dphi**2*sin(theta)**2 + dtheta**2
+        """
+        return sp.Add(*(c * product for c, product in _latex.terms(self.matrix, self.coordinates)))
+
+    def latex(self) -> str:
+        r"""Line element and what is not 0 of $\Gamma^k_{ij}$, $R_{abcd}$, $R_{ab}$ (Ricci) and $R$ (scalar), as LaTeX.
+
+        Notes:
+            Of Riemann the independent components. Where results are expression trees, the line element alone.
+        """
+        lines = [_latex.line_element(self.matrix, self.coordinates)]
+        if not isinstance(self._arithmetic, Trees):
+            lines += _latex.components(self)
+        return _latex.aligned(lines)
+
+    def _repr_latex_(self) -> str:
+        return rf"$\displaystyle {self.latex()}$"
+
     def at(self, point: Mapping[Any, Any] | Sequence[Any], digits: int = 50, order: int = 3) -> Textbook:
         """The metric at a point: the same methods, whose results are numbers to about `digits` digits.
 
@@ -136,12 +163,27 @@ def _checked_matrix(matrix: Any) -> sp.ImmutableMatrix:
     entries = sp.Matrix(matrix)
     if entries.rows != entries.cols or entries.rows == 0:
         raise ValueError(f"`matrix` is {entries.rows} x {entries.cols}, expected a square matrix")
-    entries = sp.ImmutableMatrix(entries.applyfunc(_rational))
-    for i, j in itertools.combinations(range(entries.rows), 2):
+    n, entries = entries.rows, entries.applyfunc(_rational)
+    for i, j in itertools.combinations(range(n), 2):
         upper, lower = sp.sympify(entries[i, j]), sp.sympify(entries[j, i])
-        if upper != lower and sp.simplify(upper - lower) != 0:
+        if upper != lower and any(abs(value) > 1e-30 for value in _sampled([upper - lower])):
             raise ValueError(f"`matrix` is not symmetric: entry ({i}, {j}) is {upper} and entry ({j}, {i}) is {lower}")
-    return entries
+    return sp.ImmutableMatrix(n, n, lambda i, j: entries[min(i, j), max(i, j)])
+
+
+def _sampled(expressions: Sequence[sp.Expr], trials: int = 3) -> Iterator[Any]:
+    """The determinant of a matrix of expressions (row by row; one alone is itself) at rational points, to 40 digits.
+
+    Undetermined functions have values of their own. Numbers may be complex: an identity holds there too.
+    """
+    unknown = stand_ins(expressions)
+    plain = [e.xreplace(unknown) for e in expressions]
+    symbols = sorted(set().union(*(e.free_symbols for e in plain)), key=str)
+    n = math.isqrt(len(expressions))
+    for trial in range(trials):
+        point = {s: sp.Rational(7 + 3 * k + 5 * trial, 11 + 2 * k + trial) for k, s in enumerate(symbols)}
+        det = sp.Matrix(n, n, [sp.N(e.xreplace(point), 40) for e in plain]).det()
+        yield det if det.is_number and det.is_finite else sp.S.One
 
 
 def _symbols(given: str | Iterable[Any], matrix: sp.ImmutableMatrix) -> tuple[sp.Symbol, ...]:
@@ -183,13 +225,6 @@ def _check_names(
 
 
 def _check_not_singular(matrix: sp.ImmutableMatrix) -> None:
-    """Raises if the determinant is 0 at several rational points (functions of symbols standing as they are)."""
-    unknown = sorted(matrix.atoms(AppliedUndef, sp.Derivative), key=str)
-    matrix = matrix.xreplace({u: sp.Symbol(f"_{k}", positive=True) for k, u in enumerate(unknown)})
-    symbols = sorted(matrix.free_symbols, key=str)
-    for trial in range(3):
-        point = {s: sp.Rational(7 + 3 * k + 5 * trial, 11 + 2 * k + trial) for k, s in enumerate(symbols)}
-        det = sp.Matrix(matrix.xreplace(point).evalf(40)).det()
-        if not det.is_number or abs(sp.N(det)) > 1e-25:
-            return
-    raise ValueError("`matrix` is singular: its determinant is 0, so it is no metric")
+    """Raises if the determinant is 0 at several points."""
+    if all(abs(det) < 1e-25 for det in _sampled(list(matrix))):
+        raise ValueError("`matrix` is singular: its determinant is 0, so it is no metric")

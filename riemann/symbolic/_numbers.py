@@ -115,6 +115,10 @@ class Numbers:
         """The value at the point."""
         return sp.Float(element.coefficients.get((0,) * self.n, 0), self.digits)
 
+    def root_of_absolute(self, element: Taylor) -> sp.Expr:
+        """The square root of the absolute value."""
+        return sp.sqrt(sp.Abs(self.expression(element)))
+
     def sum(self, terms: Iterable[Taylor]) -> Taylor:
         """The sum."""
         return functools.reduce(Taylor.__add__, terms, Taylor(self._constant(0), self.order))

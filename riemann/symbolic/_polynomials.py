@@ -75,7 +75,7 @@ def content(p: Poly) -> int:
 
 
 def quotient(a: Poly, b: Poly) -> Poly | None:
-    """a / b if b divides a, else None."""
+    """A / b if b divides a, else None."""
     lead = max(b)
     leading = b[lead]
     if len(b) == 1:
@@ -120,5 +120,7 @@ def factors(p: Poly) -> tuple[int, list[tuple[Poly, int]]]:
     domain, *_ = ring([f"x{i}" for i in used], sp.ZZ)
     shifts = [BITS * i for i in used]
     constant, found = domain.from_dict({tuple(m >> s & MASK for s in shifts): c for m, c in p.items()}).factor_list()
-    packed = [({sum(e << s for e, s in zip(m, shifts, strict=True)): int(c) for m, c in f.items()}, e) for f, e in found]
+    packed = [
+        ({sum(e << s for e, s in zip(m, shifts, strict=True)): int(c) for m, c in f.items()}, e) for f, e in found
+    ]
     return int(constant), packed

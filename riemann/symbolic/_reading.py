@@ -1,7 +1,7 @@
 r"""From expressions to elements: generators are chosen so that they are independent.
 
-Arguments of sin, cos, exp, cosh and symbolic powers are reduced to a basis over the rationals, where Ax's theorem makes
-the functions of the basis algebraically independent; logarithms likewise, over the factors of their arguments; roots
+Arguments of sin, cos, exp, cosh and symbolic powers are reduced to a basis over the rationals, where Ax's theorem
+makes the functions of the basis algebraically independent; logarithms likewise, over the factors of their arguments; roots
 are decided in `_roots`. Coordinates and parameters are real, and what stands under a root or in a logarithm is positive.
 """
 
@@ -22,7 +22,21 @@ from riemann.symbolic._undetermined import Unknown, parsed, written
 TRIGONOMETRIC = (sp.sin, sp.cos)
 HYPERBOLIC = (sp.sinh, sp.cosh)
 # Functions whose derivatives are elements, so that each is one generator.
-SPECIAL = (sp.asin, sp.atan, sp.atan2, sp.asinh, sp.acosh, sp.atanh, sp.erf, sp.erfi, sp.Si, sp.Ci, sp.Shi, sp.Chi, sp.Ei)
+SPECIAL = (
+    sp.asin,
+    sp.atan,
+    sp.atan2,
+    sp.asinh,
+    sp.acosh,
+    sp.atanh,
+    sp.erf,
+    sp.erfi,
+    sp.Si,
+    sp.Ci,
+    sp.Shi,
+    sp.Chi,
+    sp.Ei,
+)
 SPECIAL += (sp.LambertW, sp.loggamma, sp.polygamma)
 
 _SAME: dict[Any, Callable[..., Any]] = {
@@ -88,11 +102,15 @@ class Reader:
         self._powers, self._exponentials = Basis(), []  # logarithms of powers; functions n -> power to the n
         self._logs, self._logarithms = Basis(), []  # arguments of logarithms as products; elements
 
+        expressions = list(map(sp.sympify, expressions))
         heights = self._scan(expressions)
-        symbols = sorted({e for e in heights if e.is_Symbol}, key=str)
+        moving = self._moving_coordinates(expressions)
+        symbols = sorted({e for e in heights if e.is_Symbol} - set(moving), key=str)
         roots = [(e.base, int(e.exp.q)) for e in heights if e.is_Pow and e.exp.is_Rational]
         for s in symbols:
             self._adjoin_symbol(s, math.lcm(*(q for base, q in roots if base == s)))
+        for s, e in moving.items():
+            self._adjoin_moving(s, e)
         odd = [q // (q & -q) for base, q in roots if not base.is_Symbol]
         self.roots = Roots(self.field, math.lcm(*odd))
         for height in sorted(set(heights.values())):
@@ -116,7 +134,9 @@ class Reader:
                 unknown = parsed(e)
                 children = unknown.arguments if unknown else e.args
                 inner = max(map(height, children), default=0)
-                heights[e] = inner if e.is_Add or e.is_Mul or e.is_Atom or (e.is_Pow and e.exp.is_Integer) else inner + 1
+                heights[e] = (
+                    inner if e.is_Add or e.is_Mul or e.is_Atom or (e.is_Pow and e.exp.is_Integer) else inner + 1
+                )
                 if isinstance(e, SPECIAL) and not isinstance(e, sp.polygamma):
                     for j in range(len(e.args)):
                         height(e.fdiff(j + 1))
@@ -137,6 +157,28 @@ class Reader:
         self._known[symbol] = root**q
         self._known.update({symbol ** sp.Rational(p, q): root**p for p in (1, -1)})
 
+    def _moving_coordinates(self, expressions: list[sp.Expr]) -> dict[sp.Symbol, sp.Expr]:
+        """Coordinates x that occur in sums such as x - v t alone: with the sum for a generator, v t need not occur."""
+        found: dict[sp.Symbol, sp.Expr] = {}
+        sums = sorted(set().union(*(e.atoms(sp.Add) for e in expressions)), key=lambda e: (e.count_ops(), str(e)))
+        for e in sums:
+            e = e.xreplace({old: s for s, old in found.items()})
+            for s in (s for s in self.coordinates if s in e.args and s not in found):
+                if not (e - s).free_symbols & set(self.coordinates) - {s} or (e - s).has(s):
+                    continue
+                replaced = [other.xreplace({e: sp.Dummy()}) for other in expressions]
+                if not any(s in other.free_symbols for other in replaced):
+                    found[s], expressions = e, replaced
+                    break
+        return found
+
+    def _adjoin_moving(self, s: sp.Symbol, e: sp.Expr) -> None:
+        """The sum e for the coordinate s in it."""
+        one = [self.field.constant(int(c == s)) for c in self.coordinates]
+        rest = functools.cache(lambda: self.element(e - s))
+        moving = self.field.adjoin(e, lambda k: one[k] + self.field.derivative(rest(), k))
+        self._known[e] = moving
+
     # ------------------------------------------------------------------------------------------------------ reading
 
     def element(self, e: Any) -> Element:
@@ -145,7 +187,6 @@ class Reader:
         Raises:
             Inexpressible: there is none.
         """
-        e = sp.sympify(e)
         if e not in self._known:
             self._known[e] = self._element(e)
         return self._known[e]
@@ -181,7 +222,10 @@ class Reader:
             i = exponents(next(iter(self._known[base].top)))[0][0]
             q = 1 / self.field.generators[i].expression.as_base_exp()[1]
             return Element(self.field, {1 << BITS * i: 1}) ** int(exponent * q)
-        return self.roots.power(self.element(base), exponent, base)
+        element = self.element(base)
+        if exponent < 0:
+            self.field.split(element.top)
+        return self.roots.power(element, exponent, base)
 
     def _chain(self, outer: Iterable[sp.Expr], arguments: Sequence[sp.Expr], k: int) -> Element:
         """The chain rule; an outer derivative is looked at only where the inner one is not 0."""
@@ -213,7 +257,7 @@ class Reader:
     # ---------------------------------------------------------------------------------- sin, cos, exp, powers, log
 
     def _read_angles(self, given: list[sp.Expr]) -> None:
-        """sin and cos of the arguments given, by those of a basis."""
+        """Sin and cos of the arguments given, by those of a basis."""
         field = self.field
         new, coordinates = self._angles.include([{None: self.element(a)} for a in given], integral=True)
         self._rotations += [self._circle(given[index] / divisor) for index, divisor in new]
@@ -229,7 +273,7 @@ class Reader:
             self._known[sp.cos(a)], self._known[sp.sin(a)] = cos, sin
 
     def _circle(self, angle: sp.Expr, hyperbolic: bool = False) -> tuple[Element, Element]:
-        """cos and sin (cosh and sinh) of an angle: new generators."""
+        """Cos and sin (cosh and sinh) of an angle: new generators."""
         field, theta, sign = self.field, self.element(angle), 1 if hyperbolic else -1
         i = len(field.generators)
         cos_, sin_ = HYPERBOLIC[::-1] if hyperbolic else TRIGONOMETRIC[::-1]
@@ -292,7 +336,7 @@ class Reader:
         return lambda n: power ** _integer(n, atom)
 
     def _multiplicative(self, a: Element) -> dict[Any, sp.Rational]:
-        """a as a product: exponents of primes (and -1), of factors; of a itself where it does not factor."""
+        """A as a product: exponents of primes (and -1), of factors; of a itself where it does not factor."""
         square = self.field.sum((a * a,))
         if self.field.is_rational(a.top):
             half = sp.S.One
@@ -335,7 +379,9 @@ class Reader:
             a = inner[index]
             self._logarithms.append(field.adjoin(atoms[index], lambda k, a=a: field.derivative(a, k) / a))
         for e, coordinate in zip(atoms, coordinates, strict=True):
-            terms = (self._logarithms[i] * field.constant(sp.Rational(*c.as_integer_ratio())) for i, c in coordinate.items())
+            terms = (
+                self._logarithms[i] * field.constant(sp.Rational(*c.as_integer_ratio())) for i, c in coordinate.items()
+            )
             self._known[e] = field.sum(terms)
 
 

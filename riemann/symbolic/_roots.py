@@ -28,7 +28,7 @@ class Roots:
         self._positive: set[int] = set()  # factors known to be positive: roots of them are given
 
     def power(self, a: Element, exponent: sp.Rational, expression: sp.Expr) -> Element:
-        """a to a rational exponent; `expression` is what a stands for."""
+        """A to a rational exponent; `expression` is what a stands for."""
         if exponent.q == 1:
             return a ** int(exponent.p)
         if exponent.q % 2 == 0:
@@ -92,7 +92,7 @@ class Roots:
         return field.sum((outside * w,))
 
     def _square_part(self, a: Element) -> tuple[Element, Poly]:
-        """b and p with a = b^2 p, p a polynomial without squares, and b > 0 up to signs of factors of p."""
+        """B and p with a = b^2 p, p a polynomial without squares, and b > 0 up to signs of factors of p."""
         field = self.field
         constant, powers = field.factored(a.top)
         square, free = 1, 1 if constant > 0 else -1
@@ -184,17 +184,11 @@ class Roots:
 
     def _absolute_factor(self, i: int) -> Element:
         f = Element(self.field, self.field.factors[i])
-        if i in self._positive or self._is_positive(f.top):
+        if i in self._positive or self.field.is_positive(f.top):
             return f
-        if self._is_positive({m: -c for m, c in f.top.items()}):
+        if self.field.is_positive({m: -c for m, c in f.top.items()}):
             return -f
         return f * self._sign(f.top)
-
-    def _is_positive(self, p: Poly) -> bool:
-        """Whether p is seen to be positive: a sum of positive terms."""
-        known = self.field.generators
-        even = lambda m: all(e % 2 == 0 or known[i].positive for i, e in exponents(m))
-        return all(c > 0 and even(m) for m, c in p.items()) and (0 in p or all(known[i].positive for i in generators(p)))
 
     def _sign(self, p: Poly) -> Element:
         key = frozenset(p.items())

@@ -20,6 +20,10 @@ class Trees:
         """The expression that an element stands for."""
         return sp.factor_terms(element)
 
+    def root_of_absolute(self, element: sp.Expr) -> sp.Expr:
+        """The square root of the absolute value."""
+        return sp.sqrt(sp.Abs(element))
+
     def sum(self, terms: Iterable[sp.Expr]) -> sp.Expr:
         """The sum of elements."""
         return sp.Add(*terms)

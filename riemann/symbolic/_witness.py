@@ -1,7 +1,7 @@
 """Exact elements with witnesses: each is followed by its Taylor numbers at three points, and the two must agree.
 
-The numbers come from the metric by another road (SymPy's derivatives of its entries, 50 digits), so a dependence between
-generators that was overlooked, or a mistake of the field, shows as a disagreement at a zero or at a value.
+The numbers come from the metric by another road (SymPy's derivatives of its entries, 50 digits), so a dependence
+between generators that was overlooked, or a mistake of the field, shows as a disagreement at a zero or at a value.
 """
 
 import functools
@@ -84,13 +84,22 @@ class Witnesses:
 
     def expression(self, element: Witnessed) -> sp.Expr:
         """The expression, once its values are confirmed; an ArithmeticError if they are not."""
+        self.confirm(element)
+        return self.writer.expression(element.exact)
+
+    def root_of_absolute(self, element: Witnessed) -> sp.Expr:
+        """The expression of sqrt|element|, once the element is confirmed."""
+        self.confirm(element)
+        return self.writer.root_of_absolute(element.exact)
+
+    def confirm(self, element: Witnessed) -> None:
+        """Raises an ArithmeticError if the element and its numbers disagree at a point."""
         if not element:
-            return sp.S.Zero
+            return
         for value, numbers in zip(self.field.values(element.exact), element.numbers, strict=True):
             seen = numbers.coefficients.get((0,) * self.numbers[0].n, 0)
             if abs(value - seen) > TOLERANCE * max(1, abs(value), abs(seen)):
                 self._disagree(self.writer.expression(element.exact), mpmath.nstr(value), seen)
-        return self.writer.expression(element.exact)
 
     def confirm_zero(self, element: Witnessed) -> None:
         """Raises an ArithmeticError if an element that is exactly 0 is not so at the points."""
@@ -170,7 +179,7 @@ class Points:
             det = metric.determinant(metric.metric).coefficients[(0,) * metric.n]
         except (ValueError, ZeroDivisionError, OverflowError):
             return False
-        return bool(mpmath.isfinite(det) and abs(det) > 1e-6)
+        return bool(mpmath.isfinite(det) and abs(det) > 1e-20)
 
     def numbers(self, order: int) -> list[Numbers]:
         """The Taylor numbers of the metric at the points."""
@@ -197,6 +206,6 @@ class Points:
 
 def _draw(draw: random.Random, symbol: sp.Symbol, attempt: int) -> sp.Rational:
     """A number of moderate size; the first attempts mix signs, later ones take larger and positive numbers."""
-    size = sp.Rational(draw.randint(20, 400 * (1 + attempt // 40)), draw.choice((97, 101, 103, 107)))
+    size = sp.Rational(draw.randint(20, 250 * (1 + attempt // 20)), draw.choice((97, 101, 103, 107)))
     negative = draw.random() < (0.25 if attempt < 100 else 0.0)
     return -size if negative and not symbol.is_positive and not symbol.is_nonnegative else size

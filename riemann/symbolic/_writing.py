@@ -1,11 +1,23 @@
 """From elements to expressions that a person would write: factored, with sin^2 for 1 - cos^2 and |x| for x sign(x)."""
 
+import functools
 from typing import Any
 
 import sympy as sp
 
 from riemann.symbolic._field import Element, Field
-from riemann.symbolic._polynomials import BITS, MASK, Poly, content, exponents, factors, generators, scaled
+from riemann.symbolic._polynomials import (
+    BITS,
+    MASK,
+    Poly,
+    add,
+    exponents,
+    factors,
+    generators,
+    multiply,
+    quotient,
+    scaled,
+)
 
 
 class Writer:
@@ -22,35 +34,81 @@ class Writer:
 
     def expression(self, a: Element) -> sp.Expr:
         """The expression that stands for an element."""
+        constant, powers = self._product(a)
+        return sp.Mul(constant, *(self._polynomial(key) ** e for key, e in powers.items()))
+
+    def root_of_absolute(self, a: Element) -> sp.Expr:
+        """The expression of sqrt|a|; factors of unknown sign stand in `Abs`."""
+        constant, powers = self._product(a)
+        outside, inside = [sp.sqrt(abs(constant))], []
+        for key, e in powers.items():
+            f = self._polynomial(key)
+            if isinstance(key, tuple) or self.field.is_positive(dict(key)):
+                outside.append(_power(f, sp.Rational(e, 2)))
+            elif e % 2:
+                inside.append(f**e)
+            else:
+                outside.append(sp.Abs(f, evaluate=False) ** (e // 2) if e % 4 else f ** (e // 2))
+        return sp.Mul(*outside) * sp.sqrt(sp.Abs(sp.Mul(*inside)))
+
+    def _product(self, a: Element) -> tuple[sp.Rational, dict[Any, int]]:
+        """A number, and polynomials (as sets of items) with exponents, whose product is the element."""
         if not a.top:
-            return sp.S.Zero
-        constant, powers = self._factored(a.top)
-        constant = sp.Rational(constant, a.scale)
-        for i, e in exponents(a.below):
+            return sp.S.Zero, {}
+        top, below = a.top, dict(exponents(a.below))
+        powers: dict[Any, int] = {}
+        for i, divisors in self.field.divisors.items():
+            for g in divisors:
+                while below.get(i) and (divided := self._without(top, g, i)) is not None:
+                    top, below[i] = divided, below[i] - 1
+                    powers[frozenset(g.items())] = powers.get(frozenset(g.items()), 0) - 1
+        constant = sp.Rational(self._factor(top, powers), a.scale)
+        for i, e in below.items():
             key = frozenset(self.field.factors[i].items())
             powers[key] = powers.get(key, 0) - e
         constant *= self._squares_of_sines(powers)
         self._absolute_values(powers)
-        return sp.Mul(constant, *(self._polynomial(key) ** e for key, e in powers.items() if e))
+        return self._signs(constant, {key: e for key, e in powers.items() if e})
 
-    def _factored(self, top: Poly) -> tuple[int, dict[frozenset, int]]:
-        used, powers = generators(top), {}
-        for i in used:
+    def _without(self, top: Poly, g: Poly, i: int) -> Poly | None:
+        """The p with top / f = p / g for a divisor g of factor f number i, if there is such a polynomial."""
+        return quotient(self.field.reduced(multiply(top, g)), self.field.factors[i])
+
+    def _factor(self, top: Poly, powers: dict[Any, int]) -> int:
+        """Adds the exponents of the factors of a polynomial; returns its content."""
+        for i in self.field.algebraic:
+            while (divided := self.field.without_root(top, i)) is not None:
+                top = divided
+                powers[frozenset({1 << BITS * i: 1}.items())] = powers.get(frozenset({1 << BITS * i: 1}.items()), 0) + 1
+        for i in generators(top):
             if lowest := min(m >> BITS * i & MASK for m in top):
                 top = {m - (lowest << BITS * i): c for m, c in top.items()}
-                powers[frozenset({1 << BITS * i: 1}.items())] = lowest
-        constant = content(top) * (1 if top[max(top)] > 0 else -1)
-        top = {m: c // constant for m, c in top.items()}
-        if len(top) > 1:
-            sign, found = factors(top)
-            for f, e in found:
-                if f[max(f)] < 0:
-                    f, sign = scaled(f, -1), sign * (-1) ** e
-                powers[frozenset(f.items())] = e
-            constant *= sign
-        return constant, powers
+                key = frozenset({1 << BITS * i: 1}.items())
+                powers[key] = powers.get(key, 0) + lowest
+        if len(top) == 1:
+            return top[0]
+        constant, found = factors(self._shorter(top) if self._has_root(top) else top)
+        for f, e in found:
+            if f[max(f)] < 0:
+                f, constant = scaled(f, -1), constant * (-1) ** e
+            powers[frozenset(f.items())] = powers.get(frozenset(f.items()), 0) + e
+        return constant
 
-    def _squares_of_sines(self, powers: dict[frozenset, int]) -> int:
+    def _has_root(self, p: Poly) -> bool:
+        return any(w in generators(p) or g in generators(p) for g, w, _, _ in self._exchanges)
+
+    def _signs(self, constant: sp.Rational, powers: dict[Any, int]) -> tuple[sp.Rational, dict[Any, int]]:
+        """With the signs of polynomials such that most of their terms are positive, then the constant, if possible."""
+        signed = {}
+        for key, e in powers.items():
+            if isinstance(key, frozenset):
+                negative = 2 * sum(c < 0 for _, c in key) - len(key)
+                if negative > 0 or (negative == 0 and constant < 0 and e % 2):
+                    key, constant = frozenset((m, -c) for m, c in key), constant * (-1) ** e
+            signed[key] = signed.get(key, 0) + e
+        return constant, signed
+
+    def _squares_of_sines(self, powers: dict[Any, int]) -> int:
         """Replaces (C - 1)(C + 1) by +-S^2; returns the sign that comes with it."""
         sign = 1
         for c, s, way in self.circles:
@@ -65,7 +123,7 @@ class Writer:
                 sign *= way ** abs(both)
         return sign
 
-    def _absolute_values(self, powers: dict[frozenset, int]) -> None:
+    def _absolute_values(self, powers: dict[Any, int]) -> None:
         """Replaces sign(f) f by |f|."""
         for key in list(powers):
             if len(key) == 1:
@@ -74,8 +132,7 @@ class Writer:
                 if i is not None and (f := self.field.generators[i].sign_of) and powers.get(frozenset(f.items())):
                     inner = frozenset(f.items())
                     powers[key], powers[inner] = 0, powers[inner] - 1
-                    absolute = ("abs", inner)
-                    powers[absolute] = 1  # type: ignore[index]
+                    powers["abs", inner] = 1
 
     def _polynomial(self, key: Any) -> sp.Expr:
         if key not in self._written:
@@ -85,23 +142,46 @@ class Writer:
                 self._written[key] = self._sum(self._shorter(dict(key)))
         return self._written[key]
 
+    @functools.cached_property
+    def _exchanges(self) -> list[tuple[int, int, int, Poly]]:
+        """Ways to write g^2 as way * w^2 + rest, from the relations w^2 = way * (g^2 - rest)."""
+        found = []
+        for i in self.field.algebraic:
+            relation = self.field.generators[i].relation or {}
+            for m, c in relation.items():
+                if (
+                    self.field.generators[i].degree == 2
+                    and abs(c) == 1
+                    and len(es := exponents(m)) == 1
+                    and es[0][1] == 2
+                ):
+                    rest = {n: -c * d for n, d in relation.items() if n != m}
+                    found.append((es[0][0], i, c, rest))
+        return found
+
     def _shorter(self, p: Poly) -> Poly:
-        """The polynomial with C^2 by S^2 where that has fewer terms."""
-        for c, s, way in self.circles:
-            shift = BITS * c
-            if any(m >> shift & 1 for m in p) or not any(m >> shift & MASK for m in p):
+        """The polynomial with cos^2 by sin^2, x^2 + y^2 by r^2 where that has fewer terms."""
+        for g, w, way, rest in self._exchanges:
+            shift = BITS * g
+            if not any(m >> shift & MASK > 1 for m in p):
                 continue
-            other: Poly = {}
-            for m, d in p.items():  # C^2 = 1 + way S^2
+            square = add(({2 << BITS * w: way}, rest))
+            parts: dict[int, Poly] = {}
+            for m, c in p.items():
                 half = (m >> shift & MASK) // 2
-                rest = m - (2 * half << shift)
-                for k in range(half + 1):
-                    n = rest + (2 * k << BITS * s)
-                    other[n] = other.get(n, 0) + d * int(sp.binomial(half, k)) * way**k
-            other = {m: d for m, d in other.items() if d}
+                parts.setdefault(half, {})[m - (2 * half << shift)] = c
+            other = add(functools.reduce(multiply, [square] * half, part) for half, part in parts.items())
             p = other if len(other) < len(p) else p
         return p
 
     def _sum(self, p: Poly) -> sp.Expr:
         known = self.field.generators
         return sp.Add(*(d * sp.Mul(*(known[i].expression ** e for i, e in exponents(m))) for m, d in p.items()))
+
+
+def _power(base: sp.Expr, exponent: sp.Rational) -> sp.Expr:
+    """A power of a positive expression."""
+    if isinstance(base, sp.exp):
+        return sp.exp(base.args[0] * exponent)
+    inner, outer = base.as_base_exp()
+    return inner ** (outer * exponent)
