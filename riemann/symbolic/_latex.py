@@ -26,11 +26,11 @@ def line_element(matrix: sp.ImmutableMatrix, coordinates: Sequence[sp.Symbol]) -
     """The line element: ds^2 = ..."""
     text = ""
     for coefficient, product in terms(matrix, coordinates):
-        negative = coefficient.could_extract_minus_sign()
+        negative = coefficient.as_coeff_Add()[0] < 0 or coefficient.could_extract_minus_sign()
         coefficient = -coefficient if negative else coefficient
         text += (" - " if negative else " + ") if text else ("-" if negative else "")
         if coefficient != 1:
-            factor = sp.latex(coefficient)
+            factor = sp.latex(coefficient, order="rev-lex")
             text += rf"\left({factor}\right) " if coefficient.is_Add else f"{factor} "
         text += sp.latex(product)
     return f"ds^{{2}} &= {text}"

@@ -1,8 +1,9 @@
 r"""From expressions to elements: generators are chosen so that they are independent.
 
 Arguments of sin, cos, exp, cosh and symbolic powers are reduced to a basis over the rationals, where Ax's theorem
-makes the functions of the basis algebraically independent; logarithms likewise, over the factors of their arguments; roots
-are decided in `_roots`. Coordinates and parameters are real, and what stands under a root or in a logarithm is positive.
+makes the functions of the basis algebraically independent; logarithms likewise, over the factors of their arguments;
+roots are decided in `_roots`. Coordinates and parameters are real; what stands under a root or in a logarithm is
+positive.
 """
 
 import functools
@@ -12,6 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from riemann.symbolic._field import Element, Field, Inexpressible
 from riemann.symbolic._lattice import Basis
@@ -137,6 +139,8 @@ class Reader:
                 heights[e] = (
                     inner if e.is_Add or e.is_Mul or e.is_Atom or (e.is_Pow and e.exp.is_Integer) else inner + 1
                 )
+                if e.is_Pow and e.exp.free_symbols & set(self.coordinates):
+                    height(sp.log(e.base))
                 if isinstance(e, SPECIAL) and not isinstance(e, sp.polygamma):
                     for j in range(len(e.args)):
                         height(e.fdiff(j + 1))
@@ -164,7 +168,10 @@ class Reader:
         for e in sums:
             e = e.xreplace({old: s for s, old in found.items()})
             for s in (s for s in self.coordinates if s in e.args and s not in found):
-                if not (e - s).free_symbols & set(self.coordinates) - {s} or (e - s).has(s):
+                rest = e - s
+                if rest.has(s) or not rest.free_symbols & set(self.coordinates):
+                    continue
+                if not all(isinstance(f, AppliedUndef) for f in rest.atoms(sp.Function)):
                     continue
                 replaced = [other.xreplace({e: sp.Dummy()}) for other in expressions]
                 if not any(s in other.free_symbols for other in replaced):
@@ -210,7 +217,7 @@ class Reader:
         if isinstance(e, sp.sign):
             return self.roots.sign(self.element(e.args[0]))
         if isinstance(e, SPECIAL):
-            return self.field.adjoin(e, lambda k: self._chain(map(e.fdiff, range(1, len(e.args) + 1)), e.args, k))
+            return self.field.adjoin(e, lambda k: self._chain(e, k))
         if (unknown := parsed(e)) is not None:
             return self._unknown(unknown)
         if e.is_NumberSymbol:
@@ -227,14 +234,10 @@ class Reader:
             self.field.split(element.top)
         return self.roots.power(element, exponent, base)
 
-    def _chain(self, outer: Iterable[sp.Expr], arguments: Sequence[sp.Expr], k: int) -> Element:
-        """The chain rule; an outer derivative is looked at only where the inner one is not 0."""
-        terms = []
-        inner = [self.field.derivative(self.element(a), k) for a in arguments]
-        for j, d in enumerate(inner):
-            if d:
-                terms.append(self.element(list(outer)[j]) * d)
-        return self.field.sum(terms)
+    def _chain(self, e: sp.Expr, k: int) -> Element:
+        """The derivative of a function: chain rule."""
+        inner = [self.field.derivative(self.element(a), k) for a in e.args]
+        return self.field.sum(self.element(e.fdiff(j)) * d for j, d in enumerate(inner, 1) if d)
 
     def _unknown(self, unknown: Unknown) -> Element:
         """A derivative of an undetermined function: a generator of its own, made when it is met."""

@@ -31,7 +31,12 @@ class Roots:
         """A to a rational exponent; `expression` is what a stands for."""
         if exponent.q == 1:
             return a ** int(exponent.p)
-        if exponent.q % 2 == 0:
+        even = exponent.q & -exponent.q
+        if even > 1 and even != exponent.q:  # a / (2^m q) = b / 2^m + c / q
+            b = exponent.p * pow(exponent.q // even, -1, even)
+            first = self.power(a, sp.Rational(b, even), expression)
+            return first * self.power(a, exponent - sp.Rational(b, even), expression)
+        if even > 1:
             return self.power(self.square_root(a, expression), exponent * 2, sp.sqrt(expression))
         if not self.field.is_rational(a.top):
             raise Inexpressible(f"a root of order {exponent.q} of {expression}")

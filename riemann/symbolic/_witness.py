@@ -20,7 +20,7 @@ from riemann.symbolic._writing import Writer
 
 POINTS = 3
 DIGITS = 50
-TOLERANCE = mpmath.mpf(10) ** -35
+TOLERANCE = mpmath.mpf(10) ** -40
 
 
 class Witnessed:
@@ -96,8 +96,11 @@ class Witnesses:
         """Raises an ArithmeticError if the element and its numbers disagree at a point."""
         if not element:
             return
+        origin = (0,) * self.numbers[0].n
+        if all(abs(numbers.coefficients.get(origin, 0)) < TOLERANCE for numbers in element.numbers):
+            self._disagree(self.writer.expression(element.exact), "not 0", 0)
         for value, numbers in zip(self.field.values(element.exact), element.numbers, strict=True):
-            seen = numbers.coefficients.get((0,) * self.numbers[0].n, 0)
+            seen = numbers.coefficients.get(origin, 0)
             if abs(value - seen) > TOLERANCE * max(1, abs(value), abs(seen)):
                 self._disagree(self.writer.expression(element.exact), mpmath.nstr(value), seen)
 

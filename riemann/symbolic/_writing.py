@@ -104,7 +104,7 @@ class Writer:
             if isinstance(key, frozenset):
                 negative = 2 * sum(c < 0 for _, c in key) - len(key)
                 if negative > 0 or (negative == 0 and constant < 0 and e % 2):
-                    key, constant = frozenset((m, -c) for m, c in key), constant * (-1) ** e
+                    key, constant = frozenset((m, -c) for m, c in key), constant * (-1) ** (e % 2)
             signed[key] = signed.get(key, 0) + e
         return constant, signed
 
@@ -175,8 +175,17 @@ class Writer:
         return p
 
     def _sum(self, p: Poly) -> sp.Expr:
+        return sp.Add(*(d * self._monomial(dict(exponents(m))) for m, d in p.items()))
+
+    def _monomial(self, powers: dict[int, int]) -> sp.Expr:
         known = self.field.generators
-        return sp.Add(*(d * sp.Mul(*(known[i].expression ** e for i, e in exponents(m))) for m, d in p.items()))
+        factors = []
+        for i in list(powers):
+            (j, one), *others = exponents(next(iter(known[i].sign_of or {0: 1}))) or [(i, 0)]
+            if one == 1 and not others and powers.get(j) and len(known[i].sign_of or {}) == 1:  # sign(x) x = |x|
+                powers[i], powers[j] = 0, powers[j] - 1
+                factors.append(sp.Abs(known[j].expression))
+        return sp.Mul(*factors, *(known[i].expression ** e for i, e in powers.items()))
 
 
 def _power(base: sp.Expr, exponent: sp.Rational) -> sp.Expr:
