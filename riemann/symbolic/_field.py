@@ -56,6 +56,8 @@ class Element:
         """The product; common factors stay until the next sum."""
         if isinstance(other, int):
             return Element(self.field, scaled(self.top, other) if other else {}, self.below, self.scale)
+        if len(self.top) * len(other.top) > self.field.largest:
+            raise Inexpressible(f"a product of {len(self.top)} and {len(other.top)} terms")
         top = self.field.reduced(multiply(self.top, other.top))
         return Element(self.field, top, self.below + other.below, self.scale * other.scale)
 
@@ -104,6 +106,7 @@ class Field:
         self._factored: dict[frozenset, tuple[int, int]] = {}
         self._above_linear = 0  # the bits that tell of an algebraic generator's square
         self._dlog: dict[tuple[int, int], Element] = {}
+        self.largest = math.inf  # pairs of terms in a product
         self.expanded = functools.cache(self._expanded)
         self.divisors: dict[int, list[Poly]] = {}  # of factors, by algebraic numbers
 
@@ -223,6 +226,8 @@ class Field:
             for j, f in enumerate(self.factors):
                 while (divided := quotient(rest, f)) is not None:
                     rest, powers = divided, powers + (1 << BITS * j)
+            if len(rest) ** 2 > 10 * self.largest:
+                raise Inexpressible(f"a denominator of {len(rest)} terms")
             constant, found = factors(rest)
             for f, e in found:
                 if f[max(f)] < 0:

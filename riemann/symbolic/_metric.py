@@ -19,6 +19,9 @@ from riemann.symbolic._undetermined import stand_ins
 from riemann.symbolic._witness import Points, Witnesses
 from riemann.symbolic._writing import Writer
 
+# Roots and hyperbolic functions in the denominator multiply terms; from here on curvature would take minutes.
+LARGEST_INVERSE = 400
+
 
 class SymbolicMetric(Textbook):
     r"""A metric tensor in coordinates, exactly.
@@ -81,7 +84,10 @@ class SymbolicMetric(Textbook):
         points = Points(self.matrix, self.coordinates)
         reader = Reader(self.matrix, self.coordinates, points.evaluate)
         g = [[reader.element(entry) for entry in row] for row in self.matrix.tolist()]
-        reader.field.reciprocal(reader.field.determinant(g))
+        over = reader.field.reciprocal(reader.field.determinant(g))
+        if len(over.top) > LARGEST_INVERSE:
+            raise Inexpressible(f"an inverse determinant of {len(over.top)} terms")
+        reader.field.largest = math.inf
         arithmetic = Witnesses(reader.field, Writer(reader.field, reader.circles), points.numbers(order))
         return arithmetic, arithmetic.metric(g)
 

@@ -41,6 +41,9 @@ SPECIAL = (
 )
 SPECIAL += (sp.LambertW, sp.loggamma, sp.polygamma)
 
+# What is larger from the start (networks, say) would take minutes or memory.
+LARGEST = 400_000
+
 _SAME: dict[Any, Callable[..., Any]] = {
     sp.tan: lambda x: sp.sin(x) / sp.cos(x),
     sp.cot: lambda x: sp.cos(x) / sp.sin(x),
@@ -97,6 +100,7 @@ class Reader:
     ):
         self.coordinates = tuple(coordinates)
         self.field = Field(evaluate)
+        self.field.largest = LARGEST
         self.circles: list[tuple[int, int, int]] = []  # generators C, S and the sign in S^2 = +-(C^2 - 1)
         self._known: dict[sp.Expr, Element] = {}
         self._unknowns: dict[Any, Element] = {}

@@ -11,6 +11,7 @@ from riemann.symbolic._polynomials import (
     MASK,
     Poly,
     add,
+    content,
     exponents,
     factors,
     generators,
@@ -18,6 +19,9 @@ from riemann.symbolic._polynomials import (
     quotient,
     scaled,
 )
+
+# Factoring a polynomial of more terms can take seconds and tells a reader little.
+FACTORED_TERMS = 80
 
 
 class Writer:
@@ -87,12 +91,26 @@ class Writer:
                 powers[key] = powers.get(key, 0) + lowest
         if len(top) == 1:
             return top[0]
-        constant, found = factors(self._shorter(top) if self._has_root(top) else top)
+        constant, found = self._irreducible(self._shorter(top) if self._has_root(top) else top)
         for f, e in found:
             if f[max(f)] < 0:
                 f, constant = scaled(f, -1), constant * (-1) ** e
             powers[frozenset(f.items())] = powers.get(frozenset(f.items()), 0) + e
         return constant
+
+    def _irreducible(self, p: Poly) -> tuple[int, list[tuple[Poly, int]]]:
+        """Content and factors; a long polynomial is divided by what is known only."""
+        if len(p) <= FACTORED_TERMS:
+            return factors(p)
+        ends = [{1 << BITS * c: 1, 0: sign} for c, _, _ in self.circles for sign in (1, -1)]
+        found = []
+        for f in (*self.field.factors, *(f for f in ends if f not in self.field.factors)):
+            e = 0
+            while (divided := quotient(p, f)) is not None:
+                p, e = divided, e + 1
+            found += [(f, e)] * bool(e)
+        constant = content(p)
+        return constant, [*found, ({m: c // constant for m, c in p.items()}, 1)]
 
     def _has_root(self, p: Poly) -> bool:
         return any(w in generators(p) or g in generators(p) for g, w, _, _ in self._exchanges)
