@@ -10,7 +10,7 @@ from typing import Any
 import sympy as sp
 
 from riemann.symbolic import _latex
-from riemann.symbolic._field import Inexpressible
+from riemann.symbolic._field import Element, Inexpressible
 from riemann.symbolic._numbers import Numbers
 from riemann.symbolic._reading import Reader
 from riemann.symbolic._textbook import Arithmetic, Array, Textbook
@@ -20,7 +20,7 @@ from riemann.symbolic._witness import Points, Witnesses
 from riemann.symbolic._writing import Writer
 
 # Roots and hyperbolic functions in the denominator multiply terms; from here on curvature would take minutes.
-LARGEST_INVERSE = 400
+LARGEST_CONJUGATE = 400
 
 
 class SymbolicMetric(Textbook):
@@ -84,9 +84,10 @@ class SymbolicMetric(Textbook):
         points = Points(self.matrix, self.coordinates)
         reader = Reader(self.matrix, self.coordinates, points.evaluate)
         g = [[reader.element(entry) for entry in row] for row in self.matrix.tolist()]
-        over = reader.field.reciprocal(reader.field.determinant(g))
-        if len(over.top) > LARGEST_INVERSE:
-            raise Inexpressible(f"an inverse determinant of {len(over.top)} terms")
+        det = reader.field.determinant(g)
+        conjugate = reader.field.reciprocal(Element(reader.field, det.top)).top if det else {}
+        if len(conjugate) > LARGEST_CONJUGATE:
+            raise Inexpressible(f"an inverse determinant of {len(conjugate)} terms")
         reader.field.largest = math.inf
         arithmetic = Witnesses(reader.field, Writer(reader.field, reader.circles), points.numbers(order))
         return arithmetic, arithmetic.metric(g)
