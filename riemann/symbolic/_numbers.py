@@ -159,6 +159,9 @@ def _compiled(
 ) -> tuple[Callable[..., list[Any]], dict[tuple[int, int], list[tuple[int, ...]]]]:
     """The Taylor coefficients of the entries as one function of numbers, and which entry and index each belongs to."""
     n = len(coordinates)
+    real = {s: sp.Symbol(s.name, real=True, positive=s.is_positive) for s in (*symbols, *coordinates)}
+    matrix, coordinates = matrix.xreplace(real), tuple(real[s] for s in coordinates)
+    symbols = tuple(real[s] for s in symbols)
     indices = [a for a in itertools.product(range(order + 1), repeat=n) if sum(a) <= order]
     places, flat = {}, []
     for i, j in itertools.combinations_with_replacement(range(n), 2):
@@ -166,6 +169,7 @@ def _compiled(
         for a in indices[1:]:
             k = next(k for k in range(n) if a[k])
             known[a] = sp.diff(known[(*a[:k], a[k] - 1, *a[k + 1 :])], coordinates[k])
+        known = {a: d.replace(sp.DiracDelta, lambda *_: sp.S.Zero) for a, d in known.items()}  # of |x|, off its kink
         places[i, j] = [a for a in indices if known[a] != 0]
         flat += [known[a] / math.prod(map(math.factorial, a)) for a in places[i, j]]
     values = stand_ins(flat)

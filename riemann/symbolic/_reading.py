@@ -105,7 +105,7 @@ class Reader:
         self._known: dict[sp.Expr, Element] = {}
         self._unknowns: dict[Any, Element] = {}
         self._angles, self._rotations = Basis(), []  # angles; their cos and sin
-        self._powers, self._exponentials = Basis(), []  # logarithms of powers; functions n -> power to the n
+        self._powers, self._exponentials = Basis(), []  # logarithms; functions n -> exp(n logarithm)
         self._logs, self._logarithms = Basis(), []  # arguments of logarithms as products; elements
 
         expressions = list(map(sp.sympify, expressions))
@@ -139,12 +139,12 @@ class Reader:
                     return heights[e]
                 unknown = parsed(e)
                 children = unknown.arguments if unknown else e.args
+                if e.is_Pow and not e.exp.is_Rational:
+                    children = (*children, sp.log(e.base))
                 inner = max(map(height, children), default=0)
                 heights[e] = (
                     inner if e.is_Add or e.is_Mul or e.is_Atom or (e.is_Pow and e.exp.is_Integer) else inner + 1
                 )
-                if e.is_Pow and e.exp.free_symbols & set(self.coordinates):
-                    height(sp.log(e.base))
                 if isinstance(e, SPECIAL) and not isinstance(e, sp.polygamma):
                     for j in range(len(e.args)):
                         height(e.fdiff(j + 1))
@@ -291,55 +291,40 @@ class Reader:
         self.circles.append((i, i + 1, sign))
         return cos, sin
 
+    def _logarithm(self, e: sp.Expr) -> Element:
+        """The logarithm of exp(...) or of a power; the argument of cosh and sinh."""
+        return self.element(e.exp) * self.element(sp.log(e.base)) if e.is_Pow else self.element(e.args[0])
+
     def _read_powers(self, atoms: list[sp.Expr]) -> None:
         """exp, cosh, sinh and symbolic powers, by monomials in those of a basis of their logarithms."""
-        logarithms = []
-        for e in atoms:
-            if e.is_Pow:
-                base, exponent = self.element(e.base), self.element(e.exp)
-                parts = self._multiplicative(base)
-                self._include_bases(parts)
-                logarithms.append({key: exponent * self.field.constant(times) for key, times in parts.items()})
-            else:
-                logarithms.append({None: self.element(e.args[0])})
-        new, coordinates = self._powers.include(logarithms, integral=True)
+        new, coordinates = self._powers.include([{None: self._logarithm(e)} for e in atoms], integral=True)
         first = len(self._exponentials)
         hyperbolic = {i for e, c in zip(atoms, coordinates, strict=True) if isinstance(e, HYPERBOLIC) for i in c}
         for place, (index, divisor) in enumerate(new, first):
             self._exponentials.append(self._exponential(atoms[index], divisor, place in hyperbolic))
         for e, coordinate in zip(atoms, coordinates, strict=True):
-            powers = [self._exponentials[i](times) for i, times in coordinate.items()]
-            value = self.field.sum((functools.reduce(Element.__mul__, powers),))
+            value = self._exp(coordinate)
             if isinstance(e, HYPERBOLIC):
-                inverse = functools.reduce(
-                    Element.__mul__, (self._exponentials[i](-times) for i, times in coordinate.items())
-                )
-                sign = 1 if isinstance(e, sp.cosh) else -1
-                value = self.field.sum((value, inverse * sign)) * self.field.constant(sp.Rational(1, 2))
+                inverse = self._exp({i: -times for i, times in coordinate.items()})
+                half = self.field.constant(sp.Rational(1, 2))
+                value = (value + inverse if isinstance(e, sp.cosh) else value - inverse) * half
             self._known[e] = value
+
+    def _exp(self, coordinate: dict[int, Fraction]) -> Element:
+        powers = (self._exponentials[i](times) for i, times in coordinate.items())
+        return self.field.sum((functools.reduce(Element.__mul__, powers, self.field.constant(1)),))
 
     def _exponential(self, atom: sp.Expr, divisor: int, hyperbolic: bool) -> Callable[[Fraction], Element]:
         """The powers of exp(log(atom) / divisor), a new generator."""
         field = self.field
-        if not atom.is_Pow:
-            argument = atom.args[0] / divisor
-            if hyperbolic:
-                cosh, sinh = self._circle(argument, hyperbolic=True)
-                return lambda n: (cosh + sinh if n > 0 else cosh - sinh) ** abs(_integer(n, atom))
-            inner = self.element(argument)
-            exp = field.adjoin(sp.exp(argument), lambda k: exp * field.derivative(inner, k), positive=True)
-            self._logs.include([{next(iter(exp.top)): field.constant(1)}])
-            self._logarithms.append(inner)
-            return lambda n: exp ** _integer(n, atom)
-        base, exponent = self.element(atom.base), self.element(atom.exp / divisor)
-
-        def derivative(k: int) -> Element:
-            terms = [exponent * field.derivative(base, k) / base]
-            if rate := field.derivative(exponent, k):
-                terms.append(rate * self.element(sp.log(atom.base)))
-            return power * field.sum(terms)
-
-        power = field.adjoin(atom.base ** (atom.exp / divisor), derivative, positive=True)
+        if hyperbolic and not atom.is_Pow:
+            cosh, sinh = self._circle(atom.args[0] / divisor, hyperbolic=True)
+            return lambda n: (cosh + sinh if n > 0 else cosh - sinh) ** abs(_integer(n, atom))
+        logarithm = field.sum((self._logarithm(atom) * field.constant(sp.Rational(1, divisor)),))
+        expression = atom.base ** (atom.exp / divisor) if atom.is_Pow else sp.exp(atom.args[0] / divisor)
+        power = field.adjoin(expression, lambda k: power * field.derivative(logarithm, k), positive=True)
+        self._logs.include([{next(iter(power.top)): field.constant(1)}])
+        self._logarithms.append(logarithm)
         return lambda n: power ** _integer(n, atom)
 
     def _multiplicative(self, a: Element) -> dict[Any, sp.Rational]:
@@ -362,18 +347,6 @@ class Reader:
                 parts[key] = parts.get(key, sp.S.Zero) + sign * e * half
         return parts
 
-    def _include_bases(self, parts: dict[Any, sp.Rational]) -> None:
-        """Rational powers of the bases of symbolic powers are known."""
-        for key in parts:
-            if isinstance(key, tuple):
-                continue
-            f = Element(self.field, {key: 1} if isinstance(key, int) else dict(key))
-            if self._powers.include([{key: self.field.constant(1)}])[0]:
-                expression = self.roots.expression(f)
-                self._exponentials.append(
-                    lambda n, f=f, e=expression: self.roots.power(f, sp.Rational(n.numerator, n.denominator), e)
-                )
-
     def _read_logs(self, atoms: list[sp.Expr]) -> None:
         """Logarithms, by those of a basis."""
         field = self.field
@@ -383,8 +356,13 @@ class Reader:
             [{key: field.constant(e) for key, e in p.items()} or {"one": field.constant(0)} for p in parts]
         )
         for index, _ in new:
-            a = inner[index]
-            self._logarithms.append(field.adjoin(atoms[index], lambda k, a=a: field.derivative(a, k) / a))
+            a, argument = inner[index], atoms[index].args[0]
+            log = field.adjoin(atoms[index], lambda k, a=a: field.derivative(a, k) / a)
+            self._logarithms.append(log)
+            self._powers.include([{None: log}])
+            self._exponentials.append(
+                lambda n, a=a, e=argument: self.roots.power(a, sp.Rational(n.numerator, n.denominator), e)
+            )
         for e, coordinate in zip(atoms, coordinates, strict=True):
             terms = (
                 self._logarithms[i] * field.constant(sp.Rational(*c.as_integer_ratio())) for i, c in coordinate.items()
