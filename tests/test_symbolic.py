@@ -1,5 +1,6 @@
 """The exact side: curvature in a differential field. Its truth is the literature, and the metric's own 50 digits."""
 
+import functools
 import itertools
 import warnings
 
@@ -162,7 +163,9 @@ OTHERS = {
     ),
     "Goedel": ((goedel, (t, x, y, z)), -2 * w**2, 12 * w**4),
     "pp-wave": ((pp_wave, (u, v, x, y)), 0, 0),
-    "Ellis wormhole": ((spherical(1, ell**2 + r**2), BL), -2 * ell**2 / (ell**2 + r**2) ** 2, 12 * ell**4 / (ell**2 + r**2) ** 4),
+    "Ellis wormhole": (
+        (spherical(1, ell**2 + r**2), BL), -2 * ell**2 / (ell**2 + r**2) ** 2, 12 * ell**4 / (ell**2 + r**2) ** 4,
+    ),
     "cone of a root": ((diag(1, sqrt(1 + x**2)), (x, y)), -(2 - x**2) / (2 * (1 + x**2) ** 2), None),
 }  # fmt: skip
 
@@ -290,32 +293,49 @@ POINT = {
 POINT |= {ell: Rational(4, 9), r: 5, M: Rational(6, 5), p1: Rational(1, 3), p2: Rational(2, 5), p3: Rational(5, 7)}
 
 
-def evaluated(e, point):
-    """The value of an expression: term by term, which is faster for long ones than printing them as code."""
-    if e.is_Symbol or e.is_Rational:
-        e = point.get(e, e)
-        return mpmath.mpf(e.p) / e.q
-    values = [evaluated(arg, point) for arg in e.args]
-    if e.is_Add or e.is_Mul:
-        return mpmath.fsum(values) if e.is_Add else mpmath.fprod(values)
-    if e.is_Pow:
-        return values[0] ** (int(e.exp) if e.exp.is_Integer else values[1])
-    return sp.lambdify(dummies := symbols("d:4")[: len(values)], e.func(*dummies), "mpmath")(*values)
+@functools.cache
+def compiled(function, arity):
+    arguments = symbols(f"d:{arity}")
+    return sp.lambdify(arguments, function(*arguments), "mpmath")
+
+
+def evaluator(point):
+    """Values of expressions, each subexpression once: for long ones faster than printing them as code."""
+
+    @functools.cache
+    def value(e):
+        if e.is_Symbol or e.is_Rational:
+            e = point.get(e, e)
+            return mpmath.mpf(e.p) / e.q
+        values = [value(arg) for arg in e.args]
+        if e.is_Add or e.is_Mul:
+            return mpmath.fsum(values) if e.is_Add else mpmath.fprod(values)
+        if e.is_Pow:
+            return values[0] ** (int(e.exp) if e.exp.is_Integer else values[1])
+        return compiled(e.func, len(values))(*values)
+
+    return value
 
 
 def assert_agrees(g, quantities, point=POINT, digits=40):
     point = {s: sp.sympify(value) for s, value in point.items() if s in g.matrix.free_symbols}
     number = g.at({**point, **{c: 1 for c in g.coordinates if c not in point}}, digits=50)
+    evaluated = evaluator(point)
     for name in quantities:
         for exact, truth in zip(flat(QUANTITIES[name](g)), flat(QUANTITIES[name](number)), strict=True):
             with mpmath.workdps(60):
-                value = sp.Float(evaluated(exact.xreplace(stand_ins([exact])), point), 55)
+                value = sp.Float(evaluated(exact.xreplace(stand_ins([exact]))), 55)
             assert abs(value - truth) <= sp.Float(10) ** -digits * max(1, abs(truth)), (name, exact, truth)
 
 
-@pytest.mark.parametrize("name", ["Kerr in theta", "Painleve-Gullstrand", "FLRW", "flat, pulled back", "Alcubierre"])
+@pytest.mark.parametrize("name", ["Kerr in theta", "Painleve-Gullstrand", "FLRW", "flat, pulled back"])
 def test_agrees_with_fifty_digits(name):
     assert_agrees(metric(name), QUANTITIES)
+
+
+@pytest.mark.slow
+def test_the_warp_drive_agrees_with_fifty_digits():
+    assert_agrees(metric("Alcubierre"), ["christoffel", "riemann", "einstein uu", "weyl", "kretschmann"])
 
 
 @pytest.mark.parametrize("name", ["torus", "catenoid", "Goedel", "Kasner, any exponents", "Taub-NUT", "pp-wave"])
@@ -376,7 +396,8 @@ def test_independent_functions_agree_with_their_digits():
     f = Function("f")
     for e in (
         sin(2 * x) + sin(x * y) + exp(x / 2) * exp(y),
-        sqrt(x) + sqrt(x * y) + sqrt(1 + sqrt(x)),
+        sqrt(x) + sqrt(1 + sqrt(x)),
+        sqrt(x) + sqrt(x * y),
         sp.cbrt(1 + x) + (1 + x) ** Rational(1, 6),
         log(x + y) + sp.atan(y / x) + sp.asinh(x) * sp.erf(y),
         x**x + (x * y) ** p + 2**y,
@@ -416,7 +437,7 @@ def test_an_absolute_value_keeps_its_sign():
 
 @pytest.mark.parametrize(
     "e, name",
-    [(sp.besselj(0, x), "besselj"), (sp.Piecewise((x, x > 0), (-x, True)), "Piecewise"), (sp.zeta(x + 2), "zeta")],
+    [(sp.besselj(0, x), "besselj"), (sp.Piecewise((x**2, x > 0), (x, True)), "Piecewise"), (sp.zeta(x + 2), "zeta")],
 )
 def test_falls_back_to_trees_and_says_so(e, name):
     g = SymbolicMetric(diag(1, 2 + e**2), (x, y))
@@ -431,8 +452,8 @@ def test_falls_back_to_trees_and_says_so(e, name):
 
 def test_networks_go_to_trees():
     units = [sp.tanh(Rational(i + 1, 3) * x + Rational(2 - i, 5) * y + Rational(i, 7)) for i in range(4)]
-    h = sum((i + 1) * e for i, e in enumerate(units))
-    g = SymbolicMetric(sp.Matrix([[1 + h**2, h * units[0]], [h * units[0], 1 + units[0] ** 2 + units[1] ** 2]]), (x, y))
+    L = sp.Matrix(2, 2, lambda i, j: 1 + sum((k + i - j + 2) * e for k, e in enumerate(units)) if i >= j else 0)
+    g = SymbolicMetric(L * L.T, (x, y))
     with pytest.warns(UserWarning, match="terms"):
         assert g.christoffel()[0, 0, 0] != 0
 
@@ -498,15 +519,16 @@ numbers = st.integers(-3, 3)
 
 @st.composite
 def metrics(draw):
+    """L D L^T with sines, roots and exponentials in it, of any signature."""
     n = draw(st.sampled_from([2, 2, 3]))
-    entry = lambda: sum(draw(numbers) * draw(terms) for _ in range(2)) / 5
-    L = sp.Matrix(n, n, lambda i, j: entry() if i > j else 0)
-    D = diag(*(draw(st.sampled_from([-1, 1])) * (3 + entry() ** 2) for _ in range(n)))
+    entry = lambda: draw(numbers) * draw(terms) / 5
+    L = sp.Matrix(n, n, lambda i, j: entry() if i == j + 1 else 0)
+    D = diag(*(draw(st.sampled_from([-1, 1])) * (3 + entry()) for _ in range(n)))
     return (eye(n) + L) * D * (eye(n) + L).T, (x, y, z)[:n]
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(metrics())
 def test_random_metrics_agree_with_their_digits(drawn):
     assert_agrees(SymbolicMetric(*drawn), ["christoffel", "riemann", "ricci ul", "scalar"])
