@@ -413,7 +413,7 @@ def test_independent_functions_agree_with_their_digits():
 def test_an_overlooked_dependence_raises(monkeypatch):
     monkeypatch.setattr(lattice, "relations", lambda vectors: [None] * len(vectors))
     g = SymbolicMetric(diag(1, (x + exp(x + y) - exp(x) * exp(y)) ** 2), (x, y))
-    with pytest.raises(ArithmeticError, match="at a point where 50 digits"):
+    with pytest.raises(ArithmeticError, match="at a point where .* digits of the metric"):
         g.scalar_curvature()
 
 
@@ -424,6 +424,16 @@ def test_a_wrong_derivative_raises(monkeypatch):
     monkeypatch.setattr(field.generators[circle], "derivative", lambda k: right(k) * 2)
     with pytest.raises(ArithmeticError):
         g.scalar_curvature()
+
+
+def test_large_and_small_numbers():
+    """SI units, and a metric of tiny lengths: sizes are no disagreement."""
+    c = 299792458
+    g = SymbolicMetric(spherical(1 / (1 - 2 * M / (c**2 * r)), r**2, -(c**2 - 2 * M / r)), BL)
+    assert g.ricci_tensor() == sp.zeros(4)
+    assert same(g.kretschmann_scalar(), 48 * (M / c**2) ** 2 / r**6)
+    tiny = Rational(1, 10**20)
+    assert SymbolicMetric(tiny * diag(1, sin(theta) ** 2), (theta, phi)).scalar_curvature() == 2 / tiny
 
 
 def test_an_absolute_value_keeps_its_sign():

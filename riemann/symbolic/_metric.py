@@ -30,9 +30,9 @@ class SymbolicMetric(Textbook):
     $R^a{}_{bcd} = \partial_c \Gamma^a_{db} - \partial_d \Gamma^a_{cb} + \Gamma^a_{ce} \Gamma^e_{db}
     - \Gamma^a_{de} \Gamma^e_{cb}$; $\mathrm{Ric}_{bd} = R^a{}_{bad}$; index positions are strings over `u` and `l`.
 
-    Results are elements of a differential field: a zero is `0`, and each result is confirmed at three points to 50 digits
-    (a disagreement raises `ArithmeticError`). Symbols are real; what stands under a root or in a logarithm is positive.
-    What the field cannot express is computed in expression trees, with a warning that names it.
+    Results are elements of a differential field: a zero is `0`, and each result is confirmed at three points to 50
+    digits (a disagreement raises `ArithmeticError`). Symbols are real; what stands under a root or in a logarithm is
+    positive. What the field cannot express is computed in expression trees, with a warning that names it.
 
     Args:
         matrix: symmetric n x n matrix of expressions; floats become the rational of their shortest decimal.
@@ -177,24 +177,24 @@ def _checked_matrix(matrix: Any) -> sp.ImmutableMatrix:
     n, entries = entries.rows, entries.applyfunc(_rational)
     for i, j in itertools.combinations(range(n), 2):
         upper, lower = sp.sympify(entries[i, j]), sp.sympify(entries[j, i])
-        if upper != lower and any(abs(value) > 1e-30 for value in _sampled([upper - lower])):
+        if upper != lower and any(abs(a - b) > 1e-30 * abs(a) for a, b in _sampled([upper, lower])):
             raise ValueError(f"`matrix` is not symmetric: entry ({i}, {j}) is {upper} and entry ({j}, {i}) is {lower}")
     return sp.ImmutableMatrix(n, n, lambda i, j: entries[min(i, j), max(i, j)])
 
 
-def _sampled(expressions: Sequence[sp.Expr], trials: int = 3) -> Iterator[Any]:
-    """The determinant of a matrix of expressions (row by row; one alone is itself) at rational points, to 40 digits.
+def _sampled(expressions: Sequence[sp.Expr], trials: int = 3) -> Iterator[list[sp.Expr]]:
+    """The values of expressions at rational points, to 40 digits, where they have values.
 
     Undetermined functions have values of their own. Numbers may be complex: an identity holds there too.
     """
     unknown = stand_ins(expressions)
     plain = [e.xreplace(unknown) for e in expressions]
     symbols = sorted(set().union(*(e.free_symbols for e in plain)), key=str)
-    n = math.isqrt(len(expressions))
     for trial in range(trials):
         point = {s: sp.Rational(7 + 3 * k + 5 * trial, 11 + 2 * k + trial) for k, s in enumerate(symbols)}
-        det = sp.Matrix(n, n, [sp.N(e.xreplace(point), 40) for e in plain]).det()
-        yield det if det.is_number and det.is_finite else sp.S.One
+        values = [sp.N(e.xreplace(point), 40) for e in plain]
+        if all(value.is_number and value.is_finite for value in values):
+            yield values
 
 
 def _symbols(given: str | Iterable[Any], matrix: sp.ImmutableMatrix) -> tuple[sp.Symbol, ...]:
@@ -236,6 +236,12 @@ def _check_names(
 
 
 def _check_not_singular(matrix: sp.ImmutableMatrix) -> None:
-    """Raises if the determinant is 0 at several points."""
-    if all(abs(det) < 1e-25 for det in _sampled(list(matrix))):
+    """Raises if the determinant is 0 at several points, beside the product of the largest entries of the rows."""
+    n, ratios = matrix.rows, []
+    for values in _sampled(list(matrix)):
+        small = 1e-60 * max(map(abs, values))  # what is left of an exact 0
+        g = sp.Matrix(n, n, [value if abs(value) > small else 0 for value in values])
+        size = math.prod(max(map(abs, g.row(i))) for i in range(n))
+        ratios.append(abs(g.det()) / size if size else 0)
+    if ratios and max(ratios) < 1e-25:
         raise ValueError("`matrix` is singular: its determinant is 0, so it is no metric")

@@ -20,7 +20,6 @@ from riemann.symbolic._writing import Writer
 
 POINTS = 3
 DIGITS = 50
-TOLERANCE = mpmath.mpf(10) ** -40
 
 
 class Witnessed:
@@ -72,6 +71,9 @@ class Witnesses:
 
     def __init__(self, field: Field, writer: Writer, numbers: Sequence[Numbers]):
         self.field, self.writer, self.numbers = field, writer, numbers
+        self.origin = (0,) * numbers[0].n
+        # Half of the digits beyond DIGITS are for large numbers that cancel, half for results that are small.
+        self.nothing = mpmath.mpf(10) ** -(40 + (numbers[0].digits - DIGITS) // 2)
         self.element = functools.cache(self._element)
 
     def metric(self, g: list[list[Any]]) -> list[list[Witnessed]]:
@@ -96,24 +98,23 @@ class Witnesses:
         """Raises an ArithmeticError if the element and its numbers disagree at a point."""
         if not element:
             return
-        origin = (0,) * self.numbers[0].n
-        if all(abs(numbers.coefficients.get(origin, 0)) < TOLERANCE for numbers in element.numbers):
+        if all(abs(numbers.coefficients.get(self.origin, 0)) < self.nothing for numbers in element.numbers):
             self._disagree(self.writer.expression(element.exact), "not 0", 0)
         for value, numbers in zip(self.field.values(element.exact), element.numbers, strict=True):
-            seen = numbers.coefficients.get(origin, 0)
-            if abs(value - seen) > TOLERANCE * max(1, abs(value), abs(seen)):
+            seen = numbers.coefficients.get(self.origin, 0)
+            if abs(value - seen) > self.nothing + 1e-40 * abs(seen):
                 self._disagree(self.writer.expression(element.exact), mpmath.nstr(value), seen)
 
     def confirm_zero(self, element: Witnessed) -> None:
         """Raises an ArithmeticError if an element that is exactly 0 is not so at the points."""
         for numbers in element.numbers:
             for seen in numbers.coefficients.values():
-                if abs(seen) > TOLERANCE:
+                if abs(seen) > self.nothing:
                     self._disagree(0, 0, seen)
 
     def _disagree(self, exact: Any, value: Any, seen: Any) -> None:
         raise ArithmeticError(
-            f"the exact result {exact} is {value} at a point where {DIGITS} digits of the metric give "
+            f"the exact result {exact} is {value} at a point where {self.numbers[0].digits} digits of the metric give "
             f"{mpmath.nstr(seen)}; please report this metric: generators of its field were taken for independent and "
             "are not"
         )
@@ -163,30 +164,37 @@ class Points:
 
     def __init__(self, matrix: sp.ImmutableMatrix, coordinates: Sequence[sp.Symbol]):
         self.matrix, self.coordinates = matrix, coordinates
-        self._context = mpmath.MPContext()
-        self._context.dps = DIGITS + 10
         symbols = sorted(matrix.free_symbols, key=str)
         draw = random.Random(1)
         self.places: list[dict[sp.Symbol, sp.Rational]] = []
+        spread = 0
         for attempt in range(200):
             place = {s: _draw(draw, s, attempt) for s in symbols}
-            if self._regular(place):
+            size = self._size(place)
+            if mpmath.isfinite(size):
                 self.places.append(place)
+                spread = max(spread, int(size))
             if len(self.places) == POINTS:
-                return
-        raise Inexpressible("no points where the metric is real and regular were found")
+                break
+        else:
+            raise Inexpressible("a metric that is real and regular at no point found, so that it")
+        self.digits = DIGITS + 12 * spread
+        self._context = mpmath.MPContext()
+        self._context.dps = self.digits + 10
 
-    def _regular(self, place: dict[sp.Symbol, sp.Rational]) -> bool:
+    def _size(self, place: dict[sp.Symbol, sp.Rational]) -> Any:
+        """How many digits g and its inverse have before or after the point; infinite where it is not regular."""
         try:
-            metric = Numbers(self.matrix, self.coordinates, place, 15, 0)
-            det = metric.determinant(metric.metric).coefficients[(0,) * metric.n]
+            numbers = Numbers(self.matrix, self.coordinates, place, 15, 0)
+            entries = [*numbers.metric, *numbers.inverse(numbers.metric)]
+            largest = max(abs(e.coefficients.get((0,) * numbers.n, 0)) for row in entries for e in row)
+            return mpmath.log10(largest) if largest < 1e40 else mpmath.inf
         except (ValueError, ZeroDivisionError, OverflowError):
-            return False
-        return bool(mpmath.isfinite(det) and abs(det) > 1e-20)
+            return mpmath.inf
 
     def numbers(self, order: int) -> list[Numbers]:
         """The Taylor numbers of the metric at the points."""
-        return [Numbers(self.matrix, self.coordinates, place, DIGITS, order) for place in self.places]
+        return [Numbers(self.matrix, self.coordinates, place, self.digits, order) for place in self.places]
 
     def evaluate(self, expression: sp.Expr) -> tuple[Any, ...]:
         """The values of an expression."""
@@ -197,7 +205,7 @@ class Points:
         function = sp.lambdify(symbols, plain, "mpmath")
         back = {name: unknown[atom] for atom, name in names.items()}
         values = []
-        with mpmath.workdps(DIGITS + 10):
+        with mpmath.workdps(self._context.dps):
             for place in self.places:
                 numbers = ({**place, **back}[s] for s in symbols)
                 value = mpmath.mpmathify(function(*(mpmath.mpf(v.p) / v.q for v in numbers)))
