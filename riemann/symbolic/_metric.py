@@ -1,15 +1,26 @@
 """A metric as a SymPy matrix: what is given, checked; everything else is the textbook over an exact arithmetic."""
 
+import functools
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sympy as sp
-from sympy.core.function import AppliedUndef
 
+from riemann.symbolic import _latex
+from riemann.symbolic._field import Element, Inexpressible
 from riemann.symbolic._numbers import Numbers
-from riemann.symbolic._textbook import Textbook
+from riemann.symbolic._reading import Reader
+from riemann.symbolic._textbook import Arithmetic, Array, Textbook
 from riemann.symbolic._trees import Trees
+from riemann.symbolic._undetermined import stand_ins
+from riemann.symbolic._witness import Points, Witnesses
+from riemann.symbolic._writing import Writer
+
+# Roots and hyperbolic functions in the denominator multiply terms; from here on curvature would take minutes.
+LARGEST_CONJUGATE = 400
 
 
 class SymbolicMetric(Textbook):
@@ -18,6 +29,10 @@ class SymbolicMetric(Textbook):
     Conventions are those of the numeric side: `christoffel()[k, i, j]` is $\Gamma^k_{ij}$;
     $R^a{}_{bcd} = \partial_c \Gamma^a_{db} - \partial_d \Gamma^a_{cb} + \Gamma^a_{ce} \Gamma^e_{db}
     - \Gamma^a_{de} \Gamma^e_{cb}$; $\mathrm{Ric}_{bd} = R^a{}_{bad}$; index positions are strings over `u` and `l`.
+
+    Results are elements of a differential field: a zero is `0`, and each result is confirmed at three points to 50
+    digits (a disagreement raises `ArithmeticError`). Symbols are real; what stands under a root or in a logarithm is
+    positive. What the field cannot express is computed in expression trees, with a warning that names it.
 
     Args:
         matrix: symmetric n x n matrix of expressions; floats become the rational of their shortest decimal.
@@ -40,10 +55,78 @@ class SymbolicMetric(Textbook):
         self.coordinates = _symbols(coordinates, self.matrix)
         self.parameters = _symbols(parameters, self.matrix)
         _check_names(self.matrix, self.coordinates, self.parameters)
-        arithmetic = Trees(self.coordinates)
-        n = self.matrix.rows
         _check_not_singular(self.matrix)
-        super().__init__(arithmetic, [[arithmetic.element(self.matrix[i, j]) for j in range(n)] for i in range(n)])
+        self._cache = {}
+
+    @property
+    def dim(self) -> int:
+        """The dimension n."""
+        return self.matrix.rows
+
+    @functools.cached_property
+    def _arithmetic(self) -> Arithmetic:
+        return self._field_or_trees[0]
+
+    @functools.cached_property
+    def _g(self) -> list[list[Any]]:
+        return self._field_or_trees[1]
+
+    @functools.cached_property
+    def _field_or_trees(self) -> tuple[Arithmetic, list[list[Any]]]:
+        try:
+            return self._in_a_field(order=2)
+        except Inexpressible as what:
+            warnings.warn(
+                f"{what} has no place in the differential field: results are expression trees, not simplified, and a "
+                "zero may not show as 0; `at(point)` gives their values to any number of digits",
+                stacklevel=5,
+            )
+        return Trees(self.coordinates), self.matrix.tolist()
+
+    def _in_a_field(self, order: int) -> tuple[Arithmetic, list[list[Any]]]:
+        """The field's arithmetic with its witnesses, for derivatives of g up to an order, and the metric in it."""
+        points = Points(self.matrix, self.coordinates)
+        reader = Reader(self.matrix, self.coordinates, points.evaluate)
+        g = [[reader.element(entry) for entry in row] for row in self.matrix.tolist()]
+        det = reader.field.determinant(g)
+        conjugate = reader.field.reciprocal(Element(reader.field, det.top)).top if det else {}
+        if len(conjugate) > LARGEST_CONJUGATE:
+            raise Inexpressible(f"an inverse determinant of {len(conjugate)} terms")
+        reader.field.largest = math.inf
+        arithmetic = Witnesses(reader.field, Writer(reader.field, reader.circles), points.numbers(order))
+        return arithmetic, arithmetic.metric(g)
+
+    def cotton_tensor(self, indices: str = "lll") -> Array:
+        """See `Textbook.cotton_tensor`; it takes a third derivative, so its witnesses know one more."""
+        self._needs_three("Cotton")
+        if isinstance(self._arithmetic, Trees):
+            return super().cotton_tensor(indices)
+        return Textbook(*self._in_a_field(order=3)).cotton_tensor(indices)
+
+    def line_element(self) -> sp.Expr:
+        r"""Line element $ds^2 = g_{ij}\, dx^i dx^j$, in the differentials `dx` of the coordinates.
+
+        Example:
+            >>> import sympy as sp
+            >>> theta, phi = sp.symbols("theta phi")
+            >>> SymbolicMetric(sp.diag(1, sp.sin(theta) ** 2), (theta, phi)).line_element()
+            dphi**2*sin(theta)**2 + dtheta**2
+        """
+        return sp.Add(*(c * product for c, product in _latex.terms(self.matrix, self.coordinates)))
+
+    def latex(self) -> str:
+        r"""Line element and what is not 0 of $\Gamma^k_{ij}$, $R_{abcd}$, $R_{ab}$ (Ricci) and $R$ (scalar), as LaTeX.
+
+        Notes:
+            Of Riemann the independent components. Where results are expression trees, the line element alone.
+        """
+        lines = [_latex.line_element(self.matrix, self.coordinates)]
+        if not isinstance(self._arithmetic, Trees):
+            lines += _latex.components(self)
+        return _latex.aligned(lines)
+
+    def _repr_latex_(self) -> str:
+        return rf"$\displaystyle {self.latex()}$"
 
     def at(self, point: Mapping[Any, Any] | Sequence[Any], digits: int = 50, order: int = 3) -> Textbook:
         """The metric at a point: the same methods, whose results are numbers to about `digits` digits.
@@ -91,12 +174,27 @@ def _checked_matrix(matrix: Any) -> sp.ImmutableMatrix:
     entries = sp.Matrix(matrix)
     if entries.rows != entries.cols or entries.rows == 0:
         raise ValueError(f"`matrix` is {entries.rows} x {entries.cols}, expected a square matrix")
-    entries = sp.ImmutableMatrix(entries.applyfunc(_rational))
-    for i, j in itertools.combinations(range(entries.rows), 2):
+    n, entries = entries.rows, entries.applyfunc(_rational)
+    for i, j in itertools.combinations(range(n), 2):
         upper, lower = sp.sympify(entries[i, j]), sp.sympify(entries[j, i])
-        if upper != lower and sp.simplify(upper - lower) != 0:
+        if upper != lower and any(abs(a - b) > 1e-30 * abs(a) for a, b in _sampled([upper, lower])):
             raise ValueError(f"`matrix` is not symmetric: entry ({i}, {j}) is {upper} and entry ({j}, {i}) is {lower}")
-    return entries
+    return sp.ImmutableMatrix(n, n, lambda i, j: entries[min(i, j), max(i, j)])
+
+
+def _sampled(expressions: Sequence[sp.Expr], trials: int = 3) -> Iterator[list[sp.Expr]]:
+    """The values of expressions at rational points, to 40 digits, where they have values.
+
+    Undetermined functions have values of their own. Numbers may be complex: an identity holds there too.
+    """
+    unknown = stand_ins(expressions)
+    plain = [e.xreplace(unknown) for e in expressions]
+    symbols = sorted(set().union(*(e.free_symbols for e in plain)), key=str)
+    for trial in range(trials):
+        point = {s: sp.Rational(7 + 3 * k + 5 * trial, 11 + 2 * k + trial) for k, s in enumerate(symbols)}
+        values = [sp.N(e.xreplace(point), 40) for e in plain]
+        if all(value.is_number and value.is_finite for value in values):
+            yield values
 
 
 def _symbols(given: str | Iterable[Any], matrix: sp.ImmutableMatrix) -> tuple[sp.Symbol, ...]:
@@ -138,13 +236,12 @@ def _check_names(
 
 
 def _check_not_singular(matrix: sp.ImmutableMatrix) -> None:
-    """Raises if the determinant is 0 at several rational points (functions of symbols standing as they are)."""
-    unknown = sorted(matrix.atoms(AppliedUndef, sp.Derivative), key=str)
-    matrix = matrix.xreplace({u: sp.Symbol(f"_{k}", positive=True) for k, u in enumerate(unknown)})
-    symbols = sorted(matrix.free_symbols, key=str)
-    for trial in range(3):
-        point = {s: sp.Rational(7 + 3 * k + 5 * trial, 11 + 2 * k + trial) for k, s in enumerate(symbols)}
-        det = sp.Matrix(matrix.xreplace(point).evalf(40)).det()
-        if not det.is_number or abs(sp.N(det)) > 1e-25:
-            return
-    raise ValueError("`matrix` is singular: its determinant is 0, so it is no metric")
+    """Raises if the determinant is 0 at several points, beside the product of the largest entries of the rows."""
+    n, ratios = matrix.rows, []
+    for values in _sampled(list(matrix)):
+        small = 1e-60 * max(map(abs, values))  # what is left of an exact 0
+        g = sp.Matrix(n, n, [value if abs(value) > small else 0 for value in values])
+        size = math.prod(max(map(abs, g.row(i))) for i in range(n))
+        ratios.append(abs(g.det()) / size if size else 0)
+    if ratios and max(ratios) < 1e-25:
+        raise ValueError("`matrix` is singular: its determinant is 0, so it is no metric")

@@ -1,15 +1,16 @@
 """The Taylor numbers of a symbolic metric at a point: the textbook over them gives curvature to any digits."""
 
+import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import mpmath
 import sympy as sp
-from sympy.core.function import AppliedUndef
 
 from riemann.symbolic._taylor import Series
+from riemann.symbolic._undetermined import stand_ins
 
 
 class Numbers(Series):
@@ -34,30 +35,41 @@ class Numbers(Series):
         order: int,
     ):
         super().__init__(len(coordinates), order, digits)
-        indices = self.space.exponents
-        pairs = list(itertools.combinations_with_replacement(range(self.n), 2))
-        derivatives: dict[tuple[int, int], dict[tuple[int, ...], sp.Expr]] = {}
-        for i, j in pairs:
-            known = {indices[0]: matrix[i, j]}
-            for a in indices[1:]:
-                k = next(k for k in range(self.n) if a[k])
-                known[a] = sp.diff(known[(*a[:k], a[k] - 1, *a[k + 1 :])], coordinates[k])
-            derivatives[i, j] = {a: d for a, d in known.items() if d != 0}
-        flat = [d / math.prod(map(math.factorial, a)) for pair in pairs for a, d in derivatives[pair].items()]
-        numbers = iter(self._evaluated(flat, values))
-        series = {pair: self.series({a: next(numbers) for a in derivatives[pair]}) for pair in pairs}
+        symbols = tuple(values)
+        function, places = _compiled(matrix, tuple(coordinates), symbols, order)
+        with mpmath.workdps(self.context.dps):
+            results = function(*(self.number(values[s]) for s in symbols))
+        if any(isinstance(result, mpmath.mpc) for result in results):
+            raise ValueError(f"the metric is not real at {dict(values)}")
+        numbers = map(self.context.mpf, results)
+        series = {pair: self.series({a: next(numbers) for a in indices}) for pair, indices in places.items()}
         self.metric = [[series[min(i, j), max(i, j)] for j in range(self.n)] for i in range(self.n)]
 
-    def _evaluated(self, expressions: list[sp.Expr], values: Mapping[Any, sp.Expr]) -> list[Any]:
-        """Numbers for expressions; undetermined functions and their derivatives get values of their own."""
-        unknown = sorted(set().union(*(e.atoms(sp.Derivative, sp.Subs, AppliedUndef) for e in expressions)), key=str)
-        stand_ins = {u: sp.Symbol(f"_{k}") for k, u in enumerate(unknown)}
-        numbers = dict(values)
-        numbers.update({s: sp.Rational(k % 7 + 3, k % 5 + 4) for k, s in enumerate(stand_ins.values())})
-        function = sp.lambdify(list(numbers), [e.xreplace(stand_ins) for e in expressions], "mpmath", cse=True)
-        with mpmath.workdps(self.context.dps):
-            results = function(*map(self.number, numbers.values()))
-        for result in results:
-            if isinstance(result, mpmath.mpc):
-                raise ValueError(f"the metric is not real at {values}")
-        return [self.context.mpf(result) for result in results]
+
+@functools.lru_cache(maxsize=64)
+def _compiled(
+    matrix: sp.ImmutableMatrix, coordinates: tuple[sp.Symbol, ...], symbols: tuple[sp.Symbol, ...], order: int
+) -> tuple[Callable[..., list[Any]], dict[tuple[int, int], list[tuple[int, ...]]]]:
+    """The Taylor coefficients of the entries as one function of numbers, and which entry and index each belongs to."""
+    n = len(coordinates)
+    real = {s: sp.Symbol(s.name, real=True, positive=s.is_positive) for s in (*symbols, *coordinates)}
+    matrix, coordinates = matrix.xreplace(real), tuple(real[s] for s in coordinates)
+    symbols = tuple(real[s] for s in symbols)
+    indices = [a for a in itertools.product(range(order + 1), repeat=n) if sum(a) <= order]
+    places, flat = {}, []
+    for i, j in itertools.combinations_with_replacement(range(n), 2):
+        known = {indices[0]: sp.sympify(matrix[i, j])}
+        for a in indices[1:]:
+            k = next(k for k in range(n) if a[k])
+            known[a] = sp.diff(known[(*a[:k], a[k] - 1, *a[k + 1 :])], coordinates[k])
+        known = {a: d.replace(sp.DiracDelta, lambda *_: sp.S.Zero) for a, d in known.items()}  # of |x|, off its kink
+        places[i, j] = [a for a in indices if known[a] != 0]
+        flat += [known[a] / math.prod(map(math.factorial, a)) for a in places[i, j]]
+    values = stand_ins(flat)
+    names = {atom: sp.Symbol(f"_{k}") for k, atom in enumerate(values)}
+    function = sp.lambdify([*symbols, *names.values()], [e.xreplace(names) for e in flat], "mpmath", cse=True)
+
+    def evaluated(*numbers: Any) -> list[Any]:
+        return function(*numbers, *(mpmath.mpf(v.p) / v.q for v in values.values()))
+
+    return evaluated, places

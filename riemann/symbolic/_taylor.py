@@ -169,6 +169,10 @@ class Series:
         """The value at the point."""
         return sp.Float(element.c[0], self.digits)
 
+    def root_of_absolute(self, element: Taylor) -> sp.Expr:
+        """The square root of the absolute value."""
+        return sp.sqrt(sp.Abs(self.expression(element)))
+
     def sum(self, terms: Iterable[Taylor]) -> Taylor:
         """The sum."""
         return functools.reduce(Taylor.__add__, terms, self.constant(0))

@@ -36,6 +36,9 @@ class Arithmetic(Protocol):
     def inverse(self, matrix: list[list[Any]]) -> list[list[Any]]:
         """The inverse of a matrix of elements; a ValueError if there is none."""
 
+    def root_of_absolute(self, element: Any) -> sp.Expr:
+        """The expression of sqrt|element|."""
+
 
 class Textbook:
     r"""Curvature of a matrix of elements; each component is computed once, when it is asked for.
@@ -46,8 +49,7 @@ class Textbook:
     """
 
     def __init__(self, arithmetic: Arithmetic, g: list[list[Any]]):
-        self._arithmetic = arithmetic
-        self._g = g
+        self._arithmetic, self._g = arithmetic, g
         self._cache: dict[Any, Any] = {}
 
     @functools.cached_property
@@ -248,8 +250,7 @@ class Textbook:
 
     def volume_element(self) -> sp.Expr:
         r"""Volume element $\sqrt{|\det g|}$; where the sign of the determinant is not known it stands in `Abs`."""
-        det = self._arithmetic.expression(self._arithmetic.determinant(self._g))
-        return sp.sqrt(sp.Abs(det))
+        return self._arithmetic.root_of_absolute(self._arithmetic.determinant(self._g))
 
     # ---------------------------------------------------------------------------------------------------- assembling
 

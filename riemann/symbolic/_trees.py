@@ -20,6 +20,10 @@ class Trees:
         """The expression that an element stands for."""
         return sp.factor_terms(element)
 
+    def root_of_absolute(self, element: sp.Expr) -> sp.Expr:
+        """The square root of the absolute value."""
+        return sp.sqrt(sp.Abs(element))
+
     def sum(self, terms: Iterable[sp.Expr]) -> sp.Expr:
         """The sum of elements."""
         return sp.Add(*terms)
@@ -33,8 +37,5 @@ class Trees:
         return sp.Matrix(matrix).det(method="berkowitz")
 
     def inverse(self, matrix: list[list[sp.Expr]]) -> list[list[sp.Expr]]:
-        """The inverse of a matrix of elements; a ValueError if there is none."""
-        det = sp.simplify(self.determinant(matrix))
-        if det == 0:
-            raise ValueError("`matrix` is singular: its determinant is 0, so it is no metric")
-        return (sp.Matrix(matrix).adjugate(method="berkowitz") / det).tolist()
+        """The inverse of a matrix of elements."""
+        return (sp.Matrix(matrix).adjugate(method="berkowitz") / self.determinant(matrix)).tolist()
