@@ -45,7 +45,11 @@ def precise(
         def quantity(name: str) -> Tensor:
             return _floats(getattr(here, name)())
 
-        return {name: None if here is None else _or_none(quantity, name) for name in QUANTITIES}
+        values = {name: None if here is None else _or_none(quantity, name) for name in QUANTITIES}
+        riemann = values["riemann_tensor"]
+        if riemann is None or not bool(riemann.isfinite().all()):
+            values["weyl_tensor"] = None  # it is 0 by definition for n < 4, also where there is no curvature
+        return values
 
     rows = []
     for k, point in enumerate(x.tolist()):
@@ -73,7 +77,7 @@ def differences(metric: Metric, x: Tensor) -> Values:
 
 def closed_form(graph: "Trace", x: Tensor, budget: float) -> tuple["SymbolicMetric | None", Values, str]:
     """The metric and the quantities whose closed forms are derived within `budget` seconds, and why others are not."""
-    found: dict[str, Any] = {}
+    found: Values = {}
     metric: list[SymbolicMetric] = []
 
     def derive() -> None:
@@ -81,16 +85,14 @@ def closed_form(graph: "Trace", x: Tensor, budget: float) -> tuple["SymbolicMetr
             raise ValueError(f"it has {graph.functions} values of functions of the point, too many for a formula")
         metric.append(graph.symbolic())
         for name in QUANTITIES:
-            found[name] = getattr(metric[0], name)()
+            found[name] = _evaluated(getattr(metric[0], name)(), metric[0].coordinates, x)
 
     why = f"not found within {budget:g} s"
     try:
         _within(budget, derive)
     except (ValueError, ArithmeticError, RecursionError) as error:
         why = str(error)
-    if not metric:
-        return None, {}, why
-    return metric[0], {name: _evaluated(found[name], metric[0].coordinates, x) for name in found}, why
+    return metric[0] if metric else None, found, why
 
 
 def _evaluated(array: Any, coordinates: Sequence["sp.Symbol"], x: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ import mpmath
 import sympy as sp
 
 from riemann.symbolic._field import Field, Inexpressible
-from riemann.symbolic._numbers import Numbers, Taylor
+from riemann.symbolic._numbers import Numbers
+from riemann.symbolic._taylor import Taylor
 from riemann.symbolic._undetermined import stand_ins
 from riemann.symbolic._writing import Writer
 
@@ -71,7 +72,6 @@ class Witnesses:
 
     def __init__(self, field: Field, writer: Writer, numbers: Sequence[Numbers]):
         self.field, self.writer, self.numbers = field, writer, numbers
-        self.origin = (0,) * numbers[0].n
         # Half of the digits beyond DIGITS are for large numbers that cancel, half for results that are small.
         self.nothing = mpmath.mpf(10) ** -(40 + (numbers[0].digits - DIGITS) // 2)
         self.element = functools.cache(self._element)
@@ -98,17 +98,17 @@ class Witnesses:
         """Raises an ArithmeticError if the element and its numbers disagree at a point."""
         if not element:
             return
-        if all(abs(numbers.coefficients.get(self.origin, 0)) < self.nothing for numbers in element.numbers):
+        if all(abs(numbers.c[0]) < self.nothing for numbers in element.numbers):
             self._disagree(self.writer.expression(element.exact), "not 0", 0)
         for value, numbers in zip(self.field.values(element.exact), element.numbers, strict=True):
-            seen = numbers.coefficients.get(self.origin, 0)
+            seen = numbers.c[0]
             if abs(value - seen) > self.nothing + 1e-40 * abs(seen):
                 self._disagree(self.writer.expression(element.exact), mpmath.nstr(value), seen)
 
     def confirm_zero(self, element: Witnessed) -> None:
         """Raises an ArithmeticError if an element that is exactly 0 is not so at the points."""
         for numbers in element.numbers:
-            for seen in numbers.coefficients.values():
+            for seen in numbers.c:
                 if abs(seen) > self.nothing:
                     self._disagree(0, 0, seen)
 
@@ -187,7 +187,7 @@ class Points:
         try:
             numbers = Numbers(self.matrix, self.coordinates, place, 15, 0)
             entries = [*numbers.metric, *numbers.inverse(numbers.metric)]
-            largest = max(abs(e.coefficients.get((0,) * numbers.n, 0)) for row in entries for e in row)
+            largest = max(abs(e.c[0]) for row in entries for e in row)
             return mpmath.log10(largest) if largest < 1e40 else mpmath.inf
         except (ValueError, ZeroDivisionError, OverflowError):
             return mpmath.inf
