@@ -1,8 +1,6 @@
 """`python -m riemann`, the same as the command `riemann`."""
 
-import sys
-
-from riemann._cli import main
+from riemann._cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -1,7 +1,10 @@
 """The command line: `riemann list`, `riemann show kerr`, `riemann verify kerr`, `riemann verify my_metric.py:g`."""
 
 import argparse
+import contextlib
 import importlib.util
+import itertools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +15,7 @@ import torch
 from riemann import spaces
 from riemann._verify import verify
 
-OK, FAILED, USAGE = 0, 1, 2
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     except KeyboardInterrupt:
         print("riemann: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
+    except BrokenPipeError:  # `riemann list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def run() -> None:
+    """The command `riemann`."""
+    sys.exit(main())
 
 
 class _Usage(Exception):
@@ -62,43 +73,57 @@ def _parser() -> argparse.ArgumentParser:
 def _list(options: argparse.Namespace) -> int:
     width = max(map(len, spaces.names()))
     for name in spaces.names():
-        about = (getattr(spaces, name).__doc__ or "").strip().splitlines()[0]
-        print(f"{name:{width}}  {about}")
+        print(f"{name:{width}}  {spaces.get(name).description}")
     return OK
 
 
 def _show(options: argparse.Namespace) -> int:
-    space = _space(options.space, _parameters(options.parameters, names=True))
+    given = _parameters(options.parameters, names=True)
+    space = _space(options.space, given)
+    for name in space.parameters:  # what has no value given stands as a symbol, where it can
+        if name not in given:
+            with contextlib.suppress(TypeError, ValueError):
+                space = spaces.get(options.space, **(given := {**given, name: name}))
     symbolic = space.symbolic
     if options.latex:
-        print(symbolic.latex())
+        _progress(f"deriving the curvature of {options.space}")
+        latex = symbolic.latex()
+        _progress("")
+        print(latex)
         return OK
-    import sympy as sp
-
-    print(f"{options.space}: ds^2 = {symbolic.line_element()}")
-    print(f"coordinates: {', '.join(map(str, symbolic.coordinates))}")
+    print(f"{space.description}\n{_line_element(symbolic)}")
     for name in ("christoffel", "ricci_tensor", "scalar_curvature", "kretschmann_scalar"):
         _progress(f"deriving {name}")
         value = getattr(symbolic, name)()
         _progress("")
-        if isinstance(value, sp.Expr):
-            print(f"{name} = {value}")
-            continue
-        array = sp.ImmutableDenseNDimArray(value)
-        components = {i: e for i, e in _components(array) if e != 0}
-        print(f"{name} = 0" if not components else f"{name}:")
-        for index, entry in components.items():
-            print(f"  [{', '.join(str(symbolic.coordinates[i]) for i in index)}]  {entry}")
+        _print(name, value, space.coordinates)
     print(f"reference: {space.reference}")
     return OK
 
 
-def _components(array: Any) -> list[tuple[tuple[int, ...], Any]]:
-    """Components of a Christoffel symbol or a symmetric matrix, each symmetric pair once."""
-    import itertools
+def _line_element(symbolic: Any) -> str:
+    """`ds^2 = …`, the terms in the order of the matrix."""
+    x = symbolic.coordinates
+    pairs = itertools.combinations_with_replacement(range(len(x)), 2)
+    terms = (
+        f"({(1 if i == j else 2) * symbolic.matrix[i, j]}) " + (f"d{x[i]}^2" if i == j else f"d{x[i]} d{x[j]}")
+        for i, j in pairs
+        if symbolic.matrix[i, j] != 0
+    )
+    return "ds^2 = " + " + ".join(terms).replace("(1) ", "")
 
-    indices = itertools.product(*map(range, array.shape))
-    return [(index, array[index]) for index in indices if index[-2] <= index[-1]]
+
+def _print(name: str, value: Any, coordinates: Sequence[str]) -> None:
+    """A quantity, component by component, those that are 0 left out, symmetric pairs once."""
+    shape = tuple(map(int, getattr(value, "shape", ())))
+    indices = [i for i in itertools.product(*map(range, shape)) if len(i) < 2 or i[-2] <= i[-1]]
+    components = {i: value[i] for i in indices if value[i] != 0} if shape else {}
+    if shape and components:
+        print(f"{name}:")
+        for index, entry in components.items():
+            print(f"  [{', '.join(coordinates[i] for i in index)}]  {entry}")
+    else:
+        print(f"{name} = {0 if shape else value}")
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -117,7 +142,7 @@ def _verify(options: argparse.Namespace) -> int:
     finally:
         _progress("")
     if report.closed_form is not None:
-        print(f"ds^2 = {report.closed_form.line_element()}")
+        print(_line_element(report.closed_form))
     print(report)
     return OK if report.ok else FAILED
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from riemann.symbolic._textbook import Textbook
 
 DIGITS = 40
-MOST_FUNCTIONS = 24  # of one metric: expressions of networks have no end
+MOST_FUNCTIONS = 12  # of one metric: expressions of networks have no end
 QUANTITIES = (
     "metric", "christoffel", "riemann_tensor", "ricci_tensor", "scalar_curvature", "weyl_tensor", "kretschmann_scalar",
     "volume_element",
@@ -84,13 +85,15 @@ def closed_form(graph: "Trace", x: Tensor, budget: float) -> tuple["SymbolicMetr
         if graph.functions > MOST_FUNCTIONS:
             raise ValueError(f"it has {graph.functions} values of functions of the point, too many for a formula")
         metric.append(graph.symbolic())
+        warnings.simplefilter("error", UserWarning)  # of expressions that are not canonical: no closed form
         for name in QUANTITIES:
             found[name] = _evaluated(getattr(metric[0], name)(), metric[0].coordinates, x)
 
     why = f"not found within {budget:g} s"
     try:
-        _within(budget, derive)
-    except (ValueError, ArithmeticError, RecursionError) as error:
+        with warnings.catch_warnings():
+            _within(budget, derive)
+    except (ValueError, ArithmeticError, RecursionError, UserWarning) as error:
         why = str(error)
     return metric[0] if metric else None, found, why
 
