@@ -13,7 +13,7 @@ _EVEN = 1e4  # a box in which g varies and leans by less is a good place to look
 _SINGULAR = 1e10
 
 
-def sample_points(metric: Metric, n: int, count: int = 8, dtype: torch.dtype = torch.float64) -> Tensor:
+def sample_points(metric: Metric, n: int, count: int | None = None, dtype: torch.dtype = torch.float64) -> Tensor:
     """Points of a box in which the metric is finite, of one signature and far from singular.
 
     The origin and points on the axes come first, where they are in the box and g is such a metric there, too.
@@ -21,7 +21,7 @@ def sample_points(metric: Metric, n: int, count: int = 8, dtype: torch.dtype = t
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.
         n: dimension.
-        count: points inside the box.
+        count: points inside the box; 8 by default, fewer in more than 4 dimensions.
         dtype: of the points.
 
     Returns:
@@ -30,6 +30,7 @@ def sample_points(metric: Metric, n: int, count: int = 8, dtype: torch.dtype = t
     Raises:
         ValueError: there is no such box among those tried.
     """
+    count = max(2, min(8, 32 // n)) if count is None else count
     generator = torch.Generator().manual_seed(0)
     unit = torch.rand(64, n, generator=generator, dtype=torch.float64)
     best, least = None, _SINGULAR
@@ -49,7 +50,7 @@ def sample_points(metric: Metric, n: int, count: int = 8, dtype: torch.dtype = t
     low, high, inside, signature = best
     middle, quarter = 0.5 * (low + high), 0.25 * (high - low)
     special = torch.cat((torch.zeros(1, n), torch.diag(torch.full((n,), middle + quarter)))).to(dtype)
-    special = special[:5]
+    special = special[: 1 + min(n, 4, count)]
     signatures, spread = _look(metric, special)
     kept = (signatures == signature) & (spread < _SINGULAR) if low <= 0 <= high else torch.zeros(len(special)) > 0
     return torch.cat((special[kept], inside[:count]))

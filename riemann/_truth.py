@@ -33,15 +33,13 @@ Values = dict[str, Tensor]
 
 
 def precise(
-    geometry: Callable[[list["sp.Rational"]], "Textbook"], x: Tensor, progress: Callable[[str], None]
-) -> Values:
-    """The quantities of exact geometries, one a point; the coordinates are the binary numbers that x holds."""
-    import sympy as sp
-
+    geometry: Callable[[list[float]], "Textbook"], x: Tensor, progress: Callable[[str], None]
+) -> tuple[Values, str]:
+    """The quantities of exact geometries, one a point, and why there is none where there is none."""
     reasons: list[str] = []
 
     def at_point(point: list[float]) -> dict[str, Tensor | None]:
-        here = _or_none(geometry, [sp.Rational(c) for c in point], reasons=reasons)
+        here = _or_none(geometry, point, reasons=reasons)
 
         def quantity(name: str) -> Tensor:
             return _floats(getattr(here, name)())

@@ -19,6 +19,7 @@ from riemann._types import Metric
 
 if TYPE_CHECKING:
     from riemann.symbolic import SymbolicMetric
+    from riemann.symbolic._textbook import Textbook
 
 RTOL = {torch.float64: 1e-9, torch.float32: 1e-4}
 DIFFERENCES = 1e-4  # what central differences can say, relative to the terms
@@ -98,7 +99,7 @@ def verify(
     *,
     dim: int | None = None,
     x: Tensor | None = None,
-    parameters: Mapping[str, float] | None = None,
+    parameters: Mapping[str, int | float] | None = None,
     budget: float = 10.0,
     dtype: torch.dtype | None = None,
     rtol: float | None = None,
@@ -158,11 +159,20 @@ def verify(
     if given is None:
         given, truths, failure = _traced(metric, points, terms, budget, progress, notes)
     else:
-        geometry = lambda p: given.at({**values, **dict(zip(given.coordinates, p, strict=True))}, DIGITS)
+        geometry = lambda p: _geometry(given, p, values)
         truths, failure = [("SymPy", _truth.precise(geometry, points, progress)[0])], ""
     tolerance = RTOL[points.dtype] if rtol is None else rtol
     comparisons = [c for name in QUANTITIES if (c := _compare(name, here, terms[name], truths, tolerance, notes))]
+    failure = failure or ("" if comparisons else "there is no exact value to compare with")
     return VerificationReport(tuple(comparisons), tuple(dict.fromkeys(notes)), points, given, failure)
+
+
+def _geometry(symbolic: "SymbolicMetric", point: list[float], parameters: dict[str, int | float]) -> "Textbook":
+    """The exact metric at a point, whose coordinates are the binary numbers that they are."""
+    import sympy as sp
+
+    coordinates = zip(symbolic.coordinates, map(sp.Rational, point), strict=True)
+    return symbolic.at({**parameters, **dict(coordinates)}, DIGITS)
 
 
 def _traced(
@@ -218,7 +228,7 @@ def _compare(
     return Comparison(name, largest, lost, tuple(here.x[worst].tolist()), label, largest <= tolerance)
 
 
-def _parameters(symbolic: Any, given: Mapping[str, float]) -> dict[str, float]:
+def _parameters(symbolic: Any, given: Mapping[str, int | float]) -> dict[str, int | float]:
     """Numbers for the parameters of a symbolic metric; raises where some have none."""
     if symbolic is None:
         if given:

@@ -181,3 +181,12 @@ def test_inside_a_compiled_function():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch says that it leaves the compiled region
         torch.testing.assert_close(compiled(X), rm.christoffel(half_plane, X))
+
+
+def test_the_bridge():
+    from riemann.bridge import high_precision, to_symbolic
+
+    with pytest.raises(TypeError, match="`metric` is a int, expected a callable"):
+        to_symbolic(3, 2)
+    with pytest.raises(ValueError, match="expected one point"):
+        high_precision(sphere, X)

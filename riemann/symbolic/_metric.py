@@ -86,7 +86,7 @@ class SymbolicMetric(Textbook):
     def _in_a_field(self, order: int) -> tuple[Arithmetic, list[list[Any]]]:
         """The field's arithmetic with its witnesses, for derivatives of g up to an order, and the metric in it."""
         points = Points(self.matrix, self.coordinates)
-        reader = Reader(self.matrix, self.coordinates, points.evaluate)
+        reader = Reader(list(self.matrix), self.coordinates, points.evaluate)
         g = [[reader.element(entry) for entry in row] for row in self.matrix.tolist()]
         det = reader.field.determinant(g)
         conjugate = reader.field.reciprocal(Element(reader.field, det.top)).top if det else {}
@@ -192,7 +192,10 @@ def _sampled(expressions: Sequence[sp.Expr], trials: int = 3) -> Iterator[list[s
     symbols = sorted(set().union(*(e.free_symbols for e in plain)), key=str)
     for trial in range(trials):
         point = {s: sp.Rational(7 + 3 * k + 5 * trial, 11 + 2 * k + trial) for k, s in enumerate(symbols)}
-        values = [sp.N(e.xreplace(point), 40) for e in plain]
+        try:
+            values = [sp.N(e.xreplace(point), 40) for e in plain]
+        except ValueError:  # outside the domain of a function
+            continue
         if all(value.is_number and value.is_finite for value in values):
             yield values
 

@@ -132,7 +132,7 @@ class Reader:
         """All subexpressions and those of derivatives, with how deeply functions are nested in each."""
         heights: dict[sp.Expr, int] = {}
 
-        def height(e: sp.Expr) -> int:
+        def height(e: sp.Basic) -> int:
             if e not in heights:
                 if (same := _same(e)) is not None:
                     heights[e] = height(same)

@@ -165,7 +165,7 @@ class Series:
         """A constant."""
         return self.constant(self.number(sp.sympify(expression)))
 
-    def expression(self, element: Taylor) -> sp.Float:
+    def expression(self, element: Taylor) -> sp.Expr:
         """The value at the point."""
         return sp.Float(element.c[0], self.digits)
 
@@ -181,10 +181,18 @@ class Series:
         """The derivative by coordinate k: one order less."""
         return element.derivative(k)
 
+    def shortened(self, element: Taylor) -> Taylor:
+        """The series to one order less."""
+        return element.truncated(element.order - 1) if element.order else element
+
     def determinant(self, matrix: list[list[Any]]) -> Any:
-        """The determinant, by expansion along the first row."""
+        """The determinant: the pivot of the first row times the determinant of the rest; expanded where it is 0."""
         if len(matrix) == 1:
             return matrix[0][0]
+        if value(pivot := matrix[0][0]):
+            first, scale = matrix[0], 1 / pivot
+            rest = [[e - row[0] * scale * f for e, f in zip(row[1:], first[1:], strict=True)] for row in matrix[1:]]
+            return pivot * self.determinant(rest)
         minors = ([row[:j] + row[j + 1 :] for row in matrix[1:]] for j in range(len(matrix)))
         signed = zip(itertools.cycle((1, -1)), matrix[0], minors, strict=False)
         return self.sum(sign * entry * self.determinant(minor) for sign, entry, minor in signed if entry)

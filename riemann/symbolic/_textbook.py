@@ -30,6 +30,9 @@ class Arithmetic(Protocol):
     def derivative(self, element: Any, k: int) -> Any:
         """The derivative by coordinate k."""
 
+    def shortened(self, element: Any) -> Any:
+        """The element without what only its derivatives need: what is beside a derivative needs no more."""
+
     def determinant(self, matrix: list[list[Any]]) -> Any:
         """The determinant of a matrix of elements."""
 
@@ -91,6 +94,12 @@ class Textbook:
             "gamma", (k, i, j), lambda: self._sum(e * self._gamma_first(m, i, j) for e, m in products if e)
         )
 
+    def _gamma_shortened(self, k: int, i: int, j: int) -> Any:
+        i, j = min(i, j), max(i, j)
+        return self._once(
+            "gamma beside its derivative", (k, i, j), lambda: self._arithmetic.shortened(self._gamma(k, i, j))
+        )
+
     def _riemann(self, a: int, b: int, c: int, d: int) -> Any:
         """R^a_bcd, by the textbook."""
         if c == d:
@@ -99,8 +108,8 @@ class Textbook:
             return -self._riemann(a, b, d, c)
 
         def make() -> Any:
-            derivative, gamma = self._arithmetic.derivative, self._gamma
-            terms = [derivative(gamma(a, d, b), c), -derivative(gamma(a, c, b), d)]
+            derivative, gamma = self._arithmetic.derivative, self._gamma_shortened
+            terms = [derivative(self._gamma(a, d, b), c), -derivative(self._gamma(a, c, b), d)]
             for e in range(self.dim):
                 for sign, p, q in ((1, (a, c, e), (e, d, b)), (-1, (a, d, e), (e, c, b))):
                     if gamma(*p) and gamma(*q):
@@ -135,9 +144,14 @@ class Textbook:
         return self._once("scalar", (), lambda: self._sum(self._inverse[b][d] * self._ricci(b, d) for b, d in pairs))
 
     def _schouten(self, b: int, d: int) -> Any:
+        b, d = min(b, d), max(b, d)
         n, element = self.dim, self._arithmetic.element
-        trace = self._scalar() * self._g[b][d] / element(2 * (n - 1))
-        return (self._ricci(b, d) - trace) / element(n - 2)
+
+        def make() -> Any:
+            trace = self._scalar() * self._g[b][d] * element(sp.Rational(1, 2 * (n - 1)))
+            return (self._ricci(b, d) - trace) * element(sp.Rational(1, n - 2))
+
+        return self._once("schouten", (b, d), make)
 
     def _weyl(self, a: int, b: int, c: int, d: int) -> Any:
         g, P = self._g, self._schouten

@@ -133,6 +133,10 @@ class Witnesses:
         exact = self.field.derivative(element.exact, k)
         return self._each(lambda a, x: a.derivative(x, k), exact, element.numbers)
 
+    def shortened(self, element: Witnessed) -> Witnessed:
+        """The element, its numbers to one order less."""
+        return self._each(lambda a, x: a.shortened(x), element.exact, element.numbers)
+
     def _matrices(self, matrix: list[list[Witnessed]]) -> tuple[Any, list[Any]]:
         exact = [[e.exact for e in row] for row in matrix]
         return exact, [[[e.numbers[p] for e in row] for row in matrix] for p in range(len(self.numbers))]
