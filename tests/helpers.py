@@ -53,3 +53,21 @@ def random_metric(n, signature, seed, dtype=torch.float64):
         return base + (h + h.T) / (2 * n)
 
     return g
+
+
+class WrongCube(torch.autograd.Function):
+    """x^3 with a derivative off by 0.1%."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        return x**3
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def jvp(ctx, t):
+        return 3.003 * ctx.saved_tensors[0] ** 2 * t

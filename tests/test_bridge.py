@@ -17,6 +17,7 @@ from riemann import jet, kretschmann_scalar, riemann_tensor, scalar_curvature
 from riemann._functions import exact
 from riemann.bridge import high_precision, to_symbolic, trace
 from tests.cases import CASES, kerr, schwarzschild
+from tests.helpers import WrongCube
 
 DOUBLE = torch.float64
 X = torch.tensor([0.3, -0.7], dtype=DOUBLE)
@@ -411,22 +412,6 @@ def test_digits_say_where_a_metric_is_none():
 # ---------------------------------------------------------------------------------------------------------- refusals
 
 
-class Cube(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x):
-        return x**3
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx, t):
-        return t
-
-
 REFUSALS = {
     "eigh": (lambda x: torch.linalg.eigh(spd(x)).eigenvectors, "calls `linalg_eigh`, which has no exact form"),
     "svd": (lambda x: torch.linalg.svd(spd(x))[0], "calls `linalg_svd`, which has no exact form"),
@@ -435,7 +420,7 @@ REFUSALS = {
     "random": (lambda x: torch.eye(2) * torch.rand(()), "calls `rand`"),
     "branch": (lambda x: torch.eye(2) * (x[0] if x[0] > 0 else 1), "calls `__bool__`.*use `torch.where`"),
     "float": (lambda x: torch.eye(2) * float(x[0]), "calls `__float__`.*torch functions"),
-    "autograd.Function": (lambda x: torch.eye(2) * Cube.apply(x[0]), "autograd.Function"),
+    "autograd.Function": (lambda x: torch.eye(2) * WrongCube.apply(x[0]), "autograd.Function"),
     "sort": (lambda x: torch.diag(torch.sort(x).values), "calls `sort`, which has no exact form"),
     "floor": (lambda x: torch.eye(2) * (1 + torch.floor(x[0])), "calls `floor`, which has no exact form"),
     "integers": (lambda x: torch.eye(2) * x[0].long(), "calls `to_copy`.*integers of coordinates"),

@@ -5,6 +5,7 @@ import torch
 
 import riemann as rm
 from tests.cases import CASES
+from tests.helpers import WrongCube
 
 
 def failed(metric, x):
@@ -19,22 +20,6 @@ def test_right_metrics_pass(case):
 
 
 X = torch.rand(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.3
-
-
-class Wrong(torch.autograd.Function):  # a derivative off by 0.1%
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x):
-        return x**3
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_forward(*inputs)
-
-    @staticmethod
-    def jvp(ctx, dx):
-        return 3.003 * ctx.saved_tensors[0] ** 2 * dx
 
 
 FAULTS = {
@@ -65,7 +50,7 @@ def test_a_relu_network_is_found():
 
 
 def test_wrong_derivatives_do_not_pass():
-    report = rm.check_metric(lambda x: torch.eye(2) * (1 + Wrong.apply(x[0])), X)
+    report = rm.check_metric(lambda x: torch.eye(2) * (1 + WrongCube.apply(x[0])), X)
     assert not report.ok and "autograd.Function" in str(report)
 
 

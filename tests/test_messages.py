@@ -81,6 +81,7 @@ def asymmetric(x):
         (lambda: S(lambda x: torch.eye(2) * torch.special.bessel_j0(x[0]), X), ValueError, ["special_bessel_j0"]),
         (lambda: rm.integrate(sphere, lambda x: x, ((1, 2), (0, 1))), ValueError, ["scalar field"]),
         (lambda: rm.check_metric(sphere, X[:0]), ValueError, ["no points"]),
+        (lambda: rm.verify(sphere, x=[0.0, 1.0]), TypeError, ["`x` is a list"]),
         (lambda: SymbolicMetric([[1, 2]], "x"), ValueError, ["1 x 2", "square"]),
         (lambda: SymbolicMetric([[1, "x"], [0, 1]], "x y"), ValueError, ["not symmetric", "(0, 1)"]),
         (lambda: SymbolicMetric([[1, 1], [1, 1]], "x y"), ValueError, ["singular"]),

@@ -1,5 +1,6 @@
 """What an entry of the catalogue is: a metric that can be called, its exact form, its domain, what is known of it."""
 
+import fractions
 import functools
 import inspect
 import math
@@ -192,7 +193,10 @@ def entry(make: Callable[P, Space]) -> Callable[P, Space]:
 
 
 def parameter(name: str, value: Any, *, positive: bool = False) -> sp.Expr:
-    """A parameter, exactly: a float is the rational of its shortest decimal, a string the name of a symbol."""
+    """A parameter, exactly: a string is the name of a symbol, a float the rational of its shortest decimal.
+
+    A float that is the nearest one to a fraction of small denominator (1/3) is that fraction.
+    """
     if isinstance(value, str):
         if not value.isidentifier():
             raise ValueError(f"`{name}` is {value!r}: a string is the name of a symbol; give numbers as numbers")
@@ -205,6 +209,8 @@ def parameter(name: str, value: Any, *, positive: bool = False) -> sp.Expr:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"`{name}` is {value}, expected a finite number")
     exact = sp.Rational(repr(value)) if isinstance(value, float) else sp.sympify(value)
+    if isinstance(value, float) and float(simple := fractions.Fraction(value).limit_denominator(1000)) == value:
+        exact = sp.Rational(simple)
     if positive:
         require(exact > 0, f"`{name}` is {value}, expected a positive number")
     return exact
