@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from riemann import _jets, _truth
-from riemann._geometry import LocalGeometry, at
+from riemann import _curvature, _jets, _truth
+from riemann._geometry import at
 from riemann._safe import Refusal
 from riemann._sample import sample_points
 from riemann._scale import scales
@@ -141,7 +141,7 @@ def verify(
         (True, 'closed form')
     """
     given = getattr(metric, "symbolic", None) if symbolic is None else symbolic
-    values = _parameters(given, parameters or {})
+    numbers = _parameters(given, parameters or {})
     n = _dimension(metric, given, dim, x)
     try:
         progress("choosing points")
@@ -150,19 +150,21 @@ def verify(
         progress(f"computing curvature at {len(points)} points")
         with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            here = at(metric, points)
+            jets = at(metric, points).jets
+            values = {name: getattr(_curvature, name)(metric, points) for name in QUANTITIES if name != "metric"}
     except Refusal as refusal:
         nowhere = torch.empty(0, n, dtype=dtype or torch.float64)
         return VerificationReport((), (), nowhere, failure=f"riemann refuses the metric: {refusal}")
     notes = [str(warning.message) for warning in caught]
-    terms = scales(*here.jets)
+    values["metric"], terms = jets[0], scales(*jets)
     if given is None:
         given, truths, failure = _traced(metric, points, terms, budget, progress, notes)
     else:
-        geometry = lambda p: _geometry(given, p, values)
+        geometry = lambda p: _geometry(given, p, numbers)
         truths, failure = [("SymPy", _truth.precise(geometry, points, progress)[0])], ""
     tolerance = RTOL[points.dtype] if rtol is None else rtol
-    comparisons = [c for name in QUANTITIES if (c := _compare(name, here, terms[name], truths, tolerance, notes))]
+    found = (_compare(name, values[name], terms[name], points, truths, tolerance, notes) for name in QUANTITIES)
+    comparisons = [comparison for comparison in found if comparison]
     failure = failure or ("" if comparisons else "there is no exact value to compare with")
     return VerificationReport(tuple(comparisons), tuple(dict.fromkeys(notes)), points, given, failure)
 
@@ -210,22 +212,22 @@ def _error(value: Tensor, truth: Tensor, terms: Tensor) -> Tensor:
 
 
 def _compare(
-    name: str, here: LocalGeometry, terms: Tensor, truths: list[tuple[str, Values]], tolerance: float, notes: list[str]
-) -> Comparison | None:
+    name: str, value: Tensor, terms: Tensor, x: Tensor, truths: list[tuple[str, Values]], tolerance: float,
+    notes: list[str],
+) -> Comparison | None:  # fmt: skip
     """The worst point of one quantity; None if no point has a truth."""
-    label, values = next((label, values) for label, values in truths if name in values)
-    value = here.g if name == "metric" else getattr(here, name)()
-    error = _error(value, values[name], terms)
+    label, exact = next((label, exact) for label, exact in truths if name in exact)
+    error = _error(value, exact[name], terms)
     unknown = error.isnan()
     if bool(unknown.any()):
-        notes.append(f"{name} has no exact value at {here.x[_jets.first(unknown)].tolist()}")
+        notes.append(f"{name} has no exact value at {x[_jets.first(unknown)].tolist()}")
     if bool(unknown.all()):
         return None
     worst = int(error.nan_to_num(-1.0, posinf=math.inf).argmax())
     largest = float(error[worst])
-    lost = math.log10(max(largest / torch.finfo(here.x.dtype).eps, 1.0))
+    lost = math.log10(max(largest / torch.finfo(x.dtype).eps, 1.0))
     tolerance = max(tolerance, DIFFERENCES) if label == "differences" else tolerance
-    return Comparison(name, largest, lost, tuple(here.x[worst].tolist()), label, largest <= tolerance)
+    return Comparison(name, largest, lost, tuple(x[worst].tolist()), label, largest <= tolerance)
 
 
 def _parameters(symbolic: Any, given: Mapping[str, int | float]) -> dict[str, int | float]:

@@ -182,11 +182,11 @@ def test_progress_is_told():
 
 # ---------------------------------------------------------------------------------------------------- property
 
-ATOMS = ["x[0]", "x[1]", "torch.sin(x[0])", "torch.exp(x[1])", "torch.tanh(x[0] * x[1])", "x[0] ** 2",
-         "1 / (2 + x[1] ** 2)", "torch.sqrt(1 + x[0] ** 2)", "torch.cos(2 * x[1])"]  # fmt: skip
+ATOMS = ["x[0]", "x[1]", "torch.sin(x[0])", "torch.exp(x[1])", "x[0] ** 2", "1 / (2 + x[1] ** 2)",
+         "torch.cos(2 * x[1])", "torch.log(2 + x[0])"]  # fmt: skip
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.sampled_from(ATOMS), min_size=3, max_size=3), st.sampled_from([1.0, -1.0]))
 def test_numeric_is_forty_digits_is_closed_form(atoms, sign):
     a, b, c = (eval(f"lambda x: {atom}", {"torch": torch}) for atom in atoms)
@@ -197,5 +197,6 @@ def test_numeric_is_forty_digits_is_closed_form(atoms, sign):
         g[0, 1] = g[1, 0] = 0.3 * c(x)
         return g
 
-    report = rm.verify(metric, x=torch.tensor([[0.3, -0.4], [0.7, 0.2], [0.0, 0.0]], dtype=torch.float64))
+    x = torch.tensor([[0.3, -0.4], [0.7, 0.2], [0.0, 0.0]], dtype=torch.float64)
+    report = rm.verify(metric, x=x, budget=100.0)
     assert report.ok and {c.truth for c in report.comparisons} == {"closed form"}, str(report)
