@@ -9,8 +9,11 @@ export OMP_NUM_THREADS ?= 1
 demo: $(READY)  ## the tour: curvature of spheres, black holes and networks beside exact values, and a picture
 	$(BIN)/python examples/demo.py
 
+# The modules whose signatures have shapes, checked while the suite runs.
+SHAPED = $$(grep -rl --include=*.py jaxtyping riemann riemann_nn | sed 's/\.py$$//; s|/|.|g' | paste -sd, -)
+
 test: $(READY)  ## the whole suite; messages run apart, because shape checking would answer before them
-	$(BIN)/python -m pytest -q -n 2 --ignore=tests/test_messages.py --jaxtyping-packages=riemann,riemann_nn,beartype.beartype
+	$(BIN)/python -m pytest -q -n 2 --ignore=tests/test_messages.py --jaxtyping-packages=$(SHAPED),beartype.beartype
 	$(BIN)/python -m pytest -q tests/test_messages.py
 
 check: $(READY)  ## format, lint, types, import rules
