@@ -16,6 +16,7 @@ from riemann._connection import hessian as hessian
 from riemann._connection import laplacian as laplacian
 from riemann._curvature import change_indices as change_indices
 from riemann._curvature import christoffel as christoffel
+from riemann._curvature import christoffel_vector as christoffel_vector
 from riemann._curvature import cotton_tensor as cotton_tensor
 from riemann._curvature import curvature_endomorphism as curvature_endomorphism
 from riemann._curvature import einstein_tensor as einstein_tensor

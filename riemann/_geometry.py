@@ -144,3 +144,6 @@ def at(metric: Metric, x: Float[Tensor, "*batch n"], order: int = 2, *, chunk_si
     if order < 0:
         raise ValueError(f"`order` is {order}, expected 0 or more")
     return LocalGeometry(x, metric_jet(metric, x, order, chunk_size=chunk_size))
+
+
+at.register, at.route = metric_jet.register, metric_jet.route  # a route of `at` returns the jets

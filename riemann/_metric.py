@@ -7,19 +7,27 @@ import torch
 from torch import Tensor
 
 from riemann import _jets
+from riemann._open import open_function
 from riemann._safe import Refusal
 from riemann._types import Field, Metric
 
 ASYMMETRY = {torch.float64: 1e-6}  # relative to the largest entry; a coarser 1e-3 for lower precision
 
 
+@open_function
 def metric_jet(metric: Metric, x: Tensor, order: int, *, chunk_size: int | None = None) -> tuple[Tensor, ...]:
     """`(g, dg, ddg, …)` at points `(*batch, n)`; NaN, with one warning, where g is not a metric."""
-    jets = _jets.over_points(
-        lambda p: _jets.derivatives(safe_metric(metric, p, order), p, order), x, chunk_size=chunk_size
+    return checked_jet(
+        _jets.over_points(
+            lambda p: _jets.derivatives(safe_metric(metric, p, order), p, order), x, chunk_size=chunk_size
+        )
     )
+
+
+def checked_jet(jets: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The jets, NaN with one warning at points where g is not a metric."""
     bad = not_a_metric(jets[0])
-    return jets if bad is None else tuple(_with_nan(y, bad) for y in jets)
+    return jets if bad is None else tuple(with_nan(y, bad) for y in jets)
 
 
 def safe_metric(metric: Metric, x: Tensor, order: int) -> Field:
@@ -99,7 +107,8 @@ def not_a_metric(g: Tensor) -> Tensor | None:
     return bad
 
 
-def _with_nan(y: Tensor, bad: Tensor) -> Tensor:
+def with_nan(y: Tensor, bad: Tensor) -> Tensor:
+    """`y`, NaN at the points where the mask `bad` holds."""
     mask = bad.reshape((*bad.shape, *[1] * (y.ndim - bad.ndim)))
     return torch.where(mask, torch.full_like(y, torch.nan), y)
 

@@ -34,4 +34,5 @@ def unwrapped(metric: Any) -> Any:
         inner = getattr(metric, name, None)
         if inner is not None and type(metric).__module__.startswith("torch."):
             return unwrapped(inner)
-    return metric
+    compiled = getattr(metric, "_torchdynamo_orig_callable", None)  # of what is no module
+    return metric if compiled is None else unwrapped(getattr(compiled, "__wrapped__", compiled))
