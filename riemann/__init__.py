@@ -7,6 +7,7 @@ function whose first argument is such a callable.
 from importlib.metadata import PackageNotFoundError, version
 
 from riemann import formulas as formulas
+from riemann import metrics as metrics
 from riemann._check import MetricReport as MetricReport
 from riemann._check import check_metric as check_metric
 from riemann._connection import covariant_derivative as covariant_derivative

@@ -209,7 +209,7 @@ def kretschmann_scalar(
     return kretschmann_from_riemann(g, _riemann_lowered(g, dg, ddg))
 
 
-# ------------------------------------------------------------------------------ from Ricci or Riemann, all indices lower
+# ------------------------------------------------------------------- from Ricci or Riemann, all indices lower
 
 
 def kulkarni_nomizu(h: Float[Tensor, "*#batch n n"], k: Float[Tensor, "*#batch n n"]) -> Float[Tensor, "... n n n n"]:
