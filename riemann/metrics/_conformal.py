@@ -10,6 +10,7 @@ from riemann._types import Field, Metric
 from riemann.metrics._constant import Constant
 from riemann.metrics._structure import (
     Jets,
+    contract,
     derive,
     leibniz,
     metric_jet,
@@ -20,7 +21,6 @@ from riemann.metrics._structure import (
     quadratic,
     route,
     scaled,
-    trace,
 )
 
 
@@ -106,7 +106,7 @@ def _slopes(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """p, its Laplacian and |dp|² in the base."""
     if not isinstance(metric.base, Constant) or metric.base.matrix is not None:
         p, dp, hessian, _, inverse = _hessian(metric, x)
-        return p, trace(inverse, hessian), quadratic(inverse, dp, dp)
+        return p, contract(inverse, hessian), quadratic(inverse, dp, dp)
 
     def at_point(y: Tensor) -> Jets:  # n passes, not n²
         p = part_at(metric.log_factor, y, 2, (), "log_factor of Conformal")
@@ -133,7 +133,7 @@ def ricci_tensor(metric: Conformal, x: Tensor, indices: str = "ll") -> Tensor:
     _, dp, hessian, g, inverse = _hessian(metric, x)
     ricci = _curvature.ricci_tensor(metric.base, x)
     if n > 1:
-        isotropic = scaled(trace(inverse, hessian) + (n - 2) * quadratic(inverse, dp, dp), g)
+        isotropic = scaled(contract(inverse, hessian) + (n - 2) * quadratic(inverse, dp, dp), g)
         ricci = ricci - (n - 2) * (hessian - dp.unsqueeze(-1) * dp.unsqueeze(-2)) - isotropic
     return positioned(metric, x, ricci, indices, "the Ricci tensor")
 

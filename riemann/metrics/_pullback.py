@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann import _curvature, _jets
+from riemann import _curvature, _jets, formulas
 from riemann._types import Field, Metric
 from riemann.metrics._structure import (
     Jets,
+    contract,
     derive,
     leibniz,
     metric_jet,
@@ -75,47 +76,45 @@ def jets(metric: Pullback, x: Tensor, order: int) -> Jets:
 
 
 def _lower(G: Tensor | None, a: Tensor) -> Tensor:
-    """Vectors of the ambient space, `(*batch, m, …)`, with the index down."""
-    if G is None:
-        return a
-    flat = a.reshape((*G.shape[:-1], -1))
-    return (G @ flat).reshape(a.shape)
+    """Rows `(*batch, k, m)` of ambient vectors with the index down."""
+    return a if G is None else a @ G
 
 
 def _ambient(metric: Pullback, y: Tensor) -> Tensor | None:
     return None if metric.ambient is None else metric_jet(metric.ambient, y, 0)[0]
 
 
+def _tangent(J: Tensor, G: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The inverse of the induced metric, and the normal part of rows `(*batch, k, m)` of ambient vectors."""
+    GJ = J if G is None else G @ J
+    inverse = formulas.inverse_metric(J.mT @ GJ)
+    return inverse, lambda a: a - a @ GJ @ inverse @ J.mT
+
+
 def _second(metric: Pullback, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    r"""F(x), $J^A_i$, $II^A_{ij}$, its lowered form, and the inverse metric."""
+    r"""$f$, $J^A_i$, $II_{ij}{}^A$ with rows ij, `(*batch, n², m)`, the same with A down, and the inverse metric."""
     y, J, H = part_jet(metric.map, x, 2, (None,), _MAP)
     G = _ambient(metric, y)
     if metric.ambient is not None:
-        gamma = _curvature.christoffel(metric.ambient, y)
-        H = H + torch.einsum("...ABC,...Bi,...Cj->...Aij", gamma, J, J)
-    inverse, project = _tangent(J, G)
-    normal = H - project(H)
-    return y, J, normal, _lower(G, normal), inverse
+        H = H + torch.einsum("...ABC,...Bi,...Cj->...Aij", _curvature.christoffel(metric.ambient, y), J, J)
+    inverse, normal = _tangent(J, G)
+    II = normal(H.movedim(-3, -1).flatten(-3, -2))
+    return y, J, II, _lower(G, II), inverse
 
 
-def _tangent(J: Tensor, G: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """The inverse of the induced metric, and the projection of ambient vectors `(*batch, m, …)` to tangent ones."""
-    GJ = _lower(G, J)
-    inverse, info = torch.linalg.inv_ex(J.mT @ GJ)
-    inverse = torch.where((info == 0)[..., None, None], inverse, torch.full_like(inverse, torch.nan))
-
-    def project(a: Tensor) -> Tensor:
-        flat = a.reshape((*J.shape[:-1], -1))
-        return (J @ (inverse @ (GJ.mT @ flat))).reshape(a.shape)
-
-    return inverse, project
+def _raised(II: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
+    r"""$II^i{}_j$, `[..., i, j, A]`, and the trace, `[..., A]`."""
+    n, m = inverse.shape[-1], II.shape[-1]
+    raised = (inverse @ II.unflatten(-2, (n, n)).flatten(-2)).unflatten(-1, (n, m))
+    return raised, raised.diagonal(dim1=-3, dim2=-2).sum(-1)
 
 
 @route(Pullback)
 def riemann_tensor(metric: Pullback, x: Tensor, indices: str = "ulll") -> Tensor:
     r"""$\langle II_{ik}, II_{jl} \rangle - \langle II_{il}, II_{jk} \rangle + f^* \bar R_{ijkl}$."""
     y, J, II, lowered, _ = _second(metric, x)
-    products = torch.einsum("...Aik,...Ajl->...ijkl", II, lowered)
+    n = x.shape[-1]
+    products = (II @ lowered.mT).unflatten(-1, (n, n)).unflatten(-3, (n, n)).transpose(-3, -2)
     riemann = products - products.mT
     if metric.ambient is not None:
         pulled = _curvature.riemann_tensor(metric.ambient, y, "llll")
@@ -125,47 +124,38 @@ def riemann_tensor(metric: Pullback, x: Tensor, indices: str = "ulll") -> Tensor
     return positioned(metric, x, riemann, indices, "the Riemann tensor")
 
 
-def _projector(J: Tensor, inverse: Tensor) -> Tensor:
-    """`g^ij J^A_i J^B_j`."""
-    return J @ inverse @ J.mT
+def _traced(metric: Pullback, y: Tensor, J: Tensor, inverse: Tensor) -> Tensor:
+    r"""$g^{ik} J^A_i J^C_k \bar R_{ABCD}\, J^B_j J^D_l$, `[..., j, l]`."""
+    riemann = _curvature.riemann_tensor(metric.ambient, y, "llll")
+    return J.mT @ torch.einsum("...AC,...ABCD->...BD", J @ inverse @ J.mT, riemann) @ J
 
 
 @route(Pullback)
 def ricci_tensor(metric: Pullback, x: Tensor, indices: str = "ll") -> Tensor:
     r"""$\langle \mathrm{tr}\, II, II_{jl} \rangle - g^{ik} \langle II_{il}, II_{kj} \rangle$, and the ambient part."""
     y, J, II, lowered, inverse = _second(metric, x)
-    trace = torch.einsum("...ik,...Aik->...A", inverse, II)
-    raised = torch.einsum("...ik,...Akj->...Aij", inverse, II)
-    ricci = torch.einsum("...A,...Ajl->...jl", trace, lowered) - torch.einsum("...Aij,...Ail->...jl", raised, lowered)
+    n = x.shape[-1]
+    raised, trace = _raised(II, inverse)
+    first = (lowered @ trace.unsqueeze(-1)).squeeze(-1).unflatten(-1, (n, n))
+    ricci = first - torch.einsum("...ijA,...ilA->...jl", raised, lowered.unflatten(-2, (n, n)))
     if metric.ambient is not None:
-        riemann = _curvature.riemann_tensor(metric.ambient, y, "llll")
-        traced = torch.einsum("...AC,...ABCD->...BD", _projector(J, inverse), riemann)
-        ricci = ricci + J.mT @ traced @ J
+        ricci = ricci + _traced(metric, y, J, inverse)
     return positioned(metric, x, ricci, indices, "the Ricci tensor")
 
 
 @route(Pullback)
 def scalar_curvature(metric: Pullback, x: Tensor) -> Tensor:
-    r"""$|\mathrm{tr}\, II|^2 - |II|^2$ and the ambient curvature of the tangent planes."""
+    r"""$|\mathrm{tr}\, II|^2 - |II|^2$, and the ambient curvature of the tangent planes."""
     y, J, II, lowered, inverse = _second(metric, x)
-    trace, lowered_trace = (torch.einsum("...ik,...Aik->...A", inverse, a) for a in (II, lowered))
-    raised = inverse.unsqueeze(-3) @ II @ inverse.unsqueeze(-3)
-    scalar = (trace * lowered_trace).sum(-1) - (raised * lowered).sum((-3, -2, -1))
+    raised, trace = _raised(II, inverse)
+    other, lowered_trace = (raised, trace) if II is lowered else _raised(lowered, inverse)
+    scalar = (trace * lowered_trace).sum(-1) - (raised * other.transpose(-3, -2)).sum((-3, -2, -1))
     if metric.ambient is not None:
-        P = _projector(J, inverse)
-        riemann = _curvature.riemann_tensor(metric.ambient, y, "llll")
-        traced = torch.einsum("...AC,...ABCD->...BD", P, riemann)
-        scalar = scalar + (P * traced).sum((-2, -1))
+        scalar = scalar + contract(inverse, _traced(metric, y, J, inverse))
     return scalar
 
 
 # ------------------------------------------------------------------------------------------------ of given vectors
-
-
-def _frame(metric: Pullback, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Callable[[Tensor], Tensor]]:
-    y, J = part_jet(metric.map, x, 1, (None,), _MAP)
-    G = _ambient(metric, y)
-    return y, J, G, *_tangent(J, G)
 
 
 def _push(J: Tensor, *vectors: Tensor) -> list[Tensor]:
@@ -173,7 +163,7 @@ def _push(J: Tensor, *vectors: Tensor) -> list[Tensor]:
 
 
 def _acceleration(metric: Pullback, x: Tensor, y: Tensor, J: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    r"""$\bar\nabla_u (df\, v)$ for constant u, v, `(*batch, m)`: the tangent part is the connection, the rest is II."""
+    r"""$\bar\nabla_u (df\, v)$ of constant u, v, a row `(*batch, 1, m)`: the connection and, normal to it, II."""
 
     def at_point(p: Tensor, u: Tensor, v: Tensor) -> Tensor:
         return _jets.along_twice(part_at(metric.map, p, 2, (None,), _MAP), p, u, v)[3]
@@ -181,28 +171,26 @@ def _acceleration(metric: Pullback, x: Tensor, y: Tensor, J: Tensor, u: Tensor, 
     second = _jets.over_points(at_point, x, u, v)
     if metric.ambient is not None:
         second = second + _curvature.christoffel_vector(metric.ambient, y, *_push(J, u, v))
-    return second
+    return second.unsqueeze(-2)
 
 
 @route(Pullback)
 def christoffel_vector(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$g^{-1} J^T G\, \bar\nabla_u (df\, v)$: one second derivative of f."""
-    y, J, G, inverse, _ = _frame(metric, x)
-    second = _lower(G, _acceleration(metric, x, y, J, u, v)).unsqueeze(-1)
-    return (inverse @ (J.mT @ second)).squeeze(-1)
+    y, J = part_jet(metric.map, x, 1, (None,), _MAP)
+    G = _ambient(metric, y)
+    inverse, _ = _tangent(J, G)
+    return (_lower(G, _acceleration(metric, x, y, J, u, v)) @ J @ inverse).squeeze(-2)
 
 
 @route(Pullback)
 def biquadratic_curvature(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    r"""$\langle II(u,u), II(v,v) \rangle - |II(u,v)|^2$ and the ambient one."""
-    y, J, G, _, project = _frame(metric, x)
-
-    def II(a: Tensor, b: Tensor) -> Tensor:
-        second = _acceleration(metric, x, y, J, a, b)
-        return second - project(second)
-
-    uu, vv, uv = II(u, u), II(v, v), II(u, v)
-    form = (uu * _lower(G, vv)).sum(-1) - (uv * _lower(G, uv)).sum(-1)
+    r"""$\langle II(u,u), II(v,v) \rangle - |II(u,v)|^2$, and that of the ambient space."""
+    y, J = part_jet(metric.map, x, 1, (None,), _MAP)
+    G = _ambient(metric, y)
+    _, normal = _tangent(J, G)
+    uu, vv, uv = (normal(_acceleration(metric, x, y, J, a, b)) for a, b in ((u, u), (v, v), (u, v)))
+    form = (uu * _lower(G, vv) - uv * _lower(G, uv)).sum((-2, -1))
     if metric.ambient is not None:
         form = form + _curvature.biquadratic_curvature(metric.ambient, y, *_push(J, u, v))
     return form
@@ -212,12 +200,14 @@ def biquadratic_curvature(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> 
 def curvature_endomorphism(metric: Pullback, x: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
     r"""$\langle II(u, \cdot), II(v, w) \rangle - \langle II(v, \cdot), II(u, w) \rangle$, raised."""
     y, J, II, lowered, inverse = _second(metric, x)
-    vw, uw = (torch.einsum("...Aij,...i,...j->...A", lowered, a, w) for a in (v, u))
-    image = torch.einsum("...Aij,...i,...A->...j", II, u, vw) - torch.einsum("...Aij,...i,...A->...j", II, v, uw)
+    n = x.shape[-1]
+    II, lowered = II.unflatten(-2, (n, n)), lowered.unflatten(-2, (n, n))
+    II_u, II_v = (torch.einsum("...ijA,...i->...jA", II, a) for a in (u, v))
+    vw, uw = (torch.einsum("...ijA,...i,...j->...A", lowered, a, w) for a in (v, u))
+    image = (II_u @ vw.unsqueeze(-1) - II_v @ uw.unsqueeze(-1)).squeeze(-1)
     if metric.ambient is not None:
-        G = _ambient(metric, y)
-        ambient = _lower(G, _curvature.curvature_endomorphism(metric.ambient, y, *_push(J, u, v, w)).unsqueeze(-1))
-        image = image + (J.mT @ ambient).squeeze(-1)
+        ambient = _curvature.curvature_endomorphism(metric.ambient, y, *_push(J, u, v, w)).unsqueeze(-2)
+        image = image + (_lower(_ambient(metric, y), ambient) @ J).squeeze(-2)
     return (inverse @ image.unsqueeze(-1)).squeeze(-1)
 
 

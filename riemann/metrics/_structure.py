@@ -75,7 +75,7 @@ def quadratic(h: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return torch.einsum("...ij,...i,...j->...", h, u, v)
 
 
-def trace(inverse: Tensor, h: Tensor) -> Tensor:
+def contract(inverse: Tensor, h: Tensor) -> Tensor:
     """`g^ij h_ij`, `(*batch,)`."""
     return torch.einsum("...ij,...ij->...", inverse, h)
 

@@ -7,6 +7,7 @@ from riemann import _curvature, formulas
 from riemann._types import Field, Metric
 from riemann.metrics._structure import (
     Jets,
+    contract,
     derive,
     embed,
     embed_jets,
@@ -18,7 +19,6 @@ from riemann.metrics._structure import (
     quadratic,
     route,
     scaled,
-    trace,
 )
 
 
@@ -140,7 +140,7 @@ def ricci_tensor(metric: Warped, x: Tensor, indices: str = "ll") -> Tensor:
     (b, y), n, m = _split(metric, x), x.shape[-1], metric.fibre_dim
     w, _, hessian, inverse, square = _w(metric, b)
     base = _curvature.ricci_tensor(metric.base, b) - scaled(m / w, hessian)
-    isotropic = scaled(w * trace(inverse, hessian) + (m - 1) * square, metric_jet(metric.fibre, y, 0)[0])
+    isotropic = scaled(w * contract(inverse, hessian) + (m - 1) * square, metric_jet(metric.fibre, y, 0)[0])
     fibre = _curvature.ricci_tensor(metric.fibre, y) - isotropic
     ricci = embed(base, 2, 0, n) + embed(fibre, 2, metric.base_dim, n)
     return positioned(metric, x, ricci, indices, "the Ricci tensor")
@@ -152,7 +152,7 @@ def scalar_curvature(metric: Warped, x: Tensor) -> Tensor:
     (b, y), m = _split(metric, x), metric.fibre_dim
     w, _, hessian, inverse, square = _w(metric, b)
     base, fibre = _curvature.scalar_curvature(metric.base, b), _curvature.scalar_curvature(metric.fibre, y)
-    return base + (fibre - m * (m - 1) * square) / w**2 - 2 * m * trace(inverse, hessian) / w
+    return base + (fibre - m * (m - 1) * square) / w**2 - 2 * m * contract(inverse, hessian) / w
 
 
 @route(Warped)
