@@ -1,5 +1,7 @@
 """The free functions of curvature: a metric and points in, tensors out."""
 
+import functools
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -19,10 +21,23 @@ def _local(
 ) -> Tensor:
     """The quantity at each point, with at most `chunk_size` snapshots alive at a time."""
     _jets.check_points(x)
+    if order >= 2 and x.shape[-1] >= 32:
+        _say_generic(quantity.__qualname__.partition(".")[0])  # the function in which the quantity is written
     if (pieces := chunks(x, chunk_size)) is None:
         return quantity(at(metric, x, order))
     results = torch.cat([quantity(at(metric, piece, order)) for piece in pieces])
     return results.reshape((*x.shape[:-1], *results.shape[1:]))
+
+
+@functools.cache
+def _say_generic(name: str) -> None:
+    """Says once that a function takes the generic route in many dimensions, lest structure be lost in silence."""
+    warnings.warn(
+        f"`{name}` takes the generic route in 32 dimensions or more: n**4 numbers and n**2 derivatives a point. If the "
+        "metric has structure, a type of `riemann.metrics` uses it; `sectional_curvature` and "
+        "`estimate_scalar_curvature` need n**2 numbers; `chunk_size` bounds the points at a time. This is said once.",
+        stacklevel=5,
+    )
 
 
 # ------------------------------------------------------------------------------------------------ from first jets
