@@ -1,5 +1,7 @@
 """Metrics that know their structure: one contract against the generic route, literature, composition, messages."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -350,7 +352,10 @@ def test_structure_survives_wrappers_of_torch():
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         wrapped = nn.parallel.DistributedDataParallel(metric)
-        parts = Pullback(nn.parallel.DistributedDataParallel(metric.map)), Pullback(torch.compile(metric.map))
+        parts = (
+            Pullback(nn.parallel.DistributedDataParallel(metric.map)),
+            Pullback(torch.compile(metric.map, backend="eager")),
+        )
         for g in (wrapped, torch.compile(wrapped, backend="eager"), *parts):
             assert rm.scalar_curvature.route(g) == "riemann.metrics._pullback.scalar_curvature"
             assert_equal(rm.scalar_curvature(g, x), rm.scalar_curvature(metric, x))
@@ -367,7 +372,7 @@ def test_a_compiled_callable_that_is_no_module():
     def flat(metric, x, *, chunk_size=None):
         return x.new_zeros(x.shape[:-1])
 
-    assert "flat" in rm.scalar_curvature.route(torch.compile(Flat()))
+    assert "flat" in rm.scalar_curvature.route(torch.compile(Flat(), backend="eager"))
 
 
 def test_parameters_of_parts_are_the_parameters_of_the_metric():
@@ -384,26 +389,27 @@ def test_parameters_of_parts_are_the_parameters_of_the_metric():
 @pytest.mark.parametrize(
     "metric, message",
     [
-        (Diagonal(lambda x: torch.eye(2)), r"`entries of Diagonal` returned shape \(2, 2\) at one point, expected \(2,\)"),
-        (Cholesky(lambda x: x), r"`factor of Cholesky` returned shape \(2,\) at one point, expected \(2, 2\)"),
-        (Conformal(None, lambda x: x), r"`log_factor of Conformal` returned shape \(2,\) at one point, expected \(\)"),
-        (Pullback(lambda x: x.sum()), r"`map of Pullback` returned shape \(\) at one point, expected \(any,\)"),
-        (Pullback(lambda x: [x]), r"`map of Pullback` returned list at one point, expected a torch.Tensor"),
-        (Pullback(lambda x: x.float()), r"`map of Pullback` returned torch.float32"),
-        (Hessian(lambda x: x), r"`potential of Hessian` returned shape \(2,\)"),
-        (Product((sphere, 1), (sphere, 2)), r"the parts of Product have dimensions \(1, 2\), 3 together, and the points have n = 2"),
-        (Warped((sphere, 2), (sphere, 2), lambda b: b[0]), r"base and fibre of Warped have dimensions \(2, 2\), 4 together"),
-        (Warped((sphere, 1), (sphere, 1), lambda b: b), r"`warp of Warped` returned shape \(1,\)"),
-        (Constant(torch.eye(3)), r"`matrix of Constant` has shape \(3, 3\), expected \(2, 2\)"),
-        (LowRankPlusDiagonal(torch.ones_like, lambda x: x), r"`factor of LowRankPlusDiagonal` returned shape \(2,\) at one point, expected \(2, any\)"),
-        (LowRankPlusDiagonal(torch.ones_like, lambda x: x[:, None], torch.ones(3)), r"`signs` of .* has shape \(3,\), and .* 1 columns"),
+        (Diagonal(lambda x: torch.eye(2)), r"`entries of Diagonal` returned shape (2, 2) at one point, expected (2,)"),
+        (Cholesky(lambda x: x), "`factor of Cholesky` returned shape (2,) at one point, expected (2, 2)"),
+        (Conformal(None, lambda x: x), "`log_factor of Conformal` returned shape (2,) at one point, expected ()"),
+        (Pullback(lambda x: x.sum()), "`map of Pullback` returned shape () at one point, expected (any,)"),
+        (Pullback(lambda x: [x]), "`map of Pullback` returned list at one point, expected a torch.Tensor"),
+        (Pullback(lambda x: x.float()), "`map of Pullback` returned torch.float32"),
+        (Hessian(lambda x: x), "`potential of Hessian` returned shape (2,) at one point, expected ()"),
+        (Product((sphere, 1), (sphere, 2)), "Product have dimensions (1, 2), 3 together, and the points have n = 2"),
+        (Warped((sphere, 2), (sphere, 2), torch.sum), "fibre of Warped have dimensions (2, 2), 4 together"),
+        (Warped((sphere, 1), (sphere, 1), lambda b: b), "`warp of Warped` returned shape (1,)"),
+        (Constant(torch.eye(3)), "`matrix` of Constant has shape (3, 3), expected (2, 2)"),
+        (LowRankPlusDiagonal(torch.ones_like, lambda x: x), "returned shape (2,) at one point, expected (2, any)"),
+        (
+            LowRankPlusDiagonal(torch.ones_like, lambda x: x[:, None], torch.ones(3)),
+            "`signs` of LowRankPlusDiagonal has shape (3,), and `factor` returned 1 columns",
+        ),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("f", [rm.scalar_curvature, rm.christoffel, rm.log_volume_element, lambda g, x: g(x[0])])
 def test_parts_of_wrong_shape(metric, message, f):
-    if isinstance(metric, Pullback) and "float32" in message and f not in (rm.scalar_curvature, rm.christoffel):
-        pytest.skip("said where it is differentiated")
-    with pytest.raises((ValueError, TypeError), match=message):
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
         f(metric, points(2))
 
 
