@@ -352,11 +352,8 @@ def test_structure_survives_wrappers_of_torch():
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         wrapped = nn.parallel.DistributedDataParallel(metric)
-        parts = (
-            Pullback(nn.parallel.DistributedDataParallel(metric.map)),
-            Pullback(torch.compile(metric.map, backend="eager")),
-        )
-        for g in (wrapped, torch.compile(wrapped, backend="eager"), *parts):
+        compiled = Pullback(torch.compile(metric.map, backend="eager"))
+        for g in (wrapped, torch.compile(wrapped, backend="eager"), compiled):
             assert rm.scalar_curvature.route(g) == "riemann.metrics._pullback.scalar_curvature"
             assert_equal(rm.scalar_curvature(g, x), rm.scalar_curvature(metric, x))
     finally:

@@ -15,7 +15,7 @@ class Cholesky(torch.nn.Module):
 
     Example:
         >>> half_plane = Cholesky(lambda x: torch.eye(2) / x[1])
-        >>> riemann.scalar_curvature(half_plane, torch.tensor([0.0, 2.0]))
+        >>> scalar_curvature(half_plane, torch.tensor([0.0, 2.0]))
         tensor(-2.)
     """
 

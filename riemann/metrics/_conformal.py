@@ -39,7 +39,7 @@ class Conformal(torch.nn.Module):
 
     Example:
         >>> half_plane = Conformal(None, lambda x: -torch.log(x[1]))
-        >>> riemann.scalar_curvature(half_plane, torch.tensor([0.0, 2.0]))
+        >>> scalar_curvature(half_plane, torch.tensor([0.0, 2.0]))
         tensor(-2.)
     """
 

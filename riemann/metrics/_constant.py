@@ -14,7 +14,7 @@ class Constant(torch.nn.Module):
 
     Example:
         >>> minkowski = Constant(torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0])))
-        >>> riemann.scalar_curvature(minkowski, torch.rand(5, 4))
+        >>> scalar_curvature(minkowski, torch.rand(5, 4))
         tensor([0., 0., 0., 0., 0.])
     """
 

@@ -20,7 +20,7 @@ class Diagonal(torch.nn.Module):
 
     Example:
         >>> sphere = Diagonal(lambda x: torch.stack([torch.ones_like(x[0]), torch.sin(x[0]) ** 2]))
-        >>> riemann.scalar_curvature(sphere, torch.tensor([0.7, 0.2]))
+        >>> scalar_curvature(sphere, torch.tensor([0.7, 0.2]))
         tensor(2.)
     """
 

@@ -22,7 +22,7 @@ class Hessian(torch.nn.Module):
 
     Example:
         >>> gaussian = Hessian(lambda t: -(t[0] ** 2) / (4 * t[1]) - 0.5 * torch.log(-t[1]))
-        >>> riemann.scalar_curvature(gaussian, torch.tensor([1.0, -0.5])).round(decimals=4)
+        >>> scalar_curvature(gaussian, torch.tensor([1.0, -0.5])).round(decimals=4)
         tensor(-1.)
     """
 

@@ -23,7 +23,7 @@ class LowRankPlusDiagonal(torch.nn.Module):
 
     Example:
         >>> graph = LowRankPlusDiagonal(torch.ones_like, lambda x: x[:, None])  # of |x|²/2 in flat space
-        >>> riemann.sectional_curvature(graph, torch.zeros(1000), torch.eye(1000)[0], torch.eye(1000)[1])
+        >>> sectional_curvature(graph, torch.zeros(1000), torch.eye(1000)[0], torch.eye(1000)[1])
         tensor(1.)
     """
 

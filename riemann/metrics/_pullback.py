@@ -39,7 +39,7 @@ class Pullback(torch.nn.Module):
 
     Example:
         >>> paraboloid = Pullback(lambda x: torch.stack([x[0], x[1], (x @ x) / 2]))
-        >>> riemann.scalar_curvature(paraboloid, torch.zeros(2))
+        >>> scalar_curvature(paraboloid, torch.zeros(2))
         tensor(2.)
     """
 
