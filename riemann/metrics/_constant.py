@@ -13,8 +13,9 @@ class Constant(torch.nn.Module):
         matrix: symmetric, `(n, n)`; the identity, in any dimension, if it is None. A buffer of the module.
 
     Example:
+        >>> import riemann as rm
         >>> minkowski = Constant(torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0])))
-        >>> scalar_curvature(minkowski, torch.rand(5, 4))
+        >>> rm.scalar_curvature(minkowski, torch.rand(5, 4))
         tensor([0., 0., 0., 0., 0.])
     """
 

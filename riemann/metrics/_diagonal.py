@@ -19,8 +19,9 @@ class Diagonal(torch.nn.Module):
         entries: one point `(n,)` to the diagonal `(n,)`.
 
     Example:
+        >>> import riemann as rm
         >>> sphere = Diagonal(lambda x: torch.stack([torch.ones_like(x[0]), torch.sin(x[0]) ** 2]))
-        >>> scalar_curvature(sphere, torch.tensor([0.7, 0.2]))
+        >>> rm.scalar_curvature(sphere, torch.tensor([0.7, 0.2]))
         tensor(2.)
     """
 

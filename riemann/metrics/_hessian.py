@@ -21,8 +21,9 @@ class Hessian(torch.nn.Module):
         Shima, *The Geometry of Hessian Structures* (2007), proposition 2.3.
 
     Example:
+        >>> import riemann as rm
         >>> gaussian = Hessian(lambda t: -(t[0] ** 2) / (4 * t[1]) - 0.5 * torch.log(-t[1]))
-        >>> scalar_curvature(gaussian, torch.tensor([1.0, -0.5])).round(decimals=4)
+        >>> rm.scalar_curvature(gaussian, torch.tensor([1.0, -0.5])).round(decimals=4)
         tensor(-1.)
     """
 
@@ -52,8 +53,7 @@ def christoffel_vector(metric: Hessian, x: Tensor, u: Tensor, v: Tensor) -> Tens
     def lowered(p: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         potential = part_at(metric.potential, p, 3, (), "potential of Hessian")
         along_both = lambda q: _jets.along_twice(potential, q, u, v)[3]
-        value, pull = _jets.pulling(along_both, p)
-        return _jets.derivatives(potential, p, 2)[2], 0.5 * pull(torch.ones_like(value))
+        return _jets.derivatives(potential, p, 2)[2], 0.5 * _jets.derivatives(along_both, p, 1)[1]
 
     g, covector = _jets.over_points(lowered, x, u, v)
     return torch.linalg.solve_ex(g, covector.unsqueeze(-1))[0].squeeze(-1)

@@ -22,8 +22,9 @@ class LowRankPlusDiagonal(torch.nn.Module):
         signs: the diagonal of S, `(r,)`: ±1, or any weights; ones if it is None. A buffer of the module.
 
     Example:
+        >>> import riemann as rm
         >>> graph = LowRankPlusDiagonal(torch.ones_like, lambda x: x[:, None])  # of |x|²/2 in flat space
-        >>> sectional_curvature(graph, torch.zeros(1000), torch.eye(1000)[0], torch.eye(1000)[1])
+        >>> rm.sectional_curvature(graph, torch.zeros(1000), torch.eye(1000)[0], torch.eye(1000)[1])
         tensor(1.)
     """
 

@@ -26,9 +26,10 @@ class Product(torch.nn.Module):
         *parts: pairs of a metric and its dimension.
 
     Example:
+        >>> import riemann as rm
         >>> sphere = lambda x: 4 * torch.eye(2) / (1 + x @ x) ** 2
-        >>> half_plane = metrics.Conformal(None, lambda x: -torch.log(x[1]))
-        >>> scalar_curvature(Product((sphere, 2), (half_plane, 2)), torch.tensor([0.1, 0.2, 0.3, 0.4])).abs() < 1e-4
+        >>> half_plane = rm.metrics.Conformal(None, lambda x: -torch.log(x[1]))
+        >>> rm.scalar_curvature(Product((sphere, 2), (half_plane, 2)), torch.tensor([0.1, 0.2, 0.3, 0.4])).abs() < 1e-4
         tensor(True)
     """
 

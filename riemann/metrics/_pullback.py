@@ -38,8 +38,9 @@ class Pullback(torch.nn.Module):
         O'Neill, *Semi-Riemannian Geometry* (1983), chapter 4, theorem 5.
 
     Example:
+        >>> import riemann as rm
         >>> paraboloid = Pullback(lambda x: torch.stack([x[0], x[1], (x @ x) / 2]))
-        >>> scalar_curvature(paraboloid, torch.zeros(2))
+        >>> rm.scalar_curvature(paraboloid, torch.zeros(2))
         tensor(2.)
     """
 

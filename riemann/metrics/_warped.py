@@ -36,9 +36,10 @@ class Warped(torch.nn.Module):
         O'Neill, *Semi-Riemannian Geometry* (1983), chapter 7, propositions 42 and 43.
 
     Example:
-        >>> line, circle = metrics.Constant(), metrics.Constant()
+        >>> import riemann as rm
+        >>> line, circle = rm.metrics.Constant(), rm.metrics.Constant()
         >>> hyperbolic = Warped((line, 1), (circle, 1), lambda b: torch.sinh(b[0]))
-        >>> scalar_curvature(hyperbolic, torch.tensor([0.5, 1.0]))
+        >>> rm.scalar_curvature(hyperbolic, torch.tensor([0.5, 1.0]))
         tensor(-2.)
     """
 
