@@ -77,6 +77,13 @@ def affine(n, m):
     return Smooth(n, (m,), affine=1.0)
 
 
+def network(*sizes):
+    layers = [nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False)]
+    for layer in layers:
+        nn.init.orthogonal_(layer.weight)
+    return nn.Sequential(*(m for layer in layers for m in (layer, nn.Tanh())))[:-1]
+
+
 METRICS = {
     "Constant": (lambda: minkowski(4), 4),
     "Diagonal": (lambda: Diagonal(Smooth(4, (4,), torch.tensor([-3.0, 3, 2, 4]))), 4),
@@ -93,6 +100,7 @@ METRICS = {
     "Warped": (lambda: Warped((Conformal(None, Smooth(2, ())), 2), (sphere, 2), Smooth(2, (), 2.0)), 4),
     "Warped, of a line": (lambda: Warped((Constant(), 1), (Symmetric([1.0, -1.0]), 2), Smooth(1, (), 2.0)), 3),
     "Pullback": (lambda: Pullback(affine(3, 5)), 3),
+    "Pullback, of a network": (lambda: Pullback(network(3, 5, 4, 6)), 3),
     "Pullback, Lorentzian": (lambda: Pullback(affine(2, 4), Constant(torch.diag(torch.tensor([-0.2, 1, 1, 1])))), 2),
     "Pullback, of no structure": (lambda: Pullback(affine(3, 4), Symmetric([1.0] * 4)), 3),
     "Pullback, of a conformal metric": (lambda: Pullback(affine(2, 3), Conformal(None, Smooth(3, ()))), 2),
@@ -370,6 +378,13 @@ def test_a_compiled_callable_that_is_no_module():
         return x.new_zeros(x.shape[:-1])
 
     assert "flat" in rm.scalar_curvature.route(torch.compile(Flat(), backend="eager"))
+
+
+def test_hooks_on_the_last_layer_are_kept():
+    f, x = network(3, 4, 5).double(), points(3)
+    f[-1].register_forward_hook(lambda module, args, y: y.sin())
+    metric = Pullback(f)
+    assert_equal(rm.scalar_curvature(metric, x), rm.scalar_curvature(lambda p: metric(p), x))
 
 
 def test_parameters_of_parts_are_the_parameters_of_the_metric():

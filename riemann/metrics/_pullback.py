@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
+from riemann._open import unwrapped
 from riemann._types import Field, Metric
+from riemann.metrics._constant import Constant
 from riemann.metrics._structure import (
     Jets,
     contract,
@@ -27,7 +29,8 @@ class Pullback(torch.nn.Module):
 
     With the second fundamental form $II_{ij}$, the normal part of $\nabla_i \partial_j f$, Gauss's equation is
     $R_{ijkl} = \langle II_{ik}, II_{jl} \rangle - \langle II_{il}, II_{jk} \rangle + f^* \bar R_{ijkl}$. Curvature of
-    $J^T J$ by differentiation needs third derivatives, n of them for each one here.
+    $J^T J$ by differentiation needs third derivatives, n of them for each one here. The last layer of a
+    `torch.nn.Sequential` that ends in a wider `Linear` is not differentiated at all.
 
     Args:
         map: f, one point `(n,)` to a point `(m,)` of the ambient space, an immersion.
@@ -60,13 +63,32 @@ class Pullback(torch.nn.Module):
 _MAP = "map of Pullback"
 
 
+def _curved(metric: Pullback) -> bool:
+    return metric.ambient is not None and not isinstance(metric.ambient, Constant)
+
+
+def _shortened(metric: Pullback) -> Pullback:
+    """The same metric without the last layer, $A h + b$, of a network that widens: $A^T A$ is the metric on h."""
+    layers = unwrapped(metric.map)
+    if metric.ambient is not None or type(layers) is not torch.nn.Sequential or len(layers) < 2:
+        return metric
+    last = layers[-1]
+    if type(last) is not torch.nn.Linear or last.in_features >= last.out_features:
+        return metric
+    if any(m._forward_hooks or m._forward_pre_hooks for m in (layers, last)):
+        return metric
+    return Pullback(layers[:-1], Constant(last.weight.mT @ last.weight))
+
+
 @route(Pullback)
 def jets(metric: Pullback, x: Tensor, order: int) -> Jets:
     """Leibniz's rule on the jets of f."""
-    _, *J = part_jet(metric.map, x, order + 1, (None,), _MAP)
-    J = tuple(J)
-    if metric.ambient is None:
-        return leibniz("Ai,Aj->ij", J, J)
+    metric = _shortened(metric)
+    y, *derivatives = part_jet(metric.map, x, order + 1, (None,), _MAP)
+    J = tuple(derivatives)
+    if not _curved(metric):
+        G = _ambient(metric, y)
+        return leibniz("Ai,Aj->ij", J, J if G is None else tuple((G @ T.flatten(x.ndim)).reshape(T.shape) for T in J))
 
     def ambient(p: Tensor) -> Tensor:
         y = part(metric.map, p, (None,), _MAP)
@@ -82,7 +104,9 @@ def _lower(G: Tensor | None, a: Tensor) -> Tensor:
 
 
 def _ambient(metric: Pullback, y: Tensor) -> Tensor | None:
-    return None if metric.ambient is None else metric_jet(metric.ambient, y, 0)[0]
+    if metric.ambient is None:
+        return None
+    return metric_jet(metric.ambient, y, 0)[0] if _curved(metric) else metric.ambient(y)
 
 
 def _tangent(J: Tensor, G: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
@@ -94,9 +118,10 @@ def _tangent(J: Tensor, G: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Te
 
 def _second(metric: Pullback, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     r"""$f$, $J^A_i$, $II_{ij}{}^A$ with rows ij, `(*batch, n², m)`, the same with A down, and the inverse metric."""
+    metric = _shortened(metric)
     y, J, H = part_jet(metric.map, x, 2, (None,), _MAP)
     G = _ambient(metric, y)
-    if metric.ambient is not None:
+    if _curved(metric):
         H = H + torch.einsum("...ABC,...Bi,...Cj->...Aij", _curvature.christoffel(metric.ambient, y), J, J)
     inverse, normal = _tangent(J, G)
     II = normal(H.movedim(-3, -1).flatten(-3, -2))
@@ -117,7 +142,7 @@ def riemann_tensor(metric: Pullback, x: Tensor, indices: str = "ulll") -> Tensor
     n = x.shape[-1]
     products = (II @ lowered.mT).unflatten(-1, (n, n)).unflatten(-3, (n, n)).transpose(-3, -2)
     riemann = products - products.mT
-    if metric.ambient is not None:
+    if _curved(metric):
         pulled = _curvature.riemann_tensor(metric.ambient, y, "llll")
         for _ in range(4):  # each index in turn
             pulled = torch.einsum("...ABCD,...Ai->...BCDi", pulled, J)
@@ -139,7 +164,7 @@ def ricci_tensor(metric: Pullback, x: Tensor, indices: str = "ll") -> Tensor:
     raised, trace = _raised(II, inverse)
     first = (lowered @ trace.unsqueeze(-1)).squeeze(-1).unflatten(-1, (n, n))
     ricci = first - torch.einsum("...ijA,...ilA->...jl", raised, lowered.unflatten(-2, (n, n)))
-    if metric.ambient is not None:
+    if _curved(metric):
         ricci = ricci + _traced(metric, y, J, inverse)
     return positioned(metric, x, ricci, indices, "the Ricci tensor")
 
@@ -151,7 +176,7 @@ def scalar_curvature(metric: Pullback, x: Tensor) -> Tensor:
     raised, trace = _raised(II, inverse)
     other, lowered_trace = (raised, trace) if II is lowered else _raised(lowered, inverse)
     scalar = (trace * lowered_trace).sum(-1) - (raised * other.transpose(-3, -2)).sum((-3, -2, -1))
-    if metric.ambient is not None:
+    if _curved(metric):
         scalar = scalar + contract(inverse, _traced(metric, y, J, inverse))
     return scalar
 
@@ -170,7 +195,7 @@ def _acceleration(metric: Pullback, x: Tensor, y: Tensor, J: Tensor, u: Tensor, 
         return _jets.along_twice(part_at(metric.map, p, 2, (None,), _MAP), p, u, v)[3]
 
     second = _jets.over_points(at_point, x, u, v)
-    if metric.ambient is not None:
+    if _curved(metric):
         second = second + _curvature.christoffel_vector(metric.ambient, y, *_push(J, u, v))
     return second.unsqueeze(-2)
 
@@ -178,6 +203,7 @@ def _acceleration(metric: Pullback, x: Tensor, y: Tensor, J: Tensor, u: Tensor, 
 @route(Pullback)
 def christoffel_vector(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$g^{-1} J^T G\, \bar\nabla_u (df\, v)$: one second derivative of f."""
+    metric = _shortened(metric)
     y, J = part_jet(metric.map, x, 1, (None,), _MAP)
     G = _ambient(metric, y)
     inverse, _ = _tangent(J, G)
@@ -187,12 +213,13 @@ def christoffel_vector(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Ten
 @route(Pullback)
 def biquadratic_curvature(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\langle II(u,u), II(v,v) \rangle - |II(u,v)|^2$, and that of the ambient space."""
+    metric = _shortened(metric)
     y, J = part_jet(metric.map, x, 1, (None,), _MAP)
     G = _ambient(metric, y)
     _, normal = _tangent(J, G)
     uu, vv, uv = (normal(_acceleration(metric, x, y, J, a, b)) for a, b in ((u, u), (v, v), (u, v)))
     form = (uu * _lower(G, vv) - uv * _lower(G, uv)).sum((-2, -1))
-    if metric.ambient is not None:
+    if _curved(metric):
         form = form + _curvature.biquadratic_curvature(metric.ambient, y, *_push(J, u, v))
     return form
 
@@ -206,7 +233,7 @@ def curvature_endomorphism(metric: Pullback, x: Tensor, u: Tensor, v: Tensor, w:
     II_u, II_v = (torch.einsum("...ijA,...i->...jA", II, a) for a in (u, v))
     vw, uw = (torch.einsum("...ijA,...i,...j->...A", lowered, a, w) for a in (v, u))
     image = (II_u @ vw.unsqueeze(-1) - II_v @ uw.unsqueeze(-1)).squeeze(-1)
-    if metric.ambient is not None:
+    if _curved(metric):
         ambient = _curvature.curvature_endomorphism(metric.ambient, y, *_push(J, u, v, w)).unsqueeze(-2)
         image = image + (_lower(_ambient(metric, y), ambient) @ J).squeeze(-2)
     return (inverse @ image.unsqueeze(-1)).squeeze(-1)
