@@ -1,5 +1,7 @@
 """The free functions of curvature: a metric and points in, tensors out."""
 
+import functools
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -7,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _jets, formulas
-from riemann._directional import curvature_covector, curvature_form, ricci_form
+from riemann._directional import connection_covector, curvature_covector, curvature_form, ricci_form
 from riemann._geometry import LocalGeometry, at
 from riemann._metric import checked_jet, chunks, metric_jet, safe_metric, warn_of
 from riemann._open import open_function
@@ -19,6 +21,8 @@ def _local(
 ) -> Tensor:
     """The quantity at each point, with at most `chunk_size` snapshots alive at a time."""
     _jets.check_points(x)
+    if order >= 2 and x.shape[-1] >= 32:
+        _say_generic(quantity.__qualname__.partition(".")[0])  # the function in which the quantity is written
     if (pieces := chunks(x, chunk_size)) is None:
         return quantity(at(metric, x, order))
     results, faults = [], []
@@ -30,6 +34,17 @@ def _local(
     warn_of({name: torch.cat([fault[name] for fault in faults]).reshape(batch) for name in faults[0]})
     result = torch.cat(results)
     return result.reshape((*batch, *result.shape[1:]))
+
+
+@functools.cache
+def _say_generic(name: str) -> None:
+    """Says once that a function takes the generic route in many dimensions, lest structure be lost in silence."""
+    warnings.warn(
+        f"`{name}` takes the generic route in 32 dimensions or more: n**4 numbers and n**2 derivatives a point. If the "
+        "metric has structure, a type of `riemann.metrics` uses it; `sectional_curvature` and "
+        "`estimate_scalar_curvature` need n**2 numbers; `chunk_size` bounds the points at a time. This is said once.",
+        stacklevel=5,
+    )
 
 
 # ------------------------------------------------------------------------------------------------ from first jets
@@ -450,6 +465,45 @@ def _along_vectors(
 
 
 @open_function
+def christoffel_vector(
+    metric: Metric,
+    x: Float[Tensor, "*#batch n"],
+    u: Float[Tensor, "*#batch n"],
+    v: Float[Tensor, "*#batch n"],
+    *,
+    chunk_size: int | None = None,
+) -> Float[Tensor, "... n"]:
+    r"""Christoffel symbols applied to vectors, $\Gamma^k_{ij} u^i v^j$: $\nabla_u v$ of constant components.
+
+    Args:
+        metric: callable, one point `(n,)` to `(n, n)`.
+        x: points, `(*batch, n)`.
+        u: vectors, broadcast against `x`.
+        v: vectors, broadcast against `x`.
+        chunk_size: points at a time; bounds memory.
+
+    Returns:
+        `(*batch, n)`.
+
+    Note:
+        Matrix-free: three first derivatives, memory O(n²). A geodesic has $\ddot x = -\Gamma(\dot x, \dot x)$.
+
+    Example:
+        >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
+        >>> u = torch.tensor([1.0, 0.0])
+        >>> christoffel_vector(half_plane, torch.tensor([0.0, 2.0]), u, u)
+        tensor([0.0000, 0.5000])
+    """
+
+    def image(g: Field, p: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        return inverse @ connection_covector(lambda y, vectors: vectors @ g(y), p, u, v)
+
+    x, u, v = _jets.broadcast_vectors(x, u=u, v=v)
+    g = metric_jet(metric, x, 0, chunk_size=chunk_size)[0]
+    return _along_vectors(image, metric, x, g, chunk_size, u, v)
+
+
+@open_function
 def sectional_curvature(
     metric: Metric,
     x: Float[Tensor, "*#batch n"],
@@ -488,16 +542,30 @@ def sectional_curvature(
         tensor(-1.)
     """
     x, u, v = _jets.broadcast_vectors(x, u=u, v=v)
-    g = metric_jet(metric, x, 0, chunk_size=chunk_size)[0]
-    area = formulas.squared_area(g, u, v)
-    degenerate = area.isnan() & ~g.isnan().any(-1).any(-1)
+    area = squared_area(metric, x, u, v, chunk_size=chunk_size)
+    degenerate = area.isnan()
+    if _jets.has_values(area) and bool(degenerate.any()):
+        degenerate = degenerate & ~metric_jet(metric, x, 0)[0].isnan().any(-1).any(-1)
     if _jets.has_values(area) and bool(degenerate.any()):
         where = _jets.first(degenerate)
         raise ValueError(
             f"`u` and `v` span no plane with area at point {list(where)} of the batch (parallel, zero, or a plane on "
             f"which g is degenerate): u = {u[where].tolist()}, v = {v[where].tolist()}"
         )
-    return _along_vectors(curvature_form, metric, x, g, chunk_size, u, v) / area
+    return biquadratic_curvature(metric, x, u, v, chunk_size=chunk_size) / area
+
+
+@open_function
+def biquadratic_curvature(metric: Metric, x: Tensor, u: Tensor, v: Tensor, *, chunk_size: int | None = None) -> Tensor:
+    r"""$\langle R(u,v)v, u \rangle$, `(*batch,)`, of vectors of one batch shape: what sectional curvature divides."""
+    g = metric_jet(metric, x, 0, chunk_size=chunk_size)[0]
+    return _along_vectors(curvature_form, metric, x, g, chunk_size, u, v)
+
+
+@open_function
+def squared_area(metric: Metric, x: Tensor, u: Tensor, v: Tensor, *, chunk_size: int | None = None) -> Tensor:
+    r"""$|u|^2 |v|^2 - \langle u, v \rangle^2$, `(*batch,)`; NaN where it is 0 to rounding."""
+    return formulas.squared_area(metric_jet(metric, x, 0, chunk_size=chunk_size)[0], u, v)
 
 
 @open_function

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _jets, formulas
+from riemann._curvature import biquadratic_curvature
 from riemann._directional import curvature_form
 from riemann._metric import metric_jet, safe_metric
 from riemann._open import open_function
@@ -125,6 +126,8 @@ def _mean(samples: Tensor) -> Estimate:
 
 def _forms(metric: Metric, x: Tensor, g: Tensor, u: Tensor, v: Tensor, chunk_size: int | None) -> Tensor:
     """<R(u,v)v, u> for u, v of shape (samples, *batch, n); the points do not depend on the sample."""
+    if biquadratic_curvature.route(metric) != "generic":
+        return biquadratic_curvature(metric, x.expand(u.shape), u, v, chunk_size=chunk_size)
 
     def at_point(p: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
         metric_here = safe_metric(metric, p, 2)

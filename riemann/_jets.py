@@ -18,7 +18,7 @@ from torch import Tensor
 from torch._C import _functorch
 
 from riemann import _safe
-from riemann._open import full_precision
+from riemann._precision import full_precision
 from riemann._types import Field
 
 # ----------------------------------------------------------------------------------------- the public functions

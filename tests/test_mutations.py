@@ -42,6 +42,7 @@ def values(f, d):
             d.curvature_form(metric, p, inverse, u, v),
             d.curvature_covector(metric, p, inverse, u, v, w),
             d.ricci_form(metric, p, inverse, v),
+            d.connection_covector(lambda y, vectors: vectors @ metric(y), p, u, v),
         )
 
     return [*results, *rm._jets.over_points(forms, X, g, u, v, w)]
