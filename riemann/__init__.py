@@ -29,6 +29,7 @@ from riemann._curvature import riemann_tensor as riemann_tensor
 from riemann._curvature import scalar_curvature as scalar_curvature
 from riemann._curvature import schouten_tensor as schouten_tensor
 from riemann._curvature import sectional_curvature as sectional_curvature
+from riemann._curvature import sectional_form as sectional_form
 from riemann._curvature import volume_element as volume_element
 from riemann._curvature import weyl_tensor as weyl_tensor
 from riemann._estimate import Estimate as Estimate
@@ -39,6 +40,7 @@ from riemann._geometry import at as at
 from riemann._integrate import Integral as Integral
 from riemann._integrate import integrate as integrate
 from riemann._integrate import volume as volume
+from riemann._jets import check_points as check_points
 from riemann._jets import jet as jet
 from riemann._jets import jvp as jvp
 from riemann._jets import vjp as vjp

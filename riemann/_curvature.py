@@ -443,6 +443,53 @@ def _along_vectors(
 
 
 @open_function
+def sectional_form(
+    metric: Metric,
+    x: Float[Tensor, "*#batch n"],
+    u: Float[Tensor, "*#batch n"],
+    v: Float[Tensor, "*#batch n"],
+    *,
+    chunk_size: int | None = None,
+) -> Float[Tensor, "..."]:
+    r"""Numerator of the sectional curvature, $\langle R(u,v)v, u \rangle$; $|u|^2 |v|^2 - \langle u,v \rangle^2$ on the
+    unit sphere.
+
+    Args:
+        metric: callable, one point `(n,)` to `(n, n)`.
+        x: points, `(*batch, n)`.
+        u: vectors, broadcast against `x`; axes before those of `x` hold many vectors at the same points.
+        v: vectors, likewise.
+        chunk_size: planes at a time; bounds memory.
+
+    Returns:
+        `(*batch,)`.
+
+    Note:
+        Matrix-free: a fixed number of derivative passes, memory O(n²) a plane. `sectional_curvature` and the
+        estimates are made of it: a type that registers a route here brings one to all three.
+
+    Example:
+        >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
+        >>> u, v = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0])
+        >>> sectional_form(half_plane, torch.tensor([0.0, 2.0]), u, v)
+        tensor(-0.0625)
+    """
+
+    def at_point(p: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        g = safe_metric(metric, p, 2)
+        inverse = formulas.inverse_metric(g(p))
+        return _jets.over_vectors(lambda u, v: curvature_form(g, p, inverse, u, v), u, v, chunk_size=chunk_size)
+
+    points, u, v = _jets.broadcast_vectors(x, u=u, v=v)
+    samples = points.shape[: points.ndim - x.ndim]
+    x = x.expand(points.shape[len(samples) :])
+    u, v = (a.reshape(samples.numel(), *x.shape).movedim(0, -2) for a in (u, v))
+    points_at_a_time = None if chunk_size is None else max(1, chunk_size // max(1, samples.numel()))
+    forms = _jets.over_points(at_point, x, u, v, chunk_size=points_at_a_time)
+    return forms.movedim(-1, 0).reshape(points.shape[:-1])
+
+
+@open_function
 def sectional_curvature(
     metric: Metric,
     x: Float[Tensor, "*#batch n"],
@@ -490,7 +537,7 @@ def sectional_curvature(
             f"`u` and `v` span no plane with area at point {list(where)} of the batch (parallel, zero, or a plane on "
             f"which g is degenerate): u = {u[where].tolist()}, v = {v[where].tolist()}"
         )
-    return _along_vectors(curvature_form, metric, x, g, chunk_size, u, v) / area
+    return sectional_form(metric, x, u, v, chunk_size=chunk_size) / area
 
 
 @open_function

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from riemann import formulas
 from riemann._metric import metric_jet
+from riemann._open import open_function
 from riemann._types import Metric
 
 
@@ -116,6 +117,7 @@ class LocalGeometry(NamedTuple):
         return formulas.cotton_tensor(*self._upto(3), indices=indices)
 
 
+@open_function
 def at(metric: Metric, x: Float[Tensor, "*batch n"], order: int = 2, *, chunk_size: int | None = None) -> LocalGeometry:
     """Differentiates the metric once, at points; everything else is algebra on the result.
 

@@ -205,7 +205,18 @@ def _load_decompositions() -> None:
 
 
 def check_points(x: Tensor) -> None:
-    """Raises unless `x` is a tensor of finite floating-point coordinates `(*batch, n)`."""
+    """Raises unless `x` is a tensor of finite coordinates: what a route of your own type should check first.
+
+    Args:
+        x: points, `(*batch, n)`.
+
+    Raises:
+        TypeError: no tensor, or not float32 or float64.
+        ValueError: no coordinates, or some that are not finite (not seen inside transforms and compilation).
+
+    Example:
+        >>> check_points(torch.tensor([0.0, 2.0]))
+    """
     if not isinstance(x, Tensor):
         make = "torch.from_numpy(x)" if type(x).__module__ == "numpy" else "torch.tensor(x)"
         raise TypeError(f"`x` is a {type(x).__name__}, expected a torch.Tensor of shape (*batch, n); use `{make}`")

@@ -62,6 +62,8 @@ def scalar_curvature(f: MovingFrame) -> Tensor:
     + 2 u \cdot v - |v|^2$ with $u_l = \sum M_{aal}$, $v_l = \sum (M_{lkk} - M_{klk})$.
     """
     M, u, v = f.M, _u(f), _v(f)
+    if M.shape[-1] == 1:  # a curve has no curvature, to the last bit
+        return 0 * f.L[..., 0, 0]
     C = M - M.transpose(-3, -2)
     products = C * (1.5 * M.transpose(-1, -2) - 0.5 * M - 0.5 * M.transpose(-3, -1))
     return products.sum((-3, -2, -1)) + (v * (2 * u - v)).sum(-1) - 2 * _second(f)
@@ -75,6 +77,8 @@ def ricci_tensor(f: MovingFrame) -> Tensor:
     + C_{abe} \omega_{eca}$, symmetrised.
     """
     M, u, v = f.M, _u(f), _v(f)
+    if M.shape[-1] == 1:
+        return 0 * f.L
     C = M - M.transpose(-3, -2)
     omega = 0.5 * (torch.einsum("...bca->...abc", C) - C - torch.einsum("...cab->...abc", C))
     N_abca, N_acab, N_aacb, N_bckk = _contractions(f)
