@@ -9,9 +9,13 @@ from torch import Tensor
 from riemann import _jets, formulas
 from riemann._directional import curvature_covector, curvature_form, ricci_form
 from riemann._geometry import LocalGeometry, at
+from riemann._indices import check_positions
 from riemann._metric import chunks, metric_jet, safe_metric
 from riemann._open import open_function
+from riemann._ricci import ricci_in_blocks
 from riemann._types import Field, Metric
+
+FULL_JETS = 16  # up to this dimension all second derivatives in one pass are faster than blocks of them
 
 
 def _local(
@@ -224,7 +228,8 @@ def ricci_tensor(
         ValueError: `indices` is no such string.
 
     Note:
-        The Riemann tensor is not formed.
+        The Riemann tensor is not formed. For n > 16 second derivatives are contracted as they come, a block of rows at
+        a time that fits in cache: memory O(n³) a point where no gradient is recorded.
 
     Reference:
         MTW eq. 8.47.
@@ -235,7 +240,12 @@ def ricci_tensor(
         tensor([[-0.2500,  0.0000],
                 [ 0.0000, -0.2500]])
     """
-    return _local(metric, x, 2, lambda here: here.ricci_tensor(indices), chunk_size)
+    _jets.check_points(x)
+    if x.shape[-1] <= FULL_JETS:
+        return _local(metric, x, 2, lambda here: here.ricci_tensor(indices), chunk_size)
+    check_positions(indices, 2, "the Ricci tensor")
+    g, ricci = ricci_in_blocks(metric, x, chunk_size=chunk_size)
+    return formulas.change_indices(g, ricci, "ll", indices)
 
 
 @open_function
@@ -252,6 +262,9 @@ def scalar_curvature(
     Returns:
         `(*batch,)`.
 
+    Note:
+        The trace of `ricci_tensor`, with its memory.
+
     Reference:
         MTW eq. 8.48.
 
@@ -260,7 +273,11 @@ def scalar_curvature(
         >>> scalar_curvature(half_plane, torch.tensor([0.0, 2.0]))
         tensor(-2.)
     """
-    return _local(metric, x, 2, lambda here: here.scalar_curvature(), chunk_size)
+    _jets.check_points(x)
+    if x.shape[-1] <= FULL_JETS:
+        return _local(metric, x, 2, lambda here: here.scalar_curvature(), chunk_size)
+    g, ricci = ricci_in_blocks(metric, x, chunk_size=chunk_size)
+    return torch.einsum("...bd,...bd->...", formulas.inverse_metric(g), ricci)
 
 
 @open_function
@@ -451,8 +468,7 @@ def sectional_form(
     *,
     chunk_size: int | None = None,
 ) -> Float[Tensor, "..."]:
-    r"""Numerator of the sectional curvature, $\langle R(u,v)v, u \rangle$; $|u|^2 |v|^2 - \langle u,v \rangle^2$ on the
-    unit sphere.
+    r"""Numerator of the sectional curvature, $\langle R(u,v)v, u \rangle = R_{abcd} u^a v^b u^c v^d$.
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.

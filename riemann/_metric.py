@@ -19,7 +19,7 @@ def metric_jet(metric: Metric, x: Tensor, order: int, *, chunk_size: int | None 
         lambda p: _jets.derivatives(safe_metric(metric, p, order), p, order), x, chunk_size=chunk_size
     )
     bad = not_a_metric(jets[0])
-    return jets if bad is None else tuple(_with_nan(y, bad) for y in jets)
+    return jets if bad is None else tuple(with_nan(y, bad) for y in jets)
 
 
 def safe_metric(metric: Metric, x: Tensor, order: int) -> Field:
@@ -99,7 +99,7 @@ def not_a_metric(g: Tensor) -> Tensor | None:
     return bad
 
 
-def _with_nan(y: Tensor, bad: Tensor) -> Tensor:
+def with_nan(y: Tensor, bad: Tensor) -> Tensor:
     mask = bad.reshape((*bad.shape, *[1] * (y.ndim - bad.ndim)))
     return torch.where(mask, torch.full_like(y, torch.nan), y)
 

@@ -17,12 +17,12 @@ from riemann_nn._mlp_jets import tangents, values
 
 
 class MovingFrame(NamedTuple):
-    """What the formulas contract, at points `(z, n)`; H is the width of the last hidden layer.
+    r"""What the formulas contract, at points `(z, n)`; H is the width of the last hidden layer.
 
     Attributes:
         L: the factor.
         M: first derivatives of the coframe, `[..., a, b, k]`.
-        EW: the head's weights in the frame, $E_{ci} \\phi'_{ik} W_{ikh}$, `[..., c, k, h]`.
+        EW: the head's weights in the frame, $E_{ci} \phi'_{ik} W_{ikh}$, `[..., c, k, h]`.
         DDh: second derivatives of the last hidden layer, `[..., a, b, h]`.
         Ep: $E_{a i_p}$ for the entries p = (i, k) at which the head is not linear, `[..., a, p]`.
         Dp: derivatives of these entries' outputs, `[..., a, p]`.

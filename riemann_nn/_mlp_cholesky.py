@@ -1,13 +1,13 @@
 r"""A network metric $g = L L^T$ whose factor is an elementwise map of the last linear layer's outputs."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann_nn._elementwise import Elementwise, Softplus, elementwise_jet
+from riemann_nn._elementwise import Elementwise, Softplus
 
 
 class MLPCholesky(torch.nn.Module):
