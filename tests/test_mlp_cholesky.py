@@ -196,7 +196,7 @@ def test_compiles_as_one_graph(backend):
 def test_wrappers_keep_the_route():
     metric = network(3)
     assert "riemann_nn" in rm.scalar_curvature.route(metric)
-    assert "riemann_nn" in rm.ricci_tensor.route(torch.compile(metric))
+    assert "riemann_nn" in rm.ricci_tensor.route(torch.compile(metric, backend="eager"))
 
 
 @pytest.mark.parametrize("convert", [np.asarray, torch.as_tensor])
