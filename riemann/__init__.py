@@ -33,6 +33,7 @@ from riemann._curvature import riemann_tensor as riemann_tensor
 from riemann._curvature import scalar_curvature as scalar_curvature
 from riemann._curvature import schouten_tensor as schouten_tensor
 from riemann._curvature import sectional_curvature as sectional_curvature
+from riemann._curvature import sectional_form as sectional_form
 from riemann._curvature import volume_element as volume_element
 from riemann._curvature import weyl_tensor as weyl_tensor
 from riemann._estimate import Estimate as Estimate

@@ -152,15 +152,24 @@ def ricci_tensor(
     check_positions(indices, 2, "the Ricci tensor")
     if g.shape[-1] == 1:
         return 0 * g
-    inverse, gamma = inverse_metric(g), _christoffel_first(dg)
+    inverse = inverse_metric(g)
     mixed = torch.einsum("...ac,...adbc->...bd", inverse, ddg)
     traces = torch.einsum("...ac,...acbd->...bd", inverse, ddg) + torch.einsum("...ac,...bdac->...bd", inverse, ddg)
-    second = 0.5 * (mixed + mixed.mT - traces)
+    ricci = 0.5 * (mixed + mixed.mT - traces) + ricci_products(inverse, dg)
+    return move_indices(ricci, g, inverse, "ll", indices)
+
+
+@full_precision()
+def ricci_products(inverse: Tensor, dg: Tensor) -> Tensor:
+    r"""The part of Ricci that has no second derivatives, `(*batch, n, n)`.
+
+    $g^{ac} g^{ef} (\Gamma_{ebc} \Gamma_{fad} - \Gamma_{ebd} \Gamma_{fac})$.
+    """
+    gamma = _christoffel_first(dg)
     raised = torch.einsum("...ef,...fbc->...ebc", inverse, gamma)
     trace = torch.einsum("...ac,...eac->...e", inverse, raised)
-    products = torch.einsum("...ebc,...ca,...ead->...bd", gamma, inverse, raised)
-    ricci = second + products - torch.einsum("...e,...ebd->...bd", trace, gamma)
-    return move_indices(ricci, g, inverse, "ll", indices)
+    products = torch.einsum("...ebc,...ebd->...cd", gamma, torch.einsum("...ab,...ead->...ebd", inverse, raised))
+    return products - torch.einsum("...e,...ebd->...bd", trace, gamma)
 
 
 @full_precision()

@@ -173,7 +173,7 @@ def cotton_tensor(metric: Conformal, x: Tensor, indices: str = "lll") -> Tensor:
 
 
 @route(Conformal)
-def biquadratic_curvature(metric: Conformal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+def sectional_form(metric: Conformal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""That of the base and T(u,u), T(u,v), T(v,v)."""
 
     def at_point(y: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
@@ -192,7 +192,7 @@ def biquadratic_curvature(metric: Conformal, x: Tensor, u: Tensor, v: Tensor) ->
         return ab, second - (dp * nabla).sum(-1) - along_a * along_b + square * ab
 
     (uu, Tuu), (vv, Tvv), (uv, Tuv) = T(u, u), T(v, v), T(u, v)
-    form = _curvature.biquadratic_curvature(metric.base, x, u, v)
+    form = _curvature.sectional_form(metric.base, x, u, v)
     return _factor(metric, x) * (form - uu * Tvv - vv * Tuu + 2 * uv * Tuv)
 
 

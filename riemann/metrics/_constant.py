@@ -82,7 +82,7 @@ def curvature_endomorphism(metric: Constant, x: Tensor, u: Tensor, v: Tensor, w:
 
 
 @route(Constant)
-def biquadratic_curvature(metric: Constant, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+def sectional_form(metric: Constant, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """0."""
     return _zeros(metric, x, 0)
 

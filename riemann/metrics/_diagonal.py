@@ -132,7 +132,7 @@ def riemann_tensor(metric: Diagonal, x: Tensor, indices: str = "ulll") -> Tensor
 
 
 @route(Diagonal)
-def biquadratic_curvature(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+def sectional_form(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """The form of given vectors, without `(n, n)`."""
 
     def at_point(p: Tensor, u: Tensor, v: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ def curvature_endomorphism(metric: Hessian, x: Tensor, u: Tensor, v: Tensor, w: 
 
 
 @route(Hessian)
-def biquadratic_curvature(metric: Hessian, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+def sectional_form(metric: Hessian, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$g(\Gamma(u,v), \Gamma(u,v)) - g(\Gamma(u,u), \Gamma(v,v))$."""
     uv, uu, vv = (christoffel_vector(metric, x, a, b) for a, b in ((u, v), (u, u), (v, v)))
     g = _potential(metric, x, 2)[2]

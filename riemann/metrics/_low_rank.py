@@ -126,7 +126,7 @@ def christoffel_vector(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Ten
 
 
 @route(LowRankPlusDiagonal)
-def biquadratic_curvature(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+def sectional_form(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Without `(n, n)`."""
 
     def at_point(p: Tensor, u: Tensor, v: Tensor) -> Tensor:

@@ -133,9 +133,9 @@ def ricci_curvature(metric: Product, x: Tensor, v: Tensor) -> Tensor:
 
 
 @route(Product)
-def biquadratic_curvature(metric: Product, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+def sectional_form(metric: Product, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """The sum."""
-    return _sum(_curvature.biquadratic_curvature(part, *pieces) for part, *pieces, _ in _parts(metric, x, u, v))
+    return _sum(_curvature.sectional_form(part, *pieces) for part, *pieces, _ in _parts(metric, x, u, v))
 
 
 derive(Product, "volume_element einstein_tensor schouten_tensor weyl_tensor sectional_curvature")

@@ -211,7 +211,7 @@ def christoffel_vector(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Ten
 
 
 @route(Pullback)
-def biquadratic_curvature(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+def sectional_form(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\langle II(u,u), II(v,v) \rangle - |II(u,v)|^2$, and that of the ambient space."""
     metric = _shortened(metric)
     y, J = part_jet(metric.map, x, 1, (None,), _MAP)
@@ -220,7 +220,7 @@ def biquadratic_curvature(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> 
     uu, vv, uv = (normal(_acceleration(metric, x, y, J, a, b)) for a, b in ((u, u), (v, v), (u, v)))
     form = (uu * _lower(G, vv) - uv * _lower(G, uv)).sum((-2, -1))
     if _curved(metric):
-        form = form + _curvature.biquadratic_curvature(metric.ambient, y, *_push(J, u, v))
+        form = form + _curvature.sectional_form(metric.ambient, y, *_push(J, u, v))
     return form
 
 

@@ -175,7 +175,7 @@ def kretschmann_scalar(metric: Any, x: Tensor) -> Tensor:
 
 
 def sectional_curvature(metric: Any, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """`sectional_curvature` from `biquadratic_curvature` and `squared_area`."""
+    """`sectional_curvature` from `sectional_form` and `squared_area`."""
     return _curvature.sectional_curvature.__wrapped__(metric, x, u, v)
 
 

@@ -169,15 +169,15 @@ def kretschmann_scalar(metric: Warped, x: Tensor) -> Tensor:
 
 
 @route(Warped)
-def biquadratic_curvature(metric: Warped, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+def sectional_form(metric: Warped, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """That of the tensor, term by term."""
     (b, y), (u_b, u_f), (v_b, v_f) = _split(metric, x), _split(metric, u), _split(metric, v)
     w, _, hessian, _, square = _w(metric, b)
     g = metric_jet(metric.fibre, y, 0)[0]
     g_uu, g_vv, g_uv = (quadratic(g, p, q) for p, q in ((u_f, u_f), (v_f, v_f), (u_f, v_f)))
     h_uu, h_vv, h_uv = (quadratic(hessian, p, q) for p, q in ((u_b, u_b), (v_b, v_b), (u_b, v_b)))
-    base = _curvature.biquadratic_curvature(metric.base, b, u_b, v_b)
-    fibre = _curvature.biquadratic_curvature(metric.fibre, y, u_f, v_f) - square * (g_uu * g_vv - g_uv**2)
+    base = _curvature.sectional_form(metric.base, b, u_b, v_b)
+    fibre = _curvature.sectional_form(metric.fibre, y, u_f, v_f) - square * (g_uu * g_vv - g_uv**2)
     return base + w**2 * fibre - w * (h_uu * g_vv + h_vv * g_uu - 2 * h_uv * g_uv)
 
 
