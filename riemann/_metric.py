@@ -9,7 +9,7 @@ from torch import Tensor
 
 from riemann import _jets
 from riemann._open import open_function
-from riemann._safe import Refusal, Traced
+from riemann._safe import Refusal, Traced, unwrapped
 from riemann._types import Field, Metric
 
 ASYMMETRY = {torch.float64: 1e-6}  # relative to the largest entry; a coarser 1e-3 for lower precision
@@ -42,7 +42,7 @@ def checked_jet(
 def safe_metric(metric: Metric, x: Tensor, order: int, *, traced: Traced = None) -> Field:
     """The metric as a field that may be differentiated inside `over_points`; its shape is checked."""
     check_metric_callable(metric)
-    return _jets.safe(_one_point(metric), x, order, name="metric", traced=traced)
+    return _jets.safe(_one_point(unwrapped(metric)), x, order, name="metric", traced=traced)
 
 
 def check_metric_callable(metric: Any) -> None:

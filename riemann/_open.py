@@ -6,6 +6,7 @@ from typing import Any
 
 from riemann._jets import check_points
 from riemann._precision import full_precision
+from riemann._safe import unwrapped
 
 
 def open_function(generic: Callable[..., Any]) -> Any:
@@ -34,13 +35,3 @@ def open_function(generic: Callable[..., Any]) -> Any:
     function.register = table.register  # type: ignore[attr-defined]
     function.route = route  # type: ignore[attr-defined]
     return function
-
-
-def unwrapped(metric: Any) -> Any:
-    """The metric inside wrappers of torch that keep its meaning (DistributedDataParallel, `torch.compile`)."""
-    for name in ("_orig_mod", "module"):
-        inner = getattr(metric, name, None)
-        if inner is not None and type(metric).__module__.startswith("torch."):
-            return unwrapped(inner)
-    compiled = getattr(metric, "_torchdynamo_orig_callable", None)  # of what is no module
-    return metric if compiled is None else unwrapped(getattr(compiled, "__wrapped__", compiled))

@@ -33,9 +33,10 @@ class MLPCholesky(torch.nn.Module):
         factor cheap: bound the condition number by `off_diagonal`, not by adding a multiple of the identity to g.
 
     Example:
+        >>> import riemann as rm
         >>> from riemann_nn import MLPCholesky
         >>> metric = MLPCholesky(3, hidden=(16, 16)).double()
-        >>> scalar_curvature(metric, torch.randn(5, 3, dtype=torch.float64)).shape
+        >>> rm.scalar_curvature(metric, torch.randn(5, 3, dtype=torch.float64)).shape
         torch.Size([5])
     """
 

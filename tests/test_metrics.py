@@ -367,6 +367,11 @@ def test_structure_survives_wrappers_of_torch():
         for g in (wrapped, torch.compile(wrapped, backend="eager"), compiled):
             assert rm.scalar_curvature.route(g) == "riemann.metrics._pullback.scalar_curvature"
             assert_equal(rm.scalar_curvature(g, x), rm.scalar_curvature(metric, x))
+        of_no_structure = Symmetric([1.0, -1.0, 1.0]).double()
+        wrapped = nn.parallel.DistributedDataParallel(of_no_structure)
+        assert_equal(rm.scalar_curvature(wrapped, x), rm.scalar_curvature(of_no_structure, x))
+        wrapped = Pullback(nn.parallel.DistributedDataParallel(metric.map))
+        assert_equal(rm.scalar_curvature(wrapped, x), rm.scalar_curvature(metric, x))
     finally:
         torch.distributed.destroy_process_group()
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
-from riemann._open import unwrapped
+from riemann._safe import unwrapped
 from riemann._types import Field, Metric
 from riemann.metrics._constant import Constant
 from riemann.metrics._structure import (

@@ -12,6 +12,7 @@ from torch import Tensor
 from riemann import _curvature, _jets, formulas
 from riemann._indices import check_positions, move_indices
 from riemann._metric import checked_jet, chunks, jets_of, metric_jet, warn_of, with_nan
+from riemann._safe import unwrapped
 from riemann._types import Field
 
 Jets = tuple[Tensor, ...]
@@ -21,7 +22,7 @@ Jets = tuple[Tensor, ...]
 
 def part(f: Field, x: Tensor, shape: Sequence[int | None], what: str) -> Tensor:
     """`f(x)` at one point, its shape checked; None stands for any length."""
-    value = f(x)
+    value = unwrapped(f)(x)
     if not isinstance(value, Tensor):
         raise TypeError(f"`{what}` returned {type(value).__name__} at one point, expected a torch.Tensor")
     if value.ndim != len(shape) or any(a not in (None, b) for a, b in zip(shape, value.shape, strict=True)):
