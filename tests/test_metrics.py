@@ -119,32 +119,63 @@ def v(x):
     return torch.cos(2 * u(x))
 
 
+def along(T, *vectors):
+    """A tensor, all indices lower, of vectors at its last indices."""
+    for a in vectors:
+        T = torch.einsum("...i,...i->...", T, a.reshape(*a.shape[:-1], *[1] * (T.ndim - a.ndim), -1))
+    return T
+
+
+# name: the open function, and the same from the jets by the general formula
 QUANTITIES = {
-    "metric": (lambda g, x: rm.at(g, x, 0).g, 1),
-    "first derivatives": (lambda g, x: rm.at(g, x).dg, 1),
-    "second derivatives": (lambda g, x: rm.at(g, x).ddg, 1),
-    "inverse_metric": (rm.inverse_metric, 1),
-    "volume_element": (rm.volume_element, 1),
-    "log_volume_element": (rm.log_volume_element, 1),
-    "change_indices": (lambda g, x: rm.change_indices(g, x, u(x) * x, "u", "l"), 1),
-    "christoffel": (rm.christoffel, 1),
-    "christoffel_vector": (lambda g, x, **o: rm.christoffel_vector(g, x, u(x), v(x), **o), 1),
-    "riemann_tensor": (rm.riemann_tensor, 1),
-    "riemann_tensor, raised": (lambda g, x, **o: rm.riemann_tensor(g, x, "luul", **o), 1),
-    "ricci_tensor": (rm.ricci_tensor, 1),
-    "ricci_tensor, mixed": (lambda g, x, **o: rm.ricci_tensor(g, x, "ul", **o), 1),
-    "scalar_curvature": (rm.scalar_curvature, 1),
-    "einstein_tensor": (rm.einstein_tensor, 1),
-    "schouten_tensor": (rm.schouten_tensor, 3),
-    "weyl_tensor": (rm.weyl_tensor, 1),
-    "cotton_tensor": (rm.cotton_tensor, 3),
-    "nabla_riemann": (rm.nabla_riemann, 1),
-    "kretschmann_scalar": (rm.kretschmann_scalar, 1),
-    "sectional_curvature": (lambda g, x, **o: rm.sectional_curvature(g, x, u(x), v(x), **o), 2),
-    "curvature_endomorphism": (lambda g, x, **o: rm.curvature_endomorphism(g, x, u(x), v(x), u(x) * v(x), **o), 1),
-    "ricci_curvature": (lambda g, x, **o: rm.ricci_curvature(g, x, v=u(x), **o), 1),
+    "metric": (lambda g, x: rm.at(g, x, 0).g, lambda here: here.g),
+    "first derivatives": (lambda g, x: rm.at(g, x).dg, lambda here: here.dg),
+    "second derivatives": (lambda g, x: rm.at(g, x).ddg, lambda here: here.ddg),
+    "inverse_metric": (rm.inverse_metric, lambda here: here.inverse_metric()),
+    "volume_element": (rm.volume_element, lambda here: here.volume_element()),
+    "log_volume_element": (rm.log_volume_element, lambda here: here.log_volume_element()),
+    "change_indices": (
+        lambda g, x: rm.change_indices(g, x, u(x) * x, "u", "l"),
+        lambda here: here.change_indices(u(here.x) * here.x, "u", "l"),
+    ),
+    "christoffel": (rm.christoffel, lambda here: here.christoffel()),
+    "christoffel_vector": (
+        lambda g, x, **o: rm.christoffel_vector(g, x, u(x), v(x), **o),
+        lambda here: along(here.christoffel(), v(here.x), u(here.x)),
+    ),
+    "riemann_tensor": (rm.riemann_tensor, lambda here: here.riemann_tensor()),
+    "riemann_tensor, raised": (
+        lambda g, x, **o: rm.riemann_tensor(g, x, "luul", **o),
+        lambda here: here.riemann_tensor("luul"),
+    ),
+    "ricci_tensor": (rm.ricci_tensor, lambda here: here.ricci_tensor()),
+    "ricci_tensor, mixed": (lambda g, x, **o: rm.ricci_tensor(g, x, "ul", **o), lambda here: here.ricci_tensor("ul")),
+    "scalar_curvature": (rm.scalar_curvature, lambda here: here.scalar_curvature()),
+    "einstein_tensor": (rm.einstein_tensor, lambda here: here.einstein_tensor()),
+    "schouten_tensor": (rm.schouten_tensor, lambda here: here.schouten_tensor()),
+    "weyl_tensor": (rm.weyl_tensor, lambda here: here.weyl_tensor()),
+    "cotton_tensor": (rm.cotton_tensor, lambda here: here.cotton_tensor()),
+    "nabla_riemann": (rm.nabla_riemann, lambda here: here.nabla_riemann()),
+    "kretschmann_scalar": (rm.kretschmann_scalar, lambda here: here.kretschmann_scalar()),
+    "sectional_curvature": (
+        lambda g, x, **o: rm.sectional_curvature(g, x, u(x), v(x), **o),
+        lambda here: here.sectional_curvature(u(here.x), v(here.x)),
+    ),
+    "sectional_form": (
+        lambda g, x, **o: rm.sectional_form(g, x, u(x), v(x), **o),
+        lambda here: along(here.riemann_tensor("llll"), v(here.x), u(here.x), v(here.x), u(here.x)),
+    ),
+    "curvature_endomorphism": (
+        lambda g, x, **o: rm.curvature_endomorphism(g, x, u(x), v(x), u(x) * v(x), **o),
+        lambda here: here.curvature_endomorphism(u(here.x), v(here.x), u(here.x) * v(here.x)),
+    ),
+    "ricci_curvature": (
+        lambda g, x, **o: rm.ricci_curvature(g, x, v=u(x), **o),
+        lambda here: here.ricci_curvature(u(here.x)),
+    ),
 }
 NO_CHUNKS = {"metric", "first derivatives", "second derivatives", "change_indices"}
+FROM_THREE = {"schouten_tensor", "cotton_tensor"}
 
 
 def build(name):
@@ -153,30 +184,46 @@ def build(name):
     return make().double(), n
 
 
-@pytest.mark.parametrize("quantity", QUANTITIES)
-@pytest.mark.parametrize("name", METRICS)
-def test_contract(name, quantity):
-    """Structured equals generic: values and gradients, batches, pieces, vmap, no_grad, float32."""
-    metric, n = build(name)
-    f, smallest = QUANTITIES[quantity]
-    if n < smallest:
-        pytest.skip("not defined in this dimension")
-    generic = lambda p: metric(p)
-    x = (0.5 * torch.randn(2, 1, n, dtype=torch.float64)).requires_grad_()
-    value, truth = f(metric, x), f(generic, x)
-    assert_equal(value, truth)
-    assert value.shape == truth.shape and value.dtype == torch.float64
+def quantities(n):
+    return [name for name in QUANTITIES if n > 2 or name not in FROM_THREE]
 
-    weights = torch.randn_like(truth)
+
+@pytest.mark.parametrize("name", METRICS)
+def test_contract(name):
+    """Every quantity equals the general formula on the jets of the same function of no type; gradients, too."""
+    metric, n = build(name)
+    x = (0.5 * torch.randn(2, 1, n, dtype=torch.float64)).requires_grad_()
+    here = rm.at(lambda p: metric(p), x, order=3)
+    losses = [0.0, 0.0]
+    for quantity in quantities(n):
+        f, formula = QUANTITIES[quantity]
+        value, truth = f(metric, x), formula(here)
+        assert value.shape == truth.shape and value.dtype == torch.float64, quantity
+        assert_equal(value, truth)
+        weights = torch.randn_like(truth) / (1 + truth.detach().abs().max())
+        losses = [loss + (y * weights).sum() for loss, y in zip(losses, (value, truth), strict=True)]
     leaves = [x, *metric.parameters()]
-    gradients = [
-        torch.autograd.grad((y * weights).sum() + 0 * sum(p.sum() for p in leaves), leaves) for y in (value, truth)
-    ]
+    gradients = [torch.autograd.grad(y + 0 * sum(p.sum() for p in leaves), leaves) for y in losses]
     for got, expected in zip(*gradients, strict=True):
         assert_equal(got, expected, rtol=1e-9)
 
-    x = x.detach()
+
+@pytest.mark.parametrize(
+    "name, quantity",
+    [
+        (name, quantity)
+        for i, (name, (_, n)) in enumerate(METRICS.items())
+        for j, quantity in enumerate(QUANTITIES)
+        if (i + j) % 6 == 0 and quantity in quantities(n)
+    ],
+)
+def test_manners(name, quantity):
+    """Batches, pieces, vmap, no points, float32: each type and each quantity, a sixth of the pairs."""
+    metric, n = build(name)
+    f, _ = QUANTITIES[quantity]
+    x = 0.5 * torch.randn(2, 1, n, dtype=torch.float64)
     with torch.no_grad():
+        value = f(metric, x)
         options = {} if quantity in NO_CHUNKS else {"chunk_size": 1}
         assert_equal(f(metric, x, **options), value)
         assert_equal(f(metric, x[0, 0]), value[0, 0])
@@ -185,6 +232,15 @@ def test_contract(name, quantity):
         single = f(metric.float(), x.float())
     assert single.dtype == torch.float32
     assert_equal(single, value.float(), rtol=2e-3)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_many_planes_at_the_same_points(name):
+    metric, n = build(name)
+    x, (a, b) = 0.5 * torch.randn(2, n, dtype=torch.float64), torch.randn(2, 3, n, dtype=torch.float64)
+    truth = torch.einsum("zabcd,sa,sb,sc,sd->sz", rm.riemann_tensor(metric, x, "llll"), a, b, a, b)
+    for options in ({}, {"chunk_size": 2}):
+        assert_equal(rm.sectional_form(metric, x, a[:, None], b[:, None], **options), truth)
 
 
 # ------------------------------------------------------------------------------------------------------ literature
@@ -343,18 +399,6 @@ def test_types_of_users_are_parts_on_equal_terms():
     metric = MyProduct((Round(), 2), (Constant(), 3))
     assert_equal(rm.scalar_curvature(metric, points(5)), 2.0)
     assert calls == [(4, 2)]
-
-
-@pytest.mark.parametrize(
-    "name", ["Constant", "Diagonal", "Cholesky", "LowRankPlusDiagonal", "Conformal, flat", "Product", "Warped"]
-)
-def test_plain_tensor_metrics_compile(name):
-    metric, n = build(name) if name != "Product" else (Product((sphere, 2), (Constant(), 2)), 4)
-    compiled = torch.compile(metric, backend="eager", fullgraph=True)
-    x = points(n)
-    assert_equal(compiled(x[0]), metric(x[0]))
-    assert rm.scalar_curvature.route(compiled) == rm.scalar_curvature.route(metric)
-    assert_equal(rm.scalar_curvature(compiled, x), rm.scalar_curvature(metric, x))
 
 
 def test_structure_survives_wrappers_of_torch():

@@ -1,7 +1,5 @@
 """The closed forms of network metrics against the generic route on the same network, which knows nothing of them."""
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -178,19 +176,6 @@ class Curvature(torch.nn.Module):
 
     def forward(self, x):
         return rm.scalar_curvature(self.metric, x)
-
-
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_compiles_as_one_graph(backend):
-    metric, x = network(4, (8, 8)), points(5, n=4).requires_grad_()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the compiler
-        compiled = torch.compile(lambda x: rm.scalar_curvature(metric, x), fullgraph=True, backend=backend)
-        value = compiled(x)
-        (gradient,) = torch.autograd.grad(value.sum(), x)
-    truth = rm.scalar_curvature(metric, x)
-    assert_equal(value, truth)
-    assert_equal(gradient, torch.autograd.grad(truth.sum(), x)[0])
 
 
 def test_wrappers_keep_the_route():

@@ -61,7 +61,7 @@ def _p(metric: Conformal, x: Tensor, order: int) -> Jets:
     return part_jet(metric.log_factor, x, order, (), "log_factor of Conformal")
 
 
-def _factor(metric: Conformal, x: Tensor, power: float = 2) -> Tensor:
+def _factor(metric: Conformal, x: Tensor, power: int = 2) -> Tensor:
     return torch.exp(power * _p(metric, x, 0)[0])
 
 
