@@ -62,3 +62,11 @@ def test_large_n_takes_blocks():
     x = 0.1 * torch.randn(2, n, dtype=torch.float64)
     assert_equal(rm.scalar_curvature(metric, x), n * (n - 1))
     assert_equal(rm.ricci_tensor(metric, x), (n - 1) * rm.at(metric, x, 0).g)
+
+
+def test_a_fault_of_the_first_derivatives_is_seen(blocks):
+    """g is symmetric here, and not around: as without blocks."""
+    metric = lambda x: torch.eye(2) + torch.stack([torch.stack([0 * x[0], x[0] * x[1]]), 0 * x])
+    with pytest.warns(UserWarning, match=r"not symmetric at point \[1\]") as said:
+        S = rm.scalar_curvature(metric, torch.tensor([[0.0, 0.0], [0.0, 1.0]]), chunk_size=1)
+    assert S.isnan().tolist() == [False, True] and len(said) == 1
