@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from riemann import formulas as formulas
+from riemann import metrics as metrics
 from riemann._check import MetricReport as MetricReport
 from riemann._check import check_metric as check_metric
 from riemann._connection import covariant_derivative as covariant_derivative
@@ -18,6 +19,7 @@ from riemann._connection import hessian as hessian
 from riemann._connection import laplacian as laplacian
 from riemann._curvature import change_indices as change_indices
 from riemann._curvature import christoffel as christoffel
+from riemann._curvature import christoffel_vector as christoffel_vector
 from riemann._curvature import cotton_tensor as cotton_tensor
 from riemann._curvature import curvature_endomorphism as curvature_endomorphism
 from riemann._curvature import einstein_tensor as einstein_tensor
@@ -31,6 +33,7 @@ from riemann._curvature import riemann_tensor as riemann_tensor
 from riemann._curvature import scalar_curvature as scalar_curvature
 from riemann._curvature import schouten_tensor as schouten_tensor
 from riemann._curvature import sectional_curvature as sectional_curvature
+from riemann._curvature import sectional_form as sectional_form
 from riemann._curvature import volume_element as volume_element
 from riemann._curvature import weyl_tensor as weyl_tensor
 from riemann._estimate import Estimate as Estimate

@@ -10,7 +10,7 @@ from torch import Tensor
 from riemann import _jets, formulas
 from riemann._indices import check_positions
 from riemann._metric import metric_jet
-from riemann._open import full_precision
+from riemann._precision import full_precision
 from riemann._types import Field, Metric
 
 

@@ -1,5 +1,7 @@
 """The free functions of curvature: a metric and points in, tensors out."""
 
+import functools
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -7,11 +9,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _jets, formulas
-from riemann._directional import curvature_covector, curvature_form, ricci_form
+from riemann._directional import connection_covector, curvature_covector, curvature_form, ricci_form
 from riemann._geometry import LocalGeometry, at
+from riemann._indices import check_positions
 from riemann._metric import checked_jet, chunks, metric_jet, safe_metric, warn_of
 from riemann._open import open_function
+from riemann._ricci import ricci_in_blocks
 from riemann._types import Field, Metric
+
+FULL_JETS = 16  # up to this dimension all second derivatives in one pass are faster than blocks of them
 
 
 def _local(
@@ -19,6 +25,8 @@ def _local(
 ) -> Tensor:
     """The quantity at each point, with at most `chunk_size` snapshots alive at a time."""
     _jets.check_points(x)
+    if order >= 2 and x.shape[-1] >= 32:
+        _say_generic(quantity.__qualname__.partition(".")[0])  # the function in which the quantity is written
     if (pieces := chunks(x, chunk_size)) is None:
         return quantity(at(metric, x, order))
     results, faults = [], []
@@ -30,6 +38,17 @@ def _local(
     warn_of({name: torch.cat([fault[name] for fault in faults]).reshape(batch) for name in faults[0]})
     result = torch.cat(results)
     return result.reshape((*batch, *result.shape[1:]))
+
+
+@functools.cache
+def _say_generic(name: str) -> None:
+    """Says once that a function takes the generic route in many dimensions, lest structure be lost in silence."""
+    warnings.warn(
+        f"`{name}` takes the generic route in 32 dimensions or more: n**4 numbers and n**2 derivatives a point. If the "
+        "metric has structure, a type of `riemann.metrics` uses it; `sectional_curvature` and "
+        "`estimate_scalar_curvature` need n**2 numbers; `chunk_size` bounds the points at a time. This is said once.",
+        stacklevel=5,
+    )
 
 
 # ------------------------------------------------------------------------------------------------ from first jets
@@ -231,7 +250,8 @@ def ricci_tensor(
         ValueError: `indices` is no such string.
 
     Note:
-        The Riemann tensor is not formed.
+        The Riemann tensor is not formed. For n > 16 second derivatives are contracted as they come, a block of rows at
+        a time that fits in cache: memory O(n³) a point where no gradient is recorded.
 
     Reference:
         MTW eq. 8.47.
@@ -242,7 +262,12 @@ def ricci_tensor(
         tensor([[-0.2500,  0.0000],
                 [ 0.0000, -0.2500]])
     """
-    return _local(metric, x, 2, lambda here: here.ricci_tensor(indices), chunk_size)
+    _jets.check_points(x)
+    if x.shape[-1] <= FULL_JETS:
+        return _local(metric, x, 2, lambda here: here.ricci_tensor(indices), chunk_size)
+    check_positions(indices, 2, "the Ricci tensor")
+    g, ricci = ricci_in_blocks(metric, x, chunk_size=chunk_size)
+    return formulas.change_indices(g, ricci, "ll", indices)
 
 
 @open_function
@@ -259,6 +284,9 @@ def scalar_curvature(
     Returns:
         `(*batch,)`.
 
+    Note:
+        The trace of `ricci_tensor`, with its memory.
+
     Reference:
         MTW eq. 8.48.
 
@@ -267,7 +295,11 @@ def scalar_curvature(
         >>> scalar_curvature(half_plane, torch.tensor([0.0, 2.0]))
         tensor(-2.)
     """
-    return _local(metric, x, 2, lambda here: here.scalar_curvature(), chunk_size)
+    _jets.check_points(x)
+    if x.shape[-1] <= FULL_JETS:
+        return _local(metric, x, 2, lambda here: here.scalar_curvature(), chunk_size)
+    g, ricci = ricci_in_blocks(metric, x, chunk_size=chunk_size)
+    return torch.einsum("...bd,...bd->...", formulas.inverse_metric(g), ricci)
 
 
 @open_function
@@ -450,6 +482,91 @@ def _along_vectors(
 
 
 @open_function
+def christoffel_vector(
+    metric: Metric,
+    x: Float[Tensor, "*#batch n"],
+    u: Float[Tensor, "*#batch n"],
+    v: Float[Tensor, "*#batch n"],
+    *,
+    chunk_size: int | None = None,
+) -> Float[Tensor, "... n"]:
+    r"""Christoffel symbols applied to vectors, $\Gamma^k_{ij} u^i v^j$: $\nabla_u v$ of constant components.
+
+    Args:
+        metric: callable, one point `(n,)` to `(n, n)`.
+        x: points, `(*batch, n)`.
+        u: vectors, broadcast against `x`.
+        v: vectors, broadcast against `x`.
+        chunk_size: points at a time; bounds memory.
+
+    Returns:
+        `(*batch, n)`.
+
+    Note:
+        Matrix-free: three first derivatives, memory O(n²). A geodesic has $\ddot x = -\Gamma(\dot x, \dot x)$.
+
+    Example:
+        >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
+        >>> u = torch.tensor([1.0, 0.0])
+        >>> christoffel_vector(half_plane, torch.tensor([0.0, 2.0]), u, u)
+        tensor([0.0000, 0.5000])
+    """
+
+    def image(g: Field, p: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        return inverse @ connection_covector(lambda y, vectors: vectors @ g(y), p, u, v)
+
+    x, u, v = _jets.broadcast_vectors(x, u=u, v=v)
+    g = metric_jet(metric, x, 0, chunk_size=chunk_size)[0]
+    return _along_vectors(image, metric, x, g, chunk_size, u, v)
+
+
+@open_function
+def sectional_form(
+    metric: Metric,
+    x: Float[Tensor, "*#batch n"],
+    u: Float[Tensor, "*#batch n"],
+    v: Float[Tensor, "*#batch n"],
+    *,
+    chunk_size: int | None = None,
+) -> Float[Tensor, "..."]:
+    r"""Numerator of the sectional curvature, $\langle R(u,v)v, u \rangle = R_{abcd} u^a v^b u^c v^d$.
+
+    Args:
+        metric: callable, one point `(n,)` to `(n, n)`.
+        x: points, `(*batch, n)`.
+        u: vectors, broadcast against `x`; axes before those of `x` hold many vectors at the same points.
+        v: vectors, likewise.
+        chunk_size: planes at a time; bounds memory.
+
+    Returns:
+        `(*batch,)`.
+
+    Note:
+        Matrix-free: a fixed number of derivative passes, memory O(n²) a plane. `sectional_curvature` and the
+        estimates are made of it: a type that registers a route here brings one to all three.
+
+    Example:
+        >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
+        >>> u, v = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0])
+        >>> sectional_form(half_plane, torch.tensor([0.0, 2.0]), u, v)
+        tensor(-0.0625)
+    """
+
+    def at_point(p: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        g = safe_metric(metric, p, 2)
+        return _jets.over_vectors(lambda u, v: curvature_form(g, p, inverse, u, v), u, v, chunk_size=chunk_size)
+
+    points, u, v = _jets.broadcast_vectors(x, u=u, v=v)
+    samples = points.shape[: points.ndim - x.ndim]
+    x = x.expand(points.shape[len(samples) :])
+    inverse = formulas.inverse_metric(metric_jet(metric, x, 0, chunk_size=chunk_size)[0])
+    u, v = (a.reshape(samples.numel(), *x.shape).movedim(0, -2) for a in (u, v))
+    points_at_a_time = None if chunk_size is None else max(1, chunk_size // max(1, samples.numel()))
+    forms = _jets.over_points(at_point, x, inverse, u, v, chunk_size=points_at_a_time)
+    return forms.movedim(-1, 0).reshape(points.shape[:-1])
+
+
+@open_function
 def sectional_curvature(
     metric: Metric,
     x: Float[Tensor, "*#batch n"],
@@ -487,17 +604,24 @@ def sectional_curvature(
         >>> sectional_curvature(half_plane, torch.tensor([0.0, 2.0]), u, v)
         tensor(-1.)
     """
-    x, u, v = _jets.broadcast_vectors(x, u=u, v=v)
-    g = metric_jet(metric, x, 0, chunk_size=chunk_size)[0]
-    area = formulas.squared_area(g, u, v)
-    degenerate = area.isnan() & ~g.isnan().any(-1).any(-1)
+    _, u, v = _jets.broadcast_vectors(x, u=u, v=v)
+    area = squared_area(metric, x, u, v, chunk_size=chunk_size)
+    degenerate = area.isnan()
+    if _jets.has_values(area) and bool(degenerate.any()):
+        degenerate = degenerate & ~checked_jet(metric, x, 0)[0][0].isnan().any(-1).any(-1)
     if _jets.has_values(area) and bool(degenerate.any()):
         where = _jets.first(degenerate)
         raise ValueError(
             f"`u` and `v` span no plane with area at point {list(where)} of the batch (parallel, zero, or a plane on "
             f"which g is degenerate): u = {u[where].tolist()}, v = {v[where].tolist()}"
         )
-    return _along_vectors(curvature_form, metric, x, g, chunk_size, u, v) / area
+    return sectional_form(metric, x, u, v, chunk_size=chunk_size) / area
+
+
+@open_function
+def squared_area(metric: Metric, x: Tensor, u: Tensor, v: Tensor, *, chunk_size: int | None = None) -> Tensor:
+    r"""$|u|^2 |v|^2 - \langle u, v \rangle^2$, `(*batch,)`; NaN where it is 0 to rounding, or g is no metric."""
+    return formulas.squared_area(checked_jet(metric, x, 0, chunk_size=chunk_size)[0][0], u, v)
 
 
 @open_function

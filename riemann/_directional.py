@@ -9,25 +9,34 @@ $\langle R(u,v)v, u \rangle = D_u D_v g(u,v) - \tfrac12 D_u D_u g(v,v) - \tfrac1
 Every function here works at one point, on a metric made safe there (`_metric.safe_metric`).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from riemann import _jets
 from riemann._types import Field
 
+Lower = Callable[[Tensor, Tensor], Tensor]
+
 
 def curvature_form(g: Field, x: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\langle R(u,v)v, u \rangle$, a scalar: the numerator of the sectional curvature."""
+    return curvature_form_by(lambda y, vectors: vectors @ g(y), lambda w: inverse @ w, x, u, v)
+
+
+def curvature_form_by(lower: Lower, solve: Field, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """`curvature_form` of a metric known by `lower(y, vectors)`, rows lowered at y, and `solve`, which raises at x."""
     plane = torch.stack((u, v))
 
     def images(s: Tensor) -> Tensor:  # (g u, g v) at x + s_0 u + s_1 v
-        return plane @ g(x + s @ plane)
+        return lower(x + s @ plane, plane)
 
     _, d, dd = _jets.derivatives(images, x.new_zeros(2), 2)
     second = u @ dd[1, :, 0, 1] - 0.5 * (v @ dd[1, :, 0, 0]) - 0.5 * (u @ dd[0, :, 1, 1])
 
     def products(p: Tensor) -> Tensor:  # g(u, u), g(v, v), g(u, v)
-        gu, gv = plane @ g(p)
+        gu, gv = lower(p, plane)
         return torch.stack((gu @ u, gv @ v, gu @ v))
 
     _, pull = _jets.pulling(products, x)
@@ -35,7 +44,16 @@ def curvature_form(g: Field, x: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -
     G_uu = d[0, :, 0] - 0.5 * grad_uu
     G_vv = d[1, :, 1] - 0.5 * grad_vv
     G_uv = 0.5 * (d[1, :, 0] + d[0, :, 1] - grad_uv)
-    return second + G_uv @ inverse @ G_uv - G_uu @ inverse @ G_vv
+    return second + G_uv @ solve(G_uv) - G_uu @ solve(G_vv)
+
+
+def connection_covector(lower: Lower, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    r"""$\Gamma_{kij} u^i v^j$, `(n,)`, of a metric known by `lower`."""
+    plane = torch.stack((u, v))
+    _, (_, D_u_gv) = _jets.along(lambda y: lower(y, plane), x, u)
+    _, (D_v_gu, _) = _jets.along(lambda y: lower(y, plane), x, v)
+    _, pull = _jets.pulling(lambda y: lower(y, plane)[0] @ v, x)
+    return 0.5 * (D_u_gv + D_v_gu - pull(x.new_ones(())))
 
 
 def curvature_covector(g: Field, x: Tensor, inverse: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann import _jets, formulas
-from riemann._directional import curvature_form
-from riemann._metric import metric_jet, safe_metric
+from riemann import _jets
+from riemann._curvature import sectional_form
+from riemann._metric import checked_jet
 from riemann._open import open_function
 from riemann._types import Metric
 
@@ -67,7 +67,7 @@ def estimate_scalar_curvature(
     p, sign_a = _random_unit(eta, a, x, generator)
     q, sign_b = _random_unit(eta, b, x, generator, orthogonal_to=p)
     u, v = _combine(p, frame), _combine(q, frame)
-    return _mean(n * (n - 1) * sign_a * sign_b * _forms(metric, x, g, u, v, chunk_size))
+    return _mean(n * (n - 1) * sign_a * sign_b * sectional_form(metric, x, u, v, chunk_size=chunk_size))
 
 
 @open_function
@@ -114,26 +114,13 @@ def estimate_ricci_curvature(
     a = torch.randint(x.shape[-1], (num_samples, *x.shape[:-1]), generator=generator, device=x.device)
     p, sign = _random_unit(eta, a, x, generator)
     u = _combine(p, frame)
-    return _mean(x.shape[-1] * sign * _forms(metric, x, g, u, v.expand(u.shape), chunk_size))
+    return _mean(x.shape[-1] * sign * sectional_form(metric, x, u, v, chunk_size=chunk_size))
 
 
 def _mean(samples: Tensor) -> Estimate:
     count = samples.shape[0]
     spread = samples.std(0) if count > 1 else torch.full_like(samples[0], torch.nan)
     return Estimate(samples.mean(0), spread / count**0.5)
-
-
-def _forms(metric: Metric, x: Tensor, g: Tensor, u: Tensor, v: Tensor, chunk_size: int | None) -> Tensor:
-    """<R(u,v)v, u> for u, v of shape (samples, *batch, n); the points do not depend on the sample."""
-
-    def at_point(p: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        metric_here = safe_metric(metric, p, 2)
-        return _jets.over_vectors(
-            lambda u, v: curvature_form(metric_here, p, inverse, u, v), u, v, chunk_size=chunk_size
-        )
-
-    u, v = u.movedim(0, -2), v.movedim(0, -2)
-    return _jets.over_points(at_point, x, formulas.inverse_metric(g), u, v).movedim(-1, 0)
 
 
 def _frames(metric: Metric, x: Tensor, num_samples: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -144,7 +131,7 @@ def _frames(metric: Metric, x: Tensor, num_samples: int) -> tuple[Tensor, Tensor
     """
     _jets.check_count("num_samples", num_samples, 1)
     _jets.check_points(x)
-    g = metric_jet(metric, x, 0)[0]
+    g = checked_jet(metric, x, 0)[0][0]  # `sectional_form` says where it is no metric
     w, V = torch.linalg.eigh(torch.nan_to_num(g.detach()))
     eta = torch.sign(w)
     frame = V.mT * w.abs().rsqrt().unsqueeze(-1)

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _jets, formulas
-from riemann._metric import metric_jet
+from riemann._metric import jets_of, metric_jet
 from riemann._types import Metric
 
 
@@ -143,3 +143,6 @@ def at(metric: Metric, x: Float[Tensor, "*batch n"], order: int = 2, *, chunk_si
     """
     _jets.check_count("order", order, 0)
     return LocalGeometry(x, metric_jet(metric, x, order, chunk_size=chunk_size))
+
+
+at.register, at.route = jets_of.register, jets_of.route  # a route of `at` returns the jets

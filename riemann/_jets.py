@@ -9,7 +9,7 @@ import math
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch._C import _functorch
 
 from riemann import _safe
-from riemann._open import full_precision
+from riemann._precision import full_precision
 from riemann._types import Field
 
 # ----------------------------------------------------------------------------------------- the public functions
@@ -171,6 +171,24 @@ def pulling(f: Field, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """`f` at one point, and the map that pulls covectors of its values back to the point."""
     y, pull, *_ = torch.func.vjp(f, x)
     return y, lambda w: pull(w)[0]
+
+
+def second_derivatives_in_blocks(f: Field, x: Tensor, size: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """`D_k f` and `D_l D_k f` at one point for `size` values of l at a time: half of the second derivatives is enough.
+
+    Yields:
+        The first l of the block, `[k, ...]` and `[l, k, ...]` for the l of the block and all k up to its last l. The
+        inner tangents are shared by the l of a block.
+    """
+    basis = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    for start in range(0, len(basis), size):
+        block, upto = basis[start : start + size], basis[: start + size]
+
+        def first(y: Tensor, upto: Tensor = upto) -> Tensor:
+            return over_vectors(lambda k: along(f, y, k)[1], upto)
+
+        df, ddf = over_vectors(lambda l: along(first, x, l), block)
+        yield start, df[0], ddf
 
 
 def over_vectors(f: Callable[..., Any], *vectors: Any, chunk_size: int | None = None) -> Any:

@@ -8,10 +8,19 @@ import torch
 from torch import Tensor
 
 from riemann import _jets
-from riemann._safe import Refusal, Traced
+from riemann._open import open_function
+from riemann._safe import Refusal, Traced, unwrapped
 from riemann._types import Field, Metric
 
 ASYMMETRY = {torch.float64: 1e-6}  # relative to the largest entry; a coarser 1e-3 for lower precision
+
+
+@open_function
+def jets_of(metric: Metric, x: Tensor, order: int, *, chunk_size: int | None = None) -> tuple[Tensor, ...]:
+    """`(g, dg, ddg, …)` at points `(*batch, n)`, not judged: where a type brings its own, by `at.register`."""
+    return _jets.over_points(
+        lambda p: _jets.derivatives(safe_metric(metric, p, order), p, order), x, chunk_size=chunk_size
+    )
 
 
 def metric_jet(metric: Metric, x: Tensor, order: int, *, chunk_size: int | None = None) -> tuple[Tensor, ...]:
@@ -25,18 +34,15 @@ def checked_jet(
     metric: Metric, x: Tensor, order: int, *, chunk_size: int | None = None
 ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
     """The jets, NaN where g is not a metric, and what is wrong where, for `warn_of`."""
-    jets = _jets.over_points(
-        lambda p: _jets.derivatives(safe_metric(metric, p, order), p, order), x, chunk_size=chunk_size
-    )
-    faults = _faults(jets, x) if _jets.has_values(jets[0]) else {}
-    bad = functools.reduce(torch.logical_or, faults.values(), torch.tensor(False))
-    return tuple(_with_nan(y, bad) for y in jets) if faults and bool(bad.any()) else jets, faults
+    jets = jets_of(metric, x, order, chunk_size=chunk_size)
+    faults = faults_of(jets, x)
+    return with_nan(faults, *jets), faults
 
 
 def safe_metric(metric: Metric, x: Tensor, order: int, *, traced: Traced = None) -> Field:
     """The metric as a field that may be differentiated inside `over_points`; its shape is checked."""
     check_metric_callable(metric)
-    return _jets.safe(_one_point(metric), x, order, name="metric", traced=traced)
+    return _jets.safe(_one_point(unwrapped(metric)), x, order, name="metric", traced=traced)
 
 
 def check_metric_callable(metric: Any) -> None:
@@ -88,8 +94,10 @@ def _has_shape(g: Any, shape: tuple[int, ...]) -> bool:
     return isinstance(g, Tensor) and g.shape == shape
 
 
-def _faults(jets: tuple[Tensor, ...], x: Tensor) -> dict[str, Tensor]:
-    """What is wrong with a metric, and at which points of the batch."""
+def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> dict[str, Tensor]:
+    """What is wrong with a metric, and at which points of the batch; nothing where values cannot be looked at."""
+    if not all(map(_jets.has_values, (*jets, x))):
+        return {}
     g = jets[0].detach()
     return {
         "is not finite": ~torch.isfinite(g).all(-1).all(-1),
@@ -119,9 +127,7 @@ def _is_undetermined(jets: tuple[Tensor, ...], x: Tensor) -> Tensor:
 
 def warn_of(faults: dict[str, Tensor]) -> None:
     """One warning, that names the first point of the batch where something is wrong."""
-    if not faults:
-        return
-    bad = torch.stack(list(faults.values())).any(0)
+    bad = _bad(faults)
     if not bool(bad.any()):
         return
     where = _jets.first(bad)
@@ -131,9 +137,17 @@ def warn_of(faults: dict[str, Tensor]) -> None:
     warnings.warn(f"`metric` {fault} {place}{count}: results are NaN there. `check_metric` says more.", stacklevel=2)
 
 
-def _with_nan(y: Tensor, bad: Tensor) -> Tensor:
-    mask = bad.reshape((*bad.shape, *[1] * (y.ndim - bad.ndim)))
-    return torch.where(mask, torch.full_like(y, torch.nan), y)
+def with_nan(faults: dict[str, Tensor], *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors, NaN at the points where something is wrong."""
+    bad = _bad(faults)
+    if not bool(bad.any()):
+        return tensors
+    masks = (bad.reshape((*bad.shape, *[1] * (y.ndim - bad.ndim))) for y in tensors)
+    return tuple(torch.where(m, torch.full_like(y, torch.nan), y) for m, y in zip(masks, tensors, strict=True))
+
+
+def _bad(faults: dict[str, Tensor]) -> Tensor:
+    return functools.reduce(torch.logical_or, faults.values(), torch.tensor(False))
 
 
 def chunks(x: Tensor, chunk_size: int | None) -> tuple[Tensor, ...] | None:

@@ -1,11 +1,12 @@
 """Open functions: a function of a metric whose type may bring a cheaper exact route of its own."""
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import torch
+from riemann._jets import check_points
+from riemann._precision import full_precision
+from riemann._safe import unwrapped
 
 
 def open_function(generic: Callable[..., Any]) -> Any:
@@ -21,7 +22,11 @@ def open_function(generic: Callable[..., Any]) -> Any:
         inner = unwrapped(metric)
         route = table.dispatch(type(inner))
         with full_precision():
-            return generic(metric, *args, **kwargs) if route is generic else route(inner, *args, **kwargs)
+            if route is generic:
+                return generic(metric, *args, **kwargs)
+            if args or "x" in kwargs:
+                check_points(args[0] if args else kwargs["x"])
+            return route(inner, *args, **kwargs)
 
     def route(metric: Any) -> str:
         chosen = table.dispatch(type(unwrapped(metric)))
@@ -30,22 +35,3 @@ def open_function(generic: Callable[..., Any]) -> Any:
     function.register = table.register  # type: ignore[attr-defined]
     function.route = route  # type: ignore[attr-defined]
     return function
-
-
-def unwrapped(metric: Any) -> Any:
-    """The metric inside wrappers of torch that keep its meaning (DistributedDataParallel, `torch.compile`)."""
-    for name in ("_orig_mod", "module"):
-        inner = getattr(metric, name, None)
-        if inner is not None and type(metric).__module__.startswith("torch."):
-            return unwrapped(inner)
-    return metric
-
-
-@contextlib.contextmanager
-def full_precision(*devices: str) -> Iterator[None]:
-    """Autocast off: products in half precision have no digits left for curvature."""
-    on = [d for d in devices or ("cpu", "cuda") if torch.amp.is_autocast_available(d) and torch.is_autocast_enabled(d)]
-    with contextlib.ExitStack() as stack:
-        for device in on:
-            stack.enter_context(torch.autocast(device, enabled=False))
-        yield

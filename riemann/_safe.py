@@ -478,8 +478,18 @@ def _eager() -> Iterator[None]:
         yield
 
 
+def unwrapped(f: Any) -> Any:
+    """The function inside wrappers of torch that keep its meaning (DistributedDataParallel, `torch.compile`)."""
+    for where, name in (("torch._dynamo", "_orig_mod"), ("torch.nn.parallel", "module")):
+        if type(f).__module__.startswith(where) and hasattr(f, name):
+            return unwrapped(getattr(f, name))
+    compiled = getattr(f, "_torchdynamo_orig_callable", None)  # of what is no module
+    return f if compiled is None else unwrapped(getattr(compiled, "__wrapped__", compiled))
+
+
 def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, order: int, traced: Traced = None) -> Any:
     """`f(x)` at one point, inside the transforms that differentiate it, under `Safe`."""
+    f = unwrapped(f)
     if _current() is not None:
         return f(x)
     safe = Safe(x, level, name, traced)

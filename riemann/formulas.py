@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann._indices import check_positions, move_indices
-from riemann._open import full_precision
+from riemann._precision import full_precision
 
 # ----------------------------------------------------------------------------------------------------- the metric
 
@@ -152,15 +152,24 @@ def ricci_tensor(
     check_positions(indices, 2, "the Ricci tensor")
     if g.shape[-1] == 1:
         return 0 * g
-    inverse, gamma = inverse_metric(g), _christoffel_first(dg)
+    inverse = inverse_metric(g)
     mixed = torch.einsum("...ac,...adbc->...bd", inverse, ddg)
     traces = torch.einsum("...ac,...acbd->...bd", inverse, ddg) + torch.einsum("...ac,...bdac->...bd", inverse, ddg)
-    second = 0.5 * (mixed + mixed.mT - traces)
+    ricci = 0.5 * (mixed + mixed.mT - traces) + ricci_products(inverse, dg)
+    return move_indices(ricci, g, inverse, "ll", indices)
+
+
+@full_precision()
+def ricci_products(inverse: Tensor, dg: Tensor) -> Tensor:
+    r"""The part of Ricci that has no second derivatives, `(*batch, n, n)`.
+
+    $g^{ac} g^{ef} (\Gamma_{ebc} \Gamma_{fad} - \Gamma_{ebd} \Gamma_{fac})$.
+    """
+    gamma = _christoffel_first(dg)
     raised = torch.einsum("...ef,...fbc->...ebc", inverse, gamma)
     trace = torch.einsum("...ac,...eac->...e", inverse, raised)
-    products = torch.einsum("...ebc,...ca,...ead->...bd", gamma, inverse, raised)
-    ricci = second + products - torch.einsum("...e,...ebd->...bd", trace, gamma)
-    return move_indices(ricci, g, inverse, "ll", indices)
+    products = torch.einsum("...ebc,...ebd->...cd", gamma, torch.einsum("...ab,...ead->...ebd", inverse, raised))
+    return products - torch.einsum("...e,...ebd->...bd", trace, gamma)
 
 
 @full_precision()
@@ -179,12 +188,7 @@ def einstein_tensor(
     indices: str = "ll",
 ) -> Float[Tensor, "*batch n n"]:
     r"""Einstein tensor $G_{ab} = \mathrm{Ric}_{ab} - \tfrac12 S g_{ab}$ (MTW 8.49); 0 for n < 3."""
-    check_positions(indices, 2, "the Einstein tensor")
-    inverse, ricci = inverse_metric(g), ricci_tensor(g, dg, ddg)
-    if g.shape[-1] < 3:
-        return 0 * ricci
-    scalar = torch.einsum("...bd,...bd->...", inverse, ricci)
-    return move_indices(ricci - 0.5 * scalar[..., None, None] * g, g, inverse, "ll", indices)
+    return einstein_from_ricci(g, ricci_tensor(g, dg, ddg), indices)
 
 
 @full_precision()
@@ -199,12 +203,7 @@ def schouten_tensor(
     Raises:
         ValueError: n < 3, where it is not defined.
     """
-    check_positions(indices, 2, "the Schouten tensor")
-    n = _at_least_three(g, "Schouten")
-    inverse, ricci = inverse_metric(g), ricci_tensor(g, dg, ddg)
-    scalar = torch.einsum("...bd,...bd->...", inverse, ricci)
-    schouten = (ricci - scalar[..., None, None] * g / (2 * (n - 1))) / (n - 2)
-    return move_indices(schouten, g, inverse, "ll", indices)
+    return schouten_from_ricci(g, ricci_tensor(g, dg, ddg), indices)
 
 
 def _at_least_three(g: Tensor, name: str) -> int:
@@ -227,13 +226,7 @@ def weyl_tensor(
 
     $C_{abcd} = R_{abcd} - (g_{ac} P_{bd} - g_{ad} P_{bc} + g_{bd} P_{ac} - g_{bc} P_{ad})$.
     """
-    check_positions(indices, 4, "the Weyl tensor")
-    riemann = _riemann_lowered(g, dg, ddg)
-    if g.shape[-1] < 4:
-        return 0 * riemann
-    gP = torch.einsum("...ac,...bd->...abcd", g, schouten_tensor(g, dg, ddg))
-    gP = gP - gP.transpose(-1, -2)
-    return change_indices(g, riemann - gP + gP.transpose(-3, -4), "llll", indices)
+    return weyl_from_riemann(g, _riemann_lowered(g, dg, ddg), ricci_tensor(g, dg, ddg), indices)
 
 
 @full_precision()
@@ -241,7 +234,74 @@ def kretschmann_scalar(
     g: Float[Tensor, "*batch n n"], dg: Float[Tensor, "*batch n n n"], ddg: Float[Tensor, "*batch n n n n"]
 ) -> Float[Tensor, "*batch"]:
     r"""Kretschmann scalar $R_{abcd} R^{abcd}$, `(*batch,)`: 48 M²/r⁶ in Schwarzschild."""
-    raised = riemann_tensor(g, dg, ddg, indices="uull")
+    return kretschmann_from_riemann(g, _riemann_lowered(g, dg, ddg))
+
+
+# ------------------------------------------------------------------- from Ricci or Riemann, all indices lower
+
+
+@full_precision()
+def kulkarni_nomizu(h: Float[Tensor, "*#batch n n"], k: Float[Tensor, "*#batch n n"]) -> Float[Tensor, "... n n n n"]:
+    r"""Kulkarni-Nomizu product of symmetric h and k, a tensor with the symmetries of Riemann, `[..., a, b, c, d]`.
+
+    $(h \wedge k)_{abcd} = h_{ac} k_{bd} - h_{ad} k_{bc} + h_{bd} k_{ac} - h_{bc} k_{ad}$.
+    """
+    hk = torch.einsum("...ac,...bd->...abcd", h, k)
+    hk = hk - hk.transpose(-1, -2)
+    return hk - hk.transpose(-3, -4)
+
+
+@full_precision()
+def einstein_from_ricci(
+    g: Float[Tensor, "*batch n n"], ricci: Float[Tensor, "*batch n n"], indices: str = "ll"
+) -> Float[Tensor, "*batch n n"]:
+    r"""$G_{ab} = \mathrm{Ric}_{ab} - \tfrac12 S g_{ab}$ from Ricci, `(*batch, n, n)`."""
+    check_positions(indices, 2, "the Einstein tensor")
+    if g.shape[-1] < 3:
+        return 0 * ricci
+    inverse = inverse_metric(g)
+    scalar = torch.einsum("...bd,...bd->...", inverse, ricci)
+    return move_indices(ricci - 0.5 * scalar[..., None, None] * g, g, inverse, "ll", indices)
+
+
+@full_precision()
+def schouten_from_ricci(
+    g: Float[Tensor, "*batch n n"], ricci: Float[Tensor, "*batch n n"], indices: str = "ll"
+) -> Float[Tensor, "*batch n n"]:
+    r"""$P_{ab} = (\mathrm{Ric}_{ab} - S g_{ab} / (2(n-1))) / (n-2)$ from Ricci, `(*batch, n, n)`.
+
+    Raises:
+        ValueError: n < 3, where it is not defined.
+    """
+    check_positions(indices, 2, "the Schouten tensor")
+    n = _at_least_three(g, "Schouten")
+    inverse = inverse_metric(g)
+    scalar = torch.einsum("...bd,...bd->...", inverse, ricci)
+    schouten = (ricci - scalar[..., None, None] * g / (2 * (n - 1))) / (n - 2)
+    return move_indices(schouten, g, inverse, "ll", indices)
+
+
+@full_precision()
+def weyl_from_riemann(
+    g: Float[Tensor, "*batch n n"],
+    riemann: Float[Tensor, "*batch n n n n"],
+    ricci: Float[Tensor, "*batch n n"],
+    indices: str = "ulll",
+) -> Float[Tensor, "*batch n n n n"]:
+    r"""$C_{abcd} = R_{abcd} - (g \wedge P)_{abcd}$ from Riemann and Ricci, `(*batch, n, n, n, n)`; 0 for n < 4."""
+    check_positions(indices, 4, "the Weyl tensor")
+    if g.shape[-1] < 4:
+        return 0 * riemann
+    weyl = riemann - kulkarni_nomizu(g, schouten_from_ricci(g, ricci))
+    return change_indices(g, weyl, "llll", indices)
+
+
+@full_precision()
+def kretschmann_from_riemann(
+    g: Float[Tensor, "*batch n n"], riemann: Float[Tensor, "*batch n n n n"]
+) -> Float[Tensor, "*batch"]:
+    r"""$R_{abcd} R^{abcd}$ from Riemann, `(*batch,)`."""
+    raised = change_indices(g, riemann, "llll", "uull")
     return torch.einsum("...abcd,...cdab->...", raised, raised)
 
 
@@ -286,9 +346,14 @@ def squared_area(
     NaN where it is 0 to rounding: parallel u, v, or a plane on which g is degenerate.
     """
     uu, vv, uv = (torch.einsum("...i,...ij,...j->...", a, g, b) for a, b in ((u, u), (v, v), (u, v)))
+    sizes = (torch.einsum("...i,...ij,...j->...", a.abs(), g.abs(), a.abs()) for a in (u, v))
+    return area_or_nan(uu, vv, uv, *sizes)
+
+
+def area_or_nan(uu: Tensor, vv: Tensor, uv: Tensor, size_u: Tensor, size_v: Tensor) -> Tensor:
+    """`uu vv - uv²`, NaN where it is 0 to rounding: sizes are the sums of absolute values behind uu and vv."""
     area = uu * vv - uv**2
-    size = [torch.einsum("...i,...ij,...j->...", a.abs(), g.abs(), a.abs()) for a in (u, v)]
-    degenerate = area.abs() <= 16 * torch.finfo(g.dtype).eps * size[0] * size[1]
+    degenerate = area.abs() <= 16 * torch.finfo(area.dtype).eps * size_u * size_v
     return torch.where(degenerate, torch.full_like(area, torch.nan), area)
 
 

@@ -72,3 +72,18 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / (8 
 def test_memory_is_a_few_matrices_not_a_cube():
     result = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     assert float(result.stdout) < 200  # matrices of n x n; a cube would be n = 400 of them, and dg alone is one
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda g, x: rm.sectional_form(g, x, x + 1, x),
+        lambda g, x: rm.sectional_curvature(g, x, x + 1, 2 - x),
+        lambda g, x: rm.estimate_scalar_curvature(g, x, 3).value,
+    ],
+    ids=["form", "curvature", "estimate"],
+)
+def test_a_point_without_metric_is_nan_and_said_once(f):
+    with pytest.warns(UserWarning, match=r"singular at point \[0\]") as said:
+        value = f(torch.diag, torch.tensor([[0.0, 1.0], [1.0, 3.0]], dtype=torch.float64))
+    assert value.isnan().tolist() == [True, False] and len(said) == 1

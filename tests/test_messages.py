@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import riemann as rm
-from riemann import spaces
+import riemann_nn
+from riemann import metrics, spaces
 from riemann.symbolic import SymbolicMetric
 
 X = torch.tensor([[0.7, 0.2], [1.1, 3.0]], dtype=torch.float64)
@@ -175,8 +176,10 @@ def test_points_of_spaces_must_be_floating_point_tensors(points):
         spaces.sphere(2)(points)
 
 
+# ------------------------------------------- compiled: here, because the checker of shapes cannot be compiled
+
+
 def test_inside_a_compiled_function():
-    """Here, where shapes are not checked: the checker cannot be compiled."""
     half_plane = lambda x: torch.eye(2) / x[1] ** 2
     compiled = torch.compile(lambda x: rm.christoffel(half_plane, x), backend="eager")
     with warnings.catch_warnings():
@@ -191,3 +194,35 @@ def test_the_bridge():
         to_symbolic(3, 2)
     with pytest.raises(ValueError, match="expected one point"):
         high_precision(sphere, X)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        metrics.Constant(),
+        metrics.Diagonal(torch.exp),
+        metrics.Cholesky(lambda x: torch.diag(torch.exp(x))),
+        metrics.LowRankPlusDiagonal(torch.exp, lambda x: x[:, None]),
+        metrics.Conformal(None, lambda x: torch.sin(x[0])),
+        metrics.Product((metrics.Diagonal(torch.exp), 1), (metrics.Constant(), 1)),
+        metrics.Warped((metrics.Constant(), 1), (metrics.Constant(), 1), lambda b: torch.exp(b[0])),
+    ],
+    ids=lambda metric: type(metric).__name__,
+)
+def test_compiled_metrics_that_know_their_structure(metric):
+    compiled = torch.compile(metric, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(X[0]), metric(X[0]))
+    assert S.route(compiled) == S.route(metric)
+    torch.testing.assert_close(S(compiled, X), S(metric, X))
+
+
+def test_curvature_of_network_metrics_compiles_as_one_graph():
+    metric, x = riemann_nn.MLPCholesky(3, (4,)).double(), torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the compiler
+        compiled = torch.compile(lambda x: S(metric, x), fullgraph=True, backend="aot_eager")
+        value = compiled(x)
+        (gradient,) = torch.autograd.grad(value.sum(), x)
+    truth = S(metric, x)
+    torch.testing.assert_close(value, truth)
+    torch.testing.assert_close(gradient, torch.autograd.grad(truth.sum(), x)[0])

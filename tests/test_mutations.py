@@ -20,12 +20,12 @@ JETS, JETS4 = rm.at(CASE.metric, X, 3).jets, rm.at(FOUR, X4, 3).jets
 VECTORS = torch.randn(3, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 
 
-def values(f, d):
-    """What the formulas f and the forms d say of the test metrics."""
+def of_jets(f):
+    """What the formulas f say of the test metrics."""
     g, dg, ddg, dddg = JETS
     gamma = rm.christoffel(CASE.metric, X)
     u, v, w = VECTORS
-    results = [
+    return [
         f.inverse_metric(g), f.log_volume_element(g), f.volume_element(g), f.change_indices(g, dg, "ull", "lul"),
         f.christoffel(g, dg), f.christoffel(g, dg, kind=1), f.covariant_derivative(gamma, dg, ddg, "ulu"),
         f.riemann_tensor(g, dg, ddg), f.ricci_tensor(g, dg, ddg), f.scalar_curvature(g, dg, ddg),
@@ -36,18 +36,24 @@ def values(f, d):
                             for k, j in enumerate(JETS[:3]))),
     ]  # fmt: skip
 
+
+def of_vectors(d):
+    """What the forms d say of the test metric."""
+
     def forms(p, g, u, v, w):
         metric, inverse = rm._metric.safe_metric(CASE.metric, p, 2), formulas.inverse_metric(g)
         return (
             d.curvature_form(metric, p, inverse, u, v),
             d.curvature_covector(metric, p, inverse, u, v, w),
             d.ricci_form(metric, p, inverse, v),
+            d.connection_covector(lambda y, vectors: vectors @ metric(y), p, u, v),
         )
 
-    return [*results, *rm._jets.over_points(forms, X, g, u, v, w)]
+    return rm._jets.over_points(forms, X, JETS[0], *VECTORS)
 
 
-TRUTH = values(formulas, _directional)
+VALUES = {formulas: of_jets, _directional: of_vectors}
+TRUTH = {module: values(module) for module, values in VALUES.items()}
 
 
 def test_the_truth_is_the_exact_one():
@@ -55,30 +61,28 @@ def test_the_truth_is_the_exact_one():
     for index, quantity in {4: "christoffel", 7: "riemann_tensor", 8: "ricci_tensor", 9: "scalar_curvature",
                             11: "schouten_tensor", 12: "kretschmann_scalar", 14: "cotton_tensor"}.items():  # fmt: skip
         truth = exact(CASE.symbolic, lambda s, q=quantity: getattr(s, q)(), CASE.points)
-        torch.testing.assert_close(TRUTH[index], truth, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(TRUTH[formulas][index], truth, rtol=1e-9, atol=1e-9)
 
 
 def mutants(module):
     """(description, source) with one sign flipped, or one term dropped, at a time."""
     tree = ast.parse(inspect.getsource(module))
-    count = len(list(ast.walk(tree)))
-    for k in range(count):
-        for kind in ("flip", "drop"):
+    for k, original in enumerate(ast.walk(tree)):
+        sum_of_two = isinstance(original, ast.BinOp) and isinstance(original.op, ast.Add | ast.Sub)
+        negative = isinstance(original, ast.UnaryOp) and isinstance(original.op, ast.USub)
+        if not (sum_of_two or negative) or not _is_algebra(original):
+            continue
+        for kind in ("flip", "drop") if sum_of_two else ("flip",):
             twin = copy.deepcopy(tree)
             node = list(ast.walk(twin))[k]
-            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub) and _is_algebra(node):
-                if kind == "flip":
-                    node.op = ast.Sub() if isinstance(node.op, ast.Add) else ast.Add()
-                else:
-                    node.right = ast.BinOp(ast.Constant(0), ast.Mult(), node.right)
-            elif (
-                isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and _is_algebra(node) and kind == "flip"
-            ):
+            if negative:
                 node.op = ast.UAdd()
+            elif kind == "flip":
+                node.op = ast.Sub() if isinstance(node.op, ast.Add) else ast.Add()
             else:
-                continue
+                node.right = ast.BinOp(ast.Constant(0), ast.Mult(), node.right)
             yield (
-                f"{kind} at line {node.lineno}: {ast.unparse(node)[:90]}",
+                f"{kind} at line {original.lineno}: {ast.unparse(node)[:90]}",
                 ast.unparse(ast.fix_missing_locations(twin)),
             )
 
@@ -98,10 +102,12 @@ def survives(module, source):
     twin.__dict__.update(__name__="mutant", __package__="riemann")
     try:
         exec(compile(source, "mutant", "exec"), twin.__dict__)
-        found = values(twin, _directional) if module is formulas else values(formulas, twin)
+        found = VALUES[module](twin)
     except Exception:
         return False
-    return all(torch.allclose(a, b, rtol=1e-9, atol=1e-9, equal_nan=True) for a, b in zip(found, TRUTH, strict=True))
+    return all(
+        torch.allclose(a, b, rtol=1e-9, atol=1e-9, equal_nan=True) for a, b in zip(found, TRUTH[module], strict=True)
+    )
 
 
 @pytest.mark.slow

@@ -1,0 +1,11 @@
+"""Metrics that know their structure: callables like any other, whose types bring cheaper exact routes."""
+
+from riemann.metrics._cholesky import Cholesky as Cholesky
+from riemann.metrics._conformal import Conformal as Conformal
+from riemann.metrics._constant import Constant as Constant
+from riemann.metrics._diagonal import Diagonal as Diagonal
+from riemann.metrics._hessian import Hessian as Hessian
+from riemann.metrics._low_rank import LowRankPlusDiagonal as LowRankPlusDiagonal
+from riemann.metrics._product import Product as Product
+from riemann.metrics._pullback import Pullback as Pullback
+from riemann.metrics._warped import Warped as Warped

@@ -1,0 +1,96 @@
+"""A metric with constant coefficients."""
+
+import torch
+from torch import Tensor
+
+from riemann.metrics._structure import Jets, derive, positioned, route
+
+
+class Constant(torch.nn.Module):
+    r"""The same matrix everywhere: flat, in any signature.
+
+    Args:
+        matrix: symmetric, `(n, n)`; the identity, in any dimension, if it is None. A buffer of the module.
+
+    Example:
+        >>> import riemann as rm
+        >>> minkowski = Constant(torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0])))
+        >>> rm.scalar_curvature(minkowski, torch.rand(5, 4))
+        tensor([0., 0., 0., 0., 0.])
+    """
+
+    def __init__(self, matrix: Tensor | None = None):
+        super().__init__()
+        if matrix is not None and (matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]):
+            raise ValueError(f"`matrix` of Constant has shape {tuple(matrix.shape)}, expected (n, n)")
+        self.register_buffer("matrix", matrix)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(n, n)` at one point `(n,)`."""
+        n = x.shape[-1]
+        matrix = torch.eye(n, dtype=x.dtype, device=x.device) if self.matrix is None else self.matrix.to(x)
+        if matrix.shape[0] != n:
+            raise ValueError(
+                f"`matrix` of Constant has shape {tuple(matrix.shape)}, expected ({n}, {n}): `x` has n = {n}"
+            )
+        return matrix
+
+
+def _everywhere(matrix: Tensor, x: Tensor) -> Tensor:
+    return matrix.expand(*x.shape[:-1], *matrix.shape)
+
+
+def _zeros(metric: Constant, x: Tensor, rank: int) -> Tensor:
+    metric(x)  # says so if its dimension is another
+    return x.new_zeros((*x.shape[:-1], *[x.shape[-1]] * rank))
+
+
+@route(Constant)
+def jets(metric: Constant, x: Tensor, order: int) -> Jets:
+    """`(g, 0, …)`."""
+    return (_everywhere(metric(x), x), *(_zeros(metric, x, 2 + k) for k in range(1, order + 1)))
+
+
+@route(Constant)
+def scalar_curvature(metric: Constant, x: Tensor) -> Tensor:
+    """0."""
+    return _zeros(metric, x, 0)
+
+
+@route(Constant)
+def ricci_tensor(metric: Constant, x: Tensor, indices: str = "ll") -> Tensor:
+    """0."""
+    return positioned(metric, x, _zeros(metric, x, 2), indices, "the Ricci tensor")
+
+
+@route(Constant)
+def riemann_tensor(metric: Constant, x: Tensor, indices: str = "ulll") -> Tensor:
+    """0."""
+    return positioned(metric, x, _zeros(metric, x, 4), indices, "the Riemann tensor")
+
+
+@route(Constant)
+def christoffel_vector(metric: Constant, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """0."""
+    return _zeros(metric, x, 1)
+
+
+@route(Constant)
+def curvature_endomorphism(metric: Constant, x: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
+    """0."""
+    return _zeros(metric, x, 1)
+
+
+@route(Constant)
+def sectional_form(metric: Constant, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """0."""
+    return _zeros(metric, x, 0)
+
+
+@route(Constant)
+def ricci_curvature(metric: Constant, x: Tensor, v: Tensor) -> Tensor:
+    """0."""
+    return _zeros(metric, x, 0)
+
+
+derive(Constant, "einstein_tensor schouten_tensor weyl_tensor kretschmann_scalar sectional_curvature")

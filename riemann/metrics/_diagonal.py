@@ -1,0 +1,155 @@
+"""Metrics in orthogonal coordinates."""
+
+import torch
+from torch import Tensor
+
+from riemann import _jets, formulas
+from riemann._directional import curvature_form_by
+from riemann._types import Field
+from riemann.metrics._structure import Jets, derive, part, part_at, part_jet, positioned, route
+
+
+class Diagonal(torch.nn.Module):
+    r"""Orthogonal coordinates: $g = \mathrm{diag}(d_1(x), \dots, d_n(x))$, any signs.
+
+    The scalar curvature needs the n(n-1) second derivatives $\partial_j^2 d_i$ only, and no tensor larger than
+    `(n, n)`; Riemann has no components with four different indices.
+
+    Args:
+        entries: one point `(n,)` to the diagonal `(n,)`.
+
+    Example:
+        >>> import riemann as rm
+        >>> sphere = Diagonal(lambda x: torch.stack([torch.ones_like(x[0]), torch.sin(x[0]) ** 2]))
+        >>> rm.scalar_curvature(sphere, torch.tensor([0.7, 0.2]))
+        tensor(2.)
+    """
+
+    def __init__(self, entries: Field):
+        super().__init__()
+        self.entries = entries
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(n, n)` at one point `(n,)`."""
+        return torch.diag_embed(part(self.entries, x, (x.shape[-1],), "entries of Diagonal"))
+
+
+def _entries(metric: Diagonal, x: Tensor, order: int) -> Jets:
+    return part_jet(metric.entries, x, order, (x.shape[-1],), "entries of Diagonal")
+
+
+@route(Diagonal)
+def jets(metric: Diagonal, x: Tensor, order: int) -> Jets:
+    """Jets of the n entries, put on a diagonal."""
+    batch = x.ndim - 1
+    return tuple(
+        torch.diag_embed(T.movedim(batch, -1)).movedim((-2, -1), (batch, batch + 1)) for T in _entries(metric, x, order)
+    )
+
+
+@route(Diagonal)
+def inverse_metric(metric: Diagonal, x: Tensor) -> Tensor:
+    """1 / d."""
+    return torch.diag_embed(1 / _entries(metric, x, 0)[0])
+
+
+@route(Diagonal)
+def log_volume_element(metric: Diagonal, x: Tensor) -> Tensor:
+    """The sum of log |d| / 2."""
+    return 0.5 * _entries(metric, x, 0)[0].abs().log().sum(-1)
+
+
+@route(Diagonal)
+def christoffel_vector(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    r"""$\Gamma^k(u,v) = (v^k D_u d_k + u^k D_v d_k - \sum_i u^i v^i \partial_k d_i) / (2 d_k)$."""
+
+    def at_point(p: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        entries = part_at(metric.entries, p, 1, p.shape, "entries of Diagonal")
+        (d, pull), along = _jets.pulling(entries, p), lambda a: _jets.along(entries, p, a)[1]
+        return 0.5 * (v * along(u) + u * along(v) - pull(u * v)) / d
+
+    return _jets.over_points(at_point, x, u, v)
+
+
+def _planes(d: Tensor, dd: Tensor, second: Tensor) -> Tensor:
+    r"""$R_{ijij}$, `[..., i, j]`, from $d_i$, $\partial_j d_i$ and $\partial_j^2 d_i$, both `[..., i, j]`.
+
+    $-\tfrac12 (\partial_j^2 d_i + \partial_i^2 d_j) + \tfrac14 ((\partial_j d_i)^2 / d_i + (\partial_i d_j)^2 / d_j)
+    - \sum_e \Gamma_{eii} \Gamma_{ejj} / d_e$.
+    """
+    own = torch.diag_embed(dd.diagonal(dim1=-2, dim2=-1))
+    gamma = own - 0.5 * dd  # Gamma_eii, [..., i, e]
+    mixed = 0.25 * dd.square() / d.unsqueeze(-1) - 0.5 * second
+    planes = mixed + mixed.mT - gamma @ (gamma / d.unsqueeze(-2)).mT
+    return planes - torch.diag_embed(planes.diagonal(dim1=-2, dim2=-1))
+
+
+@route(Diagonal)
+def scalar_curvature(metric: Diagonal, x: Tensor) -> Tensor:
+    r"""$\sum_{ij} R_{ijij} / (d_i d_j)$, from n passes."""
+
+    def at_point(p: Tensor) -> Jets:
+        entries = part_at(metric.entries, p, 2, p.shape, "entries of Diagonal")
+        basis = torch.eye(p.shape[-1], dtype=p.dtype, device=p.device)
+        return _jets.over_vectors(lambda e: _jets.along_twice(entries, p, e, e), basis)
+
+    d, dd, _, second = _jets.over_points(at_point, x)
+    d = d[..., 0, :]
+    planes = _planes(d, dd.mT, second.mT)
+    return torch.einsum("...i,...j,...ij->...", 1 / d, 1 / d, planes)
+
+
+def _threes(metric: Diagonal, x: Tensor) -> tuple[Tensor, Tensor]:
+    r"""The entries and $R_{ijik}$, `[..., i, j, k]`, 0 for i = j and i = k."""
+    d, dd, ddd = _entries(metric, x, 2)
+    n = x.shape[-1]
+    first = dd.unsqueeze(-1) * dd.unsqueeze(-2) / d[..., None, None]  # d_j d_i  d_k d_i / d_i
+    second = dd.unsqueeze(-1) * (dd / d.unsqueeze(-1)).unsqueeze(-3)  # d_j d_i  d_k d_j / d_j
+    threes = -0.5 * ddd + 0.25 * (first + second + second.mT)
+    equal = torch.eye(n, dtype=torch.bool, device=x.device)
+    threes = torch.where(equal, torch.zeros_like(threes), threes)
+    threes = threes + torch.diag_embed(_planes(d, dd, ddd.diagonal(dim1=-2, dim2=-1)))
+    meet = equal.unsqueeze(-1) | equal.unsqueeze(-2)
+    return d, torch.where(meet, torch.zeros_like(threes), threes)
+
+
+@route(Diagonal)
+def ricci_tensor(metric: Diagonal, x: Tensor, indices: str = "ll") -> Tensor:
+    r"""$\mathrm{Ric}_{jk} = \sum_i R_{ijik} / d_i$; no `(n, n, n, n)`."""
+    d, threes = _threes(metric, x)
+    return positioned(metric, x, torch.einsum("...i,...ijk->...jk", 1 / d, threes), indices, "the Ricci tensor")
+
+
+@route(Diagonal)
+def riemann_tensor(metric: Diagonal, x: Tensor, indices: str = "ulll") -> Tensor:
+    """R_ijik in its places; nothing where four indices differ."""
+    _, threes = _threes(metric, x)
+    threes = threes - 0.5 * torch.diag_embed(threes.diagonal(dim1=-2, dim2=-1))  # R_ijij comes from two places
+    placed = torch.einsum("...abd,ac->...abcd", threes, torch.eye(x.shape[-1], dtype=x.dtype, device=x.device))
+    placed = placed - placed.transpose(-1, -2)
+    riemann = placed - placed.transpose(-3, -4)
+    return positioned(metric, x, riemann, indices, "the Riemann tensor")
+
+
+@route(Diagonal)
+def sectional_form(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """The form of given vectors, without `(n, n)`."""
+
+    def at_point(p: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        entries = part_at(metric.entries, p, 2, p.shape, "entries of Diagonal")
+        d = entries(p)
+        return curvature_form_by(lambda y, vectors: vectors * entries(y), lambda w: w / d, p, u, v)
+
+    return _jets.over_points(at_point, x, u, v)
+
+
+@route(Diagonal)
+def squared_area(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """Of given vectors, without `(n, n)`."""
+    d = _entries(metric, x, 0)[0]
+    uu, vv, uv = ((d * a * b).sum(-1) for a, b in ((u, u), (v, v), (u, v)))
+    return formulas.area_or_nan(uu, vv, uv, *((d * a * a).abs().sum(-1) for a in (u, v)))
+
+
+derive(Diagonal, "volume_element einstein_tensor schouten_tensor weyl_tensor kretschmann_scalar ricci_curvature")
+derive(Diagonal, "sectional_curvature")

@@ -1,0 +1,110 @@
+r"""Hessian metrics: $g = \partial\partial P$."""
+
+import torch
+from torch import Tensor
+
+from riemann import _jets
+from riemann._types import Field
+from riemann.metrics._structure import Jets, derive, part_at, part_jet, positioned, route
+
+
+class Hessian(torch.nn.Module):
+    r"""$g_{ij} = \partial_i \partial_j P$: of exponential families, mirror descent, optimal transport.
+
+    The fourth derivatives of P cancel: with $P_{eij}$ the third ones,
+    $R_{abcd} = \tfrac14 g^{ef} (P_{ebc} P_{fad} - P_{ebd} P_{fac})$.
+
+    Args:
+        potential: P, one point `(n,)` to a scalar `()`.
+
+    Reference:
+        Shima, *The Geometry of Hessian Structures* (2007), proposition 2.3.
+
+    Example:
+        >>> import riemann as rm
+        >>> gaussian = Hessian(lambda t: -(t[0] ** 2) / (4 * t[1]) - 0.5 * torch.log(-t[1]))
+        >>> rm.scalar_curvature(gaussian, torch.tensor([1.0, -0.5])).round(decimals=4)
+        tensor(-1.)
+    """
+
+    def __init__(self, potential: Field):
+        super().__init__()
+        self.potential = potential
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(n, n)` at one point `(n,)`."""
+        return _potential(self, x, 2)[2]
+
+
+def _potential(metric: Hessian, x: Tensor, order: int) -> Jets:
+    return part_jet(metric.potential, x, order, (), "potential of Hessian")
+
+
+@route(Hessian)
+def jets(metric: Hessian, x: Tensor, order: int) -> Jets:
+    """Derivatives of P from the second on."""
+    return _potential(metric, x, order + 2)[2:]
+
+
+@route(Hessian)
+def christoffel_vector(metric: Hessian, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    r"""$\tfrac12 g^{kl} P_{lij} u^i v^j$."""
+
+    def lowered(p: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        potential = part_at(metric.potential, p, 3, (), "potential of Hessian")
+        along_both = lambda q: _jets.along_twice(potential, q, u, v)[3]
+        return _jets.derivatives(potential, p, 2)[2], 0.5 * _jets.derivatives(along_both, p, 1)[1]
+
+    g, covector = _jets.over_points(lowered, x, u, v)
+    return torch.linalg.solve_ex(g, covector.unsqueeze(-1))[0].squeeze(-1)
+
+
+def _thirds(metric: Hessian, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The inverse, P_eij and P^e_ij."""
+    _, _, g, thirds = _potential(metric, x, 3)
+    inverse = torch.linalg.inv_ex(g)[0]
+    return inverse, thirds, torch.einsum("...ef,...fij->...eij", inverse, thirds)
+
+
+@route(Hessian)
+def scalar_curvature(metric: Hessian, x: Tensor) -> Tensor:
+    r"""$\tfrac14 (P_{eij} P^{eij} - v_e v^e)$, $v_e = P_{eij} g^{ij}$."""
+    inverse, thirds, raised = _thirds(metric, x)
+    v = torch.einsum("...ij,...eij->...e", inverse, thirds)
+    square = torch.einsum("...ebc,...ced,...bd->...", raised, raised, inverse)
+    return 0.25 * (square - torch.einsum("...e,...ef,...f->...", v, inverse, v))
+
+
+@route(Hessian)
+def ricci_tensor(metric: Hessian, x: Tensor, indices: str = "ll") -> Tensor:
+    r"""$\tfrac14 (P^e{}_{bc} P^c{}_{ed} - v^e P_{ebd})$."""
+    inverse, thirds, raised = _thirds(metric, x)
+    v = torch.einsum("...ij,...eij->...e", inverse, raised)
+    ricci = torch.einsum("...ebc,...ced->...bd", raised, raised) - torch.einsum("...e,...ebd->...bd", v, thirds)
+    return positioned(metric, x, 0.25 * ricci, indices, "the Ricci tensor")
+
+
+@route(Hessian)
+def riemann_tensor(metric: Hessian, x: Tensor, indices: str = "ulll") -> Tensor:
+    r"""$\tfrac14 g^{ef} (P_{ebc} P_{fad} - P_{ebd} P_{fac})$."""
+    _, thirds, raised = _thirds(metric, x)
+    products = torch.einsum("...ebc,...ead->...abcd", thirds, raised)
+    return positioned(metric, x, 0.25 * (products - products.mT), indices, "the Riemann tensor")
+
+
+@route(Hessian)
+def curvature_endomorphism(metric: Hessian, x: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
+    r"""$\Gamma(\Gamma(w, u), v) - \Gamma(\Gamma(w, v), u)$, $\Gamma^a_{bc} = \tfrac12 P^a{}_{bc}$."""
+    gamma = lambda a, b: christoffel_vector(metric, x, a, b)
+    return gamma(gamma(w, u), v) - gamma(gamma(w, v), u)
+
+
+@route(Hessian)
+def sectional_form(metric: Hessian, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    r"""$g(\Gamma(u,v), \Gamma(u,v)) - g(\Gamma(u,u), \Gamma(v,v))$."""
+    uv, uu, vv = (christoffel_vector(metric, x, a, b) for a, b in ((u, v), (u, u), (v, v)))
+    g = _potential(metric, x, 2)[2]
+    return torch.einsum("...ij,...i,...j->...", g, uv, uv) - torch.einsum("...ij,...i,...j->...", g, uu, vv)
+
+
+derive(Hessian, "einstein_tensor schouten_tensor weyl_tensor kretschmann_scalar ricci_curvature sectional_curvature")

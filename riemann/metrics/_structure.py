@@ -1,0 +1,195 @@
+"""What structured metrics share: jets of their parts, Leibniz's rule, blocks, and how their routes are registered."""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from riemann import _curvature, _jets, formulas
+from riemann._indices import check_positions, move_indices
+from riemann._metric import checked_jet, chunks, jets_of, metric_jet, warn_of, with_nan
+from riemann._safe import unwrapped
+from riemann._types import Field
+
+Jets = tuple[Tensor, ...]
+
+# ---------------------------------------------------------------------------------------------------------- parts
+
+
+def part(f: Field, x: Tensor, shape: Sequence[int | None], what: str) -> Tensor:
+    """`f(x)` at one point, its shape checked; None stands for any length."""
+    value = unwrapped(f)(x)
+    if not isinstance(value, Tensor):
+        raise TypeError(f"`{what}` returned {type(value).__name__} at one point, expected a torch.Tensor")
+    if value.ndim != len(shape) or any(a not in (None, b) for a, b in zip(shape, value.shape, strict=True)):
+        expected = str(tuple(shape)).replace("None", "any")
+        raise ValueError(
+            f"`{what}` returned shape {tuple(value.shape)} at one point, expected {expected}; it takes one point of "
+            f"shape {tuple(x.shape)}"
+        )
+    return value
+
+
+def part_at(f: Field, x: Tensor, order: int, shape: Sequence[int | None], what: str) -> Field:
+    """A part as a field that may be differentiated inside `over_points`; its shape is checked."""
+    return _jets.safe(lambda p: part(f, p, shape, what), x, order, name=what)
+
+
+def part_jet(f: Field, x: Tensor, order: int, shape: Sequence[int | None], what: str) -> Jets:
+    """`(f, df, …)` of a part of a metric at points `(*batch, n)`."""
+    return _jets.over_points(lambda p: _jets.derivatives(part_at(f, p, order, shape, what), p, order), x)
+
+
+def leibniz(spec: str, a: Jets, b: Jets) -> Jets:
+    """Jets of a product of two fields, `spec` as in einsum (without z, y, …, which are the derivatives)."""
+    left, right, out = spec.replace("->", ",").split(",")
+    jets = []
+    for k in range(min(len(a), len(b))):
+        letters = "zyxwv"[:k]
+        terms = []
+        for size in range(k + 1):
+            for chosen in combinations(letters, size):
+                S, rest = "".join(chosen), "".join(c for c in letters if c not in chosen)
+                equation = f"...{left}{S},...{right}{rest}->...{out}{letters}"
+                terms.append(torch.einsum(equation, a[size], b[k - size]))
+        jets.append(sum(terms[1:], terms[0]))
+    return tuple(jets)
+
+
+def embed(T: Tensor, rank: int, start: int, n: int) -> Tensor:
+    """T with its last `rank` axes put at `start` of axes of length n, zeros around."""
+    stop = n - start - T.shape[-1] if rank else 0
+    return torch.nn.functional.pad(T, (start, stop) * rank)
+
+
+def embed_jets(jets: Jets, rank: int, start: int, n: int) -> Jets:
+    """Jets of a field of some coordinates of n, as jets over all of them: its `rank` tensor axes grow, too."""
+    return tuple(embed(T, rank + k, start, n) for k, T in enumerate(jets))
+
+
+def quadratic(h: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """`h(u, v)`, `(*batch,)`."""
+    return torch.einsum("...ij,...i,...j->...", h, u, v)
+
+
+def contract(inverse: Tensor, h: Tensor) -> Tensor:
+    """`g^ij h_ij`, `(*batch,)`."""
+    return torch.einsum("...ij,...ij->...", inverse, h)
+
+
+def scaled(a: Tensor, T: Tensor) -> Tensor:
+    """A scalar at each point, `(*batch,)`, times a tensor there."""
+    return a.reshape((*a.shape, *[1] * (T.ndim - a.ndim))) * T
+
+
+# --------------------------------------------------------------------------------------------------------- routes
+
+
+def route(kind: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Registers a function for a type of metric, as its route of the open function of the same name.
+
+    The function is written for all points and plain arguments. The route has the generic one's manners: vectors are
+    broadcast against the points, `chunk_size` is kept, and points where g is no metric give NaN and one warning.
+    """
+
+    def register(f: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(f)
+
+        @functools.wraps(f)
+        def in_pieces(metric: Any, x: Tensor, *args: Any, chunk_size: int | None = None, **kwargs: Any) -> Any:
+            options = dict(list(signature.bind(metric, x, *args, **kwargs).arguments.items())[2:])
+            vectors = {name: options.pop(name) for name in ("u", "v", "w") if name in options}
+            x, *given = _jets.broadcast_vectors(x, **vectors)
+            vectors = dict(zip(vectors, given, strict=True))
+            pieces = chunks(x, chunk_size)
+            if pieces is None:
+                return _judged(metric, x, f(metric, x, **vectors, **options))
+            split = [v.reshape(-1, v.shape[-1]).split(chunk_size) for v in vectors.values()]  # type: ignore[arg-type]
+            results = [
+                _judged(metric, p, f(metric, p, **dict(zip(vectors, vs, strict=True)), **options))
+                for p, *vs in zip(pieces, *split, strict=True)
+            ]
+            if not isinstance(results[0], tuple):
+                return _joined(results, x)
+            return tuple(_joined(list(parts), x) for parts in zip(*results, strict=True))
+
+        getattr(_curvature, f.__name__, jets_of).register(kind)(in_pieces)
+        return f
+
+    return register
+
+
+def _joined(pieces: list[Tensor], x: Tensor) -> Tensor:
+    flat = torch.cat(pieces)
+    return flat.reshape((*x.shape[:-1], *flat.shape[1:]))
+
+
+def _judged(metric: Any, x: Tensor, result: Any) -> Any:
+    """NaN where g is no metric: it is what makes results infinite or NaN. Jets are judged by who asks for them."""
+    if isinstance(result, tuple) or not _jets.has_values(result) or bool(torch.isfinite(result).all()):
+        return result
+    _, faults = checked_jet(metric, x, 0)
+    warn_of(faults)
+    return with_nan(faults, result)[0]
+
+
+# ------------------------------------------------------------------------------------- what follows from the rest
+
+
+def volume_element(metric: Any, x: Tensor) -> Tensor:
+    """`volume_element` from `log_volume_element`."""
+    return _curvature.log_volume_element(metric, x).exp()
+
+
+def _value(metric: Any, x: Tensor) -> Tensor:
+    return metric_jet(metric, x, 0)[0]
+
+
+def einstein_tensor(metric: Any, x: Tensor, indices: str = "ll") -> Tensor:
+    """`einstein_tensor` from `ricci_tensor`."""
+    return formulas.einstein_from_ricci(_value(metric, x), _curvature.ricci_tensor(metric, x), indices)
+
+
+def schouten_tensor(metric: Any, x: Tensor, indices: str = "ll") -> Tensor:
+    """`schouten_tensor` from `ricci_tensor`."""
+    return formulas.schouten_from_ricci(_value(metric, x), _curvature.ricci_tensor(metric, x), indices)
+
+
+def ricci_curvature(metric: Any, x: Tensor, v: Tensor) -> Tensor:
+    """`ricci_curvature` from `ricci_tensor`."""
+    return quadratic(_curvature.ricci_tensor(metric, x), v, v)
+
+
+def weyl_tensor(metric: Any, x: Tensor, indices: str = "ulll") -> Tensor:
+    """`weyl_tensor` from `riemann_tensor` and `ricci_tensor`."""
+    riemann, ricci = _curvature.riemann_tensor(metric, x, "llll"), _curvature.ricci_tensor(metric, x)
+    return formulas.weyl_from_riemann(_value(metric, x), riemann, ricci, indices)
+
+
+def kretschmann_scalar(metric: Any, x: Tensor) -> Tensor:
+    """`kretschmann_scalar` from `riemann_tensor`."""
+    return formulas.kretschmann_from_riemann(_value(metric, x), _curvature.riemann_tensor(metric, x, "llll"))
+
+
+def sectional_curvature(metric: Any, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """`sectional_curvature` from `sectional_form` and `squared_area`."""
+    return _curvature.sectional_curvature.__wrapped__(metric, x, u, v)
+
+
+def derive(kind: type, names: str) -> None:
+    """Registers functions of this section, by their names, for a type."""
+    for name in names.split():
+        route(kind)(globals()[name])
+
+
+def positioned(metric: Any, x: Tensor, T: Tensor, indices: str, what: str) -> Tensor:
+    """T, all indices lower, at the positions wanted."""
+    rank = T.ndim - x.ndim + 1
+    check_positions(indices, rank, what)
+    if "u" not in indices:
+        return T
+    return move_indices(T, T, _curvature.inverse_metric(metric, x), "l" * rank, indices)

@@ -1,0 +1,117 @@
+"""Smooth maps of single numbers with their first and second derivatives: activations, positive maps, bounds."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from riemann import jet
+
+Elementwise = Callable[[Tensor], Tensor]
+
+
+class Softplus(torch.nn.Module):
+    r"""A smooth map onto $(f, \infty)$: $\log(1 + e^z) + f$.
+
+    Args:
+        floor: f, the infimum of its values.
+    """
+
+    def __init__(self, floor: float = 0.1):
+        super().__init__()
+        self.floor = floor
+
+    def forward(self, z: Tensor) -> Tensor:
+        """The map, elementwise."""
+        return torch.nn.functional.softplus(z) + self.floor
+
+    def jet(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The map and its first and second derivatives."""
+        f, first, second = _softplus(z)
+        return f + self.floor, first, second
+
+
+class Bounded(torch.nn.Module):
+    r"""A smooth map onto $(-b, b)$ that is the identity to second order at 0: $b \tanh(z / b)$.
+
+    Args:
+        bound: b; of order 1/n it keeps the condition number of a factor with n columns bounded.
+    """
+
+    def __init__(self, bound: float):
+        super().__init__()
+        self.bound = bound
+
+    def forward(self, z: Tensor) -> Tensor:
+        """The map, elementwise."""
+        return self.bound * torch.tanh(z / self.bound)
+
+    def jet(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The map and its first and second derivatives."""
+        f, first, second = _tanh(z / self.bound)
+        return self.bound * f, first, second / self.bound
+
+
+def elementwise_jet(f: Elementwise, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`f, f', f''` at the entries of z, three tensors of its shape.
+
+    From the method `f.jet(z)` where there is one, from closed forms for common activations, else by `riemann.jet`.
+    """
+    if hasattr(f, "jet"):
+        return f.jet(z)  # type: ignore[attr-defined]
+    if (closed := _closed_form(f)) is not None:
+        return closed(z)
+    y, first, second = jet(f, z.unsqueeze(-1), 2)
+    return y.reshape(z.shape), first.reshape(z.shape), second.reshape(z.shape)
+
+
+def _closed_form(f: Elementwise) -> Callable[[Tensor], tuple[Tensor, Tensor, Tensor]] | None:
+    if isinstance(f, torch.nn.Softplus) and f.beta != 1:
+        return None
+    if isinstance(f, torch.nn.GELU) and f.approximate != "none":
+        return None
+    return _CLOSED_FORMS.get(type(f) if isinstance(f, torch.nn.Module) else f)
+
+
+def _tanh(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    y = torch.tanh(z)
+    first = 1 - y * y
+    return y, first, -2 * y * first
+
+
+def _sigmoid(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    y = torch.sigmoid(z)
+    first = y * (1 - y)
+    return y, first, first * (1 - 2 * y)
+
+
+def _softplus(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.nn.functional.softplus(z), *_sigmoid(z)[:2]
+
+
+def _silu(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    s, ds, dds = _sigmoid(z)
+    return z * s, s + z * ds, 2 * ds + z * dds
+
+
+def _gelu(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    density = torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+    distribution = 0.5 * (1 + torch.erf(z / math.sqrt(2)))
+    return z * distribution, distribution + z * density, (2 - z * z) * density
+
+
+def _sin(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    y = torch.sin(z)
+    return y, torch.cos(z), -y
+
+
+_F = torch.nn.functional
+_CLOSED_FORMS = {
+    **dict.fromkeys((torch.tanh, _F.tanh, torch.nn.Tanh), _tanh),
+    **dict.fromkeys((torch.sigmoid, _F.sigmoid, torch.nn.Sigmoid), _sigmoid),
+    **dict.fromkeys((_F.softplus, torch.nn.Softplus), _softplus),
+    **dict.fromkeys((_F.silu, torch.nn.SiLU), _silu),
+    **dict.fromkeys((_F.gelu, torch.nn.GELU), _gelu),
+    torch.sin: _sin,
+}

@@ -1,0 +1,187 @@
+"""The routes that an `MLPCholesky` brings to the open functions of `riemann`: closed forms, chunk by chunk."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import riemann
+from riemann import formulas
+from riemann_nn import _cartan
+from riemann_nn._cartan import moving_frame
+from riemann_nn._mlp_cholesky import MLPCholesky
+from riemann_nn._mlp_jets import factor_jet, pull_back, values
+
+
+def _over_points(
+    f: Callable[..., Any], metric: MLPCholesky, x: Tensor, *arguments: Tensor, chunk_size: int | None
+) -> Any:
+    """`f(points, *arguments)` of flat batches, `chunk_size` points at a time; arguments lead with the batch of x."""
+    _check(metric, x)
+    if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
+        raise ValueError(f"`chunk_size` is {chunk_size!r}, expected a whole number, 1 or more")
+    batch = x.shape[:-1]
+    flat = [a.reshape((batch.numel(), *a.shape[len(batch) :])) for a in (x, *arguments)]
+    pieces = zip(*(a.split(max(1, chunk_size or batch.numel())) for a in flat), strict=True)
+    results = [f(*piece) for piece in pieces]
+
+    def joined(parts: Any) -> Any:
+        if isinstance(parts[0], tuple):
+            return tuple(joined(p) for p in zip(*parts, strict=True))
+        y = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return y.reshape((*batch, *y.shape[1:]))
+
+    result = joined(results)
+    if not isinstance(result, tuple) and _has_faults(result):
+        riemann.at(metric, x, 0)  # says where g is no metric; the result is NaN there
+    return result
+
+
+def _has_faults(result: Tensor) -> bool:
+    """Whether a result is not finite somewhere, as far as values can be looked at."""
+    if torch.compiler.is_compiling():
+        return False
+    try:
+        return not bool(result.isfinite().all())
+    except RuntimeError:  # inside `vmap`
+        return False
+
+
+def _check(metric: MLPCholesky, x: Tensor) -> None:
+    """Raises unless `x` holds points that the network takes: dimension, dtype, device."""
+    W = metric.layers[0].weight
+    if x.shape[-1] != metric.dim:
+        raise ValueError(f"`x` has shape {tuple(x.shape)}, expected (*batch, {metric.dim}), the metric's dimension")
+    if x.dtype != W.dtype or x.device != W.device:
+        raise ValueError(
+            f"`x` is {x.dtype} on {x.device}, but the metric's weights are {W.dtype} on {W.device}; use "
+            f"`metric.to(x)`, or move x"
+        )
+
+
+def _broadcast(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:
+    """Points and vectors with one batch shape."""
+    for name, v in vectors.items():
+        if not isinstance(v, Tensor) or v.ndim == 0 or v.shape[-1] != x.shape[-1] or v.dtype != x.dtype:
+            got = f"{tuple(v.shape)}, {v.dtype}" if isinstance(v, Tensor) else type(v).__name__
+            raise ValueError(f"`{name}` is {got}, expected a tensor (*batch, {x.shape[-1]}), {x.dtype}, as `x`")
+    return torch.broadcast_tensors(x, *vectors.values())
+
+
+# ------------------------------------------------------------------------------------------------------ curvature
+
+
+@riemann.scalar_curvature.register(MLPCholesky)
+def scalar_curvature(metric: MLPCholesky, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
+    """S in time O(n²H(n + H))."""
+    return _over_points(lambda p: _cartan.scalar_curvature(moving_frame(metric, p)), metric, x, chunk_size=chunk_size)
+
+
+@riemann.ricci_tensor.register(MLPCholesky)
+def ricci_tensor(metric: MLPCholesky, x: Tensor, indices: str = "ll", *, chunk_size: int | None = None) -> Tensor:
+    """Ricci without an array of n⁴ numbers."""
+
+    def ricci(p: Tensor) -> Tensor:
+        frame = moving_frame(metric, p)
+        return formulas.change_indices(frame.L @ frame.L.mT, _cartan.ricci_tensor(frame), "ll", indices)
+
+    return _over_points(ricci, metric, x, chunk_size=chunk_size)
+
+
+@riemann.ricci_curvature.register(MLPCholesky)
+def ricci_curvature(metric: MLPCholesky, x: Tensor, v: Tensor, *, chunk_size: int | None = None) -> Tensor:
+    """`Ric(v, v)` by the closed Ricci tensor."""
+    _broadcast(x, v=v)
+    return torch.einsum("...i,...ij,...j->...", v, ricci_tensor(metric, x, chunk_size=chunk_size), v)
+
+
+@riemann.sectional_form.register(MLPCholesky)
+def sectional_form(metric: MLPCholesky, x: Tensor, u: Tensor, v: Tensor, *, chunk_size: int | None = None) -> Tensor:
+    """`<R(u,v)v, u>` in two passes through the weights."""
+    x, u, v = _broadcast(x, u=u, v=v)
+    plane = torch.stack((u, v), -2)
+    return _over_points(lambda p, s: _curvature_form(metric, p, s), metric, x, plane, chunk_size=chunk_size)
+
+
+def _curvature_form(metric: MLPCholesky, x: Tensor, plane: Tensor) -> Tensor:
+    r"""$\langle R(u,v)v, u \rangle$ for planes `(z, 2, n)` of u and v.
+
+    With $a_p = L^T p$, $D_s D_t\, g(p,q) = D_s D_t (a_p \cdot a_q)$ and, for $p, q, s, t$ among u and v,
+    $D_u D_v\, g(u,v) - \tfrac12 D_u D_u\, g(v,v) - \tfrac12 D_v D_v\, g(u,u)
+    + E G(u,v) \cdot E G(u,v) - E G(u,u) \cdot E G(v,v)$,
+    $G(p,q) = \tfrac12 (D_p g\, q + D_q g\, p - \partial\, g(p,q))$.
+    """
+    here = values(metric, x)
+    L, DL, DDL = factor_jet(metric, here, plane)
+    a = plane @ L
+    Da = torch.einsum("zpi,zsik->zspk", plane, DL)
+    DDa = torch.einsum("zpi,zstik->zstpk", plane, DDL)
+
+    def second(s: int, t: int, p: int, q: int) -> Tensor:  # D_s D_t g(p, q)
+        outer = DDa[:, s, t, p] * a[:, q] + a[:, p] * DDa[:, s, t, q]
+        return (outer + Da[:, s, p] * Da[:, t, q] + Da[:, t, p] * Da[:, s, q]).sum(-1)
+
+    p, q = [0, 0, 1], [0, 1, 1]  # G of (u, u), (u, v), (v, v)
+    outer = plane[:, p, :, None] * a[:, q, None]
+    outer = outer + plane[:, q, :, None] * a[:, p, None]
+    slopes = torch.einsum("zsik,zpk->zspi", DL, a) + torch.einsum("zik,zspk->zspi", L, Da)  # D_s g p
+    G = 0.5 * (slopes[:, p, q] + slopes[:, q, p] - pull_back(metric, here, outer))
+    G_uu, G_uv, G_vv = torch.linalg.solve_triangular(L, G.mT, upper=False).unbind(-1)
+    products = (G_uv * G_uv - G_uu * G_vv).sum(-1)
+    return second(0, 1, 0, 1) - 0.5 * second(0, 0, 1, 1) - 0.5 * second(1, 1, 0, 0) + products
+
+
+# --------------------------------------------------------------------------------------------- the metric and its jets
+
+
+@riemann.at.register(MLPCholesky)
+def jets(metric: MLPCholesky, x: Tensor, order: int, *, chunk_size: int | None = None) -> tuple[Tensor, ...]:
+    """The jets of g from those of L; third derivatives by differentiation."""
+    if order > 2:
+        _check(metric, x)
+        return riemann.jet(metric, x, order, chunk_size=chunk_size)
+
+    def at_points(p: Tensor) -> tuple[Tensor, ...]:
+        basis = torch.eye(metric.dim, dtype=p.dtype, device=p.device).expand(*p.shape, -1)
+        L, *derivatives = factor_jet(metric, values(metric, p), basis, order)
+        g = L @ L.mT
+        if order == 0:
+            return (g,)
+        DL = derivatives[0]
+        half = torch.einsum("zkim,zjm->zijk", DL, L)
+        dg = half + half.transpose(1, 2)
+        if order == 1:
+            return g, dg
+        half = torch.einsum("zklim,zjm->zijkl", derivatives[1], L) + torch.einsum("zkim,zljm->zijkl", DL, DL)
+        return g, dg, half + half.transpose(1, 2)
+
+    return _over_points(at_points, metric, x, chunk_size=chunk_size)
+
+
+@riemann.inverse_metric.register(MLPCholesky)
+def inverse_metric(metric: MLPCholesky, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
+    """`E^T E` with E the inverse factor."""
+
+    def inverse(p: Tensor) -> Tensor:
+        L = values(metric, p).L
+        E = torch.linalg.solve_triangular(L, torch.eye(metric.dim, dtype=p.dtype, device=p.device), upper=False)
+        return E.mT @ E
+
+    return _over_points(inverse, metric, x, chunk_size=chunk_size)
+
+
+@riemann.log_volume_element.register(MLPCholesky)
+def log_volume_element(metric: MLPCholesky, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
+    """Logarithms of the factor's diagonal, added up."""
+
+    def log_volume(p: Tensor) -> Tensor:
+        return values(metric, p).L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+    return _over_points(log_volume, metric, x, chunk_size=chunk_size)
+
+
+@riemann.volume_element.register(MLPCholesky)
+def volume_element(metric: MLPCholesky, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
+    """The product of the factor's diagonal."""
+    return log_volume_element(metric, x, chunk_size=chunk_size).exp()

@@ -1,0 +1,72 @@
+"""Ricci and scalar curvature with second derivatives contracted block by block, against full jets."""
+
+import pytest
+import torch
+
+import riemann as rm
+from riemann import _ricci
+from tests.helpers import assert_equal, random_metric
+
+
+@pytest.fixture(params=[1, 3 * 4**3 * 8, 2**23], ids=["one row", "some rows", "all rows"])
+def blocks(request, monkeypatch):
+    """Blocks also where n is small, of different numbers of rows."""
+    monkeypatch.setattr("riemann._curvature.FULL_JETS", 0)
+    monkeypatch.setattr(_ricci, "BYTES", request.param)
+
+
+@pytest.mark.parametrize("n, signature", [(n, s) for n in range(1, 9) for s in {0, n // 2}] + [(12, 1)])
+def test_equals_full_jets(n, signature, blocks):
+    metric, x = random_metric(n, signature, seed=n), 0.3 * torch.randn(3, n, dtype=torch.float64)
+    here = rm.at(metric, x)
+    assert_equal(rm.ricci_tensor(metric, x), here.ricci_tensor())
+    assert_equal(rm.ricci_tensor(metric, x, "ul"), here.ricci_tensor("ul"))
+    assert_equal(rm.scalar_curvature(metric, x), here.scalar_curvature())
+
+
+@pytest.mark.parametrize("batch", [(), (5,), (2, 3), (0,)])
+@pytest.mark.parametrize("chunk_size", [None, 1, 2])
+def test_batches(batch, chunk_size, blocks):
+    metric, x = random_metric(4, 1, seed=0), 0.3 * torch.randn(*batch, 4, dtype=torch.float64)
+    assert_equal(rm.ricci_tensor(metric, x, chunk_size=chunk_size), rm.at(metric, x).ricci_tensor())
+    assert rm.scalar_curvature(metric, x, chunk_size=chunk_size).shape == batch
+
+
+def test_gradients_and_transforms(blocks):
+    base, x = random_metric(3, 1, seed=2), 0.3 * torch.randn(4, 3, dtype=torch.float64)
+    c = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    metric = lambda y: base(y) + c * torch.outer(torch.sin(y), torch.sin(y))
+    x.requires_grad_()
+    losses = [rm.scalar_curvature(metric, x), rm.at(metric, x).scalar_curvature()]
+    firsts = [torch.autograd.grad(loss.square().sum(), (x, c), create_graph=True) for loss in losses]
+    for value, truth in zip(*firsts, strict=True):
+        assert_equal(value, truth)
+    seconds = [torch.autograd.grad(first[0].square().sum(), (x, c)) for first in firsts]
+    for value, truth in zip(*seconds, strict=True):
+        assert_equal(value, truth)
+    scalar = lambda p: rm.scalar_curvature(metric, p)
+    p = x.detach()
+    assert_equal(torch.func.vmap(scalar)(p), losses[0])
+    assert_equal(torch.func.vmap(torch.func.jacfwd(scalar))(p), torch.func.vmap(torch.func.grad(scalar))(p))
+
+
+def test_a_point_without_metric_is_nan(blocks):
+    with pytest.warns(UserWarning, match="singular at point"):
+        S = rm.scalar_curvature(torch.diag, torch.tensor([[0.0, 1.0], [1.0, 2.0]]))
+    assert S.isnan().tolist() == [True, False]
+
+
+def test_large_n_takes_blocks():
+    n = 20
+    metric = lambda x: 4 / (1 + x @ x) ** 2 * torch.eye(n)
+    x = 0.1 * torch.randn(2, n, dtype=torch.float64)
+    assert_equal(rm.scalar_curvature(metric, x), n * (n - 1))
+    assert_equal(rm.ricci_tensor(metric, x), (n - 1) * rm.at(metric, x, 0).g)
+
+
+def test_a_fault_of_the_first_derivatives_is_seen(blocks):
+    """g is symmetric here, and not around: as without blocks."""
+    metric = lambda x: torch.eye(2) + torch.stack([torch.stack([0 * x[0], x[0] * x[1]]), 0 * x])
+    with pytest.warns(UserWarning, match=r"not symmetric at point \[1\]") as said:
+        S = rm.scalar_curvature(metric, torch.tensor([[0.0, 0.0], [0.0, 1.0]]), chunk_size=1)
+    assert S.isnan().tolist() == [False, True] and len(said) == 1
