@@ -25,8 +25,8 @@ check: $(READY)  ## format, lint, types, import rules
 docs: $(READY)  ## the site, in ./site
 	$(BIN)/mkdocs build --strict --quiet
 
-bench: $(READY)  ## measurements against peers in the same run
-	$(BIN)/python -m pytest -q tests/benchmarks --benchmark-only -p no:xdist
+bench: $(READY)  ## what curvature costs, closed forms beside the generic route
+	$(BIN)/python -m pytest -q tests/benchmarks -o addopts= --benchmark-only --benchmark-columns=min,median,iqr,rounds
 
 format: $(READY)  ## write the format
 	$(BIN)/ruff format .
