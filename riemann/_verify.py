@@ -123,7 +123,7 @@ def verify(
             included where the metric is finite there.
         parameters: numbers for the parameters of `symbolic`, by name.
         budget: seconds for the closed form.
-        dtype: float64 or float32; that of `x` by default.
+        dtype: float64 or float32; that of `x`, or of the weights of a module, by default.
         rtol: largest error that passes; 1e-9 in float64, 1e-4 in float32 by default.
         progress: called with a few words before each step.
 
@@ -269,7 +269,8 @@ def _dimension(metric: Metric, symbolic: Any, dim: int | None, x: Tensor | None)
 def _points(metric: Any, n: int, x: Tensor | None, dtype: torch.dtype | None) -> Tensor:
     if x is not None:
         return x.detach().to(dtype or x.dtype).reshape(-1, n)
-    dtype = dtype or torch.float64
+    weights = metric.parameters() if isinstance(metric, torch.nn.Module) else ()
+    dtype = dtype or next((w.dtype for w in weights), torch.float64)
     if hasattr(metric, "sample"):
         return metric.sample(8, generator=torch.Generator().manual_seed(0)).to(dtype)
     return sample_points(metric, n, dtype=dtype)

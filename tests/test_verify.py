@@ -12,6 +12,7 @@ from riemann._sample import sample_points
 from riemann._scale import scales
 from riemann.bridge import to_symbolic
 from riemann.symbolic import SymbolicMetric
+from riemann_nn import MLPCholesky
 from tests.cases import BY_NAME, CASES
 from tests.helpers import WrongCube, random_metric
 
@@ -55,6 +56,13 @@ def test_float32_on_request():
     report = rm.verify(BY_NAME["ball"].metric, dim=3, dtype=torch.float32)
     assert report.ok and report.x.dtype == torch.float32, str(report)
     assert max(c.error for c in report.comparisons) > 1e-9
+
+
+def test_modules_are_looked_at_in_the_precision_of_their_weights():
+    net = MLPCholesky(2, (6,))
+    assert rm.verify(net, dim=2, budget=0.0).x.dtype == torch.float32
+    report = rm.verify(net.double(), dim=2, budget=0.0)
+    assert report.ok and report.x.dtype == torch.float64, str(report)
 
 
 def test_what_cannot_be_traced_is_compared_with_differences():
