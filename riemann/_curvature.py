@@ -12,7 +12,7 @@ from riemann import _jets, formulas
 from riemann._directional import connection_covector, curvature_covector, curvature_form, ricci_form
 from riemann._geometry import LocalGeometry, at
 from riemann._indices import check_positions
-from riemann._metric import checked_jet, chunks, metric_jet, safe_metric, warn_of
+from riemann._metric import checked_jet, chunks, metric_jet, safe_metric, warn_of_pieces
 from riemann._open import open_function
 from riemann._ricci import ricci_in_blocks
 from riemann._types import Field, Metric
@@ -35,7 +35,7 @@ def _local(
         results.append(quantity(LocalGeometry(piece, jets)))
         faults.append(fault)
     batch = x.shape[:-1]
-    warn_of({name: torch.cat([fault[name] for fault in faults]).reshape(batch) for name in faults[0]})
+    warn_of_pieces(faults, batch)
     result = torch.cat(results)
     return result.reshape((*batch, *result.shape[1:]))
 

@@ -12,7 +12,7 @@ from riemann._open import open_function
 from riemann._safe import Refusal, Traced, unwrapped
 from riemann._types import Field, Metric
 
-ASYMMETRY = {torch.float64: 1e-6}  # relative to the largest entry; a coarser 1e-3 for lower precision
+ASYMMETRY = {torch.float64: 1e-6}  # relative to the entries of row and column; a coarser 1e-3 for lower precision
 
 
 @open_function
@@ -135,6 +135,11 @@ def warn_of(faults: dict[str, Tensor]) -> None:
     count = f" (and at {int(bad.sum()) - 1} more points)" if bad.sum() > 1 else ""
     place = f"at point {list(where)} of the batch" if where else "at this point"
     warnings.warn(f"`metric` {fault} {place}{count}: results are NaN there. `check_metric` says more.", stacklevel=2)
+
+
+def warn_of_pieces(pieces: list[dict[str, Tensor]], batch: torch.Size) -> None:
+    """`warn_of` for points that were looked at piece by piece."""
+    warn_of({name: torch.cat([faults[name].reshape(-1) for faults in pieces]).reshape(batch) for name in pieces[0]})
 
 
 def with_nan(faults: dict[str, Tensor], *tensors: Tensor) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from riemann import _jets, formulas
-from riemann._metric import chunks, faults_of, safe_metric, warn_of, with_nan
+from riemann._metric import chunks, faults_of, safe_metric, warn_of_pieces, with_nan
 from riemann._types import Field, Metric
 
 BYTES = 2**23  # what the second derivatives of a block may take: they stay in cache; a metric's intermediates add to it
@@ -41,7 +41,7 @@ def ricci_in_blocks(metric: Metric, x: Tensor, chunk_size: int | None = None) ->
         faults.append(faults_of((g, dg), piece))
         results.append(with_nan(faults[-1], g, ricci))
     batch = x.shape[:-1]
-    warn_of({name: torch.cat([fault[name].reshape(-1) for fault in faults]).reshape(batch) for name in faults[0]})
+    warn_of_pieces(faults, batch)
     g, ricci = (torch.cat(parts).reshape((*batch, n, n)) for parts in zip(*results, strict=True))
     return g, ricci
 

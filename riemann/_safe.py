@@ -172,9 +172,8 @@ class Safe(TorchFunctionMode):
     def is_of_the_point(self, *values: Any) -> bool:
         """Whether any depends on the point: a fresh tensor that is not written to is constant, though it is batched."""
         with torch._C.DisableTorchFunction():
-            return any(
-                self.depends(v) and _storage(v) not in self.fillable.keys() - self.written.keys() for v in values
-            )
+            fresh = self.fillable.keys() - self.written.keys()
+            return any(self.depends(v) and _storage(v) not in fresh for v in values)
 
     # ------------------------------------------------------------------ one method for each thing done to a call
 
@@ -288,7 +287,7 @@ class Safe(TorchFunctionMode):
             data = args[1] if name == "new_tensor" else args[0] if args else kwargs["data"]
             if isinstance(data, Tensor) and name != "tensor":
                 return func(*args, **kwargs)
-            if any(self.depends(leaf) for leaf in _leaves(data)):
+            if any(map(self.depends, _tensors(data))):
                 raise Refusal(
                     f"the {self.name} puts values that depend on the point into `torch.{name}([...])`, which copies "
                     "numbers and drops their derivatives. Use `torch.stack([...])` (of rows, for a matrix)."
@@ -347,8 +346,8 @@ def _storage(x: Tensor) -> int:
     return x.untyped_storage()._cdata if x.layout == torch.strided else 0
 
 
-def _tensors(result: Any) -> Iterator[Tensor]:
-    return (leaf for leaf in _leaves(result) if isinstance(leaf, Tensor))
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def _reference(x: Tensor) -> Any:
@@ -359,7 +358,7 @@ def _reference(x: Tensor) -> Any:
 
 def _is_constant(call: Any) -> bool:
     """Whether there are tensors among the arguments, and all of them are from outside."""
-    tensors = [leaf for leaf in tree_leaves(call) if isinstance(leaf, Tensor)]
+    tensors = _tensors(call)
     return bool(tensors) and not any(map(_functorch.is_functorch_wrapped_tensor, tensors))
 
 
@@ -371,14 +370,6 @@ def _outside() -> Iterator[None]:
 
     with temporarily_clear_interpreter_stack(), disable_proxy_modes_tracing():
         yield
-
-
-def _leaves(data: Any) -> Iterator[Any]:
-    if isinstance(data, list | tuple):
-        for item in data:
-            yield from _leaves(item)
-    else:
-        yield data
 
 
 def _is_refusal_of_torch(error: RuntimeError) -> bool:

@@ -70,7 +70,7 @@ def differences(metric: Metric, x: Tensor) -> Values:
         return central_differences(g, x, h)
 
     jets = (g(x), dg(x), central_differences(dg, x, h))
-    order = {"metric": 1, "volume_element": 1, "christoffel": 2}
+    order = {"volume_element": 1, "christoffel": 2}
     values = {name: getattr(formulas, name)(*jets[: order.get(name, 3)]) for name in QUANTITIES if name != "metric"}
     return {"metric": jets[0], **values}
 

@@ -4,12 +4,13 @@ from typing import Any
 
 import sympy as sp
 
+from riemann.spaces._black_holes import ANGLES, SPHERICAL
 from riemann.spaces._space import Number, Space, cartesian, choice, dimension, entry, parameter
 
 _MTW = "Misner, Thorne, Wheeler, Gravitation (1973)"
 _HAWKING_ELLIS = "Hawking, Ellis, The Large Scale Structure of Space-Time (1973)"
 _GP = "Griffiths, Podolsky, Exact Space-Times in Einstein's General Relativity (2009)"
-_FLAT = {
+FLAT = {
     "riemann_tensor": 0,
     "ricci_tensor": 0,
     "scalar_curvature": 0,
@@ -17,10 +18,9 @@ _FLAT = {
     "killing_dimension": 10,
 }
 
-_t, _r, _theta, _phi = _SPHERICAL = tuple(sp.symbols("t r theta phi"))
+_t, _r, _theta, _phi = SPHERICAL
 _x, _y, _z = sp.symbols("x y z")
-_ANGLES = {_theta: (0, sp.pi), _phi: (0, 2 * sp.pi)}
-_SPHERE = sp.diag(1, sp.sin(_theta) ** 2)
+SPHERE = sp.diag(1, sp.sin(_theta) ** 2)
 
 
 def _constant(K: Any) -> dict[str, Any]:
@@ -53,11 +53,11 @@ def minkowski(n: int = 4, chart: str = "cartesian") -> Space:
     """
     choice("chart", chart, ("cartesian", *("spherical", "null") * (dimension(n, 2) == 4)))
     shared = {"negative": 1, "reference": f"{_MTW}, chapter 2",
-              "facts": _FLAT | {"killing_dimension": n * (n + 1) // 2}}  # fmt: skip
+              "facts": FLAT | {"killing_dimension": n * (n + 1) // 2}}  # fmt: skip
     if chart == "cartesian":
         return Space(sp.diag(-1, sp.eye(n - 1)), (_t, *cartesian(n - 1)), **shared)
     if chart == "spherical":
-        return Space(sp.diag(-1, 1, _r**2 * _SPHERE), _SPHERICAL, domain={_r: (0, sp.oo)} | _ANGLES, **shared)
+        return Space(sp.diag(-1, 1, _r**2 * SPHERE), SPHERICAL, domain={_r: (0, sp.oo)} | ANGLES, **shared)
     return Space(sp.diag(sp.Matrix([[0, -1], [-1, 0]]), 1, 1), (*sp.symbols("u v"), _x, _y), **shared)
 
 
@@ -83,7 +83,7 @@ def rindler(a: Number = 1) -> Space:
         parameters={"a": a},
         negative=1,
         domain={_x: (-1 / a, sp.oo)},
-        facts=_FLAT,
+        facts=FLAT,
         reference=f"{_MTW}, chapter 6",
     )
 
@@ -101,11 +101,11 @@ def milne() -> Space:
     """
     chi = sp.Symbol("chi")
     return Space(
-        sp.diag(-1, _t**2, _t**2 * sp.sinh(chi) ** 2 * _SPHERE),
+        sp.diag(-1, _t**2, _t**2 * sp.sinh(chi) ** 2 * SPHERE),
         (_t, chi, _theta, _phi),
         negative=1,
-        domain={_t: (0, sp.oo), chi: (0, sp.oo)} | _ANGLES,
-        facts=_FLAT,
+        domain={_t: (0, sp.oo), chi: (0, sp.oo)} | ANGLES,
+        facts=FLAT,
         reference="Rindler, Relativity (2006), chapter 16",
     )
 
@@ -135,14 +135,14 @@ def de_sitter(H: Number = 1, chart: str = "flat") -> Space:
                      reference=f"{_HAWKING_ELLIS}, section 5.2", **shared)  # fmt: skip
     if chart == "static":
         f = 1 - (H * _r) ** 2
-        return Space(sp.diag(-f, 1 / f, _r**2 * _SPHERE), _SPHERICAL, domain={_r: (0, 1 / H)} | _ANGLES,
+        return Space(sp.diag(-f, 1 / f, _r**2 * SPHERE), SPHERICAL, domain={_r: (0, 1 / H)} | ANGLES,
                      reference=f"{_HAWKING_ELLIS}, section 5.2", **shared)  # fmt: skip
     chi = sp.Symbol("chi")
-    unit = sp.diag(1, sp.sin(chi) ** 2 * _SPHERE)
+    unit = sp.diag(1, sp.sin(chi) ** 2 * SPHERE)
     return Space(
         sp.diag(-1, sp.cosh(H * _t) ** 2 / H**2 * unit),
         (_t, chi, _theta, _phi),
-        domain={chi: (0, sp.pi)} | _ANGLES,
+        domain={chi: (0, sp.pi)} | ANGLES,
         box={_t: (-1 / H, 1 / H)},
         reference=f"{_HAWKING_ELLIS}, section 5.2",
         **shared,
@@ -175,14 +175,14 @@ def anti_de_sitter(length: Number = 1, chart: str = "poincare") -> Space:
     if chart == "global":
         rho = sp.Symbol("rho")
         return Space(
-            L**2 * sp.diag(-(sp.cosh(rho) ** 2), 1, sp.sinh(rho) ** 2 * _SPHERE),
+            L**2 * sp.diag(-(sp.cosh(rho) ** 2), 1, sp.sinh(rho) ** 2 * SPHERE),
             (_t, rho, _theta, _phi),
-            domain={rho: (0, sp.oo)} | _ANGLES,
+            domain={rho: (0, sp.oo)} | ANGLES,
             reference=f"{_GP}, chapter 5",
             **shared,
         )
     f = 1 + (_r / L) ** 2
-    return Space(sp.diag(-f, 1 / f, _r**2 * _SPHERE), _SPHERICAL, domain={_r: (0, sp.oo)} | _ANGLES,
+    return Space(sp.diag(-f, 1 / f, _r**2 * SPHERE), SPHERICAL, domain={_r: (0, sp.oo)} | ANGLES,
                  box={_r: (L / 2, 4 * L)}, reference=f"{_GP}, chapter 5", **shared)  # fmt: skip
 
 
@@ -207,14 +207,14 @@ def flrw(k: Number = 0, a: Any = None) -> Space:
     a = _t ** sp.Rational(2, 3) if a is None else sp.sympify(a)
     da, dda = a.diff(_t), a.diff(_t, 2)
     G_tt, pressure = 3 * (da**2 + k) / a**2, -(2 * dda / a + (da**2 + k) / a**2)
-    space = a**2 * sp.diag(1 / (1 - k * _r**2), _r**2 * _SPHERE)
+    space = a**2 * sp.diag(1 / (1 - k * _r**2), _r**2 * SPHERE)
     reach = 1 / sp.sqrt(sp.Max(k, sp.Rational(1, 4)))
     return Space(
         sp.diag(-1, space),
-        _SPHERICAL,
+        SPHERICAL,
         parameters={"k": k},
         negative=1,
-        domain={_t: (0, sp.oo), _r: (0, sp.oo)} | _ANGLES,
+        domain={_t: (0, sp.oo), _r: (0, sp.oo)} | ANGLES,
         condition=k * _r**2 < 1,
         box={_r: (reach / 8, 7 * reach / 8)},
         facts={
@@ -244,13 +244,13 @@ def einstein_static(R: Number = 1) -> Space:
         3/2
     """
     R, chi = parameter("R", R, positive=True), sp.Symbol("chi")
-    unit = sp.diag(1, sp.sin(chi) ** 2 * _SPHERE)
+    unit = sp.diag(1, sp.sin(chi) ** 2 * SPHERE)
     return Space(
         sp.diag(-1, R**2 * unit),
         (_t, chi, _theta, _phi),
         parameters={"R": R},
         negative=1,
-        domain={chi: (0, sp.pi)} | _ANGLES,
+        domain={chi: (0, sp.pi)} | ANGLES,
         facts={
             "ricci_tensor": sp.diag(0, 2 * unit),
             "scalar_curvature": 6 / R**2,
@@ -348,13 +348,13 @@ def bertotti_robinson(q: Number = 1) -> Space:
     q = parameter("q", q, positive=True)
     plane = sp.diag(-1, 1) / _r**2
     return Space(
-        q**2 * sp.diag(plane, _SPHERE),
-        _SPHERICAL,
+        q**2 * sp.diag(plane, SPHERE),
+        SPHERICAL,
         parameters={"q": q},
         negative=1,
-        domain={_r: (0, sp.oo)} | _ANGLES,
+        domain={_r: (0, sp.oo)} | ANGLES,
         facts={
-            "ricci_tensor": sp.diag(-plane, _SPHERE),
+            "ricci_tensor": sp.diag(-plane, SPHERE),
             "scalar_curvature": 0,
             "kretschmann_scalar": 8 / q**4,
             "weyl_tensor": 0,
@@ -380,11 +380,11 @@ def nariai(Lambda: Number = 1) -> Space:
     """
     L = parameter("Lambda", Lambda, positive=True)
     return Space(
-        sp.diag(-(1 - _x**2), 1 / (1 - _x**2), _SPHERE) / L,
+        sp.diag(-(1 - _x**2), 1 / (1 - _x**2), SPHERE) / L,
         (_t, _x, _theta, _phi),
         parameters={"Lambda": L},
         negative=1,
-        domain={_x: (-1, 1)} | _ANGLES,
+        domain={_x: (-1, 1)} | ANGLES,
         facts={
             "einstein_constant": L,
             "scalar_curvature": 4 * L,
@@ -416,10 +416,10 @@ def kantowski_sachs(a: Any = None, b: Any = None) -> Space:
     da, db, dda, ddb = a.diff(_t), b.diff(_t), a.diff(_t, 2), b.diff(_t, 2)
     sphere = (db**2 + 1) / b**2
     return Space(
-        sp.diag(-1, a**2, b**2 * _SPHERE),
+        sp.diag(-1, a**2, b**2 * SPHERE),
         (_t, _z, _theta, _phi),
         negative=1,
-        domain={_t: (0, sp.oo)} | _ANGLES,
+        domain={_t: (0, sp.oo)} | ANGLES,
         facts={
             "scalar_curvature": 2 * (dda / a + 2 * ddb / b + 2 * da * db / (a * b) + sphere),
             "kretschmann_scalar": 4 * ((dda / a) ** 2 + 2 * (ddb / b) ** 2 + 2 * (da * db / (a * b)) ** 2 + sphere**2),

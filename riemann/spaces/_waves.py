@@ -4,21 +4,13 @@ from typing import Any
 
 import sympy as sp
 
+from riemann.spaces._black_holes import ANGLES, SPHERICAL
 from riemann.spaces._space import Number, Space, entry, parameter, require, squares
+from riemann.spaces._universes import FLAT, SPHERE
 
 _GP = "Griffiths, Podolsky, Exact Space-Times in Einstein's General Relativity (2009)"
-_FLAT = {
-    "riemann_tensor": 0,
-    "ricci_tensor": 0,
-    "scalar_curvature": 0,
-    "kretschmann_scalar": 0,
-    "killing_dimension": 10,
-}
-
-_t, _r, _theta, _phi = _SPHERICAL = tuple(sp.symbols("t r theta phi"))
+_t, _r, _theta, _phi = SPHERICAL
 _x, _y, _z = sp.symbols("x y z")
-_ANGLES = {_theta: (0, sp.pi), _phi: (0, 2 * sp.pi)}
-_SPHERE = sp.diag(1, sp.sin(_theta) ** 2)
 
 
 @entry
@@ -137,7 +129,7 @@ def cosmic_string(mu: Number = 0.1) -> Space:
         parameters={"mu": mu},
         negative=1,
         domain={rho: (0, sp.oo), _phi: (0, 2 * sp.pi)},
-        facts=_FLAT,
+        facts=FLAT,
         reference=f"{_GP}, chapter 3",
     )
 
@@ -159,13 +151,13 @@ def global_monopole(k: Number = 0.8) -> Space:
     k = parameter("k", k, positive=True)
     S = 2 * (1 - k**2) / (k * _r) ** 2
     return Space(
-        sp.diag(-1, 1, (k * _r) ** 2 * _SPHERE),
-        _SPHERICAL,
+        sp.diag(-1, 1, (k * _r) ** 2 * SPHERE),
+        SPHERICAL,
         parameters={"k": k},
         negative=1,
-        domain={_r: (0, sp.oo)} | _ANGLES,
+        domain={_r: (0, sp.oo)} | ANGLES,
         facts={
-            "ricci_tensor": sp.diag(0, 0, (1 - k**2) * _SPHERE),
+            "ricci_tensor": sp.diag(0, 0, (1 - k**2) * SPHERE),
             "scalar_curvature": S,
             "kretschmann_scalar": S**2,
             "energy_density": S / (16 * sp.pi),
@@ -192,11 +184,11 @@ def ellis_wormhole(b: Number = 1) -> Space:
     b, ell = parameter("b", b, positive=True), sp.Symbol("l")
     R2 = b**2 + ell**2
     return Space(
-        sp.diag(-1, 1, R2 * _SPHERE),
+        sp.diag(-1, 1, R2 * SPHERE),
         (_t, ell, _theta, _phi),
         parameters={"b": b},
         negative=1,
-        domain=_ANGLES,
+        domain=ANGLES,
         facts={
             "ricci_tensor": sp.diag(0, -2 * b**2 / R2**2, 0, 0),
             "scalar_curvature": -2 * b**2 / R2**2,
@@ -299,10 +291,10 @@ def morris_thorne(b: Any = None, Phi: Any = None) -> Space:
     b = 1 / sp.sqrt(_r) if b is None else sp.sympify(b)
     Phi = -1 / _r if Phi is None else sp.sympify(Phi)
     return Space(
-        sp.diag(-sp.exp(2 * Phi), 1 / (1 - b / _r), _r**2 * _SPHERE),
-        _SPHERICAL,
+        sp.diag(-sp.exp(2 * Phi), 1 / (1 - b / _r), _r**2 * SPHERE),
+        SPHERICAL,
         negative=1,
-        domain={_r: (0, sp.oo)} | _ANGLES,
+        domain={_r: (0, sp.oo)} | ANGLES,
         condition=b < _r,
         box={_r: (sp.Rational(3, 2), 6)},
         facts={"energy_density": b.diff(_r) / (8 * sp.pi * _r**2)},
