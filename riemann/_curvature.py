@@ -12,32 +12,20 @@ from riemann import _jets, formulas
 from riemann._directional import connection_covector, curvature_covector, curvature_form, ricci_form
 from riemann._geometry import LocalGeometry, at
 from riemann._indices import check_positions
-from riemann._metric import checked_jet, chunks, metric_jet, safe_metric, warn_of_pieces
+from riemann._metric import checked_jet, judged, metric_jet, safe_metric
 from riemann._open import open_function
 from riemann._ricci import ricci_in_blocks
-from riemann._types import Field, Metric
+from riemann._types import ChunkSize, Field, Metric, Progress
 
 FULL_JETS = 16  # up to this dimension all second derivatives in one pass are faster than blocks of them
 
 
-def _local(
-    metric: Metric, x: Tensor, order: int, quantity: Callable[[LocalGeometry], Tensor], chunk_size: int | None
-) -> Tensor:
-    """The quantity at each point, with at most `chunk_size` snapshots alive at a time."""
+def _local(metric: Metric, x: Tensor, order: int, quantity: Callable[[LocalGeometry], Tensor]) -> Tensor:
+    """The quantity from a snapshot of the points."""
     _jets.check_points(x)
     if order >= 2 and x.shape[-1] >= 32:
         _say_generic(quantity.__qualname__.partition(".")[0])  # the function in which the quantity is written
-    if (pieces := chunks(x, chunk_size)) is None:
-        return quantity(at(metric, x, order))
-    results, faults = [], []
-    for piece in pieces:
-        jets, fault = checked_jet(metric, piece, order)
-        results.append(quantity(LocalGeometry(piece, jets)))
-        faults.append(fault)
-    batch = x.shape[:-1]
-    warn_of_pieces(faults, batch)
-    result = torch.cat(results)
-    return result.reshape((*batch, *result.shape[1:]))
+    return quantity(at(metric, x, order, chunk_size=None))
 
 
 @functools.cache
@@ -47,23 +35,24 @@ def _say_generic(name: str) -> None:
         f"`{name}` takes the generic route in 32 dimensions or more: n**4 numbers and n**2 derivatives a point. If the "
         "metric has structure, a type of `riemann.metrics` uses it; `sectional_curvature` and "
         "`estimate_scalar_curvature` need n**2 numbers; `chunk_size` bounds the points at a time. This is said once.",
-        stacklevel=5,
+        stacklevel=8,
     )
 
 
 # ------------------------------------------------------------------------------------------------ from first jets
 
 
-@open_function
+@open_function(rank=2, judge=judged)
 def inverse_metric(
-    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: int | None = None
+    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: ChunkSize = "auto", progress: Progress = False
 ) -> Float[Tensor, "*batch n n"]:
     """Inverse metric $g^{ij}$.
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.
         x: points, `(*batch, n)`.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `(*batch, n, n)`; NaN where g is singular.
@@ -76,19 +65,20 @@ def inverse_metric(
         tensor([[0.5000, 0.0000],
                 [0.0000, 0.2500]])
     """
-    return _local(metric, x, 0, LocalGeometry.inverse_metric, chunk_size)
+    return _local(metric, x, 0, LocalGeometry.inverse_metric)
 
 
-@open_function
+@open_function(rank=2, judge=judged)
 def volume_element(
-    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: int | None = None
+    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: ChunkSize = "auto", progress: Progress = False
 ) -> Float[Tensor, "*batch"]:
     r"""Riemannian volume element $\sqrt{|\det g|}$.
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.
         x: points, `(*batch, n)`.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `(*batch,)`.
@@ -101,19 +91,20 @@ def volume_element(
         >>> volume_element(half_plane, torch.tensor([0.0, 2.0]))
         tensor(0.2500)
     """
-    return _local(metric, x, 0, lambda here: here.volume_element(), chunk_size)
+    return _local(metric, x, 0, lambda here: here.volume_element())
 
 
-@open_function
+@open_function(rank=2, judge=judged)
 def log_volume_element(
-    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: int | None = None
+    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: ChunkSize = "auto", progress: Progress = False
 ) -> Float[Tensor, "*batch"]:
     r"""Logarithm of the volume element, $\tfrac12 \log |\det g|$.
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.
         x: points, `(*batch, n)`.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `(*batch,)`.
@@ -123,10 +114,10 @@ def log_volume_element(
         >>> log_volume_element(half_plane, torch.tensor([0.0, 2.0]))
         tensor(-1.3863)
     """
-    return _local(metric, x, 0, lambda here: here.log_volume_element(), chunk_size)
+    return _local(metric, x, 0, lambda here: here.log_volume_element())
 
 
-@open_function
+@open_function(rank=2, judge=judged)
 def change_indices(
     metric: Metric,
     x: Float[Tensor, "*batch n"],
@@ -134,7 +125,8 @@ def change_indices(
     old: str,
     new: str,
     *,
-    chunk_size: int | None = None,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
 ) -> Float[Tensor, "..."]:
     r"""Raises and lowers indices of a tensor with the metric.
 
@@ -144,7 +136,8 @@ def change_indices(
         T: tensor at the points, `(*batch, n, …, n)`.
         old: positions of its indices, `u` or `l` each, as in `"ull"`.
         new: positions wanted, as in `"lll"`.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         The tensor, same shape.
@@ -157,15 +150,20 @@ def change_indices(
         >>> change_indices(half_plane, torch.tensor([0.0, 2.0]), torch.tensor([1.0, 0.0]), "u", "l")
         tensor([0.2500, 0.0000])
     """
-    return formulas.change_indices(metric_jet(metric, x, 0, chunk_size=chunk_size)[0], T, old, new)
+    return formulas.change_indices(metric_jet(metric, x, 0)[0], T, old, new)
 
 
 # ----------------------------------------------------------------------------------- the connection and curvature
 
 
-@open_function
+@open_function(rank=3, judge=judged)
 def christoffel(
-    metric: Metric, x: Float[Tensor, "*batch n"], kind: int = 2, *, chunk_size: int | None = None
+    metric: Metric,
+    x: Float[Tensor, "*batch n"],
+    kind: int = 2,
+    *,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
 ) -> Float[Tensor, "*batch n n n"]:
     r"""Christoffel symbols of the Levi-Civita connection.
 
@@ -175,7 +173,8 @@ def christoffel(
         metric: callable, one point `(n,)` to `(n, n)`.
         x: points, `(*batch, n)`.
         kind: 2 for $\Gamma^k_{ij}$, 1 for $\Gamma_{kij}$.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `(*batch, n, n, n)`, `[..., k, i, j]`.
@@ -192,12 +191,17 @@ def christoffel(
         tensor([[ 0.0000, -0.5000],
                 [-0.5000,  0.0000]])
     """
-    return _local(metric, x, 1, lambda here: here.christoffel(kind), chunk_size)
+    return _local(metric, x, 1, lambda here: here.christoffel(kind))
 
 
-@open_function
+@open_function(rank=4, judge=judged)
 def riemann_tensor(
-    metric: Metric, x: Float[Tensor, "*batch n"], indices: str = "ulll", *, chunk_size: int | None = None
+    metric: Metric,
+    x: Float[Tensor, "*batch n"],
+    indices: str = "ulll",
+    *,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
 ) -> Float[Tensor, "*batch n n n n"]:
     r"""Riemann curvature tensor.
 
@@ -208,7 +212,8 @@ def riemann_tensor(
         metric: callable, one point `(n,)` to `(n, n)`.
         x: points, `(*batch, n)`.
         indices: position of each index, `u` or `l`.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `(*batch, n, n, n, n)`, `[..., a, b, c, d]`.
@@ -228,12 +233,17 @@ def riemann_tensor(
         tensor([[ 0.0000, -0.2500],
                 [ 0.2500,  0.0000]])
     """
-    return _local(metric, x, 2, lambda here: here.riemann_tensor(indices), chunk_size)
+    return _local(metric, x, 2, lambda here: here.riemann_tensor(indices))
 
 
-@open_function
+@open_function(rank=4, judge=judged)
 def ricci_tensor(
-    metric: Metric, x: Float[Tensor, "*batch n"], indices: str = "ll", *, chunk_size: int | None = None
+    metric: Metric,
+    x: Float[Tensor, "*batch n"],
+    indices: str = "ll",
+    *,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
 ) -> Float[Tensor, "*batch n n"]:
     r"""Ricci tensor, $\mathrm{Ric}_{bd} = R^a{}_{bad}$; $(n-1) g$ on the unit sphere.
 
@@ -241,7 +251,8 @@ def ricci_tensor(
         metric: callable, one point `(n,)` to `(n, n)`.
         x: points, `(*batch, n)`.
         indices: position of each index, `u` or `l`.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `(*batch, n, n)`.
@@ -264,22 +275,23 @@ def ricci_tensor(
     """
     _jets.check_points(x)
     if x.shape[-1] <= FULL_JETS:
-        return _local(metric, x, 2, lambda here: here.ricci_tensor(indices), chunk_size)
+        return _local(metric, x, 2, lambda here: here.ricci_tensor(indices))
     check_positions(indices, 2, "the Ricci tensor")
-    g, ricci = ricci_in_blocks(metric, x, chunk_size=chunk_size)
+    g, ricci = ricci_in_blocks(metric, x)
     return formulas.change_indices(g, ricci, "ll", indices)
 
 
-@open_function
+@open_function(rank=4, judge=judged)
 def scalar_curvature(
-    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: int | None = None
+    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: ChunkSize = "auto", progress: Progress = False
 ) -> Float[Tensor, "*batch"]:
     r"""Scalar curvature, $S = g^{bd} \mathrm{Ric}_{bd}$; $n(n-1)$ on the unit sphere.
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.
         x: points, `(*batch, n)`.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `(*batch,)`.
@@ -297,14 +309,19 @@ def scalar_curvature(
     """
     _jets.check_points(x)
     if x.shape[-1] <= FULL_JETS:
-        return _local(metric, x, 2, lambda here: here.scalar_curvature(), chunk_size)
-    g, ricci = ricci_in_blocks(metric, x, chunk_size=chunk_size)
+        return _local(metric, x, 2, lambda here: here.scalar_curvature())
+    g, ricci = ricci_in_blocks(metric, x)
     return torch.einsum("...bd,...bd->...", formulas.inverse_metric(g), ricci)
 
 
-@open_function
+@open_function(rank=4, judge=judged)
 def einstein_tensor(
-    metric: Metric, x: Float[Tensor, "*batch n"], indices: str = "ll", *, chunk_size: int | None = None
+    metric: Metric,
+    x: Float[Tensor, "*batch n"],
+    indices: str = "ll",
+    *,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
 ) -> Float[Tensor, "*batch n n"]:
     r"""Einstein tensor, $G_{ab} = \mathrm{Ric}_{ab} - \tfrac12 S g_{ab}$; 0 for n < 3.
 
@@ -312,7 +329,8 @@ def einstein_tensor(
         metric: callable, one point `(n,)` to `(n, n)`.
         x: points, `(*batch, n)`.
         indices: position of each index, `u` or `l`.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `(*batch, n, n)`.
@@ -328,12 +346,20 @@ def einstein_tensor(
         >>> einstein_tensor(half_space, torch.tensor([0.0, 0.0, 2.0])).diagonal()
         tensor([0.2500, 0.2500, 0.2500])
     """
-    return _local(metric, x, 2, lambda here: here.einstein_tensor(indices), chunk_size)
+    _jets.check_points(x)
+    if x.shape[-1] <= FULL_JETS:
+        return _local(metric, x, 2, lambda here: here.einstein_tensor(indices))
+    return formulas.einstein_from_ricci(*ricci_in_blocks(metric, x), indices)
 
 
-@open_function
+@open_function(rank=4, judge=judged)
 def schouten_tensor(
-    metric: Metric, x: Float[Tensor, "*batch n"], indices: str = "ll", *, chunk_size: int | None = None
+    metric: Metric,
+    x: Float[Tensor, "*batch n"],
+    indices: str = "ll",
+    *,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
 ) -> Float[Tensor, "*batch n n"]:
     r"""Schouten tensor, $P_{ab} = (\mathrm{Ric}_{ab} - S g_{ab} / (2(n-1))) / (n-2)$.
 
@@ -341,7 +367,8 @@ def schouten_tensor(
         metric: callable, one point `(n,)` to `(n, n)`.
         x: points, `(*batch, n)`.
         indices: position of each index, `u` or `l`.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `(*batch, n, n)`.
@@ -354,12 +381,20 @@ def schouten_tensor(
         >>> schouten_tensor(half_space, torch.tensor([0.0, 0.0, 2.0])).diagonal()
         tensor([-0.1250, -0.1250, -0.1250])
     """
-    return _local(metric, x, 2, lambda here: here.schouten_tensor(indices), chunk_size)
+    _jets.check_points(x)
+    if x.shape[-1] <= FULL_JETS:
+        return _local(metric, x, 2, lambda here: here.schouten_tensor(indices))
+    return formulas.schouten_from_ricci(*ricci_in_blocks(metric, x), indices)
 
 
-@open_function
+@open_function(rank=4, judge=judged)
 def weyl_tensor(
-    metric: Metric, x: Float[Tensor, "*batch n"], indices: str = "ulll", *, chunk_size: int | None = None
+    metric: Metric,
+    x: Float[Tensor, "*batch n"],
+    indices: str = "ulll",
+    *,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
 ) -> Float[Tensor, "*batch n n n n"]:
     r"""Weyl tensor, the trace-free part of Riemann; 0 for n < 4.
 
@@ -369,7 +404,8 @@ def weyl_tensor(
         metric: callable, one point `(n,)` to `(n, n)`.
         x: points, `(*batch, n)`.
         indices: position of each index, `u` or `l`.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `(*batch, n, n, n, n)`, `[..., a, b, c, d]`.
@@ -388,12 +424,17 @@ def weyl_tensor(
         >>> weyl_tensor(half_space, torch.tensor([0.0, 0.0, 2.0])).abs().max()
         tensor(0.)
     """
-    return _local(metric, x, 2, lambda here: here.weyl_tensor(indices), chunk_size)
+    return _local(metric, x, 2, lambda here: here.weyl_tensor(indices))
 
 
-@open_function
+@open_function(rank=5, judge=judged)
 def cotton_tensor(
-    metric: Metric, x: Float[Tensor, "*batch n"], indices: str = "lll", *, chunk_size: int | None = None
+    metric: Metric,
+    x: Float[Tensor, "*batch n"],
+    indices: str = "lll",
+    *,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
 ) -> Float[Tensor, "*batch n n n"]:
     r"""Cotton tensor, $C_{ijk} = \nabla_k P_{ij} - \nabla_j P_{ik}$ (no prefactor).
 
@@ -401,7 +442,8 @@ def cotton_tensor(
         metric: callable, one point `(n,)` to `(n, n)`.
         x: points, `(*batch, n)`.
         indices: position of each index, `u` or `l`.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `(*batch, n, n, n)`, `[..., i, j, k]`.
@@ -417,19 +459,20 @@ def cotton_tensor(
         >>> cotton_tensor(half_space, torch.tensor([0.0, 0.0, 2.0])).abs().max() < 1e-5
         tensor(True)
     """
-    return _local(metric, x, 3, lambda here: here.cotton_tensor(indices), chunk_size)
+    return _local(metric, x, 3, lambda here: here.cotton_tensor(indices))
 
 
-@open_function
+@open_function(rank=5, judge=judged)
 def nabla_riemann(
-    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: int | None = None
+    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: ChunkSize = "auto", progress: Progress = False
 ) -> Float[Tensor, "*batch n n n n n"]:
     r"""Covariant derivative of the Riemann tensor, $\nabla_e R_{abcd}$.
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.
         x: points, `(*batch, n)`.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `(*batch, n, n, n, n, n)`, `[..., a, b, c, d, e]`, all indices lower.
@@ -442,19 +485,20 @@ def nabla_riemann(
         >>> nabla_riemann(half_plane, torch.tensor([0.0, 2.0])).abs().max() < 1e-5
         tensor(True)
     """
-    return _local(metric, x, 3, lambda here: here.nabla_riemann(), chunk_size)
+    return _local(metric, x, 3, lambda here: here.nabla_riemann())
 
 
-@open_function
+@open_function(rank=4, judge=judged)
 def kretschmann_scalar(
-    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: int | None = None
+    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: ChunkSize = "auto", progress: Progress = False
 ) -> Float[Tensor, "*batch"]:
     r"""Kretschmann scalar, $R_{abcd} R^{abcd}$; $48 M^2 / r^6$ in Schwarzschild.
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.
         x: points, `(*batch, n)`.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `(*batch,)`.
@@ -464,31 +508,30 @@ def kretschmann_scalar(
         >>> kretschmann_scalar(half_plane, torch.tensor([0.0, 2.0]))
         tensor(4.)
     """
-    return _local(metric, x, 2, lambda here: here.kretschmann_scalar(), chunk_size)
+    return _local(metric, x, 2, lambda here: here.kretschmann_scalar())
 
 
 # ------------------------------------------------------------------------------------------- of given vectors
 
 
-def _along_vectors(
-    form: Callable[..., Tensor], metric: Metric, x: Tensor, g: Tensor, chunk_size: int | None, *vectors: Tensor
-) -> Tensor:
+def _along_vectors(form: Callable[..., Tensor], metric: Metric, x: Tensor, g: Tensor, *vectors: Tensor) -> Tensor:
     """`form(metric, x, inverse of g, *vectors)`, a form of `_directional`, at each point."""
 
     def at_point(p: Tensor, g: Tensor, *vectors: Tensor) -> Tensor:
         return form(safe_metric(metric, p, 2), p, formulas.inverse_metric(g), *vectors)
 
-    return _jets.over_points(at_point, x, g, *vectors, chunk_size=chunk_size)
+    return _jets.over_points(at_point, x, g, *vectors)
 
 
-@open_function
+@open_function(rank=2, judge=judged)
 def christoffel_vector(
     metric: Metric,
     x: Float[Tensor, "*#batch n"],
     u: Float[Tensor, "*#batch n"],
     v: Float[Tensor, "*#batch n"],
     *,
-    chunk_size: int | None = None,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
 ) -> Float[Tensor, "... n"]:
     r"""Christoffel symbols applied to vectors, $\Gamma^k_{ij} u^i v^j$: $\nabla_u v$ of constant components.
 
@@ -497,7 +540,8 @@ def christoffel_vector(
         x: points, `(*batch, n)`.
         u: vectors, broadcast against `x`.
         v: vectors, broadcast against `x`.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `(*batch, n)`.
@@ -516,18 +560,19 @@ def christoffel_vector(
         return inverse @ connection_covector(lambda y, vectors: vectors @ g(y), p, u, v)
 
     x, u, v = _jets.broadcast_vectors(x, u=u, v=v)
-    g = metric_jet(metric, x, 0, chunk_size=chunk_size)[0]
-    return _along_vectors(image, metric, x, g, chunk_size, u, v)
+    g = metric_jet(metric, x, 0)[0]
+    return _along_vectors(image, metric, x, g, u, v)
 
 
-@open_function
+@open_function(rank=2, judge=judged)
 def sectional_form(
     metric: Metric,
     x: Float[Tensor, "*#batch n"],
     u: Float[Tensor, "*#batch n"],
     v: Float[Tensor, "*#batch n"],
     *,
-    chunk_size: int | None = None,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
 ) -> Float[Tensor, "..."]:
     r"""Numerator of the sectional curvature, $\langle R(u,v)v, u \rangle = R_{abcd} u^a v^b u^c v^d$.
 
@@ -536,7 +581,8 @@ def sectional_form(
         x: points, `(*batch, n)`.
         u: vectors, broadcast against `x`; axes before those of `x` hold many vectors at the same points.
         v: vectors, likewise.
-        chunk_size: planes at a time; bounds memory.
+        chunk_size: planes at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the planes done and of all.
 
     Returns:
         `(*batch,)`.
@@ -554,26 +600,26 @@ def sectional_form(
 
     def at_point(p: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
         g = safe_metric(metric, p, 2)
-        return _jets.over_vectors(lambda u, v: curvature_form(g, p, inverse, u, v), u, v, chunk_size=chunk_size)
+        return _jets.over_vectors(lambda u, v: curvature_form(g, p, inverse, u, v), u, v)
 
     points, u, v = _jets.broadcast_vectors(x, u=u, v=v)
     samples = points.shape[: points.ndim - x.ndim]
     x = x.expand(points.shape[len(samples) :])
-    inverse = formulas.inverse_metric(metric_jet(metric, x, 0, chunk_size=chunk_size)[0])
+    inverse = formulas.inverse_metric(metric_jet(metric, x, 0)[0])
     u, v = (a.reshape(samples.numel(), *x.shape).movedim(0, -2) for a in (u, v))
-    points_at_a_time = None if chunk_size is None else max(1, chunk_size // max(1, samples.numel()))
-    forms = _jets.over_points(at_point, x, inverse, u, v, chunk_size=points_at_a_time)
+    forms = _jets.over_points(at_point, x, inverse, u, v)
     return forms.movedim(-1, 0).reshape(points.shape[:-1])
 
 
-@open_function
+@open_function(rank=None)
 def sectional_curvature(
     metric: Metric,
     x: Float[Tensor, "*#batch n"],
     u: Float[Tensor, "*#batch n"],
     v: Float[Tensor, "*#batch n"],
     *,
-    chunk_size: int | None = None,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
 ) -> Float[Tensor, "..."]:
     r"""Sectional curvature of the plane of u and v; 1 on the unit sphere.
 
@@ -584,7 +630,8 @@ def sectional_curvature(
         x: points, `(*batch, n)`.
         u: vectors, broadcast against `x`.
         v: vectors, broadcast against `x`.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `(*batch,)`.
@@ -615,16 +662,18 @@ def sectional_curvature(
             f"`u` and `v` span no plane with area at point {list(where)} of the batch (parallel, zero, or a plane on "
             f"which g is degenerate): u = {u[where].tolist()}, v = {v[where].tolist()}"
         )
-    return sectional_form(metric, x, u, v, chunk_size=chunk_size) / area
+    return sectional_form(metric, x, u, v, chunk_size=chunk_size, progress=progress) / area
 
 
-@open_function
-def squared_area(metric: Metric, x: Tensor, u: Tensor, v: Tensor, *, chunk_size: int | None = None) -> Tensor:
+@open_function(rank=2)
+def squared_area(
+    metric: Metric, x: Tensor, u: Tensor, v: Tensor, *, chunk_size: ChunkSize = "auto", progress: Progress = False
+) -> Tensor:
     r"""$|u|^2 |v|^2 - \langle u, v \rangle^2$, `(*batch,)`; NaN where it is 0 to rounding, or g is no metric."""
-    return formulas.squared_area(checked_jet(metric, x, 0, chunk_size=chunk_size)[0][0], u, v)
+    return formulas.squared_area(checked_jet(metric, x, 0)[0][0], u, v)
 
 
-@open_function
+@open_function(rank=2, judge=judged)
 def curvature_endomorphism(
     metric: Metric,
     x: Float[Tensor, "*#batch n"],
@@ -632,7 +681,8 @@ def curvature_endomorphism(
     v: Float[Tensor, "*#batch n"],
     w: Float[Tensor, "*#batch n"],
     *,
-    chunk_size: int | None = None,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
 ) -> Float[Tensor, "... n"]:
     r"""Curvature applied to vectors, $R(u,v)w = \nabla_u \nabla_v w - \nabla_v \nabla_u w - \nabla_{[u,v]} w$.
 
@@ -642,7 +692,8 @@ def curvature_endomorphism(
         u: vectors, broadcast against `x`.
         v: vectors, broadcast against `x`.
         w: vectors, broadcast against `x`.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         Vectors $R^a{}_{bcd} w^b u^c v^d$, `(*batch, n)`.
@@ -664,13 +715,18 @@ def curvature_endomorphism(
         return inverse @ curvature_covector(g, p, inverse, u, v, w)
 
     x, u, v, w = _jets.broadcast_vectors(x, u=u, v=v, w=w)
-    g = metric_jet(metric, x, 0, chunk_size=chunk_size)[0]
-    return _along_vectors(image, metric, x, g, chunk_size, u, v, w)
+    g = metric_jet(metric, x, 0)[0]
+    return _along_vectors(image, metric, x, g, u, v, w)
 
 
-@open_function
+@open_function(rank=3, judge=judged)
 def ricci_curvature(
-    metric: Metric, x: Float[Tensor, "*#batch n"], v: Float[Tensor, "*#batch n"], *, chunk_size: int | None = None
+    metric: Metric,
+    x: Float[Tensor, "*#batch n"],
+    v: Float[Tensor, "*#batch n"],
+    *,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
 ) -> Float[Tensor, "..."]:
     r"""Ricci curvature of a vector, $\mathrm{Ric}(v,v)$; $(n-1) |v|^2$ on the unit sphere.
 
@@ -678,7 +734,8 @@ def ricci_curvature(
         metric: callable, one point `(n,)` to `(n, n)`.
         x: points, `(*batch, n)`.
         v: vectors, broadcast against `x`.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `(*batch,)`.
@@ -692,5 +749,5 @@ def ricci_curvature(
         tensor(-0.5000)
     """
     x, v = _jets.broadcast_vectors(x, v=v)
-    g = metric_jet(metric, x, 0, chunk_size=chunk_size)[0]
-    return _along_vectors(ricci_form, metric, x, g, chunk_size, v)
+    g = metric_jet(metric, x, 0)[0]
+    return _along_vectors(ricci_form, metric, x, g, v)

@@ -6,8 +6,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _jets, formulas
+from riemann._chunks import in_chunks
 from riemann._metric import jets_of, metric_jet
-from riemann._types import Metric
+from riemann._types import ChunkSize, Metric, Progress
 
 
 class LocalGeometry(NamedTuple):
@@ -116,14 +117,22 @@ class LocalGeometry(NamedTuple):
         return formulas.cotton_tensor(*self._upto(3), indices=indices)
 
 
-def at(metric: Metric, x: Float[Tensor, "*batch n"], order: int = 2, *, chunk_size: int | None = None) -> LocalGeometry:
+def at(
+    metric: Metric,
+    x: Float[Tensor, "*batch n"],
+    order: int = 2,
+    *,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
+) -> LocalGeometry:
     """Differentiates the metric once, at points; everything else is algebra on the result.
 
     Args:
         metric: callable, one point `(n,)` to a symmetric nonsingular `(n, n)`.
         x: points, `(*batch, n)`.
         order: highest derivative of g: 1 for Christoffel symbols, 2 for curvature, 3 for its derivatives.
-        chunk_size: points differentiated at a time.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         The snapshot, whose methods are named like the functions of this package.
@@ -142,7 +151,11 @@ def at(metric: Metric, x: Float[Tensor, "*batch n"], order: int = 2, *, chunk_si
         tensor(-2.)
     """
     _jets.check_count("order", order, 0)
-    return LocalGeometry(x, metric_jet(metric, x, order, chunk_size=chunk_size))
+    _jets.check_points(x)
+    jets = in_chunks(
+        lambda x: metric_jet(metric, x, order), x, rank=2 + order, chunk_size=chunk_size, progress=progress
+    )
+    return LocalGeometry(x, jets)
 
 
 at.register, at.route = jets_of.register, jets_of.route  # a route of `at` returns the jets

@@ -1,5 +1,6 @@
 """Integrals over a coordinate box with the Riemannian volume, by composite Gauss-Legendre quadrature."""
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor
 
 from riemann import _jets, formulas
+from riemann._chunks import in_chunks
 from riemann._metric import metric_jet
-from riemann._types import Field, Metric
+from riemann._types import ChunkSize, Field, Metric, Progress
 
 
 class Integral(NamedTuple):
@@ -27,7 +29,8 @@ def integrate(
     *,
     rtol: float = 1e-10,
     max_points: int = 2**20,
-    chunk_size: int | None = None,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str | None = None,
 ) -> Integral:
@@ -40,7 +43,8 @@ def integrate(
             the nodes are inside.
         rtol: panels are halved until the error is less than `rtol` times the integral of |f|, twice in a row.
         max_points: the most points of one evaluation.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
         dtype: of the points, so of the result.
         device: of the points, so of the result.
 
@@ -72,7 +76,9 @@ def integrate(
         if (nodes * 2**panels) ** n > max_points:
             return Integral(values[-1], errors[-1])
         x, weights = _nodes(box, nodes, 2**panels, dtype, device)
-        terms = weights * _density(metric, f, x, chunk_size)
+        terms = weights * in_chunks(
+            functools.partial(_density, metric, f), x, rank=2, chunk_size=chunk_size, progress=progress
+        )
         values.append(terms.sum())
         if panels:
             errors.append(_error(*(value.detach() for value in values[-3:])))
@@ -122,9 +128,9 @@ def volume(metric: Metric, box: Sequence[Sequence[int | float]], **options: obje
     return integrate(metric, lambda x: x.new_ones(()), box, **options)  # type: ignore[arg-type]
 
 
-def _density(metric: Metric, f: Field, x: Tensor, chunk_size: int | None) -> Tensor:
-    (g,) = metric_jet(metric, x, 0, chunk_size=chunk_size)
-    (values,) = _jets.jet(f, x, 0, chunk_size=chunk_size)
+def _density(metric: Metric, f: Field, x: Tensor) -> Tensor:
+    (g,) = metric_jet(metric, x, 0)
+    (values,) = _jets.jet(f, x, 0)
     if values.shape != x.shape[:-1]:
         raise ValueError(f"`f` returned shape {tuple(values.shape[1:])} at one point, expected (): a scalar field")
     if bool(g.isnan().any()):

@@ -18,20 +18,31 @@ from torch import Tensor
 from torch._C import _functorch
 
 from riemann import _safe
+from riemann._chunks import has_values as has_values
+from riemann._chunks import in_chunks
+from riemann._faults import first as first
 from riemann._precision import full_precision
-from riemann._types import Field
+from riemann._types import ChunkSize, Field, Progress
 
 # ----------------------------------------------------------------------------------------- the public functions
 
 
-def jet(f: Field, x: Float[Tensor, "*batch n"], order: int = 2, *, chunk_size: int | None = None) -> tuple[Tensor, ...]:
+def jet(
+    f: Field,
+    x: Float[Tensor, "*batch n"],
+    order: int = 2,
+    *,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
+) -> tuple[Tensor, ...]:
     r"""Value and derivatives of a tensor field: $f,\ \partial_i f,\ \partial_i \partial_j f$, and so on.
 
     Args:
-        f: field, one point `(n,)` to a tensor of any shape `(*s)`; called once.
+        f: field, one point `(n,)` to a tensor of any shape `(*s)`; called once a piece.
         x: points, `(*batch, n)`, floating point.
         order: highest derivative, 0 or more.
-        chunk_size: points differentiated at a time; bounds memory. All by default.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `order + 1` tensors: `(*batch, *s)`, `(*batch, *s, n)`, `(*batch, *s, n, n)`, …, derivative axes last.
@@ -48,11 +59,21 @@ def jet(f: Field, x: Float[Tensor, "*batch n"], order: int = 2, *, chunk_size: i
         (tensor(6.), tensor([3., 2.]))
     """
     check_count("order", order, 0)
-    return over_points(lambda p: derivatives(safe(f, p, order), p, order), x, chunk_size=chunk_size)
+
+    def jets(x: Tensor) -> tuple[Tensor, ...]:
+        return over_points(lambda p: derivatives(safe(f, p, order), p, order), x)
+
+    check_points(x)
+    return in_chunks(jets, x, rank=2 + order, chunk_size=chunk_size, progress=progress)
 
 
 def jvp(
-    f: Field, x: Float[Tensor, "*#batch n"], v: Float[Tensor, "*#batch n"], *, chunk_size: int | None = None
+    f: Field,
+    x: Float[Tensor, "*#batch n"],
+    v: Float[Tensor, "*#batch n"],
+    *,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
 ) -> tuple[Tensor, Tensor]:
     r"""Value and derivative along a vector: $f(x),\ v^i \partial_i f(x)$.
 
@@ -60,7 +81,8 @@ def jvp(
         f: field, one point `(n,)` to a tensor of any shape `(*s)`.
         x: points, `(*batch, n)`.
         v: vectors, broadcast against `x`.
-        chunk_size: points at a time.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         Two tensors `(*batch, *s)`.
@@ -73,11 +95,20 @@ def jvp(
         (tensor([4., 9.]), tensor([4., 0.]))
     """
     x, v = broadcast_vectors(x, v=v)
-    return over_points(lambda p, v: along(safe(f, p, 1), p, v), x, v, chunk_size=chunk_size)
+
+    def pushed(x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return over_points(lambda p, v: along(safe(f, p, 1), p, v), x, v)
+
+    return in_chunks(pushed, x, v, rank=2, chunk_size=chunk_size, progress=progress)
 
 
 def vjp(
-    f: Field, x: Float[Tensor, "*batch n"], w: Float[Tensor, "..."], *, chunk_size: int | None = None
+    f: Field,
+    x: Float[Tensor, "*batch n"],
+    w: Float[Tensor, "..."],
+    *,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
 ) -> tuple[Tensor, Tensor]:
     r"""Value and pulled-back covector: $f(x),\ w_A \partial_i f^A(x)$.
 
@@ -85,7 +116,8 @@ def vjp(
         f: field, one point `(n,)` to a tensor of any shape `(*s)`.
         x: points, `(*batch, n)`.
         w: covectors, `(*batch, *s)`.
-        chunk_size: points at a time.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
         `(*batch, *s)` and `(*batch, n)`.
@@ -112,7 +144,7 @@ def vjp(
         shape = tuple(w.shape) if isinstance(w, Tensor) else type(w).__name__
         raise ValueError(f"`w` is {shape}, expected a tensor {tuple(x.shape[:-1])} + the shape of the function's value")
 
-    return over_points(at_point, x, w, chunk_size=chunk_size)
+    return in_chunks(lambda x, w: over_points(at_point, x, w), x, w, rank=2, chunk_size=chunk_size, progress=progress)
 
 
 # --------------------------------------------------------------------- one point, inside `over_points`
@@ -201,19 +233,17 @@ def over_vectors(f: Callable[..., Any], *vectors: Any, chunk_size: int | None = 
 _ALONE = threading.RLock()  # torch's levels of forward mode are those of the process, not of the thread
 
 
-def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor, chunk_size: int | None = None) -> Any:
+def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor) -> Any:
     """`f(x, *arguments)`, a function of one point, over `x` of shape `(*batch, n)`; arguments lead with `batch`."""
     check_points(x)
     _load_decompositions()
     batch = x.shape[:-1]
-    if chunk_size is not None:
-        check_count("chunk_size", chunk_size, 1)
     count = math.prod(batch)
     flat = [a.reshape((count, *a.shape[len(batch) :])) for a in (x, *arguments)]
     flat[0] = flat[0].clone()  # the user's function may write into its point
     if count == 0:  # shapes come from a point that stands in
         flat = [a.new_ones(1, *a.shape[1:]) for a in flat]
-    mapped = torch.func.vmap(f, chunk_size=chunk_size)
+    mapped = torch.func.vmap(f)
     if "torch._dynamo" in sys.modules:
         mapped = torch.compiler.disable(mapped)
     with _ALONE, full_precision(x.device.type):
@@ -279,16 +309,6 @@ def check_points(x: Tensor) -> None:
     if has_values(x) and not bool(torch.isfinite(x).all()):
         where = first(~torch.isfinite(x).all(-1))
         raise ValueError(f"`x` is not finite at {where}: {x[where].tolist()}; remove such points")
-
-
-def has_values(x: Tensor) -> bool:
-    """Whether values can be looked at: outside transforms and compilation, on a device that has them."""
-    return not (torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(x) or x.is_meta)
-
-
-def first(mask: Tensor) -> tuple[int, ...]:
-    """The batch index of the first point where `mask` holds."""
-    return tuple(int(i) for i in mask.nonzero()[0])
 
 
 def broadcast_vectors(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:

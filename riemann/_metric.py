@@ -1,13 +1,13 @@
 """What a metric must be, checked: one point (n,) in, a finite symmetric nonsingular (n, n) out."""
 
-import functools
-import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from riemann import _jets
+from riemann._faults import Faults, warn_of, with_nan
 from riemann._open import open_function
 from riemann._safe import Refusal, Traced, unwrapped
 from riemann._types import Field, Metric
@@ -15,28 +15,40 @@ from riemann._types import Field, Metric
 ASYMMETRY = {torch.float64: 1e-6}  # relative to the entries of row and column; a coarser 1e-3 for lower precision
 
 
-@open_function
-def jets_of(metric: Metric, x: Tensor, order: int, *, chunk_size: int | None = None) -> tuple[Tensor, ...]:
+@open_function(rank=None)
+def jets_of(metric: Metric, x: Tensor, order: int) -> tuple[Tensor, ...]:
     """`(g, dg, ddg, …)` at points `(*batch, n)`, not judged: where a type brings its own, by `at.register`."""
-    return _jets.over_points(
-        lambda p: _jets.derivatives(safe_metric(metric, p, order), p, order), x, chunk_size=chunk_size
-    )
+    return _jets.over_points(lambda p: _jets.derivatives(safe_metric(metric, p, order), p, order), x)
 
 
-def metric_jet(metric: Metric, x: Tensor, order: int, *, chunk_size: int | None = None) -> tuple[Tensor, ...]:
+def metric_jet(metric: Metric, x: Tensor, order: int) -> tuple[Tensor, ...]:
     """`(g, dg, ddg, …)` at points `(*batch, n)`; NaN, with one warning, where g is not a metric."""
-    jets, faults = checked_jet(metric, x, order, chunk_size=chunk_size)
+    jets, faults = checked_jet(metric, x, order)
     warn_of(faults)
     return jets
 
 
-def checked_jet(
-    metric: Metric, x: Tensor, order: int, *, chunk_size: int | None = None
-) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+def checked_jet(metric: Metric, x: Tensor, order: int) -> tuple[tuple[Tensor, ...], Faults]:
     """The jets, NaN where g is not a metric, and what is wrong where, for `warn_of`."""
-    jets = jets_of(metric, x, order, chunk_size=chunk_size)
+    jets = jets_of(metric, x, order)
     faults = faults_of(jets, x)
     return with_nan(faults, *jets), faults
+
+
+def judged(metric: Metric, x: Tensor, vectors: Sequence[Tensor], result: Tensor) -> Tensor:
+    """A result, NaN where g is no metric; one warning names the points that are NaN for no fault of the vectors."""
+    if not _jets.has_values(result) or not bool((lost := result.detach().isfinite().logical_not()).any()):
+        return result
+    _, faults = checked_jet(metric, x, 0)
+    extra = vectors[0].ndim - x.ndim if vectors else 0
+    shape = result.shape[: extra + x.ndim - 1]
+    faults = {name: mask.expand(shape) for name, mask in faults.items()}
+    result = with_nan(faults, result)[0]
+    lost = result.detach().isnan().reshape(*shape, -1).any(-1)
+    for v in vectors:
+        lost = lost & v.isfinite().reshape(*shape, -1).all(-1)
+    warn_of({**faults, "gives no finite number": lost})
+    return result
 
 
 def safe_metric(metric: Metric, x: Tensor, order: int, *, traced: Traced = None) -> Field:
@@ -94,7 +106,7 @@ def _has_shape(g: Any, shape: tuple[int, ...]) -> bool:
     return isinstance(g, Tensor) and g.shape == shape
 
 
-def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> dict[str, Tensor]:
+def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> Faults:
     """What is wrong with a metric, and at which points of the batch; nothing where values cannot be looked at."""
     if not all(map(_jets.has_values, (*jets, x))):
         return {}
@@ -103,7 +115,15 @@ def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> dict[str, Tensor]:
         "is not finite": ~torch.isfinite(g).all(-1).all(-1),
         "is not symmetric": _is_asymmetric(jets),
         "is singular": (torch.linalg.lu_factor_ex(g)[2] != 0) | _is_undetermined(jets, x),
+        "has derivatives that are not finite": ~_are_finite(jets[1:], x),
     }
+
+
+def _are_finite(jets: Sequence[Tensor], x: Tensor) -> Tensor:
+    finite = torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device)
+    for y in jets:
+        finite = finite & y.detach().isfinite().flatten(x.ndim - 1).all(-1)
+    return finite
 
 
 def _is_asymmetric(jets: tuple[Tensor, ...]) -> Tensor:
@@ -123,43 +143,3 @@ def _is_undetermined(jets: tuple[Tensor, ...], x: Tensor) -> Tensor:
     g, dg = jets[0].detach(), jets[1].detach()
     bit = torch.finfo(x.dtype).eps * torch.einsum("...ijk,...k->...ij", dg.abs(), x.detach().abs())
     return (torch.linalg.inv_ex(g)[0].abs() @ bit).amax((-1, -2)) > 0.5
-
-
-def warn_of(faults: dict[str, Tensor]) -> None:
-    """One warning, that names the first point of the batch where something is wrong."""
-    bad = _bad(faults)
-    if not bool(bad.any()):
-        return
-    where = _jets.first(bad)
-    fault = next(name for name, mask in faults.items() if mask[where])
-    count = f" (and at {int(bad.sum()) - 1} more points)" if bad.sum() > 1 else ""
-    place = f"at point {list(where)} of the batch" if where else "at this point"
-    warnings.warn(f"`metric` {fault} {place}{count}: results are NaN there. `check_metric` says more.", stacklevel=2)
-
-
-def warn_of_pieces(pieces: list[dict[str, Tensor]], batch: torch.Size) -> None:
-    """`warn_of` for points that were looked at piece by piece."""
-    warn_of({name: torch.cat([faults[name].reshape(-1) for faults in pieces]).reshape(batch) for name in pieces[0]})
-
-
-def with_nan(faults: dict[str, Tensor], *tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors, NaN at the points where something is wrong."""
-    bad = _bad(faults)
-    if not bool(bad.any()):
-        return tensors
-    masks = (bad.reshape((*bad.shape, *[1] * (y.ndim - bad.ndim))) for y in tensors)
-    return tuple(torch.where(m, torch.full_like(y, torch.nan), y) for m, y in zip(masks, tensors, strict=True))
-
-
-def _bad(faults: dict[str, Tensor]) -> Tensor:
-    return functools.reduce(torch.logical_or, faults.values(), torch.tensor(False))
-
-
-def chunks(x: Tensor, chunk_size: int | None) -> tuple[Tensor, ...] | None:
-    """The points in flat pieces of `chunk_size`; None where one piece holds them all."""
-    if chunk_size is not None:
-        _jets.check_count("chunk_size", chunk_size, 1)
-    points = x.shape[:-1].numel()
-    if chunk_size is None or points <= chunk_size:
-        return None
-    return x.reshape(points, x.shape[-1]).split(chunk_size)

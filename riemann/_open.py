@@ -1,37 +1,78 @@
 """Open functions: a function of a metric whose type may bring a cheaper exact route of its own."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
-from riemann._jets import check_points
+from torch import Tensor
+
+from riemann._chunks import in_chunks
+from riemann._jets import broadcast_vectors, check_points
 from riemann._precision import full_precision
 from riemann._safe import unwrapped
 
+VECTORS = ("u", "v", "w")  # arguments that are vectors, and broadcast against the points
 
-def open_function(generic: Callable[..., Any]) -> Any:
-    """`generic(metric, …)`, dispatched on the type of the metric in the manner of `functools.singledispatch`.
+
+def open_function(rank: int | None, judge: Callable[..., Tensor] | None = None) -> Callable[[Callable[..., Any]], Any]:
+    """A function `(metric, x, …)`, dispatched on the type of the metric in the manner of `functools.singledispatch`.
 
     The result has `.register(Type)`, a decorator for the route of that type, and `.route(metric)`, the name of the
     route that a call would take. Wrappers that keep a metric's meaning (DDP, `torch.compile`) are seen through.
+
+    Args:
+        rank: the largest arrays hold `n**rank` numbers a point. The function and its routes are called piece by piece
+            (`in_chunks`); `chunk_size` and `progress` stop here. None: the function cuts its points itself.
+        judge: looks at each result, whatever its route: `judge(metric, x, vectors, result)`.
     """
-    table = functools.singledispatch(generic)
 
-    @functools.wraps(generic)
-    def function(metric: Any, *args: Any, **kwargs: Any) -> Any:
-        inner = unwrapped(metric)
-        route = table.dispatch(type(inner))
-        with full_precision():
-            if route is generic:
-                return generic(metric, *args, **kwargs)
-            if args or "x" in kwargs:
-                check_points(args[0] if args else kwargs["x"])
-            return route(inner, *args, **kwargs)
+    def opened(generic: Callable[..., Any]) -> Any:
+        table = functools.singledispatch(generic)
+        names = list(inspect.signature(generic).parameters)[1:]
 
-    def route(metric: Any) -> str:
-        chosen = table.dispatch(type(unwrapped(metric)))
-        return "generic" if chosen is generic else f"{chosen.__module__}.{chosen.__qualname__}"
+        @functools.wraps(generic)
+        def function(metric: Any, *args: Any, **kwargs: Any) -> Any:
+            inner = unwrapped(metric)
+            route = table.dispatch(type(inner))
+            with full_precision():
+                call = functools.partial(route, metric if route is generic else inner)
+                if rank is not None:
+                    judged = functools.partial(judge, inner) if judge else lambda x, vectors, result: result
+                    return _piecewise(call, judged, names, rank, args, kwargs)
+                if route is not generic and (args or "x" in kwargs):
+                    check_points(args[0] if args else kwargs["x"])
+                return call(*args, **kwargs)
 
-    function.register = table.register  # type: ignore[attr-defined]
-    function.route = route  # type: ignore[attr-defined]
-    return function
+        def route(metric: Any) -> str:
+            chosen = table.dispatch(type(unwrapped(metric)))
+            return "generic" if chosen is generic else f"{chosen.__module__}.{chosen.__qualname__}"
+
+        function.register = table.register  # type: ignore[attr-defined]
+        function.route = route  # type: ignore[attr-defined]
+        return function
+
+    return opened
+
+
+def _piecewise(
+    call: Callable[..., Any], judged: Callable[..., Any], names: list[str], rank: int, args: tuple, kwargs: dict
+) -> Any:
+    """`call(*args, **kwargs)` over pieces of the points; `names` are those of the arguments, in order."""
+    loop = {name: kwargs.pop(name) for name in ("chunk_size", "progress") if name in kwargs}
+    named = dict(zip(names, args, strict=False))
+    options = {**named, **kwargs}
+    if len(named) < len(args) or named.keys() & kwargs or not {"x", *VECTORS} & set(names) <= options.keys():
+        return call(*args, **kwargs)  # which says what is wrong
+    x = options.pop("x")
+    vectors = {name: options.pop(name) for name in VECTORS if name in options}
+    whole, *given = broadcast_vectors(x, **vectors)
+    extra = whole.ndim - x.ndim
+    tensors = dict(zip(vectors, given, strict=True))
+    if isinstance(T := options.get("T"), Tensor) and T.shape[: x.ndim - 1] == x.shape[:-1]:
+        tensors["T"] = options.pop("T")
+
+    def piece(x: Tensor, *given: Tensor) -> Any:
+        return judged(x, given, call(x, **dict(zip(tensors, given, strict=True)), **options))
+
+    return in_chunks(piece, x.expand(whole.shape[extra:]), *tensors.values(), rank=rank, extra=extra, **loop)

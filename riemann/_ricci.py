@@ -9,23 +9,23 @@ import torch
 from torch import Tensor
 
 from riemann import _jets, formulas
-from riemann._metric import chunks, faults_of, safe_metric, warn_of_pieces, with_nan
+from riemann._chunks import in_chunks
+from riemann._faults import warn_of, with_nan
+from riemann._metric import faults_of, safe_metric
 from riemann._types import Field, Metric
 
 BYTES = 2**23  # what the second derivatives of a block may take: they stay in cache; a metric's intermediates add to it
 
 
-def ricci_in_blocks(metric: Metric, x: Tensor, chunk_size: int | None = None) -> tuple[Tensor, Tensor]:
+def ricci_in_blocks(metric: Metric, x: Tensor) -> tuple[Tensor, Tensor]:
     """`g` and `Ric_bd` at points `(*batch, n)`, without an array of n⁴ numbers; NaN where g is no metric.
 
-    At most `chunk_size` points at a time, fewer where even one row of each would take more than `BYTES`.
+    At most so many points at a time that one row of each takes no more than `BYTES`.
     """
     _jets.check_points(x)
-    if chunk_size is not None:
-        _jets.check_count("chunk_size", chunk_size, 1)
     points, n = x.shape[:-1].numel(), x.shape[-1]
     row = n**3 * x.element_size()
-    together = max(1, min(points, BYTES // row, chunk_size or points))
+    together = max(1, min(points, BYTES // row))
     size = max(1, min(n, BYTES // (together * row)))
 
     def at_point(p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -33,17 +33,12 @@ def ricci_in_blocks(metric: Metric, x: Tensor, chunk_size: int | None = None) ->
         g = here(p)
         return g, *_ricci(here, p, formulas.inverse_metric(g), size)
 
-    if (pieces := chunks(x, together)) is None:
-        pieces = (x,)
-    results, faults = [], []
-    for piece in pieces:
-        g, dg, ricci = _jets.over_points(at_point, piece)
-        faults.append(faults_of((g, dg), piece))
-        results.append(with_nan(faults[-1], g, ricci))
-    batch = x.shape[:-1]
-    warn_of_pieces(faults, batch)
-    g, ricci = (torch.cat(parts).reshape((*batch, n, n)) for parts in zip(*results, strict=True))
-    return g, ricci
+    def judged(x: Tensor) -> tuple[Tensor, ...]:
+        g, dg, ricci = _jets.over_points(at_point, x)
+        warn_of(faults := faults_of((g, dg), x))
+        return with_nan(faults, g, ricci)
+
+    return in_chunks(judged, x, rank=3, chunk_size=together)
 
 
 def _ricci(g: Field, x: Tensor, inverse: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -6,3 +6,5 @@ from torch import Tensor
 
 Field = Callable[[Tensor], Tensor]
 Metric = Callable[[Tensor], Tensor]
+ChunkSize = int | str | None
+Progress = bool | Callable[[int, int], object]

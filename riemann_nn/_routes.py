@@ -1,4 +1,4 @@
-"""The routes that an `MLPCholesky` brings to the open functions of `riemann`: closed forms, chunk by chunk."""
+"""The routes that an `MLPCholesky` brings to the open functions of `riemann`: closed forms."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,38 +14,14 @@ from riemann_nn._mlp_cholesky import MLPCholesky
 from riemann_nn._mlp_jets import factor_jet, pull_back, values
 
 
-def _over_points(
-    f: Callable[..., Any], metric: MLPCholesky, x: Tensor, *arguments: Tensor, chunk_size: int | None
-) -> Any:
-    """`f(points, *arguments)` of flat batches, `chunk_size` points at a time; arguments lead with the batch of x."""
+def _over_points(f: Callable[..., Any], metric: MLPCholesky, x: Tensor, *arguments: Tensor) -> Any:
+    """`f(points, *arguments)` of a flat batch; arguments lead with the batch of x."""
     _check(metric, x)
-    if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
-        raise ValueError(f"`chunk_size` is {chunk_size!r}, expected a whole number, 1 or more")
     batch = x.shape[:-1]
-    flat = [a.reshape((batch.numel(), *a.shape[len(batch) :])) for a in (x, *arguments)]
-    pieces = zip(*(a.split(max(1, chunk_size or batch.numel())) for a in flat), strict=True)
-    results = [f(*piece) for piece in pieces]
-
-    def joined(parts: Any) -> Any:
-        if isinstance(parts[0], tuple):
-            return tuple(joined(p) for p in zip(*parts, strict=True))
-        y = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return y.reshape((*batch, *y.shape[1:]))
-
-    result = joined(results)
-    if not isinstance(result, tuple) and _has_faults(result):
-        riemann.at(metric, x, 0)  # says where g is no metric; the result is NaN there
-    return result
-
-
-def _has_faults(result: Tensor) -> bool:
-    """Whether a result is not finite somewhere, as far as values can be looked at."""
-    if torch.compiler.is_compiling():
-        return False
-    try:
-        return not bool(result.isfinite().all())
-    except RuntimeError:  # inside `vmap`
-        return False
+    result = f(*(a.reshape((batch.numel(), *a.shape[len(batch) :])) for a in (x, *arguments)))
+    if isinstance(result, tuple):
+        return tuple(y.reshape((*batch, *y.shape[1:])) for y in result)
+    return result.reshape((*batch, *result.shape[1:]))
 
 
 def _check(metric: MLPCholesky, x: Tensor) -> None:
@@ -73,35 +49,35 @@ def _broadcast(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:
 
 
 @riemann.scalar_curvature.register(MLPCholesky)
-def scalar_curvature(metric: MLPCholesky, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def scalar_curvature(metric: MLPCholesky, x: Tensor) -> Tensor:
     """S in time O(n²H(n + H))."""
-    return _over_points(lambda p: _cartan.scalar_curvature(moving_frame(metric, p)), metric, x, chunk_size=chunk_size)
+    return _over_points(lambda p: _cartan.scalar_curvature(moving_frame(metric, p)), metric, x)
 
 
 @riemann.ricci_tensor.register(MLPCholesky)
-def ricci_tensor(metric: MLPCholesky, x: Tensor, indices: str = "ll", *, chunk_size: int | None = None) -> Tensor:
+def ricci_tensor(metric: MLPCholesky, x: Tensor, indices: str = "ll") -> Tensor:
     """Ricci without an array of n⁴ numbers."""
 
     def ricci(p: Tensor) -> Tensor:
         frame = moving_frame(metric, p)
         return formulas.change_indices(frame.L @ frame.L.mT, _cartan.ricci_tensor(frame), "ll", indices)
 
-    return _over_points(ricci, metric, x, chunk_size=chunk_size)
+    return _over_points(ricci, metric, x)
 
 
 @riemann.ricci_curvature.register(MLPCholesky)
-def ricci_curvature(metric: MLPCholesky, x: Tensor, v: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def ricci_curvature(metric: MLPCholesky, x: Tensor, v: Tensor) -> Tensor:
     """`Ric(v, v)` by the closed Ricci tensor."""
     _broadcast(x, v=v)
-    return torch.einsum("...i,...ij,...j->...", v, ricci_tensor(metric, x, chunk_size=chunk_size), v)
+    return torch.einsum("...i,...ij,...j->...", v, ricci_tensor(metric, x), v)
 
 
 @riemann.sectional_form.register(MLPCholesky)
-def sectional_form(metric: MLPCholesky, x: Tensor, u: Tensor, v: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def sectional_form(metric: MLPCholesky, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """`<R(u,v)v, u>` in two passes through the weights."""
     x, u, v = _broadcast(x, u=u, v=v)
     plane = torch.stack((u, v), -2)
-    return _over_points(lambda p, s: _curvature_form(metric, p, s), metric, x, plane, chunk_size=chunk_size)
+    return _over_points(lambda p, s: _curvature_form(metric, p, s), metric, x, plane)
 
 
 def _curvature_form(metric: MLPCholesky, x: Tensor, plane: Tensor) -> Tensor:
@@ -136,11 +112,11 @@ def _curvature_form(metric: MLPCholesky, x: Tensor, plane: Tensor) -> Tensor:
 
 
 @riemann.at.register(MLPCholesky)
-def jets(metric: MLPCholesky, x: Tensor, order: int, *, chunk_size: int | None = None) -> tuple[Tensor, ...]:
+def jets(metric: MLPCholesky, x: Tensor, order: int) -> tuple[Tensor, ...]:
     """The jets of g from those of L; third derivatives by differentiation."""
     if order > 2:
         _check(metric, x)
-        return riemann.jet(metric, x, order, chunk_size=chunk_size)
+        return riemann.jet(metric, x, order)
 
     def at_points(p: Tensor) -> tuple[Tensor, ...]:
         basis = torch.eye(metric.dim, dtype=p.dtype, device=p.device).expand(*p.shape, -1)
@@ -156,11 +132,11 @@ def jets(metric: MLPCholesky, x: Tensor, order: int, *, chunk_size: int | None =
         half = torch.einsum("zklim,zjm->zijkl", derivatives[1], L) + torch.einsum("zkim,zljm->zijkl", DL, DL)
         return g, dg, half + half.transpose(1, 2)
 
-    return _over_points(at_points, metric, x, chunk_size=chunk_size)
+    return _over_points(at_points, metric, x)
 
 
 @riemann.inverse_metric.register(MLPCholesky)
-def inverse_metric(metric: MLPCholesky, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def inverse_metric(metric: MLPCholesky, x: Tensor) -> Tensor:
     """`E^T E` with E the inverse factor."""
 
     def inverse(p: Tensor) -> Tensor:
@@ -168,20 +144,20 @@ def inverse_metric(metric: MLPCholesky, x: Tensor, *, chunk_size: int | None = N
         E = torch.linalg.solve_triangular(L, torch.eye(metric.dim, dtype=p.dtype, device=p.device), upper=False)
         return E.mT @ E
 
-    return _over_points(inverse, metric, x, chunk_size=chunk_size)
+    return _over_points(inverse, metric, x)
 
 
 @riemann.log_volume_element.register(MLPCholesky)
-def log_volume_element(metric: MLPCholesky, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def log_volume_element(metric: MLPCholesky, x: Tensor) -> Tensor:
     """Logarithms of the factor's diagonal, added up."""
 
     def log_volume(p: Tensor) -> Tensor:
         return values(metric, p).L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
-    return _over_points(log_volume, metric, x, chunk_size=chunk_size)
+    return _over_points(log_volume, metric, x)
 
 
 @riemann.volume_element.register(MLPCholesky)
-def volume_element(metric: MLPCholesky, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def volume_element(metric: MLPCholesky, x: Tensor) -> Tensor:
     """The product of the factor's diagonal."""
-    return log_volume_element(metric, x, chunk_size=chunk_size).exp()
+    return log_volume_element(metric, x).exp()

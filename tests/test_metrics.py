@@ -354,8 +354,8 @@ def test_the_generic_route_in_many_dimensions_says_so_once():
     _curvature._say_generic.cache_clear()
     metric, x = lambda x: torch.diag(2 + x.sin()), points(32, 1)
     ricci, scalar = rm.ricci_tensor(metric, x), rm.scalar_curvature(metric, x)  # in blocks; warnings are errors
-    with pytest.warns(UserWarning, match=r"`einstein_tensor` takes the generic route.*riemann\.metrics.*chunk_size"):
-        rm.einstein_tensor(metric, x)
+    with pytest.warns(UserWarning, match=r"`kretschmann_scalar` takes the generic route.*riemann\.metrics.*chunk_size"):
+        rm.kretschmann_scalar(metric, x)
     assert_equal(rm.einstein_tensor(metric, x), ricci - 0.5 * scalar[..., None, None] * metric(x[0]))
     structured = Diagonal(lambda x: 2 + x.sin())
     assert_equal(rm.ricci_tensor(structured, x), ricci)

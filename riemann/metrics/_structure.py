@@ -11,9 +11,10 @@ from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
 from riemann._indices import check_positions, move_indices
-from riemann._metric import checked_jet, chunks, jets_of, metric_jet, warn_of, with_nan
+from riemann._metric import jets_of, metric_jet
+from riemann._open import VECTORS
 from riemann._safe import unwrapped
-from riemann._types import Field
+from riemann._types import ChunkSize, Field, Progress
 
 Jets = tuple[Tensor, ...]
 
@@ -92,49 +93,23 @@ def scaled(a: Tensor, T: Tensor) -> Tensor:
 def route(kind: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Registers a function for a type of metric, as its route of the open function of the same name.
 
-    The function is written for all points and plain arguments. The route has the generic one's manners: vectors are
-    broadcast against the points, `chunk_size` is kept, and points where g is no metric give NaN and one warning.
+    The function is written for points and vectors of one batch shape.
     """
 
     def register(f: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(f)
 
         @functools.wraps(f)
-        def in_pieces(metric: Any, x: Tensor, *args: Any, chunk_size: int | None = None, **kwargs: Any) -> Any:
+        def broadcast(metric: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
             options = dict(list(signature.bind(metric, x, *args, **kwargs).arguments.items())[2:])
-            vectors = {name: options.pop(name) for name in ("u", "v", "w") if name in options}
+            vectors = {name: options.pop(name) for name in VECTORS if name in options}
             x, *given = _jets.broadcast_vectors(x, **vectors)
-            vectors = dict(zip(vectors, given, strict=True))
-            pieces = chunks(x, chunk_size)
-            if pieces is None:
-                return _judged(metric, x, f(metric, x, **vectors, **options))
-            split = [v.reshape(-1, v.shape[-1]).split(chunk_size) for v in vectors.values()]  # type: ignore[arg-type]
-            results = [
-                _judged(metric, p, f(metric, p, **dict(zip(vectors, vs, strict=True)), **options))
-                for p, *vs in zip(pieces, *split, strict=True)
-            ]
-            if not isinstance(results[0], tuple):
-                return _joined(results, x)
-            return tuple(_joined(list(parts), x) for parts in zip(*results, strict=True))
+            return f(metric, x, **dict(zip(vectors, given, strict=True)), **options)
 
-        getattr(_curvature, f.__name__, jets_of).register(kind)(in_pieces)
+        getattr(_curvature, f.__name__, jets_of).register(kind)(broadcast)
         return f
 
     return register
-
-
-def _joined(pieces: list[Tensor], x: Tensor) -> Tensor:
-    flat = torch.cat(pieces)
-    return flat.reshape((*x.shape[:-1], *flat.shape[1:]))
-
-
-def _judged(metric: Any, x: Tensor, result: Any) -> Any:
-    """NaN where g is no metric: it is what makes results infinite or NaN. Jets are judged by who asks for them."""
-    if isinstance(result, tuple) or not _jets.has_values(result) or bool(torch.isfinite(result).all()):
-        return result
-    _, faults = checked_jet(metric, x, 0)
-    warn_of(faults)
-    return with_nan(faults, result)[0]
 
 
 # ------------------------------------------------------------------------------------- what follows from the rest
@@ -175,9 +150,12 @@ def kretschmann_scalar(metric: Any, x: Tensor) -> Tensor:
     return formulas.kretschmann_from_riemann(_value(metric, x), _curvature.riemann_tensor(metric, x, "llll"))
 
 
-def sectional_curvature(metric: Any, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+def sectional_curvature(
+    metric: Any, x: Tensor, u: Tensor, v: Tensor, *, chunk_size: ChunkSize = "auto", progress: Progress = False
+) -> Tensor:
     """`sectional_curvature` from `sectional_form` and `squared_area`."""
-    return _curvature.sectional_curvature.__wrapped__(metric, x, u, v)
+    generic = _curvature.sectional_curvature.__wrapped__
+    return generic(metric, x, u, v, chunk_size=chunk_size, progress=progress)
 
 
 def derive(kind: type, names: str) -> None:

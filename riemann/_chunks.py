@@ -1,0 +1,238 @@
+r"""The loop over points: in pieces that keep to a memory budget, with progress, left in good order when interrupted.
+
+Memory is weighed, not guessed: the first pieces run under a mode that adds up the tensors alive, which knows the user's
+metric as well as our formulas, and decide the size of the others. A batch as small as the first piece is not weighed at
+all. Sizes depend on shapes only, never on the memory that happens to be free, so results are the same again.
+"""
+
+import contextlib
+import re
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C import _functorch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from riemann._faults import Faults, collected, warn_of
+from riemann._types import ChunkSize, Progress
+
+BUDGET = 256 * 10**6  # bytes alive in a piece, of "auto"; larger pieces are no faster: they leave the caches
+START = 2**25  # bytes of the largest arrays in the first piece
+MARGIN = 64  # to n**(rank - 2) numbers for each entry of g, the first piece adds these: a metric's own intermediates
+GROWTH = 8  # from one weighed piece to the next
+
+
+def has_values(x: Tensor) -> bool:
+    """Whether values can be looked at: outside transforms and compilation, on a device that has them."""
+    return not (torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(x) or x.is_meta)
+
+
+def in_chunks(
+    f: Callable[..., Any],
+    x: Tensor,
+    *vectors: Tensor,
+    rank: int,
+    extra: int = 0,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
+) -> Any:
+    """`f(x, *vectors)`, a function of points `(*batch, n)`, in pieces of a flat batch.
+
+    Args:
+        f: returns a tensor or a tuple of them, which lead with the batch.
+        x: points, `(*batch, n)`.
+        vectors: tensors that lead with the batch.
+        rank: the largest arrays hold `n**rank` numbers a point.
+        extra: axes before the batch, the same in all `vectors` and in the results: many vectors at the same points,
+            which stay together unless they are more than a piece.
+        chunk_size: points at a time, counting each of many vectors; "auto", a memory as in "2GB", or None for all.
+        progress: True for a bar, or a function of the numbers of points done and of all.
+    """
+    size, budget = _parsed(chunk_size)
+    batch, n = x.shape[:-1], x.shape[-1]
+    samples = vectors[0].shape[:extra] if extra else torch.Size()
+    points, many = batch.numel(), samples.numel()
+    count = points * many
+    if size is None:
+        weighed = budget is not None and all(map(has_values, (x, *vectors)))
+        size = max(1, START // (x.element_size() * n**2 * (n ** (rank - 2) + MARGIN))) if weighed else count
+    faults: Faults = {}
+    if size >= count:
+        saying = collected(faults, batch, 0, points) if has_values(x) else contextlib.nullcontext()
+        with _reported(progress, count) as report, saying:
+            result = f(x, *vectors)
+            report(count)
+        warn_of(faults)
+        return result
+    x = x.reshape(points, n)
+    flat = [v.reshape((many, points, *v.shape[extra + len(batch) :])) for v in vectors]
+
+    def piece(start: int, stop: int) -> Any:
+        first, last = start // many, -(-stop // many)  # one point and some of its vectors, or points and all of them
+        some = slice(start - first * many, stop - first * many if last == first + 1 else None)
+        with collected(faults, batch, first, last):
+            if not extra:
+                return f(x[first:last], *(v[0, first:last] for v in flat))
+            result = f(x[first:last], *(v[some, first:last] for v in flat))
+        return _mapped(lambda y: y.transpose(0, 1).flatten(0, 1), result)
+
+    with _reported(progress, count) as report:
+        result = _joined(piece, count, many, size, budget, report)
+    warn_of(faults)
+    if extra:
+        result = _mapped(lambda y: y.unflatten(0, (points, many)).transpose(0, 1).flatten(0, 1), result)
+    return _mapped(lambda y: y.reshape((*samples, *batch, *y.shape[1:])), result)
+
+
+def _joined(
+    piece: Callable[[int, int], Any],
+    count: int,
+    many: int,
+    size: int,
+    budget: int | None,
+    report: Callable[[int], object],
+) -> Any:
+    """The results of pieces, written into one tensor as they come; joined at the end where gradients are recorded."""
+    weighing, start, results, whole = budget is not None, 0, [], None
+    while start < count:
+        stop = min(count, start + _whole_points(size, start, many))
+        result: Any
+        if weighing:
+            weight = Weight(float("inf") if stop - start == 1 else budget)
+            try:
+                with weight:
+                    result = piece(start, stop)
+            except TooHeavy as heavy:
+                if heavy.weight is not weight:
+                    raise
+                size = max(1, (stop - start) // GROWTH)
+                continue
+            fitting = max(1, budget * (stop - start) // max(1, weight.peak))
+            weighing, size = fitting > GROWTH * (stop - start), min(fitting, GROWTH * (stop - start))
+        else:
+            result = piece(start, stop)
+        if whole is None and any(y.requires_grad or not has_values(y) for y in tree_leaves(result)):
+            results.append(result)
+        else:
+            if whole is None:
+                whole = _mapped(lambda y: y.new_empty((count, *y.shape[1:])), result)
+            for y, part in zip(tree_leaves(whole), tree_leaves(result), strict=True):
+                y[start:stop] = part
+        del result
+        start = stop
+        report(stop)
+    return _concatenated(results) if results else whole
+
+
+def _whole_points(size: int, start: int, many: int) -> int:
+    """`size` vectors or fewer: those of whole points, or some of the rest of one point."""
+    if start % many == 0 and size >= many:
+        return size // many * many
+    return min(size, many - start % many)
+
+
+def _mapped(f: Callable[[Tensor], Tensor], y: Any) -> Any:
+    if isinstance(y, tuple):
+        parts = [_mapped(f, part) for part in y]
+        return type(y)(*parts) if hasattr(y, "_fields") else tuple(parts)
+    return f(y)
+
+
+def _concatenated(results: Sequence[Any]) -> Any:
+    if isinstance(results[0], tuple):
+        parts = [_concatenated(parts) for parts in zip(*results, strict=True)]
+        return type(results[0])(*parts) if hasattr(results[0], "_fields") else tuple(parts)
+    return torch.cat(results)
+
+
+# ------------------------------------------------------------------------------------------------------ the budget
+
+_UNITS = {"MB": 10**6, "GB": 10**9}
+
+
+def _parsed(chunk_size: ChunkSize) -> tuple[int | None, int | None]:
+    """A number of points or a number of bytes, or neither."""
+    if chunk_size is None:
+        return None, None
+    if chunk_size == "auto":
+        return None, BUDGET
+    if isinstance(chunk_size, int) and chunk_size >= 1:
+        return chunk_size, None
+    memory = re.fullmatch(r"(\d+(?:\.\d+)?) ?([MG]B)", chunk_size) if isinstance(chunk_size, str) else None
+    if memory is None or float(memory[1]) == 0:
+        raise ValueError(
+            f"`chunk_size` is {chunk_size!r}, expected a whole number of points, 1 or more, a memory such as '2GB' or "
+            "'500MB', 'auto', or None for all points at once"
+        )
+    return None, int(float(memory[1]) * _UNITS[memory[2]])
+
+
+class TooHeavy(BaseException):
+    """A piece has outgrown its budget; no `Exception`, lest a metric that retries should swallow it."""
+
+    def __init__(self, weight: "Weight"):
+        super().__init__()
+        self.weight = weight
+
+
+class Weight(TorchDispatchMode):
+    """Adds up the memory of the tensors that are made inside: `peak`, in bytes; stops at `limit`."""
+
+    def __init__(self, limit: float):
+        super().__init__()
+        self.limit, self.live, self.peak = limit, 0, 0
+        self.made: dict[int, tuple[int, Any]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for y in tree_leaves(result):
+            if isinstance(y, Tensor) and y.layout is torch.strided and not y._is_zerotensor():
+                self.add(y.untyped_storage(), {a.untyped_storage()._cdata for a in args if _is_dense(a)})
+        return result
+
+    def add(self, storage: torch.UntypedStorage, known: set[int]) -> None:
+        """Counts a tensor's storage while it lives, unless it is that of an argument."""
+        key = storage._cdata
+        if key in self.made or key in known:
+            return
+        self.made[key] = storage.nbytes(), weakref.ref(storage, lambda _: self.forget(key))
+        self.live += storage.nbytes()
+        self.peak = max(self.peak, self.live)
+        if self.live > self.limit:
+            raise TooHeavy(self)
+
+    def forget(self, key: int) -> None:
+        """A storage is gone."""
+        self.live -= self.made.pop(key)[0]
+
+
+def _is_dense(a: Any) -> bool:
+    return isinstance(a, Tensor) and a.layout is torch.strided and not a._is_zerotensor()
+
+
+# -------------------------------------------------------------------------------------------------------- progress
+
+
+@contextlib.contextmanager
+def _reported(progress: Progress, count: int) -> Iterator[Callable[[int], object]]:
+    """The function that is told how many of `count` points are done."""
+    if not progress:
+        yield lambda done: None
+    elif progress is True:
+        try:
+            from tqdm.auto import tqdm
+        except ImportError as error:
+            raise ImportError(
+                "`progress=True` shows a bar of tqdm, which is not installed: `pip install tqdm`, or give a function, "
+                "`progress=lambda done, total: …`"
+            ) from error
+        with tqdm(total=count, unit="point") as bar:
+            yield lambda done: bar.update(done - bar.n)
+    elif callable(progress):
+        yield lambda done: progress(done, count)
+    else:
+        raise TypeError(f"`progress` is {progress!r}, expected True, False or a function of (done, total)")

@@ -1,0 +1,66 @@
+"""What is wrong with a metric, and at which points: said in one warning, however many pieces the points came in."""
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor
+
+Faults = dict[str, Tensor]
+"""What is wrong, and a mask of the points where it is."""
+
+_PIECES: ContextVar[list[Faults] | None] = ContextVar("pieces", default=None)
+
+
+def first(mask: Tensor) -> tuple[int, ...]:
+    """The batch index of the first point where `mask` holds."""
+    return tuple(int(i) for i in mask.nonzero()[0])
+
+
+def warn_of(faults: Faults) -> None:
+    """One warning, that names the first point of the batch where something is wrong; of a piece, at the end of all."""
+    bad = _bad(faults)
+    if not bool(bad.any()):
+        return
+    if (pieces := _PIECES.get()) is not None:
+        pieces.append(faults)
+        return
+    where = first(bad)
+    fault = next(name for name, mask in faults.items() if mask[where])
+    count = f" (and at {int(bad.sum()) - 1} more points)" if bad.sum() > 1 else ""
+    place = f"at point {list(where)} of the batch" if where else "at this point"
+    warnings.warn(f"`metric` {fault} {place}{count}: results are NaN there. `check_metric` says more.", stacklevel=2)
+
+
+@contextlib.contextmanager
+def collected(whole: Faults, batch: tuple[int, ...], start: int, stop: int) -> Iterator[None]:
+    """Adds what is wrong with the points from `start` to `stop` of the batch to `whole`, instead of saying it.
+
+    Inside, masks end in the axes of these points.
+    """
+    pieces: list[Faults] = []
+    token = _PIECES.set(pieces)
+    try:
+        yield
+    finally:
+        _PIECES.reset(token)
+    for name, mask in (item for faults in pieces for item in faults.items()):
+        mask = mask.reshape(-1, stop - start).any(0)
+        known = whole.setdefault(name, torch.zeros(batch, dtype=torch.bool, device=mask.device))
+        known.view(-1)[start:stop] |= mask
+
+
+def with_nan(faults: Faults, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors, NaN at the points where something is wrong."""
+    bad = _bad(faults)
+    if not bool(bad.any()):
+        return tensors
+    masks = (bad.reshape((*bad.shape, *[1] * (y.ndim - bad.ndim))) for y in tensors)
+    return tuple(torch.where(m, torch.full_like(y, torch.nan), y) for m, y in zip(masks, tensors, strict=True))
+
+
+def _bad(faults: Faults) -> Tensor:
+    return functools.reduce(torch.logical_or, faults.values(), torch.tensor(False))
