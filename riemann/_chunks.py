@@ -101,7 +101,7 @@ def _joined(
     while start < count:
         stop = min(count, start + _whole_points(size, start, many))
         result: Any
-        if weighing:
+        if budget is not None and weighing:
             weight = Weight(float("inf") if stop - start == 1 else budget)
             try:
                 with weight:

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from riemann import _jets
+from riemann._chunks import BUDGET
 from riemann._types import Field
 
+ALIVE = 16  # matrices (n, n) alive in a pass of `curvature_covector`
 Lower = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -88,8 +90,9 @@ def curvature_covector(g: Field, x: Tensor, inverse: Tensor, u: Tensor, v: Tenso
     return 0.5 * (DwDu_gv - DwDv_gu + mixed) + H(nabla(w, u), v) - H(nabla(w, v), u)
 
 
-def ricci_form(g: Field, x: Tensor, inverse: Tensor, v: Tensor, *, chunk_size: int | None = None) -> Tensor:
-    r"""$\mathrm{Ric}(v,v) = g^{ac} (g R(\partial_a, v) v)_c$, a scalar: n passes, `chunk_size` of them at a time."""
+def ricci_form(g: Field, x: Tensor, inverse: Tensor, v: Tensor) -> Tensor:
+    r"""$\mathrm{Ric}(v,v) = g^{ac} (g R(\partial_a, v) v)_c$, n passes, as many at a time as the budget holds."""
     basis = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
-    images = _jets.over_vectors(lambda e: curvature_covector(g, x, inverse, e, v, v), basis, chunk_size=chunk_size)
+    together = max(1, BUDGET // (ALIVE * basis.numel() * x.element_size()))
+    images = _jets.over_vectors(lambda e: curvature_covector(g, x, inverse, e, v, v), basis, chunk_size=together)
     return (inverse * images).sum()
