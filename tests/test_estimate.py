@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import riemann as rm
+from riemann_nn import Bounded, MLPCholesky
 from tests.cases import BY_NAME
 from tests.helpers import assert_equal, random_metric
 
@@ -67,11 +68,23 @@ def test_gradients_are_unbiased_too(signature):
     assert (gradients.mean() - truth).abs() < 4 * gradients.std() / len(gradients) ** 0.5
 
 
+def network_metric(n):
+    generator = torch.Generator().manual_seed(0)
+    layer = lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64) / shape[-1] ** 0.5
+    weights = [(layer(16, n), layer(16)), (layer(n * (n + 1) // 2, 16), layer(n * (n + 1) // 2))]
+    return MLPCholesky.from_weights(weights, off_diagonal=Bounded(1 / n))
+
+
 @pytest.mark.slow
-def test_coverage_of_the_standard_error():
+@torch.no_grad()
+@pytest.mark.parametrize("n, metric, repeats, samples", [
+    (4, random_metric(4, 1, seed=5), 500, 200), (16, network_metric(16), 400, 100), (32, network_metric(32), 400, 50)
+])  # fmt: skip
+def test_coverage_of_the_standard_error(n, metric, repeats, samples):
     """95% intervals hold the truth 92 to 98% of the time."""
-    metric, x = random_metric(4, 1, seed=5), torch.full((500, 4), 0.1, dtype=torch.float64)
-    truth = rm.scalar_curvature(metric, x[0])
-    S = rm.estimate_scalar_curvature(metric, x, 200, generator())
-    inside = ((S.value - truth).abs() < 1.96 * S.standard_error).double().mean()
-    assert 0.92 <= inside <= 0.98
+    x, v = torch.full((repeats, n), 0.1, dtype=torch.float64), torch.ones(n, dtype=torch.float64)
+    S = rm.estimate_scalar_curvature(metric, x, samples, generator())
+    ricci = rm.estimate_ricci_curvature(metric, x, v, samples, generator())
+    for estimate, truth in ((S, rm.scalar_curvature(metric, x[0])), (ricci, rm.ricci_curvature(metric, x[0], v))):
+        inside = ((estimate.value - truth).abs() < 1.96 * estimate.standard_error).double().mean()
+        assert 0.92 <= inside <= 0.98

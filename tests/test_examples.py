@@ -19,3 +19,13 @@ def test_example(example, tmp_path):
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "WRONG" not in result.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_results_of_one(tmp_path):
+    example = next(path for path in EXAMPLES if path.stem == "distributed_curvature")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(example)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count("equal to one process") == 2 and "WRONG" not in result.stdout

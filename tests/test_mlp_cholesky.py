@@ -206,6 +206,28 @@ def test_infinite_weights_give_nan_and_one_warning():
         assert len(said) == 1
 
 
+@pytest.mark.parametrize("weight", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("route", [lambda metric: metric, generic], ids=["closed", "generic"])
+def test_weights_that_are_not_finite_give_nan_and_one_warning(weight, route):
+    """In the first layer: an infinite weight leaves tanh, so g, finite, and spoils its derivatives only."""
+    metric, x, (u, v) = network(3), points(2, n=3), points(2, 2, n=3)
+    with torch.no_grad():
+        metric.layers[0].weight[0, 0] = weight
+    g = route(metric)
+    for quantity in (
+        *(rm.christoffel, rm.riemann_tensor, rm.ricci_tensor, rm.scalar_curvature, rm.einstein_tensor),
+        lambda g, x: rm.christoffel_vector(g, x, u, v),
+        lambda g, x: rm.sectional_curvature(g, x, u, v),
+        lambda g, x: rm.curvature_endomorphism(g, x, u, v, v),
+        lambda g, x: rm.ricci_curvature(g, x, v),
+        lambda g, x: rm.estimate_scalar_curvature(g, x, 3).value,
+        lambda g, x: rm.estimate_ricci_curvature(g, x, v, 3).value,
+    ):
+        with pytest.warns(UserWarning, match=r"`metric` .*at point \[0\] of the batch \(and at 1 more") as said:
+            assert quantity(g, x).isnan().all()
+        assert len(said) == 1
+
+
 def test_state_survives_copies(tmp_path):
     import copy
 
