@@ -115,7 +115,14 @@ def _symmetry(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
     if bool(asymmetric.any()):
         where = x[_jets.first(asymmetric)].tolist()
         return False, f"g or dg is not symmetric at {where}", "return `0.5 * (g + g.T)`, or mend an entry"
-    return True, "g and its derivatives are symmetric", ""
+    infinite = faults["has derivatives that are not finite"]
+    if bool(infinite.any()):
+        return (
+            False,
+            f"dg is not finite at {x[_jets.first(infinite)].tolist()}",
+            "look at the metric's parameters there",
+        )
+    return True, "g and its derivatives are finite and symmetric", ""
 
 
 def _signature(metric: Metric, x: Tensor) -> tuple[bool, str, str]:

@@ -338,6 +338,9 @@ def einstein_tensor(
     Raises:
         ValueError: `indices` is no such string.
 
+    Note:
+        Made of `ricci_tensor`, with its memory.
+
     Reference:
         MTW eq. 8.49.
 
@@ -375,6 +378,9 @@ def schouten_tensor(
 
     Raises:
         ValueError: `indices` is no such string, or n < 3, where it is not defined.
+
+    Note:
+        Made of `ricci_tensor`, with its memory.
 
     Example:
         >>> half_space = lambda x: torch.eye(3) / x[2] ** 2

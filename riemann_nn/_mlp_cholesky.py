@@ -32,6 +32,9 @@ class MLPCholesky(torch.nn.Module):
         `jet(z) -> (f, f', f'')`; other maps are differentiated by `riemann.jet`. Elementwise heads keep the inverse
         factor cheap: bound the condition number by `off_diagonal`, not by adding a multiple of the identity to g.
 
+        Inside DistributedDataParallel: `riemann`'s functions unwrap it, and gradients of a loss on curvature are then
+        NOT synchronised. Wrap a module whose `forward` computes the loss.
+
     Example:
         >>> import riemann as rm
         >>> from riemann_nn import MLPCholesky

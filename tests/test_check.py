@@ -68,3 +68,8 @@ def test_the_report_prints_a_line_a_check_with_remedies():
     assert "FAIL  symmetry" in text and "0.5 * (g + g.T)" in text
     with pytest.raises(ValueError, match="failed its checks"):
         rm.check_metric(FAULTS["symmetry"], X).raise_if_failed()
+
+
+def test_derivatives_that_are_not_finite_are_named():
+    report = rm.check_metric(lambda x: torch.eye(2) * (1 + (x[0] - 1).abs().sqrt()), torch.ones(1, 2).double())
+    assert not report.ok and "dg is not finite at [1.0, 1.0]" in str(report)

@@ -146,7 +146,7 @@ def test_open_functions_dispatch_on_the_type_of_the_metric():
             raise AssertionError("the route of the type does not evaluate the metric")
 
     @rm.scalar_curvature.register(Flat)
-    def flat(metric, x, *, chunk_size=None):
+    def flat(metric, x):
         return x.new_zeros(x.shape[:-1])
 
     assert rm.scalar_curvature(Flat(), torch.rand(3, 2)).shape == (3,)

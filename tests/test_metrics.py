@@ -389,7 +389,7 @@ def test_types_of_users_are_parts_on_equal_terms():
     calls = []
 
     @rm.scalar_curvature.register(Round)
-    def known(metric, x, *, chunk_size=None):
+    def known(metric, x):
         calls.append(x.shape)
         return x.new_full(x.shape[:-1], 2.0)
 
@@ -411,6 +411,8 @@ def test_structure_survives_wrappers_of_torch():
         for g in (wrapped, torch.compile(wrapped, backend="eager"), compiled):
             assert rm.scalar_curvature.route(g) == "riemann.metrics._pullback.scalar_curvature"
             assert_equal(rm.scalar_curvature(g, x), rm.scalar_curvature(metric, x))
+            assert rm.at.route(g) == "riemann.metrics._pullback.jets"
+            assert_equal(rm.at(g, x).ricci_tensor(), rm.at(metric, x).ricci_tensor())
         of_no_structure = Symmetric([1.0, -1.0, 1.0]).double()
         wrapped = nn.parallel.DistributedDataParallel(of_no_structure)
         assert_equal(rm.scalar_curvature(wrapped, x), rm.scalar_curvature(of_no_structure, x))
@@ -426,7 +428,7 @@ def test_a_compiled_callable_that_is_no_module():
             return torch.eye(2)
 
     @rm.scalar_curvature.register(Flat)
-    def flat(metric, x, *, chunk_size=None):
+    def flat(metric, x):
         return x.new_zeros(x.shape[:-1])
 
     assert "flat" in rm.scalar_curvature.route(torch.compile(Flat(), backend="eager"))
