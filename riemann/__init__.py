@@ -12,6 +12,9 @@ from riemann import formulas as formulas
 from riemann import metrics as metrics
 from riemann._check import MetricReport as MetricReport
 from riemann._check import check_metric as check_metric
+from riemann._compile import Compiled as Compiled
+from riemann._compile import Components as Components
+from riemann._compile import compile as compile
 from riemann._connection import covariant_derivative as covariant_derivative
 from riemann._connection import divergence as divergence
 from riemann._connection import gradient as gradient

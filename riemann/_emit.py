@@ -105,6 +105,25 @@ def emit(
     return function
 
 
+def columns(
+    entries: Sequence[Any], coordinates: Sequence[Any], scalars: Sequence[Any] = ()
+) -> tuple[Callable[..., list[Tensor]], int]:
+    """Expressions as a function of columns `(batch, 1)`, one a coordinate, and of 0-dim tensors, to a list of columns.
+
+    Returns:
+        The function, and the number of its operations.
+
+    Raises:
+        ValueError: what torch cannot express.
+    """
+    import sympy as sp
+
+    zero = sp.Dummy("zero")
+    entries = _at_points([sp.sympify(entry) for entry in entries], coordinates, (), zero)
+    function = _lambdify([zero, *coordinates, *scalars], entries, zero)
+    return lambda *arguments: function(torch.zeros_like(arguments[0]), *arguments), function.operations
+
+
 def _check(x: Any, n: int) -> None:
     if not isinstance(x, Tensor):
         raise TypeError(f"`x` is a {type(x).__name__}, expected a torch.Tensor of shape (*batch, {n})")
@@ -242,8 +261,17 @@ def _lambdify(arguments: Sequence[Any], expressions: Sequence[Any], zero: Any) -
     for e in expressions:
         _check_expressible(e)
     expressions = [_with_columns(e, zero).xreplace(own) for e in expressions]
-    cse = lambda e: sp.cse(e, symbols=sp.numbered_symbols("c"), list=False, order="none")  # noqa: E731
-    return sp.lambdify([own[a] for a in arguments], expressions, modules=[names], printer=printer, cse=cse)
+    operations = 0
+
+    def cse(e: Any) -> Any:
+        nonlocal operations
+        common, rest = sp.cse(e, symbols=sp.numbered_symbols("c"), list=False, order="none")
+        operations = sum(int(part.count_ops()) for part in (*(value for _, value in common), *rest))
+        return common, rest
+
+    function = sp.lambdify([own[a] for a in arguments], expressions, modules=[names], printer=printer, cse=cse)
+    function.operations = operations
+    return function
 
 
 def _with_columns(expression: Any, zero: Any) -> Any:

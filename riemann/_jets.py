@@ -264,6 +264,11 @@ def unsafe_values(f: Field, x: Tensor) -> Tensor:
     return torch.func.vmap(f)(x)
 
 
+def with_tensors(module: torch.nn.Module, tensors: dict[str, Tensor], x: Tensor) -> Any:
+    """`module(x)` with other parameters and buffers, by name."""
+    return torch.func.functional_call(module, tensors, (x,))
+
+
 def operations(f: Callable[..., Tensor], known: Container[str], *arguments: Tensor) -> torch.fx.GraphModule:
     """The ATen operations of a function of one point, without side effects; what is not `known` torch decomposes.
 

@@ -1,8 +1,5 @@
 """Exact curvature at points, as float64: what `verify` compares with."""
 
-import sys
-import time
-import types
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,6 +9,7 @@ from torch import Tensor
 
 from riemann import formulas
 from riemann._check import central_differences
+from riemann._clock import within
 from riemann._metric import metric_jet
 from riemann._types import Metric
 
@@ -91,7 +89,7 @@ def closed_form(graph: "Trace", x: Tensor, budget: float) -> tuple["SymbolicMetr
     why = f"not found within {budget:g} s"
     try:
         with warnings.catch_warnings():
-            _within(budget, derive)
+            within(budget, derive)
     except (ValueError, ArithmeticError, RecursionError, UserWarning) as error:
         why = str(error)
     return metric[0] if metric else None, found, why
@@ -133,25 +131,3 @@ def _or_none(compute: Callable[..., Any], *args: Any, reasons: list[str] | None 
 def _stacked(row: list[Tensor | None]) -> Tensor:
     shape = next((r.shape for r in row if r is not None), torch.Size())
     return torch.stack([torch.full(shape, torch.nan, dtype=torch.float64) if r is None else r for r in row])
-
-
-class _Stopped(BaseException):
-    """Time is up."""
-
-
-def _within(seconds: float, work: Callable[[], None]) -> None:
-    """Runs `work`, which calls SymPy, and stops it at the first call of a function after `seconds`."""
-    deadline = time.monotonic() + seconds
-
-    def look_at_the_clock(frame: types.FrameType, event: str, argument: Any) -> None:
-        if time.monotonic() > deadline and frame.f_globals.get("__name__", "").startswith(("sympy.", "riemann.")):
-            raise _Stopped
-
-    tracer = sys.gettrace()
-    sys.settrace(look_at_the_clock)
-    try:
-        work()
-    except _Stopped:
-        pass
-    finally:
-        sys.settrace(tracer)

@@ -16,7 +16,7 @@ from riemann_nn._mlp_jets import factor_jet, pull_back, values
 
 def _over_points(f: Callable[..., Any], metric: MLPCholesky, x: Tensor, *arguments: Tensor) -> Any:
     """`f(points, *arguments)` of a flat batch; arguments lead with the batch of x."""
-    _check(metric, x)
+    check_points(metric, x)
     batch = x.shape[:-1]
     result = f(*(a.reshape((batch.numel(), *a.shape[len(batch) :])) for a in (x, *arguments)))
     if isinstance(result, tuple):
@@ -24,7 +24,7 @@ def _over_points(f: Callable[..., Any], metric: MLPCholesky, x: Tensor, *argumen
     return result.reshape((*batch, *result.shape[1:]))
 
 
-def _check(metric: MLPCholesky, x: Tensor) -> None:
+def check_points(metric: MLPCholesky, x: Tensor) -> None:
     """Raises unless `x` holds points that the network takes: dimension, dtype, device."""
     W = metric.layers[0].weight
     if x.shape[-1] != metric.dim:
@@ -115,24 +115,26 @@ def _curvature_form(metric: MLPCholesky, x: Tensor, plane: Tensor) -> Tensor:
 def jets(metric: MLPCholesky, x: Tensor, order: int) -> tuple[Tensor, ...]:
     """The jets of g from those of L; third derivatives by differentiation."""
     if order > 2:
-        _check(metric, x)
+        check_points(metric, x)
         return riemann.jet(metric, x, order)
 
-    def at_points(p: Tensor) -> tuple[Tensor, ...]:
-        basis = torch.eye(metric.dim, dtype=p.dtype, device=p.device).expand(*p.shape, -1)
-        L, *derivatives = factor_jet(metric, values(metric, p), basis, order)
-        g = L @ L.mT
-        if order == 0:
-            return (g,)
-        DL = derivatives[0]
-        half = torch.einsum("zkim,zjm->zijk", DL, L)
-        dg = half + half.transpose(1, 2)
-        if order == 1:
-            return g, dg
-        half = torch.einsum("zklim,zjm->zijkl", derivatives[1], L) + torch.einsum("zkim,zljm->zijkl", DL, DL)
-        return g, dg, half + half.transpose(1, 2)
+    return _over_points(lambda p: jets_at(metric, p, order), metric, x)
 
-    return _over_points(at_points, metric, x)
+
+def jets_at(metric: MLPCholesky, x: Tensor, order: int) -> tuple[Tensor, ...]:
+    """`(g, dg, ddg)` to an order of 2 or less, at points `(z, n)`."""
+    basis = torch.eye(metric.dim, dtype=x.dtype, device=x.device).expand(*x.shape, -1)
+    L, *derivatives = factor_jet(metric, values(metric, x), basis, order)
+    g = L @ L.mT
+    if order == 0:
+        return (g,)
+    DL = derivatives[0]
+    half = torch.einsum("zkim,zjm->zijk", DL, L)
+    dg = half + half.transpose(1, 2)
+    if order == 1:
+        return g, dg
+    half = torch.einsum("zklim,zjm->zijkl", derivatives[1], L) + torch.einsum("zkim,zljm->zijkl", DL, DL)
+    return g, dg, half + half.transpose(1, 2)
 
 
 @riemann.inverse_metric.register(MLPCholesky)

@@ -1,0 +1,381 @@
+"""`compile`: one quantity of a metric as one compiled graph, by a closed form or by derivation; else in tiles."""
+
+import functools
+import inspect
+import itertools
+import types
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from riemann import _curvature, _jets
+from riemann._geometry import LocalGeometry
+from riemann._metric import check_metric_callable, checked_jet, warn_of, with_nan
+from riemann._safe import unwrapped
+from riemann._types import Metric
+
+if TYPE_CHECKING:
+    from riemann._derive import Code
+
+ORDERS = {
+    "inverse_metric": 0, "volume_element": 0, "log_volume_element": 0, "christoffel": 1, "riemann_tensor": 2,
+    "ricci_tensor": 2, "scalar_curvature": 2, "einstein_tensor": 2, "schouten_tensor": 2, "weyl_tensor": 2,
+    "kretschmann_scalar": 2, "cotton_tensor": 3,
+}  # fmt: skip
+TILE = 2**24  # numbers that the derivatives of the points of a tile may take, where a quantity is not compiled
+Plain = Callable[[Tensor], Tensor]
+"""A quantity in plain tensor operations, points `(z, n)` to `(z, …)`: what a compiler takes."""
+
+
+def compile(
+    metric: Metric,
+    quantity: str,
+    *,
+    dim: int | None = None,
+    components: str = "all",
+    backend: str | None = "inductor",
+    budget: float = 10.0,
+    **options: Any,
+) -> "Compiled":
+    r"""One quantity of a metric as one compiled graph, for many calls on many points.
+
+    Three ways are tried in turn; `.route` of the result says which was taken, and why.
+
+    1. *Closed form*: the metric's type brings the quantity in plain tensor operations (`riemann_nn.MLPCholesky`; types of
+       yours by `compile.register`).
+    2. *Symbolic*: the metric is traced into expressions, the quantity is derived from them exactly, and written out as
+       torch code with common subexpressions: no differentiation is left.
+    3. *Eager*: the function of the same name, in tiles. A warning says why.
+
+    The code of the first two is given to `torch.compile`, once for all sizes of the batch. Where it cannot compile (no C++
+    compiler), a warning says so, and the same code runs eagerly.
+
+    Args:
+        metric: callable, one point `(n,)` to `(n, n)`. Numbers in it are compiled as they are now: floats as the rational
+            of their shortest decimal, see `bridge.to_symbolic`. The parameters and buffers of a module stay free: later
+            values are used, and results are differentiable to them.
+        quantity: name of a function of `riemann` that takes a metric and points: `"christoffel"`, `"riemann_tensor"`, ….
+        dim: n; may be left out where the metric has a `dim`.
+        components: `"all"`, or `"independent"` for a record of those that are not 0 and differ by more than a sign.
+        backend: of `torch.compile`; None leaves the code as it is.
+        budget: seconds that a derivation may take.
+        **options: of the function, such as `indices="llll"` or `kind=1`.
+
+    Returns:
+        A function of points `(*batch, n)` that returns what the function named returns, or the record. The tensor's memory
+        is ordered with the points last on the symbolic way (`.contiguous()` reorders it).
+
+    Raises:
+        ValueError: an unknown quantity, `dim` missing.
+        TypeError: an option that the function does not have.
+
+    Warns:
+        UserWarning: once, if the eager way is taken, or nothing compiles.
+
+    Note:
+        The first call for each dtype, and the first with gradients, compiles: 5 to 30 seconds. At a point where the code
+        gives no finite number, or g is singular to rounding, the eager function decides: its value, or NaN and a warning.
+        Gradients flow once; for second derivatives use `backend=None`. Inside `vmap` and other transforms the code runs
+        as it is.
+
+    Example:
+        >>> def sphere(x):
+        ...     return torch.diag(torch.stack([torch.ones_like(x[0]), torch.sin(x[0]) ** 2]))
+        >>> ricci = riemann.compile(sphere, "ricci_tensor", dim=2, backend=None)
+        >>> ricci(torch.tensor([[0.7, 0.2], [1.1, 3.0]])).shape
+        torch.Size([2, 2, 2])
+    """
+    check_metric_callable(metric)
+    order = _checked(quantity, options, components)
+    dim = getattr(unwrapped(metric), "dim", None) if dim is None else dim
+    if dim is None:
+        raise ValueError("`dim` is not known: a metric is a callable, so give its dimension, `dim=…`")
+    _jets.check_count("dim", dim, 1)
+    plain = _closed_form(unwrapped(metric), quantity, **options)
+    if plain is not None:
+        kernel: _Kernel = _OfPoints(plain, *_symmetries(quantity, options, dim))
+        return Compiled(metric, quantity, options, dim, order, components, backend, kernel, "closed form")
+    try:
+        from riemann import _derive
+
+        code = _derive.derive(metric, quantity, options, dim, order, budget)
+    except _derive.NotDerived as why:
+        warnings.warn(
+            f"`compile` runs `{quantity}` of this metric eagerly, in tiles: {why}", stacklevel=2
+        )
+        return Compiled(metric, quantity, options, dim, order, components, None, None, f"eager, in tiles: {why}")
+    kernel = _OfColumns(code, full=components == "all")
+    route = f"symbolic, {code.operations} operations"
+    return Compiled(metric, quantity, options, dim, order, components, backend, kernel, route)
+
+
+@functools.singledispatch
+def _closed_form(metric: Any, quantity: str, **options: Any) -> Plain | None:
+    """The quantity in plain tensor operations, where the type of the metric brings them."""
+    return None
+
+
+compile.register = _closed_form.register  # type: ignore[attr-defined]
+
+
+class Components(NamedTuple):
+    """The components of a tensor that are not 0 and differ by more than a sign, as far as can be seen.
+
+    Attributes:
+        values: `(*batch, m)`.
+        index: where each of the m stands first in the tensor.
+        places: which of the m stands at each entry of the flat tensor; m itself stands for 0.
+        signs: the sign with which it stands there.
+        shape: of the tensor at one point.
+    """
+
+    values: Tensor
+    index: tuple[tuple[int, ...], ...]
+    places: tuple[int, ...]
+    signs: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def full(self) -> Tensor:
+        """The tensor, `(*batch, n, …, n)`."""
+        y = torch.cat([self.values, self.values.new_zeros((*self.values.shape[:-1], 1))], -1)
+        places = torch.tensor(self.places, device=y.device)
+        signs = torch.tensor(self.signs, dtype=y.dtype, device=y.device)
+        return (y.index_select(-1, places) * signs).reshape((*y.shape[:-1], *self.shape))
+
+
+class Compiled:
+    """A quantity of a metric as a function of points; made by `compile`.
+
+    Attributes:
+        metric: what was compiled.
+        quantity: its name.
+        route: which way was taken, in words.
+    """
+
+    def __init__(
+        self,
+        metric: Metric,
+        quantity: str,
+        options: dict[str, Any],
+        dim: int,
+        order: int,
+        components: str,
+        backend: str | None,
+        kernel: "_Kernel | None",
+        route: str,
+    ):
+        self.metric, self.quantity = metric, quantity
+        self._options, self._dim, self._order, self._independent = options, dim, order, components == "independent"
+        self._kernel, self._route = kernel, route
+        self._compiled = None if kernel is None or backend is None else _torch_compiled(kernel, backend)
+        self._backend = "as plain torch" if self._compiled is None else f"by {backend}"
+
+    @property
+    def route(self) -> str:
+        """Which way was taken."""
+        return self._route if self._kernel is None else f"{self._route}, {self._backend}"
+
+    def __repr__(self) -> str:
+        options = "".join(f", {name}={value!r}" for name, value in self._options.items())
+        return f"<riemann.compile({self.quantity!r}{options}), n = {self._dim}: {self.route}>"
+
+    def __call__(self, x: Tensor) -> Any:
+        """The quantity at points `(*batch, n)`."""
+        _jets.check_points(x)
+        if x.shape[-1] != self._dim:
+            raise ValueError(
+                f"`x` has shape {tuple(x.shape)}, expected (*batch, {self._dim}): `{self.quantity}` was compiled for "
+                f"dim={self._dim}"
+            )
+        if self._kernel is None:
+            return self._recorded(self._eager(x), None)
+        batch = x.shape[:-1]
+        flat = x.reshape(-1, self._dim)
+        values, doubt = self._run(flat)
+        if values.shape[0] == 0:
+            pass
+        elif _jets.has_values(values):
+            doubtful = ~(doubt <= 0.25)
+            if bool(doubtful.any()):
+                values = self._mended(flat, values, doubtful.nonzero()[:, 0], batch)
+        values = values.reshape((*batch, *values.shape[1:]))
+        return self._recorded(values, self._kernel)
+
+    def _run(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The kernel at points `(z, n)`, compiled where that can be."""
+        arguments = self._kernel.arguments(x)
+        if self._compiled is None or x.shape[0] < 2 or not _jets.has_values(x):  # sizes 0 and 1 are graphs of their own
+            return self._kernel.shaped(*self._kernel(*arguments))
+        try:
+            return self._kernel.shaped(*self._compiled(*arguments))
+        except Exception as error:
+            result = self._kernel.shaped(*self._kernel(*arguments))  # raises where the code is at fault
+            self._compiled, self._backend = None, "as plain torch, for nothing compiles here"
+            reason = str(error).strip().split("\n")[0]
+            warnings.warn(
+                f"`compile`: torch.compile failed ({type(error).__name__}: {reason}), so the same code runs eagerly. Is a "
+                "C++ compiler installed?",
+                stacklevel=3,
+            )
+            return result
+
+    def _eager(self, x: Tensor) -> Tensor:
+        tile = max(1, TILE // self._dim ** (2 + self._order))
+        return getattr(_curvature, self.quantity)(self.metric, x, chunk_size=tile, **self._options)
+
+    def _mended(self, x: Tensor, values: Tensor, where: Tensor, batch: torch.Size) -> Tensor:
+        """The values with those at some points computed by the generic route, and its warning if there is no metric."""
+        some = x[where]
+        jets, faults = checked_jet(self.metric, some, self._order)
+        here = LocalGeometry(some, jets)
+        exact = getattr(here, self.quantity)(**self._options).to(values.dtype)
+        if self._independent:
+            exact = self._kernel.picked(exact)
+        masks = {name: torch.zeros_like(x[:, 0], dtype=torch.bool).index_put((where,), mask) for name, mask in faults.items()}
+        warn_of({name: mask.reshape(batch) for name, mask in masks.items()})
+        return values.index_put((where,), exact)
+
+    def _recorded(self, values: Tensor, kernel: "_Kernel | None") -> Any:
+        if not self._independent:
+            return values
+        if kernel is None:
+            kernel = _OfPoints(lambda x: x, *_symmetries(self.quantity, self._options, self._dim))
+            rank = len(kernel.shape)
+            values = kernel.picked(values.reshape((-1, *kernel.shape))).reshape((*values.shape[: values.ndim - rank], len(kernel.index)))
+        return Components(values, kernel.index, kernel.places, kernel.signs, kernel.shape)
+
+
+# ---------------------------------------------------------------------------------------------------------- kernels
+
+
+class _Kernel:
+    """What is compiled: arguments to a tensor and the doubt of each point; and which entries are independent."""
+
+    def __init__(self, shape: tuple[int, ...], places: tuple[int, ...], signs: tuple[int, ...]):
+        self.shape, self.places, self.signs = shape, places, signs
+        count = max((p for p, s in zip(places, signs, strict=True) if s), default=-1) + 1
+        first = [next(k for k, q in enumerate(places) if q == p) for p in range(count)]
+        entries = list(itertools.product(*map(range, shape)))
+        self.first, self.index = first, tuple(entries[k] for k in first)
+
+    def picked(self, full: Tensor) -> Tensor:
+        """The independent ones of tensors `(z, n, …, n)`: `(z, m)`."""
+        return full.reshape(len(full), -1)[:, self.first]
+
+    def arguments(self, x: Tensor) -> list[Tensor]:
+        raise NotImplementedError
+
+    def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def shaped(self, values: Tensor, doubt: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+
+class _OfColumns(_Kernel):
+    """Generated code: columns of coordinates and scalars, to rows of values."""
+
+    def __init__(self, code: "Code", full: bool):
+        super().__init__(code.shape, code.places, code.signs)
+        self.code, self.full = code, full
+
+    def arguments(self, x: Tensor) -> list[Tensor]:
+        columns = x.mT.contiguous().unsqueeze(-1).unbind(0)  # a compiler reads them as they lie
+        return [*columns, *(s.to(x) for s in self.code.scalars())]
+
+    def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+        *values, doubt = self.code.columns(*arguments)
+        if self.full:
+            zero = torch.zeros_like(doubt)
+            signed = {0: lambda p: zero, 1: lambda p: values[p], -1: lambda p: -values[p]}
+            values = [signed[s](p) for p, s in zip(self.places, self.signs, strict=True)]
+        return torch.stack(values) if values else doubt.new_zeros((0, *doubt.shape)), doubt
+
+    def shaped(self, values: Tensor, doubt: Tensor) -> tuple[Tensor, Tensor]:
+        values = values.squeeze(-1).movedim(0, -1)
+        return values.reshape((len(doubt), *self.shape)) if self.full else values, doubt.squeeze(-1)
+
+
+class _OfPoints(_Kernel):
+    """A closed form: points to values."""
+
+    def __init__(self, plain: Plain, shape: tuple[int, ...], places: tuple[int, ...], signs: tuple[int, ...]):
+        super().__init__(shape, places, signs)
+        self.plain = plain
+
+    def arguments(self, x: Tensor) -> list[Tensor]:
+        return list(x.mT.contiguous().unsqueeze(-1).unbind(0))
+
+    def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+        values = self.plain(torch.cat(arguments, -1))
+        flat = values.detach().reshape((arguments[0].shape[0], -1))
+        return values, (flat - flat).sum(-1)  # NaN where a value is not finite
+
+    def shaped(self, values: Tensor, doubt: Tensor) -> tuple[Tensor, Tensor]:
+        return values, doubt
+
+
+def _torch_compiled(kernel: _Kernel, backend: str) -> Callable[..., Any]:
+    """The kernel under `torch.compile`, with code of its own: graphs are kept, and counted, by code object."""
+    function = type(kernel).__call__
+    code = function.__code__.replace(co_name=f"{function.__name__}_{id(kernel)}")
+    own = types.FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    options = {"max_fusion_size": 4096} if backend == "inductor" else None
+    return torch.compile(functools.partial(own, kernel), dynamic=True, fullgraph=True, backend=backend, options=options)
+
+
+# ---------------------------------------------------------------------------------------------------- what is asked
+
+
+def _checked(quantity: str, options: dict[str, Any], components: str) -> int:
+    """The order of derivatives that a quantity takes; raises unless there is one of that name with these options."""
+    if quantity not in ORDERS:
+        raise ValueError(f"`quantity` is {quantity!r}, expected one of {', '.join(ORDERS)}")
+    if components not in ("all", "independent"):
+        raise ValueError(f"`components` is {components!r}, expected 'all' or 'independent'")
+    known = [p for p in inspect.signature(getattr(LocalGeometry, quantity)).parameters if p != "self"]
+    for name in options:
+        if name not in known:
+            has = f"has the option `{known[0]}`" if known else "has no options"
+            raise TypeError(f"`{name}` is no option of `{quantity}`, which {has}")
+    return ORDERS[quantity]
+
+
+def _symmetries(quantity: str, options: dict[str, Any], n: int) -> tuple[Any, Any, Any]:
+    """The shape of a quantity, and which entries are equal or opposite for every metric: shape, places, signs."""
+    indices = options.get("indices", {"riemann_tensor": "ulll", "weyl_tensor": "ulll", "cotton_tensor": "lll"}.get(quantity, "ll"))
+    if quantity in ("volume_element", "log_volume_element", "scalar_curvature", "kretschmann_scalar"):
+        return (), (0,), (1,)
+    rank = {"christoffel": 3, "cotton_tensor": 3, "riemann_tensor": 4, "weyl_tensor": 4}.get(quantity, 2)
+
+    def alike(index: tuple[int, ...]) -> list[tuple[tuple[int, ...], int]]:
+        """The entries that are plus or minus this one."""
+        if rank == 2:
+            return [(index, 1), (index[::-1], 1)] if len(set(indices)) == 1 else [(index, 1)]
+        *head, c, d = index
+        if quantity == "christoffel":
+            return [(index, 1), ((*head, d, c), 1)]
+        if indices[-1] != indices[-2]:
+            return [(index, 1)]
+        found = [(index, 1), ((*head, d, c), -1)]
+        if rank == 4 and indices[0] == indices[1]:
+            found += [((b, a, *rest), -s) for (a, b, *rest), s in found]
+            if indices[0] == indices[2]:
+                found += [((c, d, a, b), s) for (a, b, c, d), s in found]
+        return found
+
+    seen: dict[tuple[int, ...], int] = {}
+    places, signs = [], []
+    for index in itertools.product(range(n), repeat=rank):
+        orbit = alike(index)
+        if (index, -1) in orbit:
+            places.append(-1)
+            signs.append(0)
+            continue
+        first, sign = min(orbit)
+        places.append(seen.setdefault(first, len(seen)))
+        signs.append(sign)
+    return (n,) * rank, tuple(p if s else len(seen) for p, s in zip(places, signs, strict=True)), tuple(signs)

@@ -1,0 +1,194 @@
+r"""A quantity of a metric as torch code without derivatives: traced into expressions, derived exactly, written out.
+
+Beside the quantity the code has one more value, the doubt
+$\epsilon \sum |g^{ia}|\, |\partial_k g_{aj}|\, |x^k|$: what the last bit of the coordinates does to g, against g. Where it
+is not small (or NaN, as it is where any value is not finite), g may be no metric, and the point has to be looked at.
+"""
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sympy as sp
+import torch
+from torch import Tensor
+
+from riemann import _clock, _emit, _jets
+from riemann._metric import safe_metric
+from riemann._safe import unwrapped
+from riemann._trace import Trace, numbered
+from riemann._types import Metric
+from riemann.symbolic import SymbolicMetric
+
+MOST_PARAMETERS = 16  # numbers of a module: each becomes a symbol
+MOST_FUNCTIONS = 12  # values of functions of the point: expressions of networks have no end
+MOST_OPERATIONS = 6000  # of the code: more take a compiler minutes
+
+
+class NotDerived(Exception):
+    """Why there is no code: the end of a sentence."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Code:
+    """Torch code of a quantity.
+
+    Attributes:
+        columns: the values that differ by more than a sign, and the doubt, from columns of coordinates and scalars.
+        scalars: the module's parameters, as they are now, one 0-dim tensor a symbol.
+        shape: of the quantity.
+        places: which of the values stands at each entry; the last place, one more than there are, is a zero.
+        signs: the sign with which it stands there.
+        operations: how many the code has.
+    """
+
+    columns: Callable[..., list[Tensor]]
+    scalars: Callable[[], list[Tensor]]
+    shape: tuple[int, ...]
+    places: tuple[int, ...]
+    signs: tuple[int, ...]
+    operations: int
+
+
+def derive(metric: Metric, quantity: str, options: dict[str, Any], dim: int, order: int, budget: float) -> Code:
+    """The code of a quantity, within `budget` seconds.
+
+    Raises:
+        NotDerived: there is none, and why.
+    """
+    inner, found = unwrapped(metric), []
+
+    def work() -> None:
+        symbolic, symbols, scalars = _symbolic(inner, dim)
+        warnings.simplefilter("error", UserWarning)  # of expressions that are not canonical
+        found.append(_code(symbolic, quantity, options, order, symbols, scalars))
+
+    try:
+        with warnings.catch_warnings():
+            finished = _clock.within(budget, work)
+    except NotDerived:
+        raise
+    except (UserWarning, ValueError, ArithmeticError, RecursionError, TypeError) as error:
+        raise NotDerived(str(error).split(":")[0] or type(error).__name__) from error
+    if not finished:
+        raise NotDerived(f"no expression was found within {budget:g} s (`budget`)")
+    return found[0]
+
+
+# ------------------------------------------------------------------------------------------------------- the metric
+
+
+def _symbolic(metric: Metric, dim: int) -> tuple[SymbolicMetric, tuple[sp.Symbol, ...], Callable[[], list[Tensor]]]:
+    """The metric in expressions, the symbols of a module's parameters, and what gives their values."""
+    if isinstance(own := getattr(metric, "symbolic", None), SymbolicMetric) and not own.parameters:
+        return own, (), list
+    tensors = _tensors(metric)
+    count = sum(t.numel() for t in tensors.values())
+    if count > MOST_PARAMETERS:
+        raise NotDerived(f"its {count} parameters are too many for symbols")
+    field = _taking(metric, tensors)
+    like = next(iter(tensors.values()), torch.empty(0, dtype=torch.float64))
+    point = 1 + torch.arange(dim, dtype=like.dtype, device=like.device) / dim
+    with torch.enable_grad():
+        if _jets.over_points(safe_metric(lambda x: field(x, *_scalars(tensors, like, True)), point, 0), point).requires_grad:
+            raise NotDerived("it holds tensors that need gradients, which would be lost; make them parameters of a module")
+    symbols = tuple(sp.Symbol(f"p{k}") for k in range(count))
+    traced = Trace(field, point, symbols)
+    if traced.functions > MOST_FUNCTIONS:
+        raise NotDerived(f"it has {traced.functions} values of functions of the point, too many for a formula")
+    return traced.symbolic(numbered(dim)), symbols, lambda: _scalars(tensors, like, False)
+
+
+def _tensors(metric: Metric) -> dict[str, Tensor]:
+    """Parameters and buffers of a module, by name."""
+    if not isinstance(metric, torch.nn.Module):
+        return {}
+    named = {**dict(metric.named_parameters()), **dict(metric.named_buffers())}
+    return {name: t for name, t in named.items() if t.is_floating_point()}
+
+
+def _scalars(tensors: dict[str, Tensor], like: Tensor, detached: bool) -> list[Tensor]:
+    flat = [t.detach().reshape(-1) if detached else t.reshape(-1) for t in tensors.values()]
+    return list(torch.cat(flat).unbind()) if flat else []
+
+
+def _taking(metric: Metric, tensors: dict[str, Tensor]) -> Callable[..., Tensor]:
+    """The metric as a function of its point and of the numbers in its tensors."""
+    if not tensors:
+        return metric
+
+    def field(x: Tensor, *scalars: Tensor) -> Tensor:
+        flat = torch.stack(scalars).split([t.numel() for t in tensors.values()])
+        given = {name: f.reshape(t.shape) for f, (name, t) in zip(flat, tensors.items(), strict=True)}
+        return _jets.with_tensors(metric, given, x)
+
+    return field
+
+
+# --------------------------------------------------------------------------------------------------------- the code
+
+
+def _code(
+    symbolic: SymbolicMetric,
+    quantity: str,
+    options: dict[str, Any],
+    order: int,
+    symbols: tuple[sp.Symbol, ...],
+    scalars: Callable[[], list[Tensor]],
+) -> Code:
+    if quantity == "log_volume_element":
+        tensor = sp.log(symbolic.volume_element())
+    else:
+        tensor = getattr(symbolic, quantity)(**options)
+    shape = tuple(map(int, getattr(tensor, "shape", ())))
+    entries = [tensor] if shape == () else tensor.reshape(math.prod(shape)).tolist() if len(shape) > 2 else list(tensor)
+    values, places, signs = _distinct(entries)
+    doubts = _doubted(symbolic, order)
+    columns, operations = _emit.columns([*values, *doubts.expressions], symbolic.coordinates, symbols)
+    if operations > MOST_OPERATIONS:
+        raise NotDerived(f"its expressions take {operations} operations, too many for a compiler")
+
+    def with_doubt(*arguments: Tensor) -> list[Tensor]:
+        found = columns(*arguments)
+        return [*found[: len(values)], doubts(found[: len(values)], found[len(values) :], arguments)]
+
+    return Code(with_doubt, scalars, shape, places, signs, operations)
+
+
+def _distinct(entries: Sequence[sp.Expr]) -> tuple[list[sp.Expr], tuple[int, ...], tuple[int, ...]]:
+    """The entries that are not 0 and differ by more than a sign; where they stand, and with which sign."""
+    values: dict[sp.Expr, int] = {}
+    places, signs = [], []
+    for entry in map(sp.sympify, entries):
+        sign = 0 if entry == 0 else -1 if -entry in values else 1
+        places.append(-1 if sign == 0 else values.setdefault(sign * entry, len(values)))
+        signs.append(sign)
+    return list(values), tuple(p if s else len(values) for p, s in zip(places, signs, strict=True)), tuple(signs)
+
+
+class _doubted:
+    """The doubt as a function of the values of g^-1 and dg that are not 0."""
+
+    def __init__(self, symbolic: SymbolicMetric, order: int):
+        n, g, inverse = symbolic.dim, symbolic.matrix, symbolic.inverse_metric()
+        self.inverse = [(a, inverse[i, a]) for a in range(n) for i in range(n) if inverse[i, a] != 0]
+        self.slopes = []  # a lone order 0 asks only whether g has an inverse
+        for a in range(n) if order else ():
+            for k, x in enumerate(symbolic.coordinates):
+                slopes = [sp.diff(g[a, j], x) for j in range(n)]
+                self.slopes += [(a, k, slope) for slope in slopes if slope != 0]
+        self.expressions = [e for _, e in self.inverse] + [e for *_, e in self.slopes]
+
+    def __call__(self, values: Sequence[Tensor], found: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
+        values, found, x = ([y.detach() for y in ys] for ys in (values, found, x))
+        rows: dict[int, Tensor] = {}
+        for (a, _), y in zip(self.inverse, found, strict=False):
+            rows[a] = rows[a] + y.abs() if a in rows else y.abs()
+        doubt = sum((row - row for row in rows.values()), torch.zeros_like(x[0]))
+        for (a, k, _), y in zip(self.slopes, found[len(self.inverse) :], strict=True):
+            doubt = doubt + torch.finfo(y.dtype).eps * rows[a] * y.abs() * x[k].abs()
+        for y in values:
+            doubt = doubt + (y - y)
+        return doubt

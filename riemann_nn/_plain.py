@@ -1,0 +1,40 @@
+"""What `riemann.compile` takes of an `MLPCholesky`: closed forms in plain tensor operations, points `(z, n)`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+import riemann
+from riemann import LocalGeometry, formulas
+from riemann_nn import _cartan, _points_last
+from riemann_nn._mlp_cholesky import MLPCholesky
+from riemann_nn._routes import check_points, jets_at
+
+
+@riemann.compile.register(MLPCholesky)
+def plain(metric: MLPCholesky, quantity: str, **options: Any) -> Callable[[Tensor], Tensor] | None:
+    """The quantity as a function for a compiler; None where third derivatives are needed."""
+    order = {"inverse_metric": 0, "volume_element": 0, "log_volume_element": 0, "christoffel": 1, "cotton_tensor": 3}
+    if (needed := order.get(quantity, 2)) > 2:
+        return None
+
+    def scalar_curvature(x: Tensor) -> Tensor:
+        if metric.dim <= _points_last.SMALL:
+            return _points_last.scalar_curvature(metric, x)
+        return _cartan.scalar_curvature(_cartan.moving_frame(metric, x))
+
+    def ricci_tensor(x: Tensor) -> Tensor:
+        frame = _cartan.moving_frame(metric, x)
+        return formulas.change_indices(frame.L @ frame.L.mT, _cartan.ricci_tensor(frame), "ll", options.get("indices", "ll"))
+
+    def from_jets(x: Tensor) -> Tensor:
+        return getattr(LocalGeometry(x, jets_at(metric, x, needed)), quantity)(**options)
+
+    chosen = {"scalar_curvature": scalar_curvature, "ricci_tensor": ricci_tensor}.get(quantity, from_jets)
+
+    def checked(x: Tensor) -> Tensor:
+        check_points(metric, x)
+        return chosen(x)
+
+    return checked
