@@ -12,7 +12,7 @@ from riemann import _jets, formulas
 from riemann._metric import chunks, faults_of, safe_metric, warn_of_pieces, with_nan
 from riemann._types import Field, Metric
 
-BYTES = 2**23  # what the second derivatives of a block may take: they stay in cache; a metric's intermediates add to it
+BYTES = 2**22  # what the second derivatives of a block may take: they stay in cache; a metric's intermediates add to it
 
 
 def ricci_in_blocks(metric: Metric, x: Tensor, chunk_size: int | None = None) -> tuple[Tensor, Tensor]:
