@@ -24,6 +24,11 @@ from riemann._faults import first as first
 from riemann._precision import full_precision
 from riemann._types import ChunkSize, Field, Progress
 
+# glibc gives every array above a threshold back to the system when it is freed, and the next one costs a page fault for
+# each 4 kB: half the time of blocks of a few megabytes. Freeing an array of just under 32 MB, never touched, raises the
+# threshold to that for the rest of the process, as any program does that frees one.
+torch.empty(2**25 - 2**13, dtype=torch.uint8)
+
 # ----------------------------------------------------------------------------------------- the public functions
 
 

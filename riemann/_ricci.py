@@ -14,7 +14,7 @@ from riemann._faults import warn_of, with_nan
 from riemann._metric import faults_of, safe_metric
 from riemann._types import Field, Metric
 
-BYTES = 2**23  # what the second derivatives of a block may take: they stay in cache; a metric's intermediates add to it
+BYTES = 2**22  # what the second derivatives of a block may take: they stay in cache; a metric's intermediates add to it
 
 
 def ricci_in_blocks(metric: Metric, x: Tensor) -> tuple[Tensor, Tensor]:
