@@ -213,7 +213,9 @@ def test_what_is_no_form_is_refused():
     for field in (d(wrong, 2), d(d(wrong, 2), 3), star(metric, wrong, 2), delta(metric, wrong, 2),
                   wedge(wrong, 2, lambda x: x, 1), rm.interior_product(lambda x: x, wrong, 2),
                   rm.hodge_laplacian(metric, wrong, 2)):  # fmt: skip
-        with pytest.raises(ValueError, match=r"not antisymmetric at x = \[.*degree 2 is an antisymmetric array \(n, n\)"):
+        with pytest.raises(
+            ValueError, match=r"not antisymmetric at x = \[.*degree 2 is an antisymmetric array \(n, n\)"
+        ):
             field(x)
     with pytest.raises(ValueError, match=r"`w` returned shape \(3,\) at one point, expected \(3, 3\): rank 2"):
         d(lambda x: x, 2)(x)

@@ -147,7 +147,9 @@ def test_the_cocycle_of_three_charts_of_the_sphere():
     assert_equal(south(x), rm.jet(north, x, 0)[0])  # the same form from both poles
     for indices in ("", "u", "l", "ul", "llu"):
         T = random_tensor(2, len(indices), 3)
-        around = change(change(change(T, north_from_angles, indices), angles_from_south, indices), south_from_north, indices)
+        around = change(
+            change(change(T, north_from_angles, indices), angles_from_south, indices), south_from_north, indices
+        )
         assert_equal(around(x), rm.jet(T, x, 0)[0], scale=10)
 
 
