@@ -53,6 +53,11 @@ from riemann._integrate import volume as volume
 from riemann._jets import jet as jet
 from riemann._jets import jvp as jvp
 from riemann._jets import vjp as vjp
+from riemann._killing import KillingRank as KillingRank
+from riemann._killing import killing_dimension as killing_dimension
+from riemann._killing import killing_rank as killing_rank
+from riemann._killing_fields import KillingFields as KillingFields
+from riemann._killing_fields import killing_fields as killing_fields
 from riemann._laplacians import bochner_laplacian as bochner_laplacian
 from riemann._laplacians import hodge_laplacian as hodge_laplacian
 from riemann._laplacians import lichnerowicz_laplacian as lichnerowicz_laplacian

@@ -43,9 +43,8 @@ def _derivatives(n: int, degree: int) -> tuple[Tensor, Tensor]:
     return torch.tensor(source), torch.tensor(power)
 
 
-def from_jets(jets: tuple[Tensor, ...], rank: int) -> Tensor:
-    r"""The polynomial $\sum \partial_\alpha f\, y^\alpha / \alpha!$ of a field of a rank from its derivatives."""
-    n = jets[1].shape[-1] if len(jets) > 1 else 1
+def from_jets(jets: tuple[Tensor, ...], n: int) -> Tensor:
+    r"""The polynomial $\sum \partial_\alpha f\, y^\alpha / \alpha!$ of a field from its derivatives, axes last."""
     columns = []
     for order, derivative in enumerate(jets):
         for m in itertools.combinations_with_replacement(range(n), order):

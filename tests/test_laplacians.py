@@ -187,7 +187,7 @@ def test_flat_torus_and_transverse_waves():
 
 @pytest.mark.parametrize("name", ["generic 4", "Kerr"])
 def test_fields_nest_to_machine_precision(name):
-    """Fourth derivatives: the Laplacian twice, by nesting and by the divergence form, of metrics with `solve` inside."""
+    """Fourth derivatives: the Laplacian twice, three ways; one metric has `solve` inside, one writes in place."""
     case = BY_NAME[name]
     f, g = lambda x: torch.sin(x[0]) * x[1] ** 2 + x[2] * torch.cos(x[3]), case.metric
     twice = rm.laplacian(g, rm.laplacian(g, f))
