@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from riemann import _jets, _taylor
+from riemann import _jets
+from riemann._derivatives import derivatives_of_curvature
 from riemann._indices import contract_axis
 from riemann._metric import chunks, metric_jet
 from riemann._types import Metric
@@ -172,7 +173,7 @@ def _conditions(metric: Metric, x: Tensor, order: int) -> tuple[list[Tensor], li
     eigenvalues, vectors = torch.linalg.eigh(jets[0])
     frame = vectors * eigenvalues.abs().rsqrt().unsqueeze(-2)
     jets = tuple(_in_frame(jet, frame) for jet in jets)
-    curvature = _curvature(jets, order + 1)
+    curvature = derivatives_of_curvature(jets, order + 1)
 
     def scale(tensors: tuple[Tensor, ...], first: int) -> Tensor:
         """The least 1/L with |T_k| <= k! / L^k for tensors T_first, T_first+1, …."""
@@ -214,44 +215,3 @@ def _rotations(signs: Tensor) -> Tensor:
     k = torch.arange(len(p), device=signs.device)
     lowered[k, p, q], lowered[k, q, p] = 1, -1
     return signs[:, None, :, None] * lowered
-
-
-def _curvature(jets: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
-    r"""$R_{abcd}, \nabla_e R_{abcd}, …$ to `count` derivatives, from `count + 2` derivatives of g."""
-    n, degree = jets[0].shape[-1], len(jets) - 1
-
-    def product(equation: str, a: Tensor, b: Tensor, degree: int) -> Tensor:
-        return _taylor.multiply(equation, a, b, n, degree)
-
-    g = _taylor.from_jets(jets, n)
-    dg = _taylor.derivative(g, n, degree)
-    first = 0.5 * (torch.einsum("...kjiz->...kijz", dg) + dg - torch.einsum("...ijkz->...kijz", dg))  # Gamma_kij
-    inverse = torch.zeros_like(g[..., : _taylor.count(n, degree - 1)])
-    inverse[..., 0] = torch.linalg.inv(jets[0])
-    for _ in range(degree.bit_length()):  # Newton: each step doubles the degree to which it is right
-        twice = product(
-            "...ij,...jk->...ik", inverse, product("...ij,...jk->...ik", g, inverse, degree - 1), degree - 1
-        )
-        inverse = 2 * inverse - twice
-    gamma = product("...kl,...lij->...kij", inverse, first, degree - 1)
-    ddg = _taylor.derivative(dg, n, degree - 1)
-    second = 0.5 * (
-        torch.einsum("...adbcz->...abcdz", ddg)
-        + torch.einsum("...bcadz->...abcdz", ddg)
-        - torch.einsum("...acbdz->...abcdz", ddg)
-        - torch.einsum("...bdacz->...abcdz", ddg)
-    )
-    products = product("...ebc,...ead->...abcd", first, gamma, degree - 2)
-    T = second + products - products.transpose(-2, -3)
-    tensors = [T[..., 0]]
-    for m in range(count):
-        rank, rest = m + 4, degree - 3 - m
-        nabla = _taylor.derivative(T, n, rest + 1)
-        for axis in range(rank):
-            moved = T.movedim(axis + 1, -2)
-            flat = moved.reshape(len(T), n ** (rank - 1), n, moved.shape[-1])
-            term = product("...eka,...re->...rka", gamma, flat, rest)
-            nabla = nabla - term.reshape(len(T), *[n] * (rank + 1), term.shape[-1]).movedim(-2, axis + 1)
-        T = nabla
-        tensors.append(T[..., 0])
-    return tuple(tensors)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 
 import riemann as rm
-from riemann import _killing, spaces
+from riemann import _derivatives, spaces
 from tests.cases import BY_NAME
 from tests.fields import SEEDS, D, metrics, points
 from tests.helpers import assert_equal, random_metric, terms
@@ -70,7 +70,7 @@ def test_derivatives_of_curvature(n, negative):
     """The polynomial arithmetic against derivatives of fields, to the third covariant derivative."""
     metric, x = random_metric(n, negative, 3), points(n, 4)
     jets = rm.at(metric, x, 5).jets
-    first, second, third = _killing._curvature(jets, 3)[1:]
+    first, second, third = _derivatives.derivatives_of_curvature(jets, 3)[1:]
     scale = terms(*jets[:3])
     assert_equal(first, rm.nabla_riemann(metric, x), scale=scale)
     nabla = rm.covariant_derivative(metric, lambda y: rm.nabla_riemann(metric, y), "lllll")
