@@ -10,7 +10,7 @@ from tests.cases import BY_NAME
 from tests.fields import SEEDS, D, metrics, points, random_tensor
 from tests.helpers import assert_equal, random_metric
 
-few = settings(max_examples=10, deadline=None)
+few = settings(max_examples=6, deadline=None)
 dims = st.integers(2, 3)
 ranks = st.text("ul", max_size=3)
 
