@@ -20,6 +20,7 @@ from riemann._connection import divergence as divergence
 from riemann._connection import gradient as gradient
 from riemann._connection import hessian as hessian
 from riemann._connection import laplacian as laplacian
+from riemann._coordinates import change_coordinates as change_coordinates
 from riemann._curvature import change_indices as change_indices
 from riemann._curvature import christoffel as christoffel
 from riemann._curvature import christoffel_vector as christoffel_vector
@@ -42,6 +43,11 @@ from riemann._curvature import weyl_tensor as weyl_tensor
 from riemann._estimate import Estimate as Estimate
 from riemann._estimate import estimate_ricci_curvature as estimate_ricci_curvature
 from riemann._estimate import estimate_scalar_curvature as estimate_scalar_curvature
+from riemann._forms import codifferential as codifferential
+from riemann._forms import exterior_derivative as exterior_derivative
+from riemann._forms import hodge_star as hodge_star
+from riemann._forms import interior_product as interior_product
+from riemann._forms import wedge as wedge
 from riemann._geometry import LocalGeometry as LocalGeometry
 from riemann._geometry import at as at
 from riemann._integrate import Integral as Integral
@@ -50,6 +56,17 @@ from riemann._integrate import volume as volume
 from riemann._jets import jet as jet
 from riemann._jets import jvp as jvp
 from riemann._jets import vjp as vjp
+from riemann._killing import KillingRank as KillingRank
+from riemann._killing import killing_dimension as killing_dimension
+from riemann._killing import killing_rank as killing_rank
+from riemann._killing_fields import KillingFields as KillingFields
+from riemann._killing_fields import killing_fields as killing_fields
+from riemann._laplacians import bochner_laplacian as bochner_laplacian
+from riemann._laplacians import hodge_laplacian as hodge_laplacian
+from riemann._laplacians import lichnerowicz_laplacian as lichnerowicz_laplacian
+from riemann._lie import killing_operator as killing_operator
+from riemann._lie import lie_bracket as lie_bracket
+from riemann._lie import lie_derivative as lie_derivative
 from riemann._verify import Comparison as Comparison
 from riemann._verify import VerificationReport as VerificationReport
 from riemann._verify import verify as verify

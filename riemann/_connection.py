@@ -7,29 +7,12 @@ to any of them again.
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas
+from riemann import formulas
+from riemann._fields import scalar_jet, tensor_jet
 from riemann._indices import check_positions
 from riemann._metric import metric_jet
 from riemann._precision import full_precision
 from riemann._types import Field, Metric
-
-
-def _scalar_jet(f: Field, x: Tensor, order: int) -> tuple[Tensor, ...]:
-    jets = _jets.jet(f, x, order)
-    if jets[0].shape != x.shape[:-1]:
-        raise ValueError(
-            f"`f` returned shape {tuple(jets[0].shape[x.ndim - 1 :])} at one point, expected (): a scalar field"
-        )
-    return jets
-
-
-def _tensor_jet(T: Field, x: Tensor, rank: int, order: int, name: str) -> tuple[Tensor, ...]:
-    n = x.shape[-1]
-    jets = _jets.jet(T, x, order)
-    if jets[0].shape != (*x.shape[:-1], *[n] * rank):
-        got = tuple(jets[0].shape[x.ndim - 1 :])
-        raise ValueError(f"`{name}` returned shape {got} at one point, expected {(n,) * rank}: rank {rank}")
-    return jets
 
 
 def gradient(metric: Metric, f: Field) -> Field:
@@ -54,7 +37,7 @@ def gradient(metric: Metric, f: Field) -> Field:
     @full_precision()
     def field(x: Tensor) -> Tensor:
         (g,) = metric_jet(metric, x, 0)
-        _, df = _scalar_jet(f, x, 1)
+        _, df = scalar_jet(f, x, 1)
         return torch.einsum("...ij,...j->...i", formulas.inverse_metric(g), df)
 
     return field
@@ -81,7 +64,7 @@ def divergence(metric: Metric, X: Field) -> Field:
     @full_precision()
     def field(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
-        value, dX = _tensor_jet(X, x, 1, 1, "X")
+        value, dX = tensor_jet(X, x, 1, 1, "X")
         trace = 0.5 * torch.einsum("...ij,...ijk->...k", formulas.inverse_metric(g), dg)  # d_k log sqrt|det g|
         return torch.einsum("...ii->...", dX) + torch.einsum("...k,...k->...", trace, value)
 
@@ -111,7 +94,7 @@ def hessian(metric: Metric, f: Field) -> Field:
     @full_precision()
     def field(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
-        _, df, ddf = _scalar_jet(f, x, 2)
+        _, df, ddf = scalar_jet(f, x, 2)
         return ddf - torch.einsum("...kij,...k->...ij", formulas.christoffel(g, dg), df)
 
     return field
@@ -139,7 +122,7 @@ def laplacian(metric: Metric, f: Field) -> Field:
     @full_precision()
     def field(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
-        _, df, ddf = _scalar_jet(f, x, 2)
+        _, df, ddf = scalar_jet(f, x, 2)
         inverse = formulas.inverse_metric(g)
         hess = ddf - torch.einsum("...kij,...k->...ij", formulas.christoffel(g, dg), df)
         return torch.einsum("...ij,...ij->...", inverse, hess)
@@ -176,7 +159,7 @@ def covariant_derivative(metric: Metric, T: Field, indices: str) -> Field:
     @full_precision()
     def field(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
-        value, dT = _tensor_jet(T, x, len(indices), 1, "T")
+        value, dT = tensor_jet(T, x, len(indices), 1, "T")
         return formulas.covariant_derivative(formulas.christoffel(g, dg), value, dT, indices)
 
     return field

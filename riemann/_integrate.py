@@ -64,7 +64,7 @@ def integrate(
         >>> abs(area - 4 * torch.pi / 3) < 1e-12
         tensor(True)
     """
-    n = _checked_dimension(box)
+    n = checked_dimension(box)
     nodes = min(16, max(3, int(20_000 ** (1 / n))), int(max_points ** (1 / n) + 1e-9) // 2)  # of a panel
     if nodes < 2:
         raise ValueError(
@@ -87,7 +87,8 @@ def integrate(
     raise AssertionError("unreachable")
 
 
-def _checked_dimension(box: Sequence[Sequence[int | float]]) -> int:
+def checked_dimension(box: Sequence[Sequence[int | float]]) -> int:
+    """The dimension of a box of coordinates; raises unless its bounds are finite and in order."""
     if len(box) == 0:
         raise ValueError("`box` is empty, expected ((low, high), …), one pair a coordinate")
     for k, bounds in enumerate(box):

@@ -116,6 +116,16 @@ class Safe(TorchFunctionMode):
         self.entered: set[types.FunctionType] = set()
         self.piecewise_linear: set[str] = set()
 
+    @contextlib.contextmanager
+    def inside(self, x: Tensor) -> Iterator[None]:
+        """A function of a point inside: its fresh tensors take the values of this point, too."""
+        kept = self.x, self.zero
+        self.x, self.zero = x, x.new_zeros(())
+        try:
+            yield
+        finally:
+            self.x, self.zero = kept
+
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         name = getattr(func, "__name__", "")
         if name == "__get__" and func != _DATA:
@@ -481,8 +491,9 @@ def unwrapped(f: Any) -> Any:
 def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, order: int, traced: Traced = None) -> Any:
     """`f(x)` at one point, inside the transforms that differentiate it, under `Safe`."""
     f = unwrapped(f)
-    if _current() is not None:
-        return f(x)
+    if (outer := _current()) is not None:
+        with outer.inside(x):
+            return f(x)
     safe = Safe(x, level, name, traced)
     try:
         with _eager(), safe:

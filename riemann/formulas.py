@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann._indices import check_positions, move_indices
+from riemann._indices import check_positions, contract_axis, move_indices
 from riemann._precision import full_precision
 
 # ----------------------------------------------------------------------------------------------------- the metric
@@ -98,6 +98,24 @@ def covariant_derivative(gamma: Tensor, T: Tensor, dT: Tensor, indices: str) -> 
         term = term.reshape((*term.shape[:-3], *moved.shape[T.ndim - rank : -1], *term.shape[-2:]))
         nabla = nabla + term.movedim(-1, axis - rank - 1)
     return nabla
+
+
+@full_precision()
+def lie_derivative(X: Tensor, dX: Tensor, T: Tensor, dT: Tensor, indices: str) -> Tensor:
+    r"""$L_X T$, the shape of T: the partial derivative along X and one term of $\partial X$ for each index.
+
+    $(L_X T)^a{}_b = X^k \partial_k T^a{}_b - T^e{}_b \partial_e X^a + T^a{}_e \partial_b X^e$.
+    """
+    rank = len(indices)
+    check_positions(indices, rank, "T")
+    n = X.shape[-1]
+    lie = torch.einsum("...rk,...k->...r", dT.reshape((*X.shape[:-1], n**rank, n)), X).reshape(T.shape)
+    for axis, position in enumerate(indices):
+        if position == "u":
+            lie = lie - contract_axis(T, dX, axis, rank)
+        else:
+            lie = lie + contract_axis(T, dX.mT, axis, rank)
+    return lie
 
 
 # ------------------------------------------------------------------------------------------------------ curvature
