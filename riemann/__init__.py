@@ -36,6 +36,15 @@ from riemann._curvature import sectional_curvature as sectional_curvature
 from riemann._curvature import sectional_form as sectional_form
 from riemann._curvature import volume_element as volume_element
 from riemann._curvature import weyl_tensor as weyl_tensor
+from riemann._embedding import gauss_curvature as gauss_curvature
+from riemann._embedding import mean_curvature_vector as mean_curvature_vector
+from riemann._embedding import normal_connection as normal_connection
+from riemann._embedding import normal_curvature as normal_curvature
+from riemann._embedding import normal_frame as normal_frame
+from riemann._embedding import normal_projector as normal_projector
+from riemann._embedding import principal_curvatures as principal_curvatures
+from riemann._embedding import second_fundamental_form as second_fundamental_form
+from riemann._embedding import shape_operator as shape_operator
 from riemann._estimate import Estimate as Estimate
 from riemann._estimate import estimate_ricci_curvature as estimate_ricci_curvature
 from riemann._estimate import estimate_scalar_curvature as estimate_scalar_curvature

@@ -196,6 +196,12 @@ def over_vectors(f: Callable[..., Any], *vectors: Any, chunk_size: int | None = 
     return torch.func.vmap(f, chunk_size=chunk_size)(*vectors)
 
 
+def frozen(f: Callable[..., Any], *tensors: Tensor) -> Any:
+    """`f` of the values of tensors, a constant: for choices (of a frame, of a sign) that no derivative goes through."""
+    with torch._C.DisableTorchFunction(), torch.no_grad():
+        return f(*(a.detach() for a in tensors))
+
+
 # ------------------------------------------------------------------------------------------------- many points
 
 _ALONE = threading.RLock()  # torch's levels of forward mode are those of the process, not of the thread

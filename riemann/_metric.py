@@ -125,7 +125,7 @@ def _is_undetermined(jets: tuple[Tensor, ...], x: Tensor) -> Tensor:
     return (torch.linalg.inv_ex(g)[0].abs() @ bit).amax((-1, -2)) > 0.5
 
 
-def warn_of(faults: dict[str, Tensor]) -> None:
+def warn_of(faults: dict[str, Tensor], what: str = "`metric`") -> None:
     """One warning, that names the first point of the batch where something is wrong."""
     bad = _bad(faults)
     if not bool(bad.any()):
@@ -134,12 +134,14 @@ def warn_of(faults: dict[str, Tensor]) -> None:
     fault = next(name for name, mask in faults.items() if mask[where])
     count = f" (and at {int(bad.sum()) - 1} more points)" if bad.sum() > 1 else ""
     place = f"at point {list(where)} of the batch" if where else "at this point"
-    warnings.warn(f"`metric` {fault} {place}{count}: results are NaN there. `check_metric` says more.", stacklevel=2)
+    more = " `check_metric` says more." if what == "`metric`" else ""
+    warnings.warn(f"{what} {fault} {place}{count}: results are NaN there.{more}", stacklevel=2)
 
 
-def warn_of_pieces(pieces: list[dict[str, Tensor]], batch: torch.Size) -> None:
+def warn_of_pieces(pieces: list[dict[str, Tensor]], batch: torch.Size, what: str = "`metric`") -> None:
     """`warn_of` for points that were looked at piece by piece."""
-    warn_of({name: torch.cat([faults[name].reshape(-1) for faults in pieces]).reshape(batch) for name in pieces[0]})
+    joined = {name: torch.cat([faults[name].reshape(-1) for faults in pieces]).reshape(batch) for name in pieces[0]}
+    warn_of(joined, what)
 
 
 def with_nan(faults: dict[str, Tensor], *tensors: Tensor) -> tuple[Tensor, ...]:
