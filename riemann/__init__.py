@@ -52,6 +52,7 @@ from riemann._geometry import LocalGeometry as LocalGeometry
 from riemann._geometry import at as at
 from riemann._integrate import Integral as Integral
 from riemann._integrate import integrate as integrate
+from riemann._integrate import random_uniform as random_uniform
 from riemann._integrate import volume as volume
 from riemann._jets import jet as jet
 from riemann._jets import jvp as jvp
