@@ -48,6 +48,10 @@ from riemann._embedding import shape_operator as shape_operator
 from riemann._estimate import Estimate as Estimate
 from riemann._estimate import estimate_ricci_curvature as estimate_ricci_curvature
 from riemann._estimate import estimate_scalar_curvature as estimate_scalar_curvature
+from riemann._geodesic import Geodesic as Geodesic
+from riemann._geodesic import exp_map as exp_map
+from riemann._geodesic import geodesic as geodesic
+from riemann._geodesic import geodesic_acceleration as geodesic_acceleration
 from riemann._geometry import LocalGeometry as LocalGeometry
 from riemann._geometry import at as at
 from riemann._integrate import Integral as Integral
@@ -57,6 +61,7 @@ from riemann._integrate import volume as volume
 from riemann._jets import jet as jet
 from riemann._jets import jvp as jvp
 from riemann._jets import vjp as vjp
+from riemann._ode import Status as Status
 from riemann._verify import Comparison as Comparison
 from riemann._verify import VerificationReport as VerificationReport
 from riemann._verify import verify as verify

@@ -292,6 +292,15 @@ def has_values(x: Tensor) -> bool:
     return not (torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(x) or x.is_meta)
 
 
+def is_mapped(x: Tensor) -> bool:
+    """Whether a `vmap` around hides values of `x`."""
+    while _functorch.is_functorch_wrapped_tensor(x):
+        if _functorch.is_batchedtensor(x):
+            return True
+        x = _functorch.get_unwrapped(x)
+    return False
+
+
 def first(mask: Tensor) -> tuple[int, ...]:
     """The batch index of the first point where `mask` holds."""
     return tuple(int(i) for i in mask.nonzero()[0])

@@ -79,6 +79,21 @@ def _christoffel_first(dg: Tensor) -> Tensor:
 
 
 @full_precision()
+def geodesic_acceleration(
+    g: Float[Tensor, "*batch n n"], dg: Float[Tensor, "*batch n n n"], v: Float[Tensor, "*batch n"]
+) -> Float[Tensor, "*batch n"]:
+    r"""Acceleration of a geodesic with velocity v, $-\Gamma^k_{ij} v^i v^j$, `(*batch, n)`.
+
+    $-g^{kl} (v^j \partial_j g_{li} v^i - \tfrac12 \partial_l g_{ij} v^i v^j)$ (MTW 10.27).
+    """
+    n = v.shape[-1]
+    along = (dg @ v[..., None, :, None]).squeeze(-1) @ v.unsqueeze(-1)  # of g along v, times v
+    squares = (v.unsqueeze(-1) * v.unsqueeze(-2)).reshape(*v.shape[:-1], 1, n * n)
+    slope = squares @ dg.reshape(*dg.shape[:-3], n * n, n)  # of g(v, v)
+    return (inverse_metric(g) @ (0.5 * slope.mT - along)).squeeze(-1)
+
+
+@full_precision()
 def covariant_derivative(gamma: Tensor, T: Tensor, dT: Tensor, indices: str) -> Tensor:
     r"""$\nabla_k T$, `[..., indices of T, k]`: the partial derivative and one term of $\Gamma$ for each index.
 
