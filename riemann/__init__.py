@@ -68,13 +68,14 @@ from riemann._verify import verify as verify
 
 if TYPE_CHECKING:
     from riemann import bridge as bridge
+    from riemann import plot as plot
     from riemann import spaces as spaces
     from riemann import symbolic as symbolic
 
 
 def __getattr__(name: str) -> Any:
-    """Rooms that need SymPy are opened when they are first entered."""
-    if name in ("bridge", "spaces", "symbolic"):
+    """Rooms that need SymPy or matplotlib are opened when they are first entered."""
+    if name in ("bridge", "plot", "spaces", "symbolic"):
         return import_module(f"riemann.{name}")
     raise AttributeError(f"module 'riemann' has no attribute {name!r}")
 
