@@ -58,10 +58,15 @@ from riemann._integrate import Integral as Integral
 from riemann._integrate import integrate as integrate
 from riemann._integrate import random_uniform as random_uniform
 from riemann._integrate import volume as volume
+from riemann._jacobi import JacobiField as JacobiField
+from riemann._jacobi import jacobi_field as jacobi_field
 from riemann._jets import jet as jet
 from riemann._jets import jvp as jvp
 from riemann._jets import vjp as vjp
 from riemann._ode import Status as Status
+from riemann._transport import Transport as Transport
+from riemann._transport import holonomy as holonomy
+from riemann._transport import parallel_transport as parallel_transport
 from riemann._verify import Comparison as Comparison
 from riemann._verify import VerificationReport as VerificationReport
 from riemann._verify import verify as verify

@@ -94,6 +94,26 @@ def geodesic_acceleration(
 
 
 @full_precision()
+def varied_acceleration(
+    g: Tensor, dg: Tensor, ddg: Tensor, v: Tensor, X: Tensor, V: Tensor
+) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch n c"]]:
+    r"""`geodesic_acceleration` a, and its change along columns X of x and V of v, `(*batch, n, c)`.
+
+    $g_{lk}\, \delta a^k = -(\partial_m c_l + \partial_m g_{lk} a^k) X^m
+    - (\partial_j g_{lp} + \partial_p g_{lj} - \partial_l g_{pj}) v^j V^p$ with $c_l = -g_{lk} a^k$.
+    """
+    inverse = inverse_metric(g)
+    first = torch.einsum("...lij,...i->...lj", dg, v)  # of g(v), along j
+    squares = torch.einsum("...ijl,...i,...j->...l", dg, v, v)
+    a = (inverse @ (0.5 * squares.unsqueeze(-1) - first @ v.unsqueeze(-1))).squeeze(-1)
+    dfirst = torch.einsum("...lijm,...i,...j->...lm", ddg, v, v)
+    dsquares = torch.einsum("...ijlm,...i,...j->...lm", ddg, v, v)
+    A_x = dfirst - 0.5 * dsquares + torch.einsum("...lkm,...k->...lm", dg, a)
+    A_v = torch.einsum("...lpj,...j->...lp", dg, v) + first - first.mT
+    return a, -inverse @ (A_x @ X + A_v @ V)
+
+
+@full_precision()
 def covariant_derivative(gamma: Tensor, T: Tensor, dT: Tensor, indices: str) -> Tensor:
     r"""$\nabla_k T$, `[..., indices of T, k]`: the partial derivative and one term of $\Gamma$ for each index.
 
