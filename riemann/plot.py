@@ -258,7 +258,7 @@ def geodesic_fan(
         corners = torch.cartesian_prod(*torch.stack([low, high], -1)) - x
         length = float(torch.einsum("ci,ij,cj->c", corners, V * w @ V.mT, corners).max().sqrt())
     t = torch.linspace(0, length, 201).to(x)
-    margin = 0.1 * (high - low)
+    margin = 2 * (high - low)  # a geodesic ends before the step that leaves, which may be a long one
     inside = lambda p: ((p > low - margin) & (p < high + margin)).all()
     with torch.no_grad():
         points = rm.geodesic(metric, x, v, t, rtol=PRECISION, chart=inside, throw=False).points.cpu()
@@ -352,7 +352,7 @@ def light_rays(
         ax: axes to draw into; new ones by default.
 
     Returns:
-        The axes; `ax.lines` holds the rays. Captured ones are orange.
+        The axes; `ax.lines` holds the rays. Those that end, at the horizon or where the coordinates do, are orange.
 
     Raises:
         ValueError: a box with other than two intervals; a metric whose light goes nowhere at the start.
@@ -366,7 +366,6 @@ def light_rays(
     plane = _Plane(metric, box, 2)
     plane.check_two("light_rays")
     (left, down), (right, up) = (bound.tolist() for bound in plane.bounds)
-    far = math.hypot(max(abs(left), abs(right)), max(abs(down), abs(up)))
     b = torch.linspace(down, up, 21)[1:-1] if impact is None else torch.as_tensor(impact)
     b = b.to(plane.bounds[0])
     r, phi = torch.hypot(torch.full_like(b, right), b), torch.atan2(b, torch.full_like(b, right))
@@ -384,12 +383,10 @@ def light_rays(
     length = 2.5 * (right - left) if length is None else length
     t = torch.linspace(0, length, 1001).to(x)
     inner = 0.0 if horizon is None else horizon * (1 + 1e-3)
-    chart = lambda p: (p[1] > inner) & (p[1] < 1.2 * far)
     with torch.no_grad():
-        rays = rm.geodesic(metric, x, u, t, rtol=PRECISION, chart=chart, throw=False)
+        rays = rm.geodesic(metric, x, u, t, rtol=PRECISION, chart=lambda p: p[1] > inner, throw=False)
     r, phi = rays.points[..., 1].cpu(), rays.points[..., 3].cpu()
-    last = torch.stack([column[column.isfinite()][-1] for column in r.T])
-    captured = (rays.status.cpu() != 0) & (last < 0.9 * far)
+    captured = (rays.status != 0).tolist()
     ax = _axes(ax)
     for k in range(len(b)):
         color = "tab:orange" if captured[k] else "tab:blue"

@@ -195,6 +195,18 @@ def test_a_fan_in_a_window_of_its_own():
     assert ax.get_xlim() == (0, 2)
 
 
+@pytest.mark.parametrize("theta", [0.4, 1.2])
+def test_a_transported_vector_turns_by_the_area_inside(theta):
+    sphere = lambda x: 4 * torch.eye(2) / (1 + x @ x) ** 2
+    loop = lambda s: math.tan(theta / 2) * stack([cos(2 * math.pi * s), sin(2 * math.pi * s)])
+    ax = plot.parallel_transport(sphere, ((-1, 1), (-1, 1)), loop, num=10, scale=0.3)
+    area = math.degrees(2 * math.pi * (1 - math.cos(theta)))
+    assert float(ax.get_title().split()[-1].rstrip("°")) == pytest.approx((area + 180) % 360 - 180, abs=0.06)
+    (arrows,) = ax.collections
+    assert len(arrows.U) == 11 and np.hypot(arrows.U, arrows.V) == pytest.approx(0.3)  # circles: lengths are equal
+    assert np.degrees(math.atan2(arrows.V[-1], arrows.U[-1])) == pytest.approx((area + 180) % 360 - 180, abs=0.1)
+
+
 # --------------------------------------------------------------------------------------------------------- light
 
 
