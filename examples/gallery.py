@@ -101,6 +101,7 @@ figure, axes = panels(3)
 for ax, theta in zip(axes, (math.pi / 2, math.pi / 3, math.pi / 6), strict=True):
     radius = math.tan(theta / 2)  # of the circle of latitude theta, in stereographic coordinates
     circle = lambda s, radius=radius: radius * stack([cos(2 * math.pi * s), sin(2 * math.pi * s)])
-    plot.parallel_transport(stereographic, ((-1.4, 1.4), (-1.4, 1.4)), circle, ax=ax, num=32)
+    window = (-2 * radius, 2 * radius)
+    plot.parallel_transport(stereographic, (window, window), circle, ax=ax)
     ax.set_title(rf"$\theta = {math.degrees(theta):.0f}°$: " + ax.get_title())
 save(figure, "transport")

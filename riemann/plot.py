@@ -324,7 +324,8 @@ def parallel_transport(
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(drawn)))
     arrows = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.004}
     ax.quiver(*points.cpu().T, *drawn.T, color=colours, zorder=3, **arrows)
-    ax.set_title(f"turned by {math.degrees(angle):.1f}°")
+    degrees = round(math.degrees(angle), 1) + 0.0  # no minus sign before zero
+    ax.set_title(f"turned by {180.0 if degrees == -180 else degrees}°")
     return plane.finish(ax)
 
 
