@@ -63,6 +63,9 @@ from riemann._jacobi import jacobi_field as jacobi_field
 from riemann._jets import jet as jet
 from riemann._jets import jvp as jvp
 from riemann._jets import vjp as vjp
+from riemann._log import Logarithm as Logarithm
+from riemann._log import distance as distance
+from riemann._log import log_map as log_map
 from riemann._ode import Status as Status
 from riemann._transport import Transport as Transport
 from riemann._transport import holonomy as holonomy

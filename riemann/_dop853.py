@@ -1,6 +1,7 @@
-"""Coefficients of the pair of Dormand and Prince of order 8(5,3), as (slope, factor), from the code DOP853 of E. Hairer.
+"""Coefficients of the pair of Dormand and Prince of order 8(5,3), as (slope, factor).
 
-Slope 0 is that at the start of a step, slope 12 that at its end, 13 to 15 are those of dense output.
+From the code DOP853 of E. Hairer. Slope 0 is that at the start of a step, slope 12 that at its end, 13 to 15 are those
+of dense output.
 """
 
 # fmt: off

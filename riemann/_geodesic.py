@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _jets, formulas
@@ -107,7 +107,7 @@ def geodesic(
     acceleration: Acceleration | None = None,
     throw: bool = True,
 ) -> Geodesic:
-    r"""Geodesics with $\gamma(0) = x$, $\dot \gamma(0) = v$: solutions of $\ddot x^k = -\Gamma^k_{ij} \dot x^i \dot x^j$.
+    r"""Geodesics, $\ddot x^k + \Gamma^k_{ij} \dot x^i \dot x^j = 0$ with $\gamma(0) = x$ and $\dot \gamma(0) = v$.
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.
@@ -159,7 +159,7 @@ def geodesic(
     status, reached = (a.reshape(x.shape[:-1]) for a in (solution.status, solution.reached))
     points, velocities = states.split(n, -1)
     drift = _drift(metric, speed, points.detach(), velocities.detach())
-    lost = (drift > _tolerance(rtol, x) ** 0.5) & (status == Status.SUCCESS)
+    lost = (drift > tolerance(rtol, x) ** 0.5) & (status == Status.SUCCESS)
     status = torch.where(lost, Status.DRIFT, status)
     result = Geodesic(t, points, velocities, status, reached, drift, (x, v))
     if throw:
@@ -210,7 +210,7 @@ def integrated(
 ) -> Solution:
     """`solve` with tolerances by dtype, for states that begin with a point of `n` coordinates."""
     _jets.check_count("max_steps", max_steps, 1)
-    rtol = _tolerance(rtol, y)
+    rtol = tolerance(rtol, y)
     atol = rtol if atol is None else atol
     if not (rtol > 0 and atol >= 0):
         raise ValueError(f"`rtol` is {rtol} and `atol` is {atol}, expected positive numbers")
@@ -224,7 +224,8 @@ def integrated(
         )
 
 
-def _tolerance(rtol: float | None, x: Tensor) -> float:
+def tolerance(rtol: float | None, x: Tensor) -> float:
+    """The relative tolerance given, or that of the dtype."""
     return (1e-10 if x.dtype == torch.float64 else 1e-5) if rtol is None else rtol
 
 
@@ -245,11 +246,7 @@ def checked_times(t: Tensor, x: Tensor) -> Tensor:
         raise ValueError(f"`t` is {t.dtype} on {t.device}, but points are {x.dtype} on {x.device}; use `t.to(x)`")
     if t.requires_grad:
         raise ValueError("`t` requires a gradient, and derivatives to it are not recorded: they are the velocities")
-    if _jets.is_mapped(x) or _jets.is_mapped(t):
-        raise RuntimeError(
-            "a solver that chooses its steps looks at values, which `vmap` hides: give it all points at once, `x` "
-            "of shape (*batch, n). `backward`, `torch.func.grad` and `torch.func.jvp` work"
-        )
+    _jets.check_unmapped(x, t)
     if not bool(torch.isfinite(t).all()):
         raise ValueError(f"`t` is not finite: {t.tolist()}")
     return t
@@ -285,8 +282,8 @@ def _drift(metric: Metric, speed: Tensor, points: Tensor, velocities: Tensor) ->
 
 _SAYS = {
     Status.MAX_STEPS: "needs more steps than `max_steps` beyond t = {t:.6g}; raise it, or loosen `rtol`",
-    Status.SINGULAR: "stops at t = {t:.10g}, where steps fall below rounding: a singularity of the coordinates or of the "
-    "metric, or a horizon; choose other coordinates there",
+    Status.SINGULAR: "stops at t = {t:.10g}, where steps fall below rounding: a singularity of the coordinates or of "
+    "the metric, or a horizon; choose other coordinates there",
     Status.NOT_FINITE: "stops at t = {t:.10g}: its acceleration is not finite there or just beyond",
     Status.LEFT_CHART: "leaves the chart just beyond t = {t:.10g}",
     Status.DRIFT: "reaches t = {t:.6g}, but g(v, v) is not conserved on the way: it stepped over a singularity, or "
