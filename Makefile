@@ -22,7 +22,8 @@ check: $(READY)  ## format, lint, types, import rules
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-docs: $(READY)  ## the site, in ./site
+docs: $(READY)  ## the site, in ./site, with the pictures of its gallery
+	$(BIN)/python examples/gallery.py docs/img/gallery
 	$(BIN)/mkdocs build --strict --quiet
 
 bench: $(READY)  ## what curvature costs, closed forms beside the generic route

@@ -40,6 +40,15 @@ from riemann._curvature import sectional_curvature as sectional_curvature
 from riemann._curvature import sectional_form as sectional_form
 from riemann._curvature import volume_element as volume_element
 from riemann._curvature import weyl_tensor as weyl_tensor
+from riemann._embedding import gauss_curvature as gauss_curvature
+from riemann._embedding import mean_curvature_vector as mean_curvature_vector
+from riemann._embedding import normal_connection as normal_connection
+from riemann._embedding import normal_curvature as normal_curvature
+from riemann._embedding import normal_frame as normal_frame
+from riemann._embedding import normal_projector as normal_projector
+from riemann._embedding import principal_curvatures as principal_curvatures
+from riemann._embedding import second_fundamental_form as second_fundamental_form
+from riemann._embedding import shape_operator as shape_operator
 from riemann._estimate import Estimate as Estimate
 from riemann._estimate import estimate_ricci_curvature as estimate_ricci_curvature
 from riemann._estimate import estimate_scalar_curvature as estimate_scalar_curvature
@@ -48,11 +57,18 @@ from riemann._forms import exterior_derivative as exterior_derivative
 from riemann._forms import hodge_star as hodge_star
 from riemann._forms import interior_product as interior_product
 from riemann._forms import wedge as wedge
+from riemann._geodesic import Geodesic as Geodesic
+from riemann._geodesic import exp_map as exp_map
+from riemann._geodesic import geodesic as geodesic
+from riemann._geodesic import geodesic_acceleration as geodesic_acceleration
 from riemann._geometry import LocalGeometry as LocalGeometry
 from riemann._geometry import at as at
 from riemann._integrate import Integral as Integral
 from riemann._integrate import integrate as integrate
+from riemann._integrate import random_uniform as random_uniform
 from riemann._integrate import volume as volume
+from riemann._jacobi import JacobiField as JacobiField
+from riemann._jacobi import jacobi_field as jacobi_field
 from riemann._jets import jet as jet
 from riemann._jets import jvp as jvp
 from riemann._jets import vjp as vjp
@@ -67,19 +83,27 @@ from riemann._laplacians import lichnerowicz_laplacian as lichnerowicz_laplacian
 from riemann._lie import killing_operator as killing_operator
 from riemann._lie import lie_bracket as lie_bracket
 from riemann._lie import lie_derivative as lie_derivative
+from riemann._log import Logarithm as Logarithm
+from riemann._log import distance as distance
+from riemann._log import log_map as log_map
+from riemann._ode import Status as Status
+from riemann._transport import Transport as Transport
+from riemann._transport import holonomy as holonomy
+from riemann._transport import parallel_transport as parallel_transport
 from riemann._verify import Comparison as Comparison
 from riemann._verify import VerificationReport as VerificationReport
 from riemann._verify import verify as verify
 
 if TYPE_CHECKING:
     from riemann import bridge as bridge
+    from riemann import plot as plot
     from riemann import spaces as spaces
     from riemann import symbolic as symbolic
 
 
 def __getattr__(name: str) -> Any:
-    """Rooms that need SymPy are opened when they are first entered."""
-    if name in ("bridge", "spaces", "symbolic"):
+    """Rooms that need SymPy or matplotlib are opened when they are first entered."""
+    if name in ("bridge", "plot", "spaces", "symbolic"):
         return import_module(f"riemann.{name}")
     raise AttributeError(f"module 'riemann' has no attribute {name!r}")
 

@@ -17,7 +17,7 @@ from torch._C import _functorch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from riemann._faults import Faults, collected, warn_of
+from riemann._faults import Faults, collected, say
 from riemann._types import ChunkSize, Progress
 
 BUDGET = 256 * 10**6  # bytes alive in a piece, of "auto"; larger pieces are no faster: they leave the caches
@@ -66,7 +66,7 @@ def in_chunks(
         with _reported(progress, count) as report, saying:
             result = f(x, *vectors)
             report(count)
-        warn_of(faults)
+        say(faults)
         return result
     x = x.reshape(points, n)
     flat = [v.reshape((many, points, *v.shape[extra + len(batch) :])) for v in vectors]
@@ -82,7 +82,7 @@ def in_chunks(
 
     with _reported(progress, count) as report:
         result = _joined(piece, count, many, size, budget, report)
-    warn_of(faults)
+    say(faults)
     if extra:
         result = _mapped(lambda y: y.unflatten(0, (points, many)).transpose(0, 1).flatten(0, 1), result)
     return _mapped(lambda y: y.reshape((*samples, *batch, *y.shape[1:])), result)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from riemann import _curvature, _jets
 from riemann._geometry import LocalGeometry
-from riemann._metric import check_metric_callable, checked_jet, warn_of, with_nan
+from riemann._metric import check_metric_callable, checked_jet, warn_of
 from riemann._safe import unwrapped
 from riemann._types import Metric
 
@@ -103,9 +103,7 @@ def compile(
 
         code = _derive.derive(metric, quantity, options, dim, order, budget)
     except _derive.NotDerived as why:
-        warnings.warn(
-            f"`compile` runs `{quantity}` of this metric eagerly, in tiles: {why}", stacklevel=2
-        )
+        warnings.warn(f"`compile` runs `{quantity}` of this metric eagerly, in tiles: {why}", stacklevel=2)
         return Compiled(metric, quantity, options, dim, order, components, None, None, f"eager, in tiles: {why}")
     kernel = _OfColumns(code, full=components == "all")
     route = f"symbolic, {code.operations} operations"
@@ -234,7 +232,9 @@ class Compiled:
         exact = getattr(here, self.quantity)(**self._options).to(values.dtype)
         if self._independent:
             exact = self._kernel.picked(exact)
-        masks = {name: torch.zeros_like(x[:, 0], dtype=torch.bool).index_put((where,), mask) for name, mask in faults.items()}
+        masks = {
+            name: torch.zeros_like(x[:, 0], dtype=torch.bool).index_put((where,), mask) for name, mask in faults.items()
+        }
         warn_of({name: mask.reshape(batch) for name, mask in masks.items()})
         return values.index_put((where,), exact)
 
@@ -244,7 +244,9 @@ class Compiled:
         if kernel is None:
             kernel = _OfPoints(lambda x: x, *_symmetries(self.quantity, self._options, self._dim))
             rank = len(kernel.shape)
-            values = kernel.picked(values.reshape((-1, *kernel.shape))).reshape((*values.shape[: values.ndim - rank], len(kernel.index)))
+            values = kernel.picked(values.reshape((-1, *kernel.shape))).reshape(
+                (*values.shape[: values.ndim - rank], len(kernel.index))
+            )
         return Components(values, kernel.index, kernel.places, kernel.signs, kernel.shape)
 
 
@@ -346,7 +348,9 @@ def _checked(quantity: str, options: dict[str, Any], components: str) -> int:
 
 def _symmetries(quantity: str, options: dict[str, Any], n: int) -> tuple[Any, Any, Any]:
     """The shape of a quantity, and which entries are equal or opposite for every metric: shape, places, signs."""
-    indices = options.get("indices", {"riemann_tensor": "ulll", "weyl_tensor": "ulll", "cotton_tensor": "lll"}.get(quantity, "ll"))
+    indices = options.get(
+        "indices", {"riemann_tensor": "ulll", "weyl_tensor": "ulll", "cotton_tensor": "lll"}.get(quantity, "ll")
+    )
     if quantity in ("volume_element", "log_volume_element", "scalar_curvature", "kretschmann_scalar"):
         return (), (0,), (1,)
     rank = {"christoffel": 3, "cotton_tensor": 3, "riemann_tensor": 4, "weyl_tensor": 4}.get(quantity, 2)

@@ -92,8 +92,12 @@ def _symbolic(metric: Metric, dim: int) -> tuple[SymbolicMetric, tuple[sp.Symbol
     like = next(iter(tensors.values()), torch.empty(0, dtype=torch.float64))
     point = 1 + torch.arange(dim, dtype=like.dtype, device=like.device) / dim
     with torch.enable_grad():
-        if _jets.over_points(safe_metric(lambda x: field(x, *_scalars(tensors, like, True)), point, 0), point).requires_grad:
-            raise NotDerived("it holds tensors that need gradients, which would be lost; make them parameters of a module")
+        if _jets.over_points(
+            safe_metric(lambda x: field(x, *_scalars(tensors, like, True)), point, 0), point
+        ).requires_grad:
+            raise NotDerived(
+                "it holds tensors that need gradients, which would be lost; make them parameters of a module"
+            )
     symbols = tuple(sp.Symbol(f"p{k}") for k in range(count))
     traced = Trace(field, point, symbols)
     if traced.functions > MOST_FUNCTIONS:

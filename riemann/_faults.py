@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 Faults = dict[str, Tensor]
-"""What is wrong, and a mask of the points where it is."""
+"""What is wrong, a predicate such as "is singular" or a sentence, and a mask of the points where it is."""
 
 _PIECES: ContextVar[list[Faults] | None] = ContextVar("pieces", default=None)
 
@@ -20,8 +20,13 @@ def first(mask: Tensor) -> tuple[int, ...]:
     return tuple(int(i) for i in mask.nonzero()[0])
 
 
-def warn_of(faults: Faults) -> None:
-    """One warning, that names the first point of the batch where something is wrong; of a piece, at the end of all."""
+def warn_of(faults: Faults, what: str = "`metric`") -> None:
+    """One warning, that names the first point of the batch where something is wrong with `what`."""
+    say({f"{what} {predicate}": mask for predicate, mask in faults.items()})
+
+
+def say(faults: Faults) -> None:
+    """`warn_of` of whole sentences; what is wrong in a piece of the points is said at the end of all."""
     bad = _bad(faults)
     if not bool(bad.any()):
         return
@@ -29,10 +34,11 @@ def warn_of(faults: Faults) -> None:
         pieces.append(faults)
         return
     where = first(bad)
-    fault = next(name for name, mask in faults.items() if mask[where])
+    fault = next(sentence for sentence, mask in faults.items() if mask[where])
     count = f" (and at {int(bad.sum()) - 1} more points)" if bad.sum() > 1 else ""
     place = f"at point {list(where)} of the batch" if where else "at this point"
-    warnings.warn(f"`metric` {fault} {place}{count}: results are NaN there. `check_metric` says more.", stacklevel=2)
+    more = " `check_metric` says more." if fault.startswith("`metric`") else ""
+    warnings.warn(f"{fault} {place}{count}: results are NaN there.{more}", stacklevel=2)
 
 
 @contextlib.contextmanager

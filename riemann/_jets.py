@@ -233,6 +233,54 @@ def over_vectors(f: Callable[..., Any], *vectors: Any, chunk_size: int | None = 
     return torch.func.vmap(f, chunk_size=chunk_size)(*vectors)
 
 
+def frozen(f: Callable[..., Any], *tensors: Tensor) -> Any:
+    """`f` of the values of tensors, a constant: for choices (of a frame, of a sign) that no derivative goes through."""
+    with torch._C.DisableTorchFunction(), torch.no_grad():
+        return f(*(a.detach() for a in tensors))
+
+
+# ------------------------------------------------------------------------------ tensors whose derivatives are given
+
+
+def once(x: Tensor, name: str) -> Tensor:
+    """`x`, whose first derivatives are right and whose second would not be: they raise."""
+    return _Once.apply(x, name)
+
+
+class _Once(torch.autograd.Function):
+    """The identity, of which derivatives go through `_Never`."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, name: str) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.name = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _Never.apply(grad, ctx.name), None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        return _Never.apply(tangent, ctx.name)
+
+
+class _Never(_Once):
+    """The identity, of which derivatives raise."""
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        raise RuntimeError(f"`{ctx.name}` has first derivatives only, those of the implicit function")
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        return _Never.backward(ctx, tangent)[0]
+
+
 # ------------------------------------------------------------------------------------------------- many points
 
 _ALONE = threading.RLock()  # torch's levels of forward mode are those of the process, not of the thread
@@ -319,6 +367,18 @@ def check_points(x: Tensor) -> None:
     if has_values(x) and not bool(torch.isfinite(x).all()):
         where = first(~torch.isfinite(x).all(-1))
         raise ValueError(f"`x` is not finite at {where}: {x[where].tolist()}; remove such points")
+
+
+def check_unmapped(*tensors: Tensor) -> None:
+    """Raises under a `vmap` that hides values from an algorithm that needs them."""
+    for x in tensors:
+        while _functorch.is_functorch_wrapped_tensor(x):
+            if _functorch.is_batchedtensor(x):
+                raise RuntimeError(
+                    "a solver that chooses its steps looks at values, which `vmap` hides: give it all points at once, "
+                    "of shape (*batch, n). `backward`, `torch.func.grad` and `torch.func.jvp` work"
+                )
+            x = _functorch.get_unwrapped(x)
 
 
 def broadcast_vectors(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:

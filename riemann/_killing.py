@@ -14,10 +14,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from riemann import _jets
+from riemann._chunks import in_chunks
 from riemann._derivatives import derivatives_of_curvature
 from riemann._indices import contract_axis
-from riemann._metric import chunks, metric_jet
-from riemann._types import Metric
+from riemann._metric import metric_jet
+from riemann._types import ChunkSize, Metric
 
 _ROUNDING = 1e3  # in units of the last bit: what derivatives of curvature lose where all scales are alike
 _GAP = 1e2
@@ -46,7 +47,7 @@ def killing_dimension(
     *,
     max_order: int = 2,
     tolerance: float | None = None,
-    chunk_size: int | None = None,
+    chunk_size: ChunkSize = "auto",
 ) -> Int[Tensor, "*batch"]:
     """Dimension of the Killing fields of a metric near points: 6 for a 3-sphere, 4 for Schwarzschild, 2 for Kerr.
 
@@ -58,7 +59,7 @@ def killing_dimension(
         x: points, `(*batch, n)`.
         max_order: derivatives of curvature to use, 1 or more; they are added until the dimension settles.
         tolerance: of symmetry, in units of the curvature: symmetries broken by less count. Rounding errors by default.
-        chunk_size: points at a time; bounds memory.
+        chunk_size: points at a time, or memory as in `"2GB"`.
 
     Returns:
         Whole numbers, `(*batch,)`; -1 where the dimension is not determined.
@@ -100,7 +101,7 @@ def killing_rank(
     *,
     max_order: int = 2,
     tolerance: float | None = None,
-    chunk_size: int | None = None,
+    chunk_size: ChunkSize = "auto",
 ) -> KillingRank:
     r"""The singular values behind `killing_dimension`.
 
@@ -128,21 +129,17 @@ def killing_rank(
     """
     _jets.check_count("max_order", max_order, 1)
     _jets.check_points(x)
-    batch, n = x.shape[:-1], x.shape[-1]
-    flat = x.reshape(-1, n)
-    with torch.no_grad():
-        for order in range(1, max_order + 1):
-            pieces = chunks(flat, chunk_size) or (flat,)
-            found = [_rank(metric, piece, order, tolerance) for piece in pieces]
-            dimension, kernels, values, tolerances = (torch.cat(parts) for parts in zip(*found, strict=True))
-            if bool((dimension >= 0).all()):
-                break
-    return KillingRank(
-        dimension.reshape(batch),
-        kernels.reshape((*batch, order + 1)),
-        values.reshape((*batch, values.shape[-1])),
-        tolerances.reshape(batch),
-    )
+    for order in range(1, max_order + 1):
+
+        def rank(x: Tensor, order: int = order) -> KillingRank:
+            found = _rank(metric, x.reshape(-1, x.shape[-1]), order, tolerance)
+            return KillingRank(*(y.reshape((*x.shape[:-1], *y.shape[1:])) for y in found))
+
+        with torch.no_grad():
+            found = in_chunks(rank, x, rank=4 + order, chunk_size=chunk_size)
+        if bool((found.dimension >= 0).all()):
+            break
+    return found
 
 
 def _rank(metric: Metric, x: Tensor, order: int, tolerance: float | None) -> KillingRank:

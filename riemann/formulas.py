@@ -79,6 +79,41 @@ def _christoffel_first(dg: Tensor) -> Tensor:
 
 
 @full_precision()
+def geodesic_acceleration(
+    g: Float[Tensor, "*batch n n"], dg: Float[Tensor, "*batch n n n"], v: Float[Tensor, "*batch n"]
+) -> Float[Tensor, "*batch n"]:
+    r"""Acceleration of a geodesic with velocity v, $-\Gamma^k_{ij} v^i v^j$, `(*batch, n)`.
+
+    $-g^{kl} (v^j \partial_j g_{li} v^i - \tfrac12 \partial_l g_{ij} v^i v^j)$ (MTW 10.27).
+    """
+    n = v.shape[-1]
+    along = (dg @ v[..., None, :, None]).squeeze(-1) @ v.unsqueeze(-1)  # of g along v, times v
+    squares = (v.unsqueeze(-1) * v.unsqueeze(-2)).reshape(*v.shape[:-1], 1, n * n)
+    slope = squares @ dg.reshape(*dg.shape[:-3], n * n, n)  # of g(v, v)
+    return (inverse_metric(g) @ (0.5 * slope.mT - along)).squeeze(-1)
+
+
+@full_precision()
+def varied_acceleration(
+    g: Tensor, dg: Tensor, ddg: Tensor, v: Tensor, X: Tensor, V: Tensor
+) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch n c"]]:
+    r"""`geodesic_acceleration` a, and its change along columns X of x and V of v, `(*batch, n, c)`.
+
+    $g_{lk}\, \delta a^k = -(\partial_m c_l + \partial_m g_{lk} a^k) X^m
+    - (\partial_j g_{lp} + \partial_p g_{lj} - \partial_l g_{pj}) v^j V^p$ with $c_l = -g_{lk} a^k$.
+    """
+    inverse = inverse_metric(g)
+    first = torch.einsum("...lij,...i->...lj", dg, v)  # of g(v), along j
+    squares = torch.einsum("...ijl,...i,...j->...l", dg, v, v)
+    a = (inverse @ (0.5 * squares.unsqueeze(-1) - first @ v.unsqueeze(-1))).squeeze(-1)
+    dfirst = torch.einsum("...lijm,...i,...j->...lm", ddg, v, v)
+    dsquares = torch.einsum("...ijlm,...i,...j->...lm", ddg, v, v)
+    A_x = dfirst - 0.5 * dsquares + torch.einsum("...lkm,...k->...lm", dg, a)
+    A_v = torch.einsum("...lpj,...j->...lp", dg, v) + first - first.mT
+    return a, -inverse @ (A_x @ X + A_v @ V)
+
+
+@full_precision()
 def covariant_derivative(gamma: Tensor, T: Tensor, dT: Tensor, indices: str) -> Tensor:
     r"""$\nabla_k T$, `[..., indices of T, k]`: the partial derivative and one term of $\Gamma$ for each index.
 

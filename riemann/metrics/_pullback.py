@@ -116,15 +116,21 @@ def _tangent(J: Tensor, G: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Te
     return inverse, lambda a: a - a @ GJ @ inverse @ J.mT
 
 
-def _second(metric: Pullback, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    r"""$f$, $J^A_i$, $II_{ij}{}^A$ with rows ij, `(*batch, n², m)`, the same with A down, and the inverse metric."""
-    metric = _shortened(metric)
-    y, J, H = part_jet(metric.map, x, 2, (None,), _MAP)
+def immersed(metric: Pullback, x: Tensor, what: str = _MAP) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    r"""$f$, $J^A_i$, the ambient metric there (None: identity), and $\bar\nabla_i \partial_j f$, `[..., A, i, j]`."""
+    y, J, second = part_jet(metric.map, x, 2, (None,), what)
     G = _ambient(metric, y)
     if _curved(metric):
-        H = H + torch.einsum("...ABC,...Bi,...Cj->...Aij", _curvature.christoffel(metric.ambient, y), J, J)
+        gamma = _curvature.christoffel(metric.ambient, y)
+        second = second + torch.einsum("...ABC,...Bi,...Cj->...Aij", gamma, J, J)
+    return y, J, G, second
+
+
+def _second(metric: Pullback, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    r"""$f$, $J^A_i$, $II_{ij}{}^A$ with rows ij, `(*batch, n², m)`, the same with A down, and the inverse metric."""
+    y, J, G, second = immersed(_shortened(metric), x)
     inverse, normal = _tangent(J, G)
-    II = normal(H.movedim(-3, -1).flatten(-3, -2))
+    II = normal(second.movedim(-3, -1).flatten(-3, -2))
     return y, J, II, _lower(G, II), inverse
 
 
