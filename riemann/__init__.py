@@ -46,6 +46,7 @@ from riemann._integrate import integrate as integrate
 from riemann._integrate import volume as volume
 from riemann._jets import jet as jet
 from riemann._jets import jvp as jvp
+from riemann._jets import recorded_gradients as recorded_gradients
 from riemann._jets import vjp as vjp
 from riemann._verify import Comparison as Comparison
 from riemann._verify import VerificationReport as VerificationReport

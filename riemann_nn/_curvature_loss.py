@@ -32,10 +32,12 @@ def curvature_loss(
     | --- | --- | --- |
     | `"scalar"` | $S^2$ | $(n(n-1))^2\, K K'$, independent planes |
     | `"sectional"` | $E[K^2]$ over planes | $K^2$ |
-    | `"ricci"` | $\lvert Ric \rvert^2$ | $\tfrac12 (n(n+2)(n-1)^2\, K(p,q) K(p,q') - S^2)$, planes with a common vector p |
+    | `"ricci"` | $\lvert Ric \rvert^2$ | $\tfrac12 (n(n+2)(n-1)^2\, K(p,q) K(p,q') - S^2)$, p common |
     | `"riemann"` | $\lvert Rm \rvert^2$ | from the other three, by the formula below |
 
-    $E[K^2] = (S^2 + 4 \lvert Ric \rvert^2 + 3 \lvert Rm \rvert^2) / (n(n+2)(n^2-1))$ over uniformly random planes. Only `"sectional"` and `"riemann"` are 0 exactly where the metric is flat, for n > 3; `"scalar"` is the paper's.
+    $E[K^2] = (S^2 + 4 \lvert Ric \rvert^2 + 3 \lvert Rm \rvert^2) / (n(n+2)(n^2-1))$ over uniformly random
+    planes. For n > 3 only `"sectional"` and `"riemann"` are 0 exactly where the metric is flat; `"scalar"` is the
+    paper's.
 
     Args:
         metric: callable, one point `(n,)` to a positive definite `(n, n)` (any signature for `"exact"` and

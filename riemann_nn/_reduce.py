@@ -4,15 +4,27 @@ import torch
 from torch import Tensor
 
 
+def world_size() -> int:
+    """Number of processes of `torch.distributed`, 1 where there are none."""
+    return torch.distributed.get_world_size() if _distributed() else 1
+
+
+def rank() -> int:
+    """This process among them."""
+    return torch.distributed.get_rank() if _distributed() else 0
+
+
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
 def over_ranks(sums: Tensor) -> Tensor:
     """The sum over all ranks of `torch.distributed`; the tensor itself where there is one process.
 
     Its gradient is the sum of the gradients of all ranks. DistributedDataParallel takes their mean, so that a loss made
     of such sums, the same on each rank, has the gradients of one process with all points.
     """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return sums
-    if torch.distributed.get_world_size() == 1:
+    if world_size() == 1:
         return sums
     from torch.distributed.nn.functional import all_reduce
 
