@@ -65,7 +65,8 @@ class CollapseMonitor(torch.nn.Module):
     """Warns, once for each sign and chart, when metrics shrink, degenerate or curl up against how they started.
 
     Args:
-        volume: how far the mean of log sqrt(det g) may fall, in nats.
+        volume: how far the mean of log sqrt(det g) may fall, in nats; of metrics that state their `bounds` and so
+            cannot shrink to 0, as far as these let it.
         condition: how large the condition number may be.
         curvature: how many times n(n-1), and how many times a tenth of that its median was at the start, |S| may be.
         points: how many points are looked at.
@@ -95,7 +96,7 @@ class CollapseMonitor(torch.nn.Module):
         for i, (chart, then, now) in enumerate(zip(charts, self.first, self.latest, strict=True)):
             n = chart.coordinates.shape[-1]
             fallen = then.log_volume - now.log_volume
-            if not fallen <= self.volume:
+            if not fallen <= self.volume and not hasattr(chart.metric, "bounds"):
                 self._say(i, "volume", f"its volume element fell by a factor of e^{fallen:.1f} since the start: g goes "
                           "to 0")  # fmt: skip
             if not now.condition <= self.condition:
