@@ -26,9 +26,9 @@ def over_ranks(sums: Tensor) -> Tensor:
     """
     if world_size() == 1:
         return sums
-    from torch.distributed.nn.functional import all_reduce
+    from torch.distributed._functional_collectives import all_reduce, wait_tensor
 
-    return all_reduce(sums)
+    return wait_tensor(all_reduce(sums, "sum", torch.distributed.group.WORLD))
 
 
 def mean(values: Tensor, weights: Tensor | None = None) -> Tensor:
