@@ -76,7 +76,7 @@ def curvature_loss(
     if estimator == "exact":
         squares = _exact(metric, x, kind, chunk_size)
     elif estimator == "sampled":
-        squares = _sampled(metric, x, kind, num_samples, generator, chunk_size)
+        squares = sampled_squares(metric, x, kind, num_samples, generator, chunk_size=chunk_size)
     else:
         raise ValueError(f"`estimator` is {estimator!r}, expected 'exact' or 'sampled'")
     if scale_free:
@@ -105,9 +105,16 @@ def _exact(metric: Any, x: Tensor, kind: Kind, chunk_size: int | None) -> Tensor
     return (scalar.square() + 4 * ricci_square + 3 * riemann_square) / (n * (n + 2) * (n * n - 1))
 
 
-def _sampled(
-    metric: Any, x: Tensor, kind: Kind, num_samples: int, generator: torch.Generator | None, chunk_size: int | None
+def sampled_squares(
+    metric: Any,
+    x: Tensor,
+    kind: Kind,
+    num_samples: int,
+    generator: torch.Generator | None = None,
+    *,
+    chunk_size: int | None = None,
 ) -> Tensor:
+    """Unbiased estimates of the square of a curvature at each point, `(*batch,)`."""
     n, m = x.shape[-1], num_samples
     if not isinstance(m, int) or m < _LEAST_SAMPLES[kind]:
         raise ValueError(

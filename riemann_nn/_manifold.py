@@ -140,11 +140,12 @@ class NeuralDifferentialManifold(torch.nn.Module):
             return flow if m == n else torch.nn.Sequential(torch.nn.Linear(m, n), flow)
 
         layers = [ManifoldLayer(map_between(m, n), make(n)) for m, n in zip(dims, dims[1:], strict=False)]
-        self._assemble(layers, output_dim, head, coupling)
+        self._assemble(layers, dims[1:], output_dim, head, coupling)
 
-    def _assemble(self, layers: list[ManifoldLayer], output_dim: int, head: str, coupling: str | None) -> None:
-        self.layers = torch.nn.ModuleList(layers)
-        dims = [layer.metric.dim for layer in layers]
+    def _assemble(
+        self, layers: list[ManifoldLayer], dims: list[int], output_dim: int, head: str, coupling: str | None
+    ) -> None:
+        self.layers, self.dims = torch.nn.ModuleList(layers), dims
         if head not in _HEADS:
             raise ValueError(f"`head` is {head!r}, expected one of {', '.join(map(repr, _HEADS))}")
         reads = head != "linear"
@@ -192,7 +193,7 @@ class NeuralDifferentialManifold(torch.nn.Module):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # the card says it
                 layers.append(ManifoldLayer(map, MLPCholesky(n, (32,), diagonal=Softplus(0.0))))
-        self._assemble(layers, output_dim, head, "default")
+        self._assemble(layers, list(hidden_dims), output_dim, head, "default")
         return self
 
     def forward(self, x: Float[Tensor, "*batch m"]) -> tuple[Float[Tensor, "*batch k"], list[Chart]]:
@@ -218,9 +219,17 @@ class NeuralDifferentialManifold(torch.nn.Module):
         """For each linear layer of the coordinate path, the metric on its output; see `ManifoldLayer`."""
         return {linear: g for layer in self.layers for linear, g in layer.induced_metrics().items()}
 
-    def card(self) -> str:
-        """What this model is: its charts, how its metrics are coupled, and whose equations these are."""
-        return card(self)
+    def card(self, x: Float[Tensor, "z m"] | None = None) -> str:
+        """What this model is: its charts, how its metrics are coupled, and whose equations these are.
+
+        Args:
+            x: data, `(z, input_dim)`; with it, what the geometry is like there, with standard errors, how far
+                neighbouring metrics are from one another, and what geometry costs.
+
+        Returns:
+            A text.
+        """
+        return card(self, x)
 
     def __repr__(self) -> str:
         return self.card()

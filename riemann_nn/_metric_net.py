@@ -212,6 +212,7 @@ def _delegate(f: Any) -> None:
     def of_structure(metric: MetricNet, *args: Any, **kwargs: Any) -> Any:
         return f(metric.structure, *args, **kwargs)
 
+    of_structure.__qualname__ = f.__name__  # what `f.route(metric)` says
     f.register(MetricNet)(of_structure)
 
 

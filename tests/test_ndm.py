@@ -122,6 +122,10 @@ def test_the_card_says_what_is_whose():
     card = repr(nn.NeuralDifferentialManifold(2, [4, 3], 2))
     for words in ("embedding", "submersion", "coupling  forward", "the paper's", "ours", "<= g <="):
         assert words in card
+    model, x = manifold(2, 3, 3, 2), points(20, n=2)
+    card = model.card(x)
+    assert "at 20 points" in card and "+-" in card and "neighbouring metrics differ by a factor" in card
+    assert all(p.grad is None for p in model.parameters())
     assert "fisher_loss" in nn.NeuralDifferentialManifold(2, [3], 2, head="linear", coupling="fisher").card()
 
 
