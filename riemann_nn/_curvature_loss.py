@@ -51,7 +51,7 @@ def curvature_loss(
         generator: source of randomness, on the device of `x`.
         measure: what the mean is over: `"points"` as they are; `"volume"`, points uniform in the chart weighted by
             their volume elements; or weights, `(*batch,)`. Weights are constants for gradients.
-        chunk_size: points, or planes, at a time; bounds memory.
+        chunk_size: points, or planes, at a time; bounds memory. For `"exact"` as many as fit in cache by default.
 
     Returns:
         A scalar, the same on every rank of `torch.distributed`: the mean is over the points of all.
@@ -74,7 +74,7 @@ def curvature_loss(
         raise ValueError(f"`kind` is {kind!r}, expected one of {', '.join(map(repr, _LEAST_SAMPLES))}")
     weights = weights_of(metric, x, measure)
     if estimator == "exact":
-        squares = _exact(metric, x, kind, chunk_size)
+        squares = _exact(metric, x, kind, chunk_size or max(1, _IN_CACHE // x.shape[-1] ** 3))
     elif estimator == "sampled":
         squares = sampled_squares(metric, x, kind, num_samples, generator, chunk_size=chunk_size)
     else:
@@ -85,6 +85,7 @@ def curvature_loss(
     return _reduce.mean(squares, weights)
 
 
+_IN_CACHE = 2**19  # numbers: with n³ of them a point, larger pieces are up to twice as slow
 _LEAST_SAMPLES = {"scalar": 2, "sectional": 1, "ricci": 2, "riemann": 2}
 
 

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
@@ -187,3 +188,22 @@ def test_sampling_needs_a_definite_metric():
 def test_a_variance_needs_points():
     with pytest.raises(ValueError, match="two points or more"):
         nn.volume_loss(net(2), points(1, n=2))
+
+
+def test_gauss_bonnet():
+    """The integral of K over a disc and that of the geodesic curvature of its circle add up to 2 pi, for a net."""
+    g, count = net(2), 400
+    angle = 2 * torch.pi * torch.arange(count, dtype=torch.float64) / count
+    nodes, weights = (torch.as_tensor(a) for a in np.polynomial.legendre.leggauss(40))
+    radius, weights = 0.5 * (nodes + 1), 0.5 * weights
+    circle = torch.stack((angle.cos(), angle.sin()), -1)
+    disc = radius[:, None, None] * circle
+    K = 0.5 * rm.scalar_curvature(g, disc) * rm.volume_element(g, disc)
+    inside = (K * (radius * weights)[:, None]).sum() * 2 * torch.pi / count
+    velocity, G = circle.roll(1, -1) * torch.tensor([-1.0, 1.0]), g(circle)
+    nabla = -circle + rm.christoffel_vector(g, circle, velocity, velocity)
+    speed = torch.einsum("ti,tij,tj->t", velocity, G, velocity).sqrt()
+    area = rm.volume_element(g, circle) * (velocity[:, 0] * nabla[:, 1] - velocity[:, 1] * nabla[:, 0])
+    boundary = (area / speed**2).sum() * 2 * torch.pi / count  # geodesic curvature times speed
+    assert_equal(inside + boundary, 2 * torch.pi, rtol=1e-8)
+    assert inside.abs() > 0.01
