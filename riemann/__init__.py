@@ -71,6 +71,7 @@ from riemann._jacobi import JacobiField as JacobiField
 from riemann._jacobi import jacobi_field as jacobi_field
 from riemann._jets import jet as jet
 from riemann._jets import jvp as jvp
+from riemann._jets import recorded_gradients as recorded_gradients
 from riemann._jets import vjp as vjp
 from riemann._killing import KillingRank as KillingRank
 from riemann._killing import killing_dimension as killing_dimension

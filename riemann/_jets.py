@@ -9,7 +9,7 @@ import math
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -150,6 +150,24 @@ def vjp(
         raise ValueError(f"`w` is {shape}, expected a tensor {tuple(x.shape[:-1])} + the shape of the function's value")
 
     return in_chunks(lambda x, w: over_points(at_point, x, w), x, w, rank=2, chunk_size=chunk_size, progress=progress)
+
+
+def recorded_gradients(value: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Gradients of a scalar with respect to tensors that it was computed from, such as parameters.
+
+    Args:
+        value: a scalar with a graph, which is kept.
+        tensors: what to differentiate by.
+
+    Returns:
+        One gradient a tensor, of its shape; zeros where the value does not depend on it. `.grad` is not touched.
+
+    Example:
+        >>> w = torch.ones(2, requires_grad=True)
+        >>> recorded_gradients((w**2).sum(), [w])
+        (tensor([2., 2.]),)
+    """
+    return torch.autograd.grad(value, tensors, retain_graph=True, allow_unused=True, materialize_grads=True)
 
 
 # --------------------------------------------------------------------- one point, inside `over_points`

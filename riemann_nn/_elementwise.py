@@ -53,6 +53,29 @@ class Bounded(torch.nn.Module):
         return self.bound * f, first, second / self.bound
 
 
+class BoundedExp(torch.nn.Module):
+    r"""A smooth map onto $(c\, e^{-b}, c\, e^b)$: $c\, e^{b \tanh(z / b)}$, of value c and slope c at 0.
+
+    Args:
+        bound: b, of the logarithm.
+        center: c, positive.
+    """
+
+    def __init__(self, bound: float, center: float = 1.0):
+        super().__init__()
+        self.bound, self.center = bound, center
+
+    def forward(self, z: Tensor) -> Tensor:
+        """The map, elementwise."""
+        return self.center * torch.exp(self.bound * torch.tanh(z / self.bound))
+
+    def jet(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The map and its first and second derivatives."""
+        t, first, second = _tanh(z / self.bound)
+        f = self.center * torch.exp(self.bound * t)
+        return f, f * first, f * (first * first + second / self.bound)
+
+
 def elementwise_jet(f: Elementwise, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """`f, f', f''` at the entries of z, three tensors of its shape.
 
