@@ -59,4 +59,4 @@ def relative_error(a: Tensor, g: Tensor | None, sums: Factors) -> float:
     centred = (g - B).flatten(1)
     error = (aa - aA[:, None] - aA + (A * A).sum()) * (centred @ centred.mT)
     exact = aa * (g.flatten(1) @ g.flatten(1).mT)
-    return float((error.sum().clamp_min(0) / exact.sum()).sqrt())
+    return float((error.sum().clamp_min(0) / exact.sum()).sqrt()) if bool(g.any()) else 0.0

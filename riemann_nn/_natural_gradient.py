@@ -9,7 +9,7 @@ import torch.distributed
 from torch import Tensor
 
 from riemann_nn import _kronecker as kronecker
-from riemann_nn._induced import bare, covered_layers, metrics_of
+from riemann_nn._covered import bare, covered_layers, metrics_of
 from riemann_nn._pulled_back import Metric, Observer, Seen, factor_of, output_factor
 
 _LOGGER = logging.getLogger("riemann_nn")
@@ -118,8 +118,7 @@ class NaturalGradient(torch.optim.Optimizer):
         self._open = True
         super().__init__(self._split(model, groups, defaults), {**options, "weight_decay": weight_decay})
         self._open = False
-        inner = [n for g in self.param_groups if g["kind"] == "adam" for n in g["param_names"]]
-        if inner:
+        if inner := self._abridged("adam"):
             _LOGGER.warning("NaturalGradient: no metric is induced on %s; Adam trains them", ", ".join(inner))
 
         linear = {m: g for m, g in on_modules.items() if isinstance(m, torch.nn.Linear)}
@@ -291,9 +290,20 @@ class NaturalGradient(torch.optim.Optimizer):
         """Takes the hooks off the model; the optimiser is of no use then."""
         self._observer.close()
 
+    def _abridged(self, kind: str) -> list[str]:
+        """The names of what is trained in one of the two ways: of whole modules where all of one is."""
+        names = [(n, g["kind"] == kind) for g in self.param_groups for n in g["param_names"]]
+        others = [n for n, is_kind in names if not is_kind]
+
+        def shortest(name: str) -> str:
+            parts = name.split(".")
+            prefixes = [".".join(parts[:k]) for k in range(1, len(parts))]
+            return next((p for p in prefixes if not any(n.startswith(f"{p}.") for n in others)), name)
+
+        return list(dict.fromkeys(shortest(n) for n, is_kind in names if is_kind))
+
     def __repr__(self) -> str:
-        names = {kind: [n for g in self.param_groups if g["kind"] == kind for n in g["param_names"]] for kind in _STEPS}
-        lines = [f"    {words}: {', '.join(names[kind]) or 'nothing'}" for kind, words in _STEPS.items()]
+        lines = [f"    {words}: {', '.join(self._abridged(kind)) or 'nothing'}" for kind, words in _STEPS.items()]
         return "\n".join((f"{type(self).__name__} (metric={self.metric!r},", *lines, ")"))
 
     def __getstate__(self) -> dict[str, Any]:

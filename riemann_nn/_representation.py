@@ -9,7 +9,7 @@ from riemann_nn._pulled_back import Metric, Observer, Seen, output_factor
 
 
 def riemannian_gradient(
-    metric: Metric, z: Float[Tensor, "*batch n"], grad: Float[Tensor, "*batch n"]
+    metric: Metric, z: Float[Tensor, "*batch n"], grad: Float[Tensor, "..."]
 ) -> Float[Tensor, "*batch n"]:
     r"""The Riemannian gradient of a loss in the space of a representation: $g^{ij}(z)\, \partial_j L$.
 
@@ -33,7 +33,7 @@ def riemannian_gradient(
     return torch.linalg.solve(riemann.at(metric, z, 0).g, grad.unsqueeze(-1)).squeeze(-1)
 
 
-def fisher_metrics(
+def pulled_back_fisher(
     model: torch.nn.Module, x: Tensor, *, output: str | Metric = "categorical"
 ) -> dict[torch.nn.Linear, Tensor]:
     r"""The Fisher metric of the model's output, pulled back to the output s of each linear layer: $J^T F J$.
@@ -59,7 +59,7 @@ def fisher_metrics(
 
     Example:
         >>> model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2))
-        >>> g = fisher_metrics(model, torch.randn(7, 3))
+        >>> g = pulled_back_fisher(model, torch.randn(7, 3))
         >>> g[model[0]].shape, g[model[2]].shape
         (torch.Size([7, 5, 5]), torch.Size([7, 2, 2]))
     """
