@@ -11,16 +11,24 @@ from riemann_nn._pulled_back import Metric
 KINDS = ("learned", "identity", "fisher")
 
 
+def nest(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """The model in its wrappers (`DistributedDataParallel`, `torch.compile`), from the outside to the module itself."""
+    nested = [model]
+    while True:
+        outer = nested[-1]
+        is_parallel = isinstance(outer, torch.nn.parallel.DistributedDataParallel)
+        inner = outer.module if is_parallel else getattr(outer, "_orig_mod", None)
+        if inner is None:
+            return nested
+        nested.append(inner)
+
+
 def bare(model: torch.nn.Module, process_group: Any) -> tuple[torch.nn.Module, Any]:
     """The module inside its wrappers, and the processes over which statistics are averaged; None for this one alone."""
-    while True:
-        if isinstance(model, torch.nn.parallel.DistributedDataParallel):
-            process_group = model.process_group if process_group is None else process_group
-            model = model.module
-        elif hasattr(model, "_orig_mod"):
-            model = model._orig_mod
-        else:
-            break
+    *wrappers, model = nest(model)
+    for wrapper in wrappers:
+        if isinstance(wrapper, torch.nn.parallel.DistributedDataParallel) and process_group is None:
+            process_group = wrapper.process_group
     several = torch.distributed.is_available() and torch.distributed.is_initialized()
     several = several and torch.distributed.get_world_size() > 1
     if several and process_group is None:

@@ -33,8 +33,9 @@ class NaturalGradient(torch.optim.Optimizer):
     trained by Adam; `repr` and one line in the log name them.
 
     Args:
-        model: module, bare, in `DistributedDataParallel`, or compiled. Hooks on its linear layers gather statistics in
-            calls of the whole model, in training mode and with gradients enabled; `close()` takes them off.
+        model: module, bare, in `DistributedDataParallel`, or compiled (and not called yet). Hooks on its linear layers
+            gather statistics in calls of the whole model, in training mode and with gradients enabled; `close()` takes
+            them off.
         lr: step length of natural gradient.
         metric: where g comes from. `"learned"`: from `metrics`, or `model.induced_metrics()`; `"identity"`: g = I
             (FOOF); `"fisher"`: the Fisher metric of the model's output, pulled back exactly (K-FAC's output side).
@@ -182,7 +183,7 @@ class NaturalGradient(torch.optim.Optimizer):
             a, g = _homogeneous(layer, here.a), here.metric()
             sums = kronecker.factors(a, g, layer.out_features)
             if self._kronecker_error:
-                self.kronecker_errors[self._layers[layer]] = kronecker.relative_error(a, g, sums)
+                self.kronecker_errors[self._layers[layer]] = kronecker.relative_error(a, g)
             self._pending[layer] = sums + self._pending[layer] if layer in self._pending else sums
 
     def _reduce(self) -> None:
@@ -272,7 +273,8 @@ class NaturalGradient(torch.optim.Optimizer):
         if sums is None:
             raise ValueError(
                 f"layer `{self._layers[layer]}` has a gradient, but no statistics since the last step: call the model "
-                "itself, in training mode and with gradients enabled; what is trained otherwise, name in `exclude`"
+                "itself, in training mode and with gradients enabled (if it is compiled, for the first time after the "
+                "optimiser is made); what is trained otherwise, name in `exclude`"
             )
         A, B = sums.A / sums.count, sums.B / sums.count
         if not bool(A.isfinite().all() & B.isfinite().all()):

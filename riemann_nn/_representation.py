@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import riemann
+from riemann_nn._covered import nest
 from riemann_nn._pulled_back import Metric, Observer, Seen, output_factor
 
 
@@ -38,8 +39,8 @@ def pulled_back_fisher(
 ) -> dict[torch.nn.Linear, Tensor]:
     r"""The Fisher metric of the model's output, pulled back to the output s of each linear layer: $J^T F J$.
 
-    $J = \partial z / \partial s$, exact, for any network in which a datum depends on itself alone. This is the metric
-    that a metric network can be fitted to, and the baseline without one.
+    $J = \partial z / \partial s$, exact, for any network in which a datum depends on itself alone, in evaluation mode.
+    This is the metric that a metric network can be fitted to, and the baseline without one.
 
     Args:
         model: maps `(batch, …)` to `(batch, C)`, or to a tuple that begins with it.
@@ -63,6 +64,7 @@ def pulled_back_fisher(
         >>> g[model[0]].shape, g[model[2]].shape
         (torch.Size([7, 5, 5]), torch.Size([7, 2, 2]))
     """
+    *_, model = nest(model)
     layers = {m: name for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
     metrics: dict[torch.nn.Linear, Tensor] = {}
 
@@ -70,9 +72,12 @@ def pulled_back_fisher(
         metrics.update({layer: here.metric() for layer, here in seen.items()})
 
     observer = Observer(model, layers, {}, {model: output_factor(output)}, lambda: True, receive)
+    training = [m for m in model.modules() if m.training]
     try:
         with torch.enable_grad():
-            model(x)
+            model.eval()(x)
     finally:
         observer.close()
+        for module in training:
+            module.training = True
     return metrics

@@ -452,6 +452,7 @@ def test_only_training_calls_count():
                 model.eval()(5 * x)
                 model.train()[0](5 * x)  # a part of the model
                 torch.func.vmap(model)(5 * x)
+                pulled_back_fisher(model, 5 * x)
                 with pytest.raises(RuntimeError):
                     model(x[:, :2])
             optimizer.step()
@@ -540,6 +541,17 @@ def test_compiled_models_make_the_same_steps(kind, backend):
         results.append(train(called, optimizer, [(x, y)] * 4))
     torch._dynamo.reset()
     assert_equal(results[0], results[1])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_that_was_compiled_before_is_refused():
+    x, y = data(20, 4, 2)
+    model = torch.compile(network(4, 3, 2), backend="eager")
+    model(x)
+    optimizer = NaturalGradient(model, metric="identity")
+    with pytest.raises(ValueError, match="if it is compiled, for the first time after"):
+        train(model, optimizer, [(x, y)])
+    torch._dynamo.reset()
 
 
 def test_float32_follows_float64():
