@@ -95,9 +95,9 @@ def natural(model, metric, lr, damping):
     return NaturalGradient(model, lr=lr, metric=metric, damping=damping, momentum=0.9, inner_lr=1e-2)
 
 
-NATURAL = {"lr": (0.01, 0.03, 0.1, 0.3), "damping": (1e-4, 1e-3, 1e-2, 1e-1)}
+NATURAL = {"lr": (0.003, 0.01, 0.03, 0.1, 0.3), "damping": (1e-4, 1e-3, 1e-2)}
 OPTIMISERS = {
-    "SGD": (sgd, {"lr": (0.03, 0.1, 0.3, 1.0), "momentum": (0.0, 0.9, 0.95)}),
+    "SGD": (sgd, {"lr": (0.03, 0.1, 0.3, 1.0), "momentum": (0.0, 0.9, 0.95, 0.98)}),
     "Adam": (adam, {"lr": (1e-3, 3e-3, 0.01, 0.03, 0.1)}),
     "FOOF": (partial(natural, metric="identity"), NATURAL),
     "K-FAC": (partial(natural, metric="fisher"), NATURAL),

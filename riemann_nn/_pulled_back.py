@@ -85,8 +85,8 @@ def metric_at(metric: Metric, s: Tensor, where: str) -> Tensor:
         raise ValueError(
             f"the metric on {where} returned shape {tuple(g.shape[s.ndim - 1 :])} at one point, expected ({m}, {m})"
         )
-    asymmetry = (g - g.mT).abs().amax()
-    if not bool(asymmetry <= 1e-3 * g.abs().amax()):  # NaN, too
+    asymmetry = (g - g.mT).abs().sum()
+    if not bool(asymmetry <= 1e-3 * g.abs().sum()):  # NaN, too
         raise ValueError(
             f"the metric on {where} is not finite or not symmetric on this batch; `riemann.check_metric` says where"
         )
@@ -199,16 +199,17 @@ class Observer:
             )
         with torch.no_grad():
             S = self.on_modules[module](z.detach().to(layers[0].weight.dtype)).to(z.dtype)
-        nudges = [self.nudges[layer] for layer in layers]
+        nudges = [self.nudges.pop(layer) for layer in layers]
         columns: list[list[Tensor]] = []
+        seen, self.seen = self.seen, None  # a checkpointed module is called again by the backward pass
         for column in S.unbind(-1):
             z.backward(column, retain_graph=True, inputs=nudges)
             columns.append([torch.zeros_like(e) if e.grad is None else e.grad for e in nudges])
             for e in nudges:
                 e.grad = None
         for layer, V in zip(layers, zip(*columns, strict=True), strict=True):
-            self.seen[layer] = Seen(self.seen[layer].a, V=torch.stack(V, -1).to(layer.weight.dtype))
-            del self.nudges[layer]
+            seen[layer] = Seen(seen[layer].a, V=torch.stack(V, -1).to(layer.weight.dtype))
+        self.seen = seen
 
     def _end(self, module: torch.nn.Module, args: tuple[Any, ...], output: Any) -> None:
         seen, self.seen = self.seen, None

@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+import torch.utils.checkpoint
 from torch.nn import Linear, Sequential, Tanh
 from torch.nn.functional import cross_entropy
 
-import riemann_nn
 from riemann_nn import MLPCholesky, NaturalGradient, pulled_back_fisher, riemannian_gradient
 from tests.helpers import assert_equal
 
@@ -471,6 +471,19 @@ def test_overwriting_activations_do_not_change_the_metric():
     assert torch.equal(*results)
 
 
+def test_checkpointed_modules_are_looked_at_once():
+    class Checkpointed(Sequential):
+        def forward(self, x):
+            return torch.utils.checkpoint.checkpoint(super().forward, x, use_reentrant=False)
+
+    x, y = data(20, 4, 2)
+    model = Sequential(network(4, 3, 3), network(3, 2))
+    other = copy.deepcopy(model)
+    other[0] = Checkpointed(*other[0])
+    results = [train(m, NaturalGradient(m, metric="fisher"), [(x, y)] * 2) for m in (model, other)]
+    assert torch.equal(*results)
+
+
 # -------------------------------------------------------------------------------------------- models in all conditions
 
 
@@ -660,10 +673,6 @@ def test_other_misuse_says_what_is_wrong():
     NaturalGradient(model, metrics={model[0]: lambda s: eye(3) * torch.nan})
     with pytest.raises(ValueError, match="not finite or not symmetric"):
         model(torch.randn(5, 4, dtype=torch.float64))
-
-
-def test_names():
-    assert {"NaturalGradient", "pulled_back_fisher", "riemannian_gradient"} <= set(dir(riemann_nn))
 
 
 # ------------------------------------------------------------------------------------------------- several processes
