@@ -26,5 +26,8 @@ from riemann_nn._mlp_cholesky import MLPCholesky as MLPCholesky
 from riemann_nn._monitor import CollapseMonitor as CollapseMonitor
 from riemann_nn._monitor import Health as Health
 from riemann_nn._monitor import health as health
+from riemann_nn._natural_gradient import NaturalGradient as NaturalGradient
+from riemann_nn._representation import pulled_back_fisher as pulled_back_fisher
+from riemann_nn._representation import riemannian_gradient as riemannian_gradient
 from riemann_nn._volume_loss import VolumeLoss as VolumeLoss
 from riemann_nn._volume_loss import volume_loss as volume_loss
