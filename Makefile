@@ -56,8 +56,8 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[plot,examples,dev]"
 	touch $@
 
-# A peer's environment: the lines `# pip install …` of its file, in their order; constraints.txt pins what they need.
-.peers/%/ready: tests/benchmarks/sides/%.py constraints.txt
+# A peer's environment: the lines `# pip install …` of its file, in their order.
+.peers/%/ready: tests/benchmarks/sides/%.py
 	test -x .peers/$*/bin/python || $(PYTHON) -m venv .peers/$*
-	sed -n 's/^# pip install //p' $< | xargs -L 1 .peers/$*/bin/python -m pip install -q -c constraints.txt
+	sed -n 's/^# pip install //p' $< | xargs -L 1 .peers/$*/bin/python -m pip install -q
 	touch $@

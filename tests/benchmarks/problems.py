@@ -41,10 +41,10 @@ def sphere_geodesics(count: int) -> Arrays:
 
 
 def kerr_geodesics(count: int) -> Arrays:
-    """Bound orbits about a Kerr black hole of mass 1: starts, velocities (proper time is not normalised), times."""
+    """Bound orbits about a Kerr black hole of mass 1: starts, velocities of nearly circular ones, times."""
     random = np.random.default_rng(3)
     r, theta = random.uniform(9.0, 15.0, count), random.uniform(1.3, 1.8, count)
     zero = np.zeros(count)
     x = np.stack([zero, r, theta, zero], -1)
-    v = np.stack([1.2 + zero, random.uniform(-0.03, 0.03, count), random.uniform(-2e-3, 2e-3, count), r**-1.5], -1)
+    v = np.stack([1.2 + zero, random.uniform(-0.03, 0.03, count), random.uniform(-2e-3, 2e-3, count), 1.2 * r**-1.5], -1)
     return {"x": x, "v": v, "t": np.linspace(0.0, 100.0, 11)}

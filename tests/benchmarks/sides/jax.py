@@ -1,5 +1,5 @@
 """JAX, jitted and vectorised: the textbook route, forward mode of the Christoffel symbols."""
-# pip install jax==0.10.2 jaxlib==0.10.2
+# pip install jax==0.10.2 jaxlib==0.10.2 numpy==2.4.6 scipy==1.17.1
 
 import jax
 import jax.numpy as jnp
