@@ -1,10 +1,9 @@
-"""The fixture `compare`: our side under pytest-benchmark, the peers in turn with it, correctness first."""
+"""Options, the environment and the results of the benchmarks; the fixture `compare`."""
 
 import datetime
 import os
 import platform
 import re
-import sys
 import time
 from pathlib import Path
 
@@ -13,10 +12,9 @@ import pytest
 import torch
 
 import riemann
-from tests.benchmarks import worker
-from tests.benchmarks.measures import Others, check_quiet, ratios, spread
-
-SHORT = 0.25  # seconds; a call that is shorter has a call before it that is not timed, to warm the caches
+from tests.benchmarks.comparison import Comparison
+from tests.benchmarks.measures import Busy, Others, check_quiet
+from tests.benchmarks.worker import Worker
 
 
 def pytest_addoption(parser):
@@ -25,33 +23,53 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    core = max(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {core})
+    config.core = max(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {config.core})
     torch.set_num_threads(1)
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    packages = {"numpy": np.__version__, "torch": torch.__version__, "riemann": riemann.__version__}
     config.environment = {
         "date": datetime.date.today().isoformat(),
-        "processor": _processor(),
+        "processor": model[1] if model else platform.machine(),
         "cores": os.cpu_count(),
-        "threads": 1,
+        "threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.machine()}",
         "busy": config.getoption("busy"),
         "quick": config.getoption("quick"),
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "torch": torch.__version__,
-            "riemann": riemann.__version__,
-        },
+        "versions": {"python": platform.python_version(), **packages},
     }
-    config.core = core
 
 
-def _processor():
-    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return found[1] if found else platform.processor()
+def pytest_sessionstart(session):
+    others = Others()
+    time.sleep(1)
+    try:
+        check_quiet(others.cores(), "now", allowed=session.config.getoption("busy"))
+    except Busy as refusal:
+        pytest.exit(f"refused: {refusal}", returncode=pytest.ExitCode.USAGE_ERROR)
 
 
-# ------------------------------------------------------------------------------------------------ the results
+@pytest.fixture(scope="session")
+def workers(request):
+    """Workers that stay, by the names that they have in rows and by their sides."""
+    found = {}
+
+    def of(name, side):
+        if (name, side) not in found:
+            found[name, side] = Worker(side, request.config.core)
+            request.config.environment["versions"] |= found[name, side].versions()
+        return found[name, side]
+
+    yield of
+    for worker in found.values():
+        worker.close()
+
+
+@pytest.fixture
+def compare(request, benchmark, workers):
+    """Measures a row; see `Comparison`."""
+    option = request.config.getoption
+    return Comparison(benchmark, workers, request.config.core, quick=option("quick"), busy=option("busy"))
 
 
 def pytest_benchmark_update_json(config, benchmarks, output_json):
@@ -59,124 +77,16 @@ def pytest_benchmark_update_json(config, benchmarks, output_json):
     commit = output_json["commit_info"]
     reports = config.pluginmanager.get_plugin("terminalreporter").stats
     failed = {
-        report.nodeid.rpartition("::")[2]: str(report.longrepr).strip().split("\n")[-1]
+        report.nodeid.rpartition("::")[2]: _reason(report)
         for report in (*reports.get("failed", ()), *reports.get("error", ()))
     }
-    revision = f"{commit['id'][:12]}{' with changes' if commit['dirty'] else ''}"
-    rows = [bench["extra_info"] for bench in output_json["benchmarks"]]
+    rows = [benchmark["extra_info"] for benchmark in output_json["benchmarks"]]
+    revision = commit["id"][:12] + (", changed" if commit["dirty"] else "")
     output_json.clear()
     output_json.update(environment=config.environment | {"revision": revision}, rows=rows, failed=failed)
 
 
-# ------------------------------------------------------------------------------------------------ the comparison
-
-
-@pytest.fixture(scope="session")
-def workers(request):
-    """Workers that stay, by the names of rows and of sides."""
-    found = {}
-
-    def of(name, side):
-        if (name, side) not in found:
-            found[name, side] = worker.Worker(side, request.config.core)
-            request.config.environment["versions"] |= found[name, side].versions()
-        return found[name, side]
-
-    yield of
-    for one in found.values():
-        one.close()
-
-
-@pytest.fixture
-def compare(request, benchmark, workers):
-    """Compares values, then times, then, if asked, memory; see `Comparison`."""
-    return Comparison(request.config, benchmark, workers)
-
-
-class Comparison:
-    """One row of the results: what a problem costs us and others.
-
-    Args of a call:
-        problem: its name in `sides/riemann.py`.
-        arrays: what it gets.
-        title: of the row; `group` is that of its table.
-        peers: `{name: "side:problem"}`, the same problem where none is said, or a list of sides.
-        targets: the most that is aimed at: `{"jax": 0.5}` times a peer, `{"fastest": …}` of the peers,
-            `{"seconds": …}`, `{"bytes": …}`.
-        per: what the row is of, numbers by name (`n=16`): the axes of plots.
-        memory: whether peak memory is measured, each side in a fresh process.
-        rtol: of values, against the largest.
-        rounds: at least.
-        budget: seconds for all rounds.
-    """
-
-    def __init__(self, config, benchmark, workers):
-        self.config, self.benchmark, self.workers = config, benchmark, workers
-        self.quick, self.busy = config.getoption("quick"), config.getoption("busy")
-
-    def __call__(
-        self, problem, arrays, *, title, group, peers=(), targets=(), per=(), memory=False, rtol=1e-9, rounds=5, budget=3.0
-    ):  # fmt: skip
-        targets, per = dict(targets), dict(per)
-        peers = {name: name for name in peers} if not isinstance(peers, dict) else peers
-        asked = {name: (*where.split(":"), problem)[:2] for name, where in peers.items()}
-        work = worker.problem("riemann", problem)(**arrays)
-        value = worker.values(work())
-        others = {name: self.workers(name, side) for name, (side, _) in asked.items()}
-        difference = {}
-        for name, (_, theirs) in asked.items():
-            difference[name] = _difference(value, others[name].load(theirs, arrays))
-            assert difference[name] <= rtol, f"{name} differs by {difference[name]:.1e}, at most {rtol:.0e} is allowed"
-
-        short = {name: other.time(warm=False) < SHORT for name, other in others.items()}
-        once = worker.seconds(work)
-        total = (1 + (once < SHORT)) * once + sum((1 + short[name]) * others[name].time(warm=False) for name in others)
-        count = 3 if self.quick else max(rounds, min(int(budget / total), 40))
-        theirs = {name: [] for name in others}
-
-        def turn():
-            for name, other in others.items():
-                theirs[name].append(other.time(warm=short[name]))
-            if once < SHORT:
-                work()
-
-        rest = Others()
-        time.sleep(0.3)
-        check_quiet(rest.cores(), "now", allowed=self.busy)
-        during = Others(other.process.pid for other in others.values())
-        self.benchmark.pedantic(work, setup=turn, rounds=count)
-        ours = list(self.benchmark.stats.stats.data)
-        cores = during.cores()
-        check_quiet(cores, "while this was measured", allowed=self.busy)
-        peak = {name: self._memory(*where, arrays) for name, where in {"riemann": ("riemann", problem), **asked}.items()} if memory else {}
-        ratio = {name: ratios(ours, times) for name, times in theirs.items()}
-        got = {name: r.median for name, r in ratio.items()}
-        if theirs:
-            got["fastest"] = got[min(theirs, key=lambda name: spread(theirs[name]).median)]
-        got |= {"seconds": spread(ours).median, "bytes": peak.get("riemann")}
-        self.benchmark.extra_info.update(
-            group=group,
-            title=title,
-            per=per,
-            seconds={name: [float(f"{t:.4g}") for t in times] for name, times in {"riemann": ours, **theirs}.items()},
-            ratios=ratio,
-            difference=difference,
-            bytes=peak,
-            targets=[
-                {"of": of, "at_most": most, "got": got[of], "met": got[of] <= most} for of, most in targets.items()
-            ],
-            others=round(cores, 3),
-        )
-
-    def _memory(self, side, problem, arrays):
-        fresh = worker.Worker(side, self.config.core)
-        fresh.load(problem, arrays)
-        peak = fresh.memory()
-        fresh.close()
-        return peak
-
-
-def _difference(ours, theirs):
-    """The largest difference of values, against the largest value."""
-    assert ours.shape == theirs.shape, f"values have shapes {ours.shape} and {theirs.shape}"
-    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+def _reason(report):
+    """The first line of the exception."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return (crash.message if crash else str(report.longrepr)).partition("\n")[0]

@@ -39,6 +39,13 @@ def exponent(n: Sequence[float], seconds: Sequence[float]) -> tuple[float, float
     return p, (left / max(len(x) - 2, 1) / float(x @ x)) ** 0.5
 
 
+def compared(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The largest difference of values, against the largest value."""
+    assert ours.shape == theirs.shape, f"values have shapes {ours.shape} and {theirs.shape}"
+    assert np.isfinite(ours).all() and np.isfinite(theirs).all(), "values are not finite"
+    return float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), np.finfo(float).tiny))
+
+
 class Busy(Exception):
     """The machine works for others, too; figures would be wrong."""
 

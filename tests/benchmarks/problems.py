@@ -46,5 +46,7 @@ def kerr_geodesics(count: int) -> Arrays:
     r, theta = random.uniform(9.0, 15.0, count), random.uniform(1.3, 1.8, count)
     zero = np.zeros(count)
     x = np.stack([zero, r, theta, zero], -1)
-    v = np.stack([1.2 + zero, random.uniform(-0.03, 0.03, count), random.uniform(-2e-3, 2e-3, count), 1.2 * r**-1.5], -1)
+    v = np.stack(
+        [1.2 + zero, random.uniform(-0.03, 0.03, count), random.uniform(-2e-3, 2e-3, count), 1.2 * r**-1.5], -1
+    )
     return {"x": x, "v": v, "t": np.linspace(0.0, 100.0, 11)}

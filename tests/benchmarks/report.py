@@ -1,4 +1,4 @@
-"""Writes the page of the benchmarks from their JSON: `python -m tests.benchmarks.report [folder]`, by default `docs`."""
+"""Writes the page of the benchmarks from their JSON: `python -m tests.benchmarks.report [folder]`, else of `docs`."""
 
 import json
 import sys
@@ -13,17 +13,16 @@ from tests.benchmarks.measures import exponent, spread
 Row = dict[str, Any]
 LARGE = 16  # dimensions from which on growth is fitted; below, what a call costs is mostly fixed
 AXES = {"n": "dimension n", "points": "points"}
-COLOURS = {"riemann": "C0", "compiled": "C1", "generic": "C2", "jax": "C3", "omnibias": "C4"}
 
 HEAD = """# What curvature costs
 
-Generated from `benchmarks.json` by `make bench`. One pinned thread a side, float64 where nothing else is said. Every side
-gets the same weights and points, and values are compared before times: the largest difference is in the table. The sides
-work in turn, A-B-A-B, each in its own process; a short call has one before it that is not timed. A cell holds the median
-time of a call; in brackets riemann's time divided by the peer's: the median of the ratios of neighbouring measurements,
-and their quartiles. Memory is the peak of a call in a fresh process above what it held before the first call, with the
-weights and points in place. *generic* is riemann itself on the same metric as a plain function: no structure is known.
-Compilation is not part of any time.
+Generated from `benchmarks.json` by `make bench`. One pinned thread a side, float64 where nothing else is said. Every
+side gets the same weights and points, and values are compared before times: the largest difference is in the table. The
+sides work in turn, A-B-A-B, each in its own process; a short call has one before it that is not timed. A cell holds the
+median time of a call; in brackets riemann's time divided by the peer's: the median of the ratios of neighbouring
+measurements, and their quartiles. Memory is the peak of a call in a fresh process above what it held before the first
+call, with the weights and points in place. *generic* is riemann itself on the same metric as a plain function: no
+structure is known. *compiled* is `riemann.compile`. Compilation is not part of any time.
 """
 
 REPEAT = """
@@ -50,7 +49,7 @@ def page(results: dict[str, Any], images: str = "img") -> str:
         "busy": "Other processes were at work during the run: take these figures as rough.",
         "quick": "A quick run of few rounds: take these figures as rough.",
     }.items():
-        parts.append(f'\n!!! warning\n    {words}\n' * environment[flag])
+        parts.append(f"\n!!! warning\n    {words}\n" * environment[flag])
     for group in dict.fromkeys(row["group"] for row in rows):
         mine = [row for row in rows if row["group"] == group]
         parts += [f"\n## {group}\n\n", _table(mine)]
@@ -131,10 +130,10 @@ def plots(results: dict[str, Any], folder: Path) -> None:
         rows = [row for row in results["rows"] if axis in row["per"]]
         if not rows:
             continue
-        with plt.rc_context({"svg.hashsalt": axis, "font.size": 10}):
+        with plt.rc_context({"svg.hashsalt": axis, "svg.fonttype": "none", "font.size": 10}):
             figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
             for name, (sizes, medians) in _curves(rows, axis).items():
-                axes.loglog(sizes, medians, "o-", label=name, color=COLOURS.get(name))
+                axes.loglog(sizes, medians, "o-", label=name)
             axes.set(xlabel=label, ylabel="seconds a call", title=rows[0]["group"])
             axes.grid(alpha=0.3)
             axes.legend()

@@ -42,7 +42,8 @@ def problem(side: str, name: str) -> Callable[..., Callable[[], Any]]:
 
 
 def values(result: Any) -> np.ndarray:
-    """What is compared of a result: an array, of its first points."""
+    """What is compared of a result: an array, of its first points, all components."""
+    result = result.full() if hasattr(result, "full") else result
     return np.atleast_1d(np.asarray(result))[:COMPARED].astype(float)
 
 
@@ -122,7 +123,7 @@ def serve(side: str, core: int) -> None:
     os.sched_setaffinity(0, {core})
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    work, held = None, 0
+    work, held = (lambda: None), 0
     for line in sys.stdin:
         request = json.loads(line)
         try:

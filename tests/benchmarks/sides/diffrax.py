@@ -1,6 +1,7 @@
 """diffrax on JAX: adaptive Dormand-Prince, one step size a geodesic, jitted and vectorised."""
 # pip install jax==0.10.2 jaxlib==0.10.2 numpy==2.4.6 scipy==1.17.1
 # pip install diffrax==0.7.2
+# pyright: reportMissingImports=false
 
 import diffrax
 import jax

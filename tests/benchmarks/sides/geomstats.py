@@ -1,6 +1,7 @@
 """geomstats on its torch backend: SciPy's Dormand-Prince pair, one geodesic after the other."""
 # pip install torch==2.13.0
 # pip install geomstats==2.8.0 numpy==2.2.6 scipy==1.17.1
+# pyright: reportMissingImports=false
 
 import torch
 from geomstats.geometry.euclidean import Euclidean

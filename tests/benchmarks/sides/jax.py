@@ -1,5 +1,6 @@
 """JAX, jitted and vectorised: the textbook route, forward mode of the Christoffel symbols."""
 # pip install jax==0.10.2 jaxlib==0.10.2 numpy==2.4.6 scipy==1.17.1
+# pyright: reportMissingImports=false
 
 import jax
 import jax.numpy as jnp

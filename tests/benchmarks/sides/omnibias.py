@@ -1,6 +1,7 @@
 """omnibias-geometry on torch."""
 # pip install torch==2.13.0 numpy==2.4.6
 # pip install omnibias-geometry==0.2.0 omnibias-core==0.4.0 omnibias-torch==0.4.0
+# pyright: reportMissingImports=false
 
 import omnibias.geometry.torch.ops as ops
 import torch

@@ -12,6 +12,7 @@ from riemann import metrics
 from riemann.symbolic import SymbolicMetric
 from riemann_nn import MLPCholesky
 from tests.cases import kerr as _kerr
+from tests.cases import sphere as _sphere
 
 warnings.filterwarnings("ignore", "`.*` takes the generic route")  # asked for here, as the thing to compare with
 
@@ -33,6 +34,11 @@ def scalar_curvature(x, **weights):
 def generic_scalar_curvature(x, **weights):
     metric, x = _generic(_network(weights)), torch.tensor(x)
     return lambda: rm.scalar_curvature(metric, x)
+
+
+def compiled_scalar_curvature(x, **weights):
+    scalar_curvature, x = rm.compile(_network(weights), "scalar_curvature"), torch.tensor(x)
+    return lambda: scalar_curvature(x)
 
 
 def ricci_tensor(x, **weights):
@@ -87,6 +93,34 @@ def kerr_riemann(x):
 def kerr_christoffel(x):
     x = torch.tensor(x)
     return lambda: rm.christoffel(_kerr, x)
+
+
+def compiled_kerr_riemann(x):
+    riemann, x = rm.compile(_kerr, "riemann_tensor", dim=4), torch.tensor(x)
+    return lambda: riemann(x)
+
+
+def compiled_independent_kerr_riemann(x):
+    riemann, x = rm.compile(_kerr, "riemann_tensor", dim=4, components="independent"), torch.tensor(x)
+    return lambda: riemann(x)
+
+
+def compiled_kerr_christoffel(x):
+    christoffel, x = rm.compile(_kerr, "christoffel", dim=4), torch.tensor(x)
+    return lambda: christoffel(x)
+
+
+def _geodesics(metric, x, v, t, tolerance):
+    x, v, t, tolerance = torch.tensor(x), torch.tensor(v), torch.tensor(t), float(tolerance)
+    return lambda: rm.geodesic(metric, x, v, t, rtol=tolerance, atol=tolerance).points
+
+
+def sphere_geodesics(x, v, t, tolerance):
+    return _geodesics(_sphere, x, v, t, tolerance)
+
+
+def kerr_geodesics(x, v, t, tolerance):
+    return _geodesics(_kerr, x, v, t, tolerance)
 
 
 # ------------------------------------------------------------------------------------------------ the exact side
