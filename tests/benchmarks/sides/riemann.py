@@ -22,6 +22,12 @@ def _network(weights, dtype=torch.float64, trainable=False):
     return MLPCholesky.from_weights(pairs).to(dtype).requires_grad_(trainable)
 
 
+def _compiled(metric, quantity, x, **options):
+    function, x = rm.compile(metric, quantity, dim=x.shape[-1], **options), torch.tensor(x)
+    assert not function.route.startswith("eager"), f"`compile` does not reach it: {function.route}"
+    return lambda: function(x)
+
+
 def _generic(metric):
     return lambda x: metric(x)
 
@@ -37,8 +43,7 @@ def generic_scalar_curvature(x, **weights):
 
 
 def compiled_scalar_curvature(x, **weights):
-    scalar_curvature, x = rm.compile(_network(weights), "scalar_curvature"), torch.tensor(x)
-    return lambda: scalar_curvature(x)
+    return _compiled(_network(weights), "scalar_curvature", x)
 
 
 def ricci_tensor(x, **weights):
@@ -96,18 +101,15 @@ def kerr_christoffel(x):
 
 
 def compiled_kerr_riemann(x):
-    riemann, x = rm.compile(_kerr, "riemann_tensor", dim=4), torch.tensor(x)
-    return lambda: riemann(x)
+    return _compiled(_kerr, "riemann_tensor", x)
 
 
 def compiled_independent_kerr_riemann(x):
-    riemann, x = rm.compile(_kerr, "riemann_tensor", dim=4, components="independent"), torch.tensor(x)
-    return lambda: riemann(x)
+    return _compiled(_kerr, "riemann_tensor", x, components="independent")
 
 
 def compiled_kerr_christoffel(x):
-    christoffel, x = rm.compile(_kerr, "christoffel", dim=4), torch.tensor(x)
-    return lambda: christoffel(x)
+    return _compiled(_kerr, "christoffel", x)
 
 
 def _geodesics(metric, x, v, t, tolerance):
