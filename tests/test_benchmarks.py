@@ -104,8 +104,9 @@ RESULTS = {
         "date": "2030-01-01", "processor": "abacus", "cores": 2, "threads": 1, "system": "Linux", "busy": False,
         "quick": False, "versions": {"torch": "2.13.0"}, "revision": "abc",
     },
-    "rows": [ROW, ROW | {"title": "n = 32", "per": {"n": 32}, "targets": [], "bytes": {},
-                         "seconds": {"riemann": [0.008], "jax": [0.8]}}],
+    "rows": [ROW, *(ROW | {"title": f"n = {n}", "per": {"n": n}, "targets": [], "bytes": {},
+                           "seconds": {"riemann": [0.002 * (n / 16) ** 2], "jax": [0.05 * (n / 16) ** 4]}}
+                    for n in (32, 64))],
     "failed": {"test_x": "jax differs by 1.0e-03, at most 1e-09 is allowed"},
 }  # fmt: skip
 
@@ -114,7 +115,7 @@ def test_the_page_says_what_was_met_and_what_was_not():
     page = report.page(RESULTS)
     assert "**1 of 2 targets are met.** Not met:\n\n- Network, n = 16: 2 ms, at most 1 ms: **not met**" in page
     assert "| n = 16 | 2 ms | 50 ms (0.04 × [0.03, 0.05]) | riemann 3 MB, jax 2 GB | 2e-15 |" in page
-    assert "riemann $n^{2.00 \\pm 0.00}$ (n = 16 to 32); jax $n^{4.00 \\pm 0.00}$" in page
+    assert "riemann $n^{2.00 \\pm 0.00}$ (n = 16 to 64); jax $n^{4.00 \\pm 0.00}$" in page
     assert "- `test_x`: jax differs by 1.0e-03" in page
     assert "rough" not in page
 

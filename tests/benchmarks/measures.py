@@ -31,12 +31,12 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
 
 
 def exponent(n: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:
-    """p of seconds ~ n^p by least squares of logarithms, and its standard error (0 for two sizes)."""
+    """p of seconds ~ n^p by least squares of logarithms, and its standard error; three sizes or more."""
     x, y = np.log(n), np.log(seconds)
     x, y = x - x.mean(), y - y.mean()
     p = float(x @ y / (x @ x))
     left = float(((y - p * x) ** 2).sum())
-    return p, (left / max(len(x) - 2, 1) / float(x @ x)) ** 0.5
+    return p, (left / (len(x) - 2) / float(x @ x)) ** 0.5
 
 
 def compared(ours: np.ndarray, theirs: np.ndarray) -> float:

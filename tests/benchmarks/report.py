@@ -103,9 +103,11 @@ def _growth(rows: list[Row], axis: str) -> str:
     fits = []
     for name, (n, seconds) in _curves(rows, axis).items():
         large = [(size, time) for size, time in zip(n, seconds, strict=True) if size >= LARGE]
-        if len(large) > 1:
+        if len(large) > 2:
             p, error = exponent(*zip(*large, strict=True))
             fits.append(f"{name} $n^{{{p:.2f} \\pm {error:.2f}}}$ (n = {large[0][0]} to {large[-1][0]})")
+    if not fits:
+        return ""
     return f"\nTime grows as: {'; '.join(fits)}. Least squares of logarithms, with the standard error of the fit.\n"
 
 
