@@ -4,7 +4,9 @@ BIN := .venv/bin
 READY := .venv/ready
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check docs bench format clean help
+PEERS := $(patsubst tests/benchmarks/sides/%.py,.peers/%/ready,$(filter-out %/riemann.py,$(wildcard tests/benchmarks/sides/*.py)))
+
+.PHONY: demo test check docs bench accuracy format clean help
 
 demo: $(READY)  ## the tour: curvature of spheres, black holes and networks beside exact values, and a picture
 	$(BIN)/python examples/demo.py
@@ -26,15 +28,24 @@ docs: $(READY)  ## the site, in ./site, with the pictures of its gallery
 	$(BIN)/python examples/gallery.py docs/img/gallery
 	$(BIN)/mkdocs build --strict --quiet
 
-bench: $(READY)  ## what curvature costs, closed forms beside the generic route
-	$(BIN)/python -m pytest -q tests/benchmarks -o addopts= --benchmark-only --benchmark-columns=min,median,iqr,rounds
+# QUICK=1: under 3 minutes, to .benchmarks; BUSY=1: beside other processes, which the results say; ONLY=words: these cases.
+BENCH := $(if $(QUICK)$(ONLY),.benchmarks,docs)
+bench: $(READY) $(PEERS)  ## what curvature costs, beside the peers: docs/benchmarks.md (QUICK=1, BUSY=1, ONLY=words)
+	mkdir -p $(BENCH)
+	$(BIN)/python -m pytest -q tests/benchmarks -o addopts= -o filterwarnings=default --tb=short --benchmark-only \
+		--benchmark-columns=median,iqr,rounds --benchmark-json=$(BENCH)/benchmarks.json \
+		$(if $(QUICK),--quick) $(if $(BUSY),--busy) $(if $(ONLY),-k "$(ONLY)"); status=$$?; \
+	if [ $$status -le 1 ]; then $(BIN)/python -m tests.benchmarks.report $(BENCH); fi; exit $$status
+
+accuracy: $(READY)  ## how accurate curvature is over the catalogue: docs/accuracy.md
+	$(BIN)/python -m tests.benchmarks.accuracy
 
 format: $(READY)  ## write the format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what was made
-	rm -rf .venv site build .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .peers .benchmarks site build .pytest_cache .ruff_cache .hypothesis
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -44,4 +55,10 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -c constraints.txt torch
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[plot,examples,dev]"
+	touch $@
+
+# A peer's environment: the lines `# pip install …` of its file, in their order.
+.peers/%/ready: tests/benchmarks/sides/%.py
+	test -x .peers/$*/bin/python || $(PYTHON) -m venv .peers/$*
+	sed -n 's/^# pip install //p' $< | xargs -L 1 .peers/$*/bin/python -m pip install -q
 	touch $@

@@ -1,0 +1,179 @@
+"""This package."""
+
+import subprocess
+import sys
+import warnings
+
+import sympy as sp
+import torch
+
+import riemann as rm
+from riemann import metrics
+from riemann.symbolic import SymbolicMetric
+from riemann_nn import MLPCholesky
+from tests.cases import kerr as _kerr
+from tests.cases import sphere as _sphere
+
+warnings.filterwarnings("ignore", "`.*` takes the generic route")  # asked for here, as the thing to compare with
+
+
+def _network(weights, dtype=torch.float64, trainable=False):
+    pairs = [(weights[f"W{i}"], weights[f"b{i}"]) for i in range(3)]
+    return MLPCholesky.from_weights(pairs).to(dtype).requires_grad_(trainable)
+
+
+def _compiled(metric, quantity, x, **options):
+    function, x = rm.compile(metric, quantity, dim=x.shape[-1], **options), torch.tensor(x)
+    assert not function.route.startswith("eager"), f"`compile` does not reach it: {function.route}"
+    return lambda: function(x)
+
+
+def _generic(metric):
+    return lambda x: metric(x)
+
+
+def scalar_curvature(x, **weights):
+    metric, x = _network(weights), torch.tensor(x)
+    return lambda: rm.scalar_curvature(metric, x)
+
+
+def generic_scalar_curvature(x, **weights):
+    metric, x = _generic(_network(weights)), torch.tensor(x)
+    return lambda: rm.scalar_curvature(metric, x)
+
+
+def compiled_scalar_curvature(x, **weights):
+    return _compiled(_network(weights), "scalar_curvature", x)
+
+
+def ricci_tensor(x, **weights):
+    metric, x = _network(weights), torch.tensor(x)
+    return lambda: rm.ricci_tensor(metric, x)
+
+
+def ricci_curvature(x, **weights):
+    metric, x = _generic(_network(weights)), torch.tensor(x)
+    v = torch.ones_like(x)
+    return lambda: rm.ricci_curvature(metric, x, v)
+
+
+def estimate_scalar_curvature(x, **weights):
+    metric, x = _generic(_network(weights)), torch.tensor(x)
+    return lambda: torch.stack(rm.estimate_scalar_curvature(metric, x, 2, torch.Generator().manual_seed(0)), -1)
+
+
+def curvature_loss(x, **weights):
+    """The mean square of the scalar curvature in float32, forward and backward."""
+    metric, x = _network(weights, torch.float32, trainable=True), torch.tensor(x, dtype=torch.float32)
+
+    def work():
+        metric.zero_grad()
+        loss = rm.scalar_curvature(metric, x).square().mean()
+        loss.backward()
+        return loss.detach()
+
+    return work
+
+
+def _decoder(W0, b0, W1, b1):
+    W0, b0, W1, b1 = map(torch.tensor, (W0, b0, W1, b1))
+    return metrics.Pullback(lambda x: torch.tanh(x @ W0.T + b0) @ W1.T + b1)
+
+
+def decoder(x, **weights):
+    metric, x = _decoder(**weights), torch.tensor(x)
+    return lambda: rm.scalar_curvature(metric, x)
+
+
+def generic_decoder(x, **weights):
+    metric, x = _generic(_decoder(**weights)), torch.tensor(x)
+    return lambda: rm.scalar_curvature(metric, x)
+
+
+def kerr_riemann(x):
+    x = torch.tensor(x)
+    return lambda: rm.riemann_tensor(_kerr, x)
+
+
+def kerr_christoffel(x):
+    x = torch.tensor(x)
+    return lambda: rm.christoffel(_kerr, x)
+
+
+def compiled_kerr_riemann(x):
+    return _compiled(_kerr, "riemann_tensor", x)
+
+
+def compiled_independent_kerr_riemann(x):
+    return _compiled(_kerr, "riemann_tensor", x, components="independent")
+
+
+def compiled_kerr_christoffel(x):
+    return _compiled(_kerr, "christoffel", x)
+
+
+def _geodesics(metric, x, v, t, tolerance):
+    x, v, t, tolerance = torch.tensor(x), torch.tensor(v), torch.tensor(t), float(tolerance)
+    return lambda: rm.geodesic(metric, x, v, t, rtol=tolerance, atol=tolerance).points
+
+
+def sphere_geodesics(x, v, t, tolerance):
+    return _geodesics(_sphere, x, v, t, tolerance)
+
+
+def kerr_geodesics(x, v, t, tolerance):
+    return _geodesics(_kerr, x, v, t, tolerance)
+
+
+# ------------------------------------------------------------------------------------------------ the exact side
+
+
+def _symbolic_kerr(cosine):
+    t, r, angle, phi = sp.symbols("t r theta phi")
+    M, a = sp.symbols("M a")
+    c2 = angle**2 if cosine else sp.cos(angle) ** 2
+    s2 = 1 - angle**2 if cosine else sp.sin(angle) ** 2
+    S, D = r**2 + a**2 * c2, r**2 - 2 * M * r + a**2
+    cross = -2 * M * a * r * s2 / S
+    last = (r**2 + a**2 + 2 * M * a**2 * r * s2 / S) * s2
+    g = sp.Matrix([[2 * M * r / S - 1, 0, 0, cross], [0, S / D, 0, 0], [0, 0, S, 0], [cross, 0, 0, last]])
+    g[2, 2] = S / s2 if cosine else S
+    return SymbolicMetric(g, (t, r, angle, phi))
+
+
+def symbolic_riemann(cosine):
+    """All of Riemann, simplified, and Ricci = 0, proven; the number of components that are not 0."""
+
+    def work():
+        sp.core.cache.clear_cache()
+        metric = _symbolic_kerr(cosine)
+        nonzero = sum(component != 0 for component in sp.flatten(metric.riemann_tensor().tolist()))
+        assert all(component == 0 for component in sp.flatten(metric.ricci_tensor().tolist()))
+        return nonzero
+
+    return work
+
+
+def symbolic_kretschmann(cosine):
+    """The Kretschmann scalar, factored."""
+
+    def work():
+        sp.core.cache.clear_cache()
+        return len(str(_symbolic_kerr(cosine).kretschmann_scalar()))
+
+    return work
+
+
+# ------------------------------------------------------------------------------------------------ imports
+
+
+def _importing(name):
+    return lambda: subprocess.run([sys.executable, "-c", f"import {name}"], check=True).returncode
+
+
+def import_riemann():
+    return _importing("riemann")
+
+
+def import_torch():
+    return _importing("torch")

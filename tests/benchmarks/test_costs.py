@@ -1,0 +1,188 @@
+"""The cases: what is measured, beside whom, and what is aimed at."""
+
+import pytest
+
+import riemann as rm
+from tests.benchmarks import problems
+
+NETWORK = "Scalar curvature of a network metric"
+LARGE = "Many dimensions"
+GROWTH = "Growth with the dimension: scalar curvature of a network metric, 1 point"
+BATCH = "Growth with the batch: scalar curvature of a network metric, n = 4"
+DECODER = "The pull-back by a decoder"
+KERR = "Kerr in Boyer-Lindquist coordinates, written as plain torch code"
+GEODESICS = "Geodesics"
+TRAINING = "A curvature loss, forward and backward, float32"
+EXACT = "The exact side: Kerr with symbols for mass and spin"
+IMPORT = "Import in a new process"
+
+PEERS = {"jax": "jax:scalar_curvature", "omnibias": "omnibias:scalar_curvature"}
+OURSELVES = {"generic": "riemann:generic_scalar_curvature"}
+if hasattr(rm, "compile"):
+    OURSELVES = {"compiled": "riemann:compiled_scalar_curvature"} | OURSELVES
+COMPILED = pytest.param(True, id="compiled", marks=pytest.mark.skipif(not hasattr(rm, "compile"), reason="no compile"))
+WAYS = pytest.mark.parametrize("compiled", [pytest.param(False, id="eager"), COMPILED])
+
+
+def _points(count):
+    return "1 point" if count == 1 else f"{count:,} points"
+
+
+@WAYS
+@pytest.mark.parametrize(
+    "n, points, eager, faster",
+    [
+        (2, 1024, {"omnibias": 0.2}, {"jax": 1.0}),
+        (4, 256, {}, {"jax": 1.0}),
+        (16, 16, {"fastest": 0.1}, {"fastest": 0.05}),
+        (32, 2, {"fastest": 0.03}, {"fastest": 0.03}),
+        (64, 1, {"fastest": 0.01}, {"fastest": 0.01}),
+    ],
+    ids=["2", "4", "16", "32", "64"],
+)
+def test_network(compare, n, points, eager, faster, compiled):
+    if compiled and n != 16:
+        compare.long()
+    way, targets = ("compiled_", faster) if compiled else ("", eager)
+    compare(
+        f"{way}scalar_curvature", problems.network(n, points), group=NETWORK, peers=PEERS, targets=targets,
+        title=f"n = {n}, {_points(points)}, {'compiled' if compiled else 'eager'}", memory=n == 64,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("n, targets", [(32, {"jax": 0.5}), (64, {"bytes": 1e9})], ids=["32", "64"])
+def test_generic_route(compare, n, targets):
+    if n > 32:
+        compare.long()
+    compare(
+        "generic_scalar_curvature", problems.network(n, 1), group=LARGE, peers=PEERS, targets=targets, memory=True,
+        title=f"scalar curvature of any torch metric, n = {n}",
+    )  # fmt: skip
+
+
+def test_256_dimensions(compare):
+    compare(
+        "scalar_curvature", problems.network(256, 1), group=LARGE, targets={"seconds": 2.0, "bytes": 2e9}, memory=True,
+        title="scalar curvature of a network metric, n = 256",
+    )  # fmt: skip
+
+
+def test_ricci_tensor(compare):
+    compare(
+        "ricci_tensor", problems.network(64, 1), group=LARGE, targets={"bytes": 8 * 64**4}, memory=True,
+        title="Ricci tensor of a network metric, n = 64, less than an array of n⁴",
+    )  # fmt: skip
+
+
+def test_ricci_curvature(compare):
+    compare.long()
+    compare(
+        "ricci_curvature", problems.network(256, 1), group=LARGE, targets={"bytes": 2e9}, memory=True, rounds=1,
+        title="Ric(v, v) of any torch metric, n = 256",
+    )  # fmt: skip
+
+
+def test_estimate(compare):
+    compare.long()
+    compare(
+        "estimate_scalar_curvature", problems.network(1024, 1), group=LARGE, targets={"bytes": 2e9}, memory=True,
+        rounds=3, title="scalar curvature of any torch metric, n = 1,024, estimate from 2 samples",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [4, 8, 16, 32, 64, 128, 256])
+def test_growth(compare, n):
+    if n > 32:
+        compare.long()
+    peers = OURSELVES | PEERS if n <= 64 else {}
+    compare("scalar_curvature", problems.network(n, 1), group=GROWTH, title=f"n = {n}", peers=peers, per={"n": n})
+
+
+@pytest.mark.parametrize("points", [1, 16, 256, 4096])
+def test_batch(compare, points):
+    if points > 256:
+        compare.long()
+    compare(
+        "scalar_curvature", problems.network(4, points), group=BATCH, title=_points(points),
+        peers=OURSELVES | PEERS, per={"points": points},
+    )  # fmt: skip
+
+
+def test_decoder(compare):
+    compare(
+        "decoder", problems.decoder(), group=DECODER, title="R⁸ → R⁷⁸⁴, scalar curvature, 16 points",
+        peers={"generic": "riemann:generic_decoder"}, targets={"generic": 1 / 20},
+    )  # fmt: skip
+
+
+@WAYS
+@pytest.mark.parametrize("independent", [False, True], ids=["all", "independent"])
+def test_kerr_riemann(compare, compiled, independent):
+    if independent and not compiled:
+        pytest.skip("the independent components alone come from compiled code")
+    points = 10_000 if compare.quick else 100_000
+    way = "compiled_" * compiled + "independent_" * independent
+    compare(
+        f"{way}kerr_riemann", problems.kerr(points), group=KERR, peers={"jax": "jax:kerr_riemann"},
+        targets={"jax": 0.05 if independent else 0.2} if compiled else {},
+        title=f"Riemann, {'independent' if independent else 'all'} components, {points:,} points, "
+        f"{'compiled' if compiled else 'eager'}",
+    )  # fmt: skip
+
+
+@WAYS
+def test_kerr_christoffel(compare, compiled):
+    if compiled:
+        compare.long()
+    points = 10_000 if compare.quick else 1_000_000
+    compare(
+        f"{'compiled_' * compiled}kerr_christoffel", problems.kerr(points), group=KERR,
+        peers={"jax": "jax:kerr_christoffel"}, targets={"jax": 0.4} if compiled else {},
+        title=f"Christoffel, {points:,} points, {'compiled' if compiled else 'eager'}",
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not hasattr(rm, "geodesic"), reason="no geodesics")
+@pytest.mark.parametrize("space, name", [("sphere", "the unit sphere"), ("kerr", "Kerr")], ids=["sphere", "kerr"])
+@pytest.mark.parametrize("peer, count", [("diffrax", 1000), ("geomstats", 10)], ids=["diffrax", "geomstats"])
+def test_geodesics(compare, space, name, peer, count):
+    if space == "kerr":
+        compare.long()
+    starts = getattr(problems, f"{space}_geodesics")(count)
+    compare(
+        f"{space}_geodesics", starts | {"tolerance": 1e-9}, group=GEODESICS, peers=[peer], rtol=1e-6, rounds=3,
+        title=f"{name}, {count:,} geodesics, relative tolerance 1e-9",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("n, points, seconds", [(16, 128, 0.06), (64, 32, 1.2)], ids=["16", "64"])
+def test_curvature_loss(compare, n, points, seconds):
+    if n > 16:
+        compare.long()
+    compare(
+        "curvature_loss", problems.network(n, points), group=TRAINING, targets={"seconds": seconds}, memory=True,
+        title=f"mean square of the scalar curvature, network metric, n = {n}, {points} points",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("cosine", [False, True], ids=["theta", "cosine"])
+@pytest.mark.parametrize(
+    "problem, seconds, what",
+    [
+        ("symbolic_riemann", 2.0, "all of Riemann simplified and Ricci = 0 proven"),
+        ("symbolic_kretschmann", 5.0, "the Kretschmann scalar, factored"),
+    ],
+    ids=["riemann", "kretschmann"],
+)
+def test_symbolic(compare, cosine, problem, seconds, what):
+    chart = "in cos θ" if cosine else "in θ"
+    compare(
+        problem, {"cosine": cosine}, group=EXACT, targets={"seconds": seconds}, rounds=3, title=f"{what}, {chart}"
+    )  # fmt: skip
+
+
+def test_import(compare):
+    compare(
+        "import_riemann", {}, group=IMPORT, title="`import riemann`", targets={"import torch": 1.15},
+        peers={"import torch": "riemann:import_torch"},
+    )  # fmt: skip
