@@ -24,7 +24,7 @@ def curvature_loss(
     num_samples: int = 4,
     generator: torch.Generator | None = None,
     measure: Measure | Tensor = "points",
-    chunk_size: int | None = None,
+    chunk_size: int | str | None = "auto",
 ) -> Float[Tensor, ""]:
     r"""Mean square of a curvature over points.
 
@@ -51,7 +51,7 @@ def curvature_loss(
         generator: source of randomness, on the device of `x`.
         measure: what the mean is over: `"points"` as they are; `"volume"`, points uniform in the chart weighted by
             their volume elements; or weights, `(*batch,)`. Weights are constants for gradients.
-        chunk_size: points, or planes, at a time; bounds memory. For `"exact"` as many as fit in cache by default.
+        chunk_size: points, or planes, at a time, or memory as in `"2GB"`.
 
     Returns:
         A scalar, the same on every rank of `torch.distributed`: the mean is over the points of all.
@@ -74,7 +74,7 @@ def curvature_loss(
         raise ValueError(f"`kind` is {kind!r}, expected one of {', '.join(map(repr, _LEAST_SAMPLES))}")
     weights = weights_of(metric, x, measure)
     if estimator == "exact":
-        squares = _exact(metric, x, kind, chunk_size or max(1, _IN_CACHE // x.shape[-1] ** 3))
+        squares = _exact(metric, x, kind, chunk_size)
     elif estimator == "sampled":
         squares = sampled_squares(metric, x, kind, num_samples, generator, chunk_size=chunk_size)
     else:
@@ -85,11 +85,10 @@ def curvature_loss(
     return _reduce.mean(squares, weights)
 
 
-_IN_CACHE = 2**19  # numbers: with n³ of them a point, larger pieces are up to twice as slow
 _LEAST_SAMPLES = {"scalar": 2, "sectional": 1, "ricci": 2, "riemann": 2}
 
 
-def _exact(metric: Any, x: Tensor, kind: Kind, chunk_size: int | None) -> Tensor:
+def _exact(metric: Any, x: Tensor, kind: Kind, chunk_size: int | str | None) -> Tensor:
     n = x.shape[-1]
     if kind == "scalar":
         return riemann.scalar_curvature(metric, x, chunk_size=chunk_size).square()
@@ -113,7 +112,7 @@ def sampled_squares(
     num_samples: int,
     generator: torch.Generator | None = None,
     *,
-    chunk_size: int | None = None,
+    chunk_size: int | str | None = "auto",
 ) -> Tensor:
     """Unbiased estimates of the square of a curvature at each point, `(*batch,)`."""
     n, m = x.shape[-1], num_samples
@@ -139,7 +138,7 @@ def sampled_squares(
 
 
 def _curvatures_of_planes(
-    metric: Any, x: Tensor, samples: int, planes: int, generator: torch.Generator | None, chunk_size: int | None
+    metric: Any, x: Tensor, samples: int, planes: int, generator: torch.Generator | None, chunk_size: int | str | None
 ) -> Tensor:
     r"""Sectional curvatures of uniformly random planes, `(planes, samples, *batch)`; those of one sample share p.
 

@@ -222,8 +222,8 @@ for _f in [getattr(riemann, name) for name in dir(riemann)]:
 
 
 @riemann.at.register(MetricNet)
-def jets(metric: MetricNet, x: Tensor, order: int, *, chunk_size: int | None = None) -> tuple[Tensor, ...]:
+def jets(metric: MetricNet, x: Tensor, order: int) -> tuple[Tensor, ...]:
     """The jets of the structure; who asks for them judges them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return riemann.at(metric.structure, x, order, chunk_size=chunk_size).jets
+        return riemann.at(metric.structure, x, order, chunk_size=None).jets

@@ -14,14 +14,24 @@ from riemann_nn._mlp_cholesky import MLPCholesky
 from riemann_nn._mlp_jets import factor_jet, pull_back, values
 
 
+IN_CACHE = 2**18  # numbers in one array of n²H a point; where arrays leave the cache, formulas take twice the time
+
+
 def _over_points(f: Callable[..., Any], metric: MLPCholesky, x: Tensor, *arguments: Tensor) -> Any:
-    """`f(points, *arguments)` of a flat batch; arguments lead with the batch of x."""
+    """`f(points, *arguments)` of flat batches that keep to the cache; arguments lead with the batch of x."""
     check_points(metric, x)
-    batch = x.shape[:-1]
-    result = f(*(a.reshape((batch.numel(), *a.shape[len(batch) :])) for a in (x, *arguments)))
-    if isinstance(result, tuple):
-        return tuple(y.reshape((*batch, *y.shape[1:])) for y in result)
-    return result.reshape((*batch, *result.shape[1:]))
+    batch, n = x.shape[:-1], metric.dim
+    flat = [a.reshape((batch.numel(), *a.shape[len(batch) :])) for a in (x, *arguments)]
+    size = max(1, IN_CACHE // (n**2 * max(n, metric.layers[-1].in_features)))
+    results = [f(*piece) for piece in zip(*(a.split(size) for a in flat), strict=True)]
+
+    def joined(parts: Any) -> Tensor:
+        y = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return y.reshape((*batch, *y.shape[1:]))
+
+    if isinstance(results[0], tuple):
+        return tuple(joined(parts) for parts in zip(*results, strict=True))
+    return joined(results)
 
 
 def check_points(metric: MLPCholesky, x: Tensor) -> None:
