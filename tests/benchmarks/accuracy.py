@@ -32,8 +32,8 @@ float64 (half a unit). s is the sum of absolute values of the terms that T adds 
 something where the truth is 0, too. Points are numbers of float32, so that both dtypes see the same. A cell holds the
 worst component of the worst of {POINTS} points.
 
-An error of 10 units is one decimal digit lost. What is lost, is lost to the chart: near a horizon or a pole of the
-coordinates, g and its inverse grow without bound, and no formula brings back what the rounding of g itself has taken.
+An error of 10 units is one decimal digit lost. Towards a horizon of the coordinates, digits of g itself are lost to
+cancellation, in $1 - 2M/r$ for instance, and no formula for curvature brings them back.
 """
 
 
@@ -87,7 +87,9 @@ def page(everywhere: dict[str, Errors], near: dict[str, dict[float, Errors]]) ->
     parts = [HEAD, "\n## Over the catalogue\n\n"]
     for dtype in DTYPES:
         middle = [sorted(e[name, dtype] for e in everywhere.values()) for name in QUANTITIES]
-        says = ", ".join(f"{h} {m[len(m) // 2]:.2g} and {m[-1]:.2g}" for h, m in zip(HEADINGS, middle, strict=True))
+        says = ", ".join(
+            f"{h} {_number(m[len(m) // 2])} and {_number(m[-1])}" for h, m in zip(HEADINGS, middle, strict=True)
+        )
         parts.append(f"- {str(dtype)[6:]}, median and largest over {len(everywhere)} spaces: {says}.\n")
     parts += ["\n![Errors over the catalogue and near edges](img/accuracy.svg)\n\n", _head("space")]
     parts += [_line(f"`{name}`", found) for name, found in everywhere.items()]

@@ -136,7 +136,10 @@ def plots(results: dict[str, Any], folder: Path) -> None:
             figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
             for name, (sizes, medians) in _curves(rows, axis).items():
                 axes.loglog(sizes, medians, "o-", label=name)
-            axes.set(xlabel=label, ylabel="seconds a call", title=rows[0]["group"])
+            axes.set(xlabel=label, ylabel="seconds a call", title=rows[0]["group"].replace(": ", ":\n"))
+            marks = sorted({row["per"][axis] for row in rows})
+            axes.set_xticks(marks, [f"{mark:,}" for mark in marks])
+            axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
             axes.grid(alpha=0.3)
             axes.legend()
             figure.savefig(folder / f"benchmarks-{axis}.svg", metadata={"Date": None})
