@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,52 +35,54 @@ def _sign(permutation: tuple[int, ...]) -> int:
 
 
 @functools.cache
-def _full(n: int, k: int) -> tuple[Tensor, Tensor]:
+def _full(n: int, k: int) -> np.ndarray:
     """For each entry of the full array the number of its component and its sign; one past the last for a zero."""
     number = {I: c for c, I in enumerate(_increasing(n, k))}
     entries = [
         (number[tuple(sorted(I))], _sign(I)) if len(set(I)) == k else (len(number), 1)
         for I in itertools.product(range(n), repeat=k)
     ]
-    where, sign = zip(*entries, strict=True)
-    return torch.tensor(where), torch.tensor(sign)
+    return np.array(entries).T
 
 
 @functools.cache
-def _places(n: int, k: int) -> Tensor:
+def _places(n: int, k: int) -> np.ndarray:
     """Where the components stand in the flattened full array."""
-    return torch.tensor(
-        [sum(i * n ** (k - 1 - m) for m, i in enumerate(I)) for I in _increasing(n, k)], dtype=torch.long
-    )
+    places = [sum(i * n ** (k - 1 - m) for m, i in enumerate(I)) for I in _increasing(n, k)]
+    return np.array(places, dtype=int)
 
 
 @functools.cache
-def _shuffles(n: int, p: int, q: int) -> tuple[Tensor, Tensor, Tensor]:
+def _shuffles(n: int, p: int, q: int) -> np.ndarray:
     """For each component of a product of degrees p, q the pairs of components in it, `[component, pair]`, and sign."""
     number = [{I: c for c, I in enumerate(_increasing(n, k))} for k in (p, q)]
     rows = []
     for K in _increasing(n, p + q):
         splits = [(I, tuple(i for i in K if i not in I)) for I in itertools.combinations(K, p)]
         rows.append([(number[0][I], number[1][J], _sign(I + J)) for I, J in splits])
-    table = torch.tensor(rows, dtype=torch.long).reshape(-1, math.comb(p + q, p), 3)
-    return table[..., 0], table[..., 1], table[..., 2]
+    return np.moveaxis(np.array(rows, dtype=int).reshape(-1, math.comb(p + q, p), 3), -1, 0)
+
+
+def _table(table: np.ndarray, like: Tensor) -> Tensor:
+    """An index table as a tensor. What is kept are arrays: a tensor made inside a transform dies with it."""
+    return torch.from_numpy(table).to(like.device)
 
 
 def _components(w: Tensor, n: int, k: int) -> Tensor:
     """The independent components of a form, `(*batch, components)`."""
-    return w.reshape((*w.shape[: w.ndim - k], n**k))[..., _places(n, k).to(w.device)]
+    return w.reshape((*w.shape[: w.ndim - k], n**k))[..., _table(_places(n, k), w)]
 
 
 def _form(components: Tensor, n: int, k: int) -> Tensor:
     """The full array of a form."""
-    where, sign = (table.to(components.device) for table in _full(n, k))
+    where, sign = _table(_full(n, k), components)
     padded = torch.cat((components, torch.zeros_like(components[..., :1].sum(-1, keepdim=True))), -1)
     return (padded[..., where] * sign.to(components.dtype)).reshape((*components.shape[:-1], *[n] * k))
 
 
 def _product(a: Tensor, p: int, b: Tensor, q: int, n: int) -> Tensor:
     r"""Components of $a \wedge b$ from those of a and b."""
-    first, second, sign = (table.to(a.device) for table in _shuffles(n, p, q))
+    first, second, sign = _table(_shuffles(n, p, q), a)
     return (a[..., first] * b[..., second] * sign.to(a.dtype)).sum(-1)
 
 
@@ -154,7 +157,7 @@ def exterior_derivative(w: Field, degree: int) -> Field:
         n = x.shape[-1]
         derivatives = tensor_jet(w, x, degree, 1, "w")[1].movedim(-1, x.ndim - 1)
         lower = _components(derivatives, n, degree)
-        partial, form, sign = (table.to(x.device) for table in _shuffles(n, 1, degree))
+        partial, form, sign = _table(_shuffles(n, 1, degree), x)
         return _form((lower[..., partial, form] * sign.to(x.dtype)).sum(-1), n, degree + 1)
 
     return form_field(dw, (w, degree, "w"))
@@ -264,7 +267,7 @@ def hodge_star(metric: Metric, w: Field, degree: int) -> Field:
         (g,) = metric_jet(metric, x, 0)
         (form,) = tensor_jet(w, x, degree, 0, "w")
         raised = _components(formulas.change_indices(g, form, "l" * degree, "u" * degree), n, degree)
-        given, dual, sign = (table[0].to(x.device) for table in _shuffles(n, degree, n - degree))
+        given, dual, sign = _table(_shuffles(n, degree, n - degree)[:, 0], x)
         order = dual.argsort()
         components = raised[..., given[order]] * sign[order].to(x.dtype) * formulas.volume_element(g)[..., None]
         return _form(components, n, n - degree)

@@ -153,8 +153,9 @@ def _rank(metric: Metric, x: Tensor, order: int, tolerance: float | None) -> Kil
         padded = torch.cat((torch.ones_like(values[:, :1]), values, torch.zeros_like(values[:, :1])), -1)
         least, largest = (padded.gather(-1, values.shape[-1] - left[:, None] + k)[:, 0] for k in (0, 1))
         kernels.append(torch.where(bad | (largest * _GAP > least), -1, left))
-    settled = (kernels[-1] == kernels[-2]) | (kernels[-1] == 0)
-    return KillingRank(torch.where(settled, kernels[-1], -1), torch.stack(kernels, -1), values, level)
+    left = torch.stack(kernels, -1)
+    settled = torch.where(left[:, -1] == left[:, -2], left[:, -1], -1)
+    return KillingRank(torch.where((left == 0).any(-1), 0, settled), left, values, level)
 
 
 def _conditions(metric: Metric, x: Tensor, order: int) -> tuple[list[Tensor], list[Tensor], Tensor]:

@@ -8,6 +8,7 @@ import functools
 import itertools
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,21 +27,21 @@ def count(n: int, degree: int) -> int:
 
 
 @functools.cache
-def _products(n: int, degree: int) -> tuple[Tensor, ...]:
+def _products(n: int, degree: int) -> np.ndarray:
     """Pairs of monomials, and which monomial their product is."""
     number = {m: k for k, m in enumerate(monomials(n, degree))}
     rows = [(number[a], number[b], number[tuple(sorted(a + b))]) for a in number for b in monomials(n, degree - len(a))]
-    return tuple(torch.tensor(column) for column in zip(*rows, strict=True))
+    return np.array(rows).T
 
 
 @functools.cache
-def _derivatives(n: int, degree: int) -> tuple[Tensor, Tensor]:
+def _derivatives(n: int, degree: int) -> np.ndarray:
     """For each monomial b to `degree - 1` and variable k: the monomial b y_k, and the power of y_k in it."""
     number = {m: k for k, m in enumerate(monomials(n, degree))}
     lower = monomials(n, degree - 1)
     source = [[number[tuple(sorted((*b, k)))] for k in range(n)] for b in lower]
     power = [[b.count(k) + 1 for k in range(n)] for b in lower]
-    return torch.tensor(source), torch.tensor(power)
+    return np.array([source, power])
 
 
 def from_jets(jets: tuple[Tensor, ...], n: int) -> Tensor:
@@ -55,7 +56,7 @@ def from_jets(jets: tuple[Tensor, ...], n: int) -> Tensor:
 
 def multiply(equation: str, a: Tensor, b: Tensor, n: int, degree: int) -> Tensor:
     """The product of two polynomials to a degree, their tensor axes contracted as in `"...ij,...jk->...ik"`."""
-    left, right, product = (table.to(a.device) for table in _products(n, degree))
+    left, right, product = torch.from_numpy(_products(n, degree)).to(a.device)
     inputs, output = equation.split("->")
     one, two = inputs.split(",")
     pairs = torch.einsum(f"{one}z,{two}z->{output}z", a[..., left], b[..., right])
@@ -65,5 +66,5 @@ def multiply(equation: str, a: Tensor, b: Tensor, n: int, degree: int) -> Tensor
 
 def derivative(a: Tensor, n: int, degree: int) -> Tensor:
     """The partial derivatives of a polynomial of a degree, `(*batch, *s, n, m)`: of one degree less, new axis last."""
-    source, power = (table.to(a.device) for table in _derivatives(n, degree))
+    source, power = torch.from_numpy(_derivatives(n, degree)).to(a.device)
     return (a[..., source] * power.to(a.dtype)).movedim(-1, -2)

@@ -255,3 +255,15 @@ def test_single_precision():
     value = rm.hodge_laplacian(single(metric), single(w), 1)(x.float())
     assert value.dtype == torch.float32
     assert_equal(value, rm.hodge_laplacian(metric, w, 1)(x).float())
+
+
+def test_tables_that_are_first_needed_inside_a_transform():
+    """What is kept between calls does not die with the transform in which it was made."""
+    from riemann import _forms
+
+    for table in (_forms._full, _forms._places, _forms._shuffles):
+        table.cache_clear()
+    w, x = random_form(3, 1, 4), points(3, 7)
+    inside = torch.func.vmap(torch.func.jacfwd(d(w, 1)))(x)
+    assert_equal(d(w, 1)(x), torch.func.vmap(d(w, 1))(x))
+    assert_equal(rm.jet(d(w, 1), x, 1)[1], inside)
