@@ -1,6 +1,6 @@
 """Curvature as a loss: squares of curvature, exact or sampled, unbiased, and free of the scale of the metric."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -8,22 +8,19 @@ from torch import Tensor
 
 import riemann
 from riemann_nn import _reduce
-from riemann_nn._measure import Measure, weights_of
-
-Kind = Literal["scalar", "sectional", "ricci", "riemann"]
-Estimator = Literal["exact", "sampled"]
+from riemann_nn._measure import weights_of
 
 
 def curvature_loss(
     metric: Any,
     x: Float[Tensor, "*batch n"],
-    kind: Kind = "scalar",
-    estimator: Estimator = "exact",
+    kind: str = "scalar",
+    estimator: str = "exact",
     *,
     scale_free: bool = True,
     num_samples: int = 4,
     generator: torch.Generator | None = None,
-    measure: Measure | Tensor = "points",
+    measure: str | Tensor = "points",
     chunk_size: int | str | None = "auto",
 ) -> Float[Tensor, ""]:
     r"""Mean square of a curvature over points.
@@ -88,7 +85,7 @@ def curvature_loss(
 _LEAST_SAMPLES = {"scalar": 2, "sectional": 1, "ricci": 2, "riemann": 2}
 
 
-def _exact(metric: Any, x: Tensor, kind: Kind, chunk_size: int | str | None) -> Tensor:
+def _exact(metric: Any, x: Tensor, kind: str, chunk_size: int | str | None) -> Tensor:
     n = x.shape[-1]
     if kind == "scalar":
         return riemann.scalar_curvature(metric, x, chunk_size=chunk_size).square()
@@ -108,7 +105,7 @@ def _exact(metric: Any, x: Tensor, kind: Kind, chunk_size: int | str | None) -> 
 def sampled_squares(
     metric: Any,
     x: Tensor,
-    kind: Kind,
+    kind: str,
     num_samples: int,
     generator: torch.Generator | None = None,
     *,
@@ -183,7 +180,7 @@ class CurvatureLoss(torch.nn.Module):
         True
     """
 
-    def __init__(self, metric: Any, kind: Kind = "scalar", estimator: Estimator = "exact", **options: Any):
+    def __init__(self, metric: Any, kind: str = "scalar", estimator: str = "exact", **options: Any):
         super().__init__()
         self.metric, self.kind, self.estimator, self.options = metric, kind, estimator, options
 

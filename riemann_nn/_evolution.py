@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,8 +11,8 @@ import riemann
 from riemann_nn import _reduce
 from riemann_nn._chart import Chart
 from riemann_nn._compatibility import compatibility_loss
-from riemann_nn._curvature_loss import Estimator, Kind, curvature_loss
-from riemann_nn._fisher import Likelihood, fisher_loss
+from riemann_nn._curvature_loss import curvature_loss
+from riemann_nn._fisher import fisher_loss
 from riemann_nn._monitor import CollapseMonitor
 from riemann_nn._volume_loss import _volume_loss
 
@@ -61,7 +61,8 @@ class EvolutionLoss(torch.nn.Module):
 
     Note:
         Step and monitor are in `state_dict`: training resumes exactly. In `eval()` all points are used and the step
-        stays. Under DistributedDataParallel compute the loss inside the wrapped forward: `TrainingStep` does.
+        stays. Under DistributedDataParallel compute the loss inside the wrapped forward: `TrainingStep` does. Compile
+        the model and the task, not this module in training: its step is a number, new at each call.
 
     Example:
         >>> from riemann_nn import EvolutionLoss, NeuralDifferentialManifold
@@ -80,17 +81,17 @@ class EvolutionLoss(torch.nn.Module):
         volume: float = 0.05,
         compatibility: float = 0.0,
         fisher: float = 0.0,
-        likelihood: Likelihood = "categorical",
-        kind: Kind | None = None,
-        estimator: Estimator | None = None,
-        points: int | None | Literal["preset"] = "preset",
+        likelihood: str = "categorical",
+        kind: str | None = None,
+        estimator: str | None = None,
+        points: int | str | None = "preset",
         every: int | None = None,
         num_samples: int = 2,
         delay: int = 0,
         ramp: int = 0,
-        shape: Literal["linear", "cosine"] = "linear",
+        shape: str = "linear",
         cap: float | None = None,
-        monitor: CollapseMonitor | None | Literal["default"] = "default",
+        monitor: CollapseMonitor | str | None = "default",
         monitor_every: int = 50,
         seed: int = 0,
     ):
@@ -107,8 +108,8 @@ class EvolutionLoss(torch.nn.Module):
             "compatibility": compatibility,
             "fisher": fisher,
         }
-        self.kind: Kind = kind or chosen["kind"]
-        self.estimator: Estimator = estimator or chosen["estimator"]
+        self.kind: str = kind or chosen["kind"]
+        self.estimator: str = estimator or chosen["estimator"]
         self.points: int | None = chosen["points"] if points == "preset" else points
         self.every = chosen["every"] if every is None else every
         self.num_samples, self.delay, self.ramp, self.cap = num_samples, delay, ramp, cap
@@ -166,7 +167,8 @@ class EvolutionLoss(torch.nn.Module):
         if self.training and self.step % self.every:
             return losses
         repeat = self.every if self.training else 1
-        generator = self._generator(charts[0].coordinates.device)
+        drawn = self.estimator == "sampled" or (self.training and self.points is not None)
+        generator = self._generator(charts[0].coordinates.device) if drawn else None
         some = self._some(charts, generator)
         if w["curvature"]:
             curvatures = [
@@ -194,13 +196,13 @@ class EvolutionLoss(torch.nn.Module):
         seed = (self.seed * 1_000_003 + self.step) * _reduce.world_size() + _reduce.rank()
         return torch.Generator(device).manual_seed(seed)
 
-    def _some(self, charts: Sequence[Chart], generator: torch.Generator) -> list[Chart]:
+    def _some(self, charts: Sequence[Chart], generator: torch.Generator | None) -> list[Chart]:
         """The charts at random points of the batch, the same in each."""
         flat = [c._replace(coordinates=c.coordinates.reshape(-1, c.coordinates.shape[-1])) for c in charts]
         count = len(flat[0].coordinates)
         if not self.training or self.points is None or self.points >= count:
             return flat
-        chosen = torch.randperm(count, generator=generator, device=generator.device)[: self.points]
+        chosen = torch.randperm(count, generator=generator, device=flat[0].coordinates.device)[: self.points]
         return [c._replace(coordinates=c.coordinates[chosen]) for c in flat]
 
     def _capped(self, task: Tensor, geometry: Tensor, charts: Sequence[Chart]) -> float | Tensor:

@@ -1,7 +1,7 @@
 """The Fisher metric pulled back to charts, and the loss that fits learned metrics to it."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,10 +10,8 @@ import riemann
 from riemann_nn import _reduce
 from riemann_nn._chart import Chart
 
-Likelihood = Literal["categorical", "bernoulli", "gaussian"]
 
-
-def fisher_metrics(model: Any, charts: Sequence[Chart], likelihood: Likelihood = "categorical") -> list[Tensor]:
+def fisher_metrics(model: Any, charts: Sequence[Chart], likelihood: str = "categorical") -> list[Tensor]:
     r"""Fisher information of the prediction, pulled back to each chart: $F_i = J_i^T F J_i$.
 
     $J_i$ is the derivative of the output by the coordinates of chart i, and F that of the output:
@@ -39,7 +37,7 @@ def fisher_metrics(model: Any, charts: Sequence[Chart], likelihood: Likelihood =
     return results
 
 
-def _of_output(output: Tensor, likelihood: Likelihood) -> Tensor:
+def _of_output(output: Tensor, likelihood: str) -> Tensor:
     if likelihood == "categorical":
         if output.shape[-1] < 2:
             raise ValueError("`likelihood` is 'categorical' with one output, which has no Fisher information; use "
@@ -55,7 +53,7 @@ def _of_output(output: Tensor, likelihood: Likelihood) -> Tensor:
 
 
 def fisher_loss(
-    model: Any, charts: Sequence[Chart], likelihood: Likelihood = "categorical", *, damping: float = 0.1
+    model: Any, charts: Sequence[Chart], likelihood: str = "categorical", *, damping: float = 0.1
 ) -> Tensor:
     r"""Relative square error of the metrics against the pulled-back Fisher metrics, $g_i \approx F_i + \epsilon 1$.
 

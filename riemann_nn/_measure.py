@@ -1,6 +1,6 @@
 """The measure that losses take expectations over: the points as they are, the Riemannian volume, given weights."""
 
-from typing import Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -8,10 +8,8 @@ from torch import Tensor
 
 import riemann
 
-Measure = Literal["points", "volume"]
 
-
-def weights_of(metric: torch.nn.Module, x: Tensor, measure: Measure | Tensor) -> Tensor | None:
+def weights_of(metric: Any, x: Tensor, measure: str | Tensor) -> Tensor | None:
     """Weights of the points, constants for gradients; None for equal ones."""
     if isinstance(measure, Tensor):
         if measure.shape != x.shape[:-1]:

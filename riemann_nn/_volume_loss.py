@@ -9,7 +9,7 @@ from torch import Tensor
 
 import riemann
 from riemann_nn import _reduce
-from riemann_nn._measure import Measure, weights_of
+from riemann_nn._measure import weights_of
 
 
 def volume_loss(
@@ -18,7 +18,7 @@ def volume_loss(
     log: bool = True,
     *,
     log_reference: Float[Tensor, "*batch"] | None = None,
-    measure: Measure | Tensor = "points",
+    measure: str | Tensor = "points",
 ) -> Float[Tensor, ""]:
     r"""Variance of the logarithm of the volume element over points, $\mathrm{Var}(\log \sqrt{\det g} - \log \rho)$.
 
@@ -57,7 +57,7 @@ def volume_loss(
 
 
 def _volume_loss(
-    metric: Any, x: Tensor, log: bool, log_reference: Tensor | None = None, measure: Measure | Tensor = "points"
+    metric: Any, x: Tensor, log: bool, log_reference: Tensor | None = None, measure: str | Tensor = "points"
 ) -> Tensor:
     """`volume_loss` without its warning."""
     if x.shape[:-1].numel() < 2:

@@ -226,3 +226,20 @@ def test_curvature_of_network_metrics_compiles_as_one_graph():
     truth = S(metric, x)
     torch.testing.assert_close(value, truth)
     torch.testing.assert_close(gradient, torch.autograd.grad(truth.sum(), x)[0])
+
+
+def test_training_of_manifolds_compiles_as_one_graph():
+    model = riemann_nn.NeuralDifferentialManifold(2, [3, 3], 3).double()
+    evolution = riemann_nn.EvolutionLoss(kind="scalar", estimator="exact", monitor=None).eval()
+    step = riemann_nn.TrainingStep(model, torch.nn.functional.cross_entropy, evolution)
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    x, y = torch.randn(9, 2, dtype=torch.float64), torch.randint(3, (9,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the compiler
+        value = torch.compile(step, fullgraph=True, backend="aot_eager")(x, y)[0]
+        gradients = torch.autograd.grad(value, list(model.parameters()))
+    truth = step(x, y)[0]
+    torch.testing.assert_close(value, truth)
+    for gradient, other in zip(gradients, torch.autograd.grad(truth, list(model.parameters())), strict=True):
+        torch.testing.assert_close(gradient, other)

@@ -430,14 +430,6 @@ def test_steps_work_as_functions_and_copies(tmp_path):
     assert total.dtype == torch.float32 and step.double()(x.double(), y.double())[0].dtype == torch.float64
 
 
-def test_the_training_step_compiles():
-    """Forward and task; the geometry runs as it is."""
-    model, (x, y) = nn.NeuralDifferentialManifold(2, [3], 1), moons(40)
-    compiled = torch.compile(lambda x, y: bce(model(x)[0], y), backend="eager", fullgraph=True)
-    assert_equal(compiled(x, y), bce(model(x)[0], y))
-    compiled(x, y).backward()
-
-
 @pytest.mark.parametrize(
     "options, words",
     [
