@@ -26,7 +26,9 @@ def plain(metric: MLPCholesky, quantity: str, **options: Any) -> Callable[[Tenso
 
     def ricci_tensor(x: Tensor) -> Tensor:
         frame = _cartan.moving_frame(metric, x)
-        return formulas.change_indices(frame.L @ frame.L.mT, _cartan.ricci_tensor(frame), "ll", options.get("indices", "ll"))
+        return formulas.change_indices(
+            frame.L @ frame.L.mT, _cartan.ricci_tensor(frame), "ll", options.get("indices", "ll")
+        )
 
     def from_jets(x: Tensor) -> Tensor:
         return getattr(LocalGeometry(x, jets_at(metric, x, needed)), quantity)(**options)

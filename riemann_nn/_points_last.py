@@ -31,7 +31,9 @@ def scalar_curvature(metric: MLPCholesky, x: Tensor) -> Tensor:
     inverse = (E[:, :, None] * E[:, None]).sum(0)
     second = torch.zeros_like(products)
     for p, (j, l) in enumerate(_pairs(n)):
-        weights = inverse[j, l] * E.transpose(0, 1) - 0.5 * (inverse[:, j, None] * E[:, l] + inverse[:, l, None] * E[:, j])
+        weights = inverse[j, l] * E.transpose(0, 1) - 0.5 * (
+            inverse[:, j, None] * E[:, l] + inverse[:, l, None] * E[:, j]
+        )
         second = second + (1 if j == l else 2) * (weights * ddL[:, :, p]).sum((0, 1))
     return products + (v * (2 * u - v)).sum(0) - 2 * second
 
