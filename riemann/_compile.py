@@ -13,7 +13,7 @@ from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
 from riemann._geometry import LocalGeometry
-from riemann._metric import check_metric_callable, checked_jet, warn_of, with_nan
+from riemann._metric import check_metric_callable, checked_jet, warn_of
 from riemann._safe import unwrapped
 from riemann._types import Metric
 

@@ -82,7 +82,7 @@ def derive(
     traced = _bounded(lambda: _symbolic(unwrapped(metric), dim), budget)
     try:
         return _bounded(lambda: _code(*traced, quantity, options, order), budget)
-    except NotDerived as why:
+    except NotDerived:
         return _bounded(lambda: _jet_code(*traced, order, str(why)), budget)
 
 
