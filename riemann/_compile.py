@@ -13,6 +13,7 @@ from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
 from riemann._geometry import LocalGeometry
+from riemann._indices import check_positions
 from riemann._metric import check_metric_callable, checked_jet, warn_of
 from riemann._safe import unwrapped
 from riemann._types import Metric
@@ -42,51 +43,54 @@ def compile(
 ) -> "Compiled":
     r"""One quantity of a metric as one compiled graph, for many calls on many points.
 
-    Three ways are tried in turn; `.route` of the result says which was taken, and why.
+    Ways are tried in this order; `.route` of the result says which was taken, and why.
 
-    1. *Closed form*: the metric's type brings the quantity in plain tensor operations (`riemann_nn.MLPCholesky`; types of
-       yours by `compile.register`).
-    2. *Symbolic*: the metric is traced into expressions, the quantity is derived from them exactly, and written out as
-       torch code with common subexpressions: no differentiation is left.
-    3. *Eager*: the function of the same name, in tiles. A warning says why.
+    1. Closed form: the metric's type brings the quantity in plain tensor operations (`riemann_nn.MLPCholesky`; types
+       of yours by `compile.register`).
+    2. Symbolic: the metric is traced into expressions, the quantity is derived from them exactly and written out as
+       torch code: no differentiation is left. Where its expression would be long, the derivatives of g are written
+       out instead, and the quantity is computed from them.
+    3. Eager: the function of the same name, in tiles. A warning says why.
 
-    The code of the first two is given to `torch.compile`, once for all sizes of the batch. Where it cannot compile (no C++
-    compiler), a warning says so, and the same code runs eagerly.
+    Code is given to `torch.compile`, once for all sizes of the batch. Where it cannot compile (no C++ compiler), a
+    warning says so, and the same code runs eagerly.
 
     Args:
-        metric: callable, one point `(n,)` to `(n, n)`. Numbers in it are compiled as they are now: floats as the rational
-            of their shortest decimal, see `bridge.to_symbolic`. The parameters and buffers of a module stay free: later
-            values are used, and results are differentiable to them.
-        quantity: name of a function of `riemann` that takes a metric and points: `"christoffel"`, `"riemann_tensor"`, ….
+        metric: callable, one point `(n,)` to `(n, n)`. Numbers in it are compiled as they are now, floats as the
+            rational of their shortest decimal (see `bridge.to_symbolic`). Parameters and buffers of a module stay free:
+            later values are used, and results are differentiable to them.
+        quantity: name of a function of metric and points: `"christoffel"`, `"riemann_tensor"`, ….
         dim: n; may be left out where the metric has a `dim`.
         components: `"all"`, or `"independent"` for a record of those that are not 0 and differ by more than a sign.
         backend: of `torch.compile`; None leaves the code as it is.
-        budget: seconds that a derivation may take.
+        budget: seconds that each step of a derivation may take.
         **options: of the function, such as `indices="llll"` or `kind=1`.
 
     Returns:
-        A function of points `(*batch, n)` that returns what the function named returns, or the record. The tensor's memory
-        is ordered with the points last on the symbolic way (`.contiguous()` reorders it).
+        A function of points `(*batch, n)` to what the function named returns, or to `Components`. On the symbolic way
+        the points are the last axis in memory, which is the fastest to write; `.contiguous()` makes it the first.
 
     Raises:
-        ValueError: an unknown quantity, `dim` missing.
+        ValueError: an unknown quantity or value of an option, `dim` missing.
         TypeError: an option that the function does not have.
 
     Warns:
         UserWarning: once, if the eager way is taken, or nothing compiles.
 
     Note:
-        The first call for each dtype, and the first with gradients, compiles: 5 to 30 seconds. At a point where the code
-        gives no finite number, or g is singular to rounding, the eager function decides: its value, or NaN and a warning.
+        The first call compiles, for each dtype and with gradients anew: 5 to 30 seconds. Points where the code gives no
+        finite number, or g is singular to rounding, are given to the generic function: its value, or NaN and a warning.
         Gradients flow once; for second derivatives use `backend=None`. Inside `vmap` and other transforms the code runs
-        as it is.
+        uncompiled.
 
     Example:
         >>> def sphere(x):
         ...     return torch.diag(torch.stack([torch.ones_like(x[0]), torch.sin(x[0]) ** 2]))
-        >>> ricci = riemann.compile(sphere, "ricci_tensor", dim=2, backend=None)
+        >>> ricci = compile(sphere, "ricci_tensor", dim=2, backend=None)
         >>> ricci(torch.tensor([[0.7, 0.2], [1.1, 3.0]])).shape
         torch.Size([2, 2, 2])
+        >>> print(ricci.route)
+        symbolic, 7 operations, as plain torch
     """
     check_metric_callable(metric)
     order = _checked(quantity, options, components)
@@ -230,18 +234,19 @@ class Compiled:
 
     def _run(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The kernel at points `(z, n)`, compiled where that can be."""
-        arguments = self._kernel.arguments(x)
+        kernel: Any = self._kernel
+        arguments = kernel.arguments(x)
         if self._compiled is None or x.shape[0] < 2 or not _jets.has_values(x):  # sizes 0 and 1 are graphs of their own
-            return self._kernel.shaped(*self._kernel(*arguments))
+            return kernel.shaped(*kernel(*arguments))
         try:
-            return self._kernel.shaped(*self._compiled(*arguments))
+            return kernel.shaped(*self._compiled(*arguments))
         except Exception as error:
-            result = self._kernel.shaped(*self._kernel(*arguments))  # raises where the code is at fault
+            result = kernel.shaped(*kernel(*arguments))  # raises where the code is at fault
             self._compiled, self._backend = None, "as plain torch, for nothing compiles here"
             reason = str(error).strip().split("\n")[0]
             warnings.warn(
-                f"`compile`: torch.compile failed ({type(error).__name__}: {reason}), so the same code runs eagerly. Is a "
-                "C++ compiler installed?",
+                f"`compile`: torch.compile failed ({type(error).__name__}: {reason}), so the same code "
+                "runs eagerly. Is a C++ compiler installed?",
                 stacklevel=3,
             )
             return result
@@ -258,10 +263,8 @@ class Compiled:
         exact = getattr(here, self.quantity)(**self._options).to(values.dtype)
         if self._independent:
             exact = picked(exact, self._pattern)
-        masks = {
-            name: torch.zeros_like(x[:, 0], dtype=torch.bool).index_put((where,), mask) for name, mask in faults.items()
-        }
-        warn_of({name: mask.reshape(batch) for name, mask in masks.items()})
+        nowhere = torch.zeros_like(x[:, 0], dtype=torch.bool)
+        warn_of({name: nowhere.index_put((where,), mask).reshape(batch) for name, mask in faults.items()})
         return values.index_put((where,), exact)
 
 
@@ -392,12 +395,15 @@ def _checked(quantity: str, options: dict[str, Any], components: str) -> int:
 
 def _symmetries(quantity: str, options: dict[str, Any], n: int) -> Pattern:
     """The shape of a quantity, and which entries are equal or opposite for every metric."""
-    indices = options.get(
-        "indices", {"riemann_tensor": "ulll", "weyl_tensor": "ulll", "cotton_tensor": "lll"}.get(quantity, "ll")
-    )
     if quantity in ("volume_element", "log_volume_element", "scalar_curvature", "kretschmann_scalar"):
         return Pattern((), (0,), (1,))
     rank = {"christoffel": 3, "cotton_tensor": 3, "riemann_tensor": 4, "weyl_tensor": 4}.get(quantity, 2)
+    indices = options.get("indices", "ulll" if rank == 4 else "l" * rank)
+    check_positions(indices, rank, f"`{quantity}`")
+    if (kind := options.get("kind", 2)) not in (1, 2):
+        raise ValueError(f"`kind` is {kind!r}, expected 1 (Gamma_kij) or 2 (Gamma^k_ij)")
+    if quantity == "inverse_metric":
+        indices = "uu"
 
     def alike(index: tuple[int, ...]) -> list[tuple[tuple[int, ...], int]]:
         """The entries that are plus or minus this one."""

@@ -1,8 +1,8 @@
 r"""A quantity of a metric as torch code without derivatives: traced into expressions, derived exactly, written out.
 
 Beside the quantity the code has one more value, the doubt
-$\epsilon \sum |g^{ia}|\, |\partial_k g_{aj}|\, |x^k|$: what the last bit of the coordinates does to g, against g. Where it
-is not small (or NaN, as it is where any value is not finite), g may be no metric, and the point has to be looked at.
+$\epsilon \sum |g^{ia}|\, |\partial_k g_{aj}|\, |x^k|$: what the last bit of the coordinates does to g, against g. Where
+it is not small (or NaN, as it is where any value is not finite), g may be no metric: the point has to be looked at.
 """
 
 import dataclasses
@@ -82,8 +82,9 @@ def derive(
     traced = _bounded(lambda: _symbolic(unwrapped(metric), dim), budget)
     try:
         return _bounded(lambda: _code(*traced, quantity, options, order), budget)
-    except NotDerived:
-        return _bounded(lambda: _jet_code(*traced, order, str(why)), budget)
+    except NotDerived as error:
+        why = str(error)
+    return _bounded(lambda: _jet_code(*traced, order, why), budget)
 
 
 def _bounded(work: Callable[[], Any], budget: float) -> Any:
