@@ -98,7 +98,9 @@ def _bounded(work: Callable[[], Any], budget: float) -> Any:
     try:
         with warnings.catch_warnings():
             finished = _clock.within(budget, working)
-    except (UserWarning, ValueError, ArithmeticError, RecursionError, TypeError) as error:
+    except NotDerived:
+        raise
+    except Exception as error:  # whatever it is, the function itself may do without, or says it better
         raise NotDerived(str(error).split(":")[0] or type(error).__name__) from error
     if not finished:
         raise NotDerived(f"no expression was found within {budget:g} s (`budget`)")
@@ -121,7 +123,7 @@ def _symbolic(metric: Metric, dim: int) -> tuple[SymbolicMetric, tuple[sp.Symbol
     point = 1 + torch.arange(dim, dtype=like.dtype, device=like.device) / dim
     with torch.enable_grad():
         if _jets.over_points(
-            safe_metric(lambda x: field(x, *_scalars(tensors, like, True)), point, 0), point
+            safe_metric(lambda x: field(x, *_scalars(tensors, detached=True)), point, 0), point
         ).requires_grad:
             raise NotDerived(
                 "it holds tensors that need gradients, which would be lost; make them parameters of a module"
@@ -130,7 +132,7 @@ def _symbolic(metric: Metric, dim: int) -> tuple[SymbolicMetric, tuple[sp.Symbol
     traced = Trace(field, point, symbols)
     if traced.functions > MOST_FUNCTIONS:
         raise NotDerived(f"it has {traced.functions} values of functions of the point, too many for a formula")
-    return traced.symbolic(numbered(dim)), symbols, lambda: _scalars(tensors, like, False)
+    return traced.symbolic(numbered(dim)), symbols, lambda: _scalars(tensors)
 
 
 def _tensors(metric: Metric) -> dict[str, Tensor]:
@@ -141,7 +143,8 @@ def _tensors(metric: Metric) -> dict[str, Tensor]:
     return {name: t for name, t in named.items() if t.is_floating_point()}
 
 
-def _scalars(tensors: dict[str, Tensor], like: Tensor, detached: bool) -> list[Tensor]:
+def _scalars(tensors: dict[str, Tensor], detached: bool = False) -> list[Tensor]:
+    """The numbers in tensors, as they are now."""
     flat = [t.detach().reshape(-1) if detached else t.reshape(-1) for t in tensors.values()]
     return list(torch.cat(flat).unbind()) if flat else []
 
@@ -177,14 +180,14 @@ def _code(
     shape = tuple(map(int, getattr(tensor, "shape", ())))
     entries = [tensor] if shape == () else tensor.reshape(math.prod(shape)).tolist() if len(shape) > 2 else list(tensor)
     values, places, signs = _distinct(entries)
-    doubts = _doubted(symbolic, order)
-    columns, operations = _emit.columns([*values, *doubts.expressions], symbolic.coordinates, symbols)
+    doubt = _Doubt(symbolic, order)
+    columns, operations = _emit.columns([*values, *doubt.expressions], symbolic.coordinates, symbols)
     if operations > MOST_OPERATIONS:
         raise NotDerived(f"its expression takes {operations} operations")
 
     def with_doubt(*arguments: Tensor) -> list[Tensor]:
         found = columns(*arguments)
-        return [*found[: len(values)], doubts(found[: len(values)], found[len(values) :], arguments)]
+        return [*found[: len(values)], doubt(found[: len(values)], found[len(values) :], arguments)]
 
     return Code(with_doubt, scalars, shape, places, signs, operations)
 
@@ -234,7 +237,7 @@ def _distinct(entries: Sequence[sp.Expr]) -> tuple[list[sp.Expr], tuple[int, ...
     return list(values), tuple(p if s else len(values) for p, s in zip(places, signs, strict=True)), tuple(signs)
 
 
-class _doubted:
+class _Doubt:
     """The doubt as a function of the values of g^-1 and dg that are not 0."""
 
     def __init__(self, symbolic: SymbolicMetric, order: int):

@@ -5,6 +5,7 @@ what is compiled is the same code.
 """
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from torch.testing import assert_close
 
 import riemann as rm
 from riemann import bridge, spaces
+from riemann._clock import within
 from riemann_nn import MLPCholesky
 from tests.cases import BY_NAME
 from tests.helpers import assert_equal, exact, terms
@@ -232,6 +234,19 @@ def test_what_cannot_be_derived_runs_eagerly_and_says_why():
         assert why in f.route and why in repr(f)
         if metric is not branching and not isinstance(metric, torch.nn.Linear):
             assert_close(f(x), rm.scalar_curvature(metric, x))
+
+
+def endless():
+    while True:
+        sp.expand((sp.Symbol("x") + 1) ** 3)
+
+
+@pytest.mark.parametrize("thread", [False, True], ids=["main thread", "another thread"])
+def test_derivations_end_in_time(thread):
+    with ThreadPoolExecutor() as pool:
+        run = (lambda *a: pool.submit(*a).result()) if thread else (lambda f, *a: f(*a))
+        assert run(within, 0.2, endless) is False
+        assert run(within, 60.0, lambda: None) is True
 
 
 def test_tensors_that_need_gradients_are_not_lost():
