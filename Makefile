@@ -14,9 +14,9 @@ demo: $(READY)  ## the tour: curvature of spheres, black holes and networks besi
 # The modules whose signatures have shapes, checked while the suite runs.
 SHAPED = $$(grep -rl --include=*.py jaxtyping riemann riemann_nn | sed 's/\.py$$//; s|/|.|g' | paste -sd, -)
 
-test: $(READY)  ## the whole suite; messages run apart, because shape checking would answer before them
-	$(BIN)/python -m pytest -q -n 2 --ignore=tests/test_messages.py --jaxtyping-packages=$(SHAPED),beartype.beartype
-	$(BIN)/python -m pytest -q tests/test_messages.py
+test: $(READY)  ## the whole suite; messages and compilers run apart from the shape checker
+	$(BIN)/python -m pytest -q -n 2 --ignore=tests/test_messages.py --ignore=tests/test_compile.py --jaxtyping-packages=$(SHAPED),beartype.beartype
+	$(BIN)/python -m pytest -q tests/test_messages.py tests/test_compile.py
 
 check: $(READY)  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

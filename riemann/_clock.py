@@ -24,7 +24,9 @@ def within(seconds: float, work: Callable[[], None]) -> bool:
 
     def look_at_the_clock(frame: types.FrameType, event: str, argument: Any) -> None:
         if time.monotonic() > deadline and frame.f_globals.get("__name__", "").startswith(("sympy.", "riemann.")):
-            raise _Stopped
+            caller = frame.f_back.f_globals.get("__name__") if frame.f_back else None
+            if caller != "weakref":  # what is raised in a finalizer goes nowhere
+                raise _Stopped
 
     def start_looking(*_: Any) -> None:
         sys.settrace(look_at_the_clock)

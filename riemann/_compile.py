@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from riemann import _curvature, _jets
+from riemann import _curvature, _jets, formulas
 from riemann._geometry import LocalGeometry
+from riemann._indices import check_positions
 from riemann._metric import check_metric_callable, checked_jet, warn_of
 from riemann._safe import unwrapped
 from riemann._types import Metric
 
 if TYPE_CHECKING:
-    from riemann._derive import Code
+    from riemann._derive import Code, JetCode
 
 ORDERS = {
     "inverse_metric": 0, "volume_element": 0, "log_volume_element": 0, "christoffel": 1, "riemann_tensor": 2,
@@ -42,51 +43,54 @@ def compile(
 ) -> "Compiled":
     r"""One quantity of a metric as one compiled graph, for many calls on many points.
 
-    Three ways are tried in turn; `.route` of the result says which was taken, and why.
+    Ways are tried in this order; `.route` of the result says which was taken, and why.
 
-    1. *Closed form*: the metric's type brings the quantity in plain tensor operations (`riemann_nn.MLPCholesky`; types of
-       yours by `compile.register`).
-    2. *Symbolic*: the metric is traced into expressions, the quantity is derived from them exactly, and written out as
-       torch code with common subexpressions: no differentiation is left.
-    3. *Eager*: the function of the same name, in tiles. A warning says why.
+    1. Closed form: the metric's type brings the quantity in plain tensor operations (`riemann_nn.MLPCholesky`; types
+       of yours by `compile.register`).
+    2. Symbolic: the metric is traced into expressions, the quantity is derived from them exactly and written out as
+       torch code: no differentiation is left. Where its expression would be long, the derivatives of g are written
+       out instead, and the quantity is computed from them.
+    3. Eager: the function of the same name, in tiles. A warning says why.
 
-    The code of the first two is given to `torch.compile`, once for all sizes of the batch. Where it cannot compile (no C++
-    compiler), a warning says so, and the same code runs eagerly.
+    Code is given to `torch.compile`, once for all sizes of the batch. Where it cannot compile (no C++ compiler), a
+    warning says so, and the same code runs eagerly.
 
     Args:
-        metric: callable, one point `(n,)` to `(n, n)`. Numbers in it are compiled as they are now: floats as the rational
-            of their shortest decimal, see `bridge.to_symbolic`. The parameters and buffers of a module stay free: later
-            values are used, and results are differentiable to them.
-        quantity: name of a function of `riemann` that takes a metric and points: `"christoffel"`, `"riemann_tensor"`, ….
+        metric: callable, one point `(n,)` to `(n, n)`. Numbers in it are compiled as they are now, floats as the
+            rational of their shortest decimal (see `bridge.to_symbolic`). Parameters and buffers of a module stay free:
+            later values are used, and results are differentiable to them.
+        quantity: name of a function of metric and points: `"christoffel"`, `"riemann_tensor"`, ….
         dim: n; may be left out where the metric has a `dim`.
         components: `"all"`, or `"independent"` for a record of those that are not 0 and differ by more than a sign.
         backend: of `torch.compile`; None leaves the code as it is.
-        budget: seconds that a derivation may take.
+        budget: seconds that each step of a derivation may take.
         **options: of the function, such as `indices="llll"` or `kind=1`.
 
     Returns:
-        A function of points `(*batch, n)` that returns what the function named returns, or the record. The tensor's memory
-        is ordered with the points last on the symbolic way (`.contiguous()` reorders it).
+        A function of points `(*batch, n)` to what the function named returns, or to `Components`. On the symbolic way
+        the points are the last axis in memory, which is the fastest to write; `.contiguous()` makes it the first.
 
     Raises:
-        ValueError: an unknown quantity, `dim` missing.
+        ValueError: an unknown quantity or value of an option, `dim` missing.
         TypeError: an option that the function does not have.
 
     Warns:
         UserWarning: once, if the eager way is taken, or nothing compiles.
 
     Note:
-        The first call for each dtype, and the first with gradients, compiles: 5 to 30 seconds. At a point where the code
-        gives no finite number, or g is singular to rounding, the eager function decides: its value, or NaN and a warning.
+        The first call compiles, for each dtype and with gradients anew: 5 to 30 seconds. Points where the code gives no
+        finite number, or g is singular to rounding, are given to the generic function: its value, or NaN and a warning.
         Gradients flow once; for second derivatives use `backend=None`. Inside `vmap` and other transforms the code runs
-        as it is.
+        uncompiled.
 
     Example:
         >>> def sphere(x):
         ...     return torch.diag(torch.stack([torch.ones_like(x[0]), torch.sin(x[0]) ** 2]))
-        >>> ricci = riemann.compile(sphere, "ricci_tensor", dim=2, backend=None)
+        >>> ricci = compile(sphere, "ricci_tensor", dim=2, backend=None)
         >>> ricci(torch.tensor([[0.7, 0.2], [1.1, 3.0]])).shape
         torch.Size([2, 2, 2])
+        >>> print(ricci.route)
+        symbolic, 7 operations, as plain torch
     """
     check_metric_callable(metric)
     order = _checked(quantity, options, components)
@@ -94,20 +98,26 @@ def compile(
     if dim is None:
         raise ValueError("`dim` is not known: a metric is a callable, so give its dimension, `dim=…`")
     _jets.check_count("dim", dim, 1)
-    plain = _closed_form(unwrapped(metric), quantity, **options)
+    whole = components == "all"
+    pattern = _symmetries(quantity, options, dim)
+    plain, kernel = _closed_form(unwrapped(metric), quantity, **options), None
     if plain is not None:
-        kernel: _Kernel = _OfPoints(plain, *_symmetries(quantity, options, dim))
-        return Compiled(metric, quantity, options, dim, order, components, backend, kernel, "closed form")
-    try:
+        kernel, route = _OfPoints(plain, pattern, whole), "closed form"
+    else:
         from riemann import _derive
 
-        code = _derive.derive(metric, quantity, options, dim, order, budget)
-    except _derive.NotDerived as why:
-        warnings.warn(f"`compile` runs `{quantity}` of this metric eagerly, in tiles: {why}", stacklevel=2)
-        return Compiled(metric, quantity, options, dim, order, components, None, None, f"eager, in tiles: {why}")
-    kernel = _OfColumns(code, full=components == "all")
-    route = f"symbolic, {code.operations} operations"
-    return Compiled(metric, quantity, options, dim, order, components, backend, kernel, route)
+        try:
+            code = _derive.derive(metric, quantity, options, dim, order, budget)
+            if isinstance(code, _derive.Code):
+                kernel, route = _OfColumns(code, whole), f"symbolic, {code.operations} operations"
+            else:
+                kernel = _OfJets(code, quantity, options, pattern, whole)
+                route = f"symbolic derivatives of the metric, {code.operations} operations ({code.why})"
+        except _derive.NotDerived as why:
+            route = f"eager, in tiles: {why}"
+            warnings.warn(f"`compile` runs `{quantity}` of this metric eagerly, in tiles: {why}", stacklevel=2)
+    pattern = pattern if kernel is None else kernel.pattern
+    return Compiled(metric, quantity, options, dim, order, pattern, whole, backend, kernel, route)
 
 
 @functools.singledispatch
@@ -119,29 +129,49 @@ def _closed_form(metric: Any, quantity: str, **options: Any) -> Plain | None:
 compile.register = _closed_form.register  # type: ignore[attr-defined]
 
 
+class Pattern(NamedTuple):
+    """Which entries of a tensor at a point are independent, and how the others follow.
+
+    Attributes:
+        shape: of the tensor.
+        places: which of the m independent ones stands at each entry of the flat tensor; m itself stands for 0.
+        signs: the sign with which it stands there.
+    """
+
+    shape: tuple[int, ...]
+    places: tuple[int, ...]
+    signs: tuple[int, ...]
+
+    @property
+    def first(self) -> list[int]:
+        """Where each stands first in the flat tensor."""
+        count = 1 + max((p for p, s in zip(self.places, self.signs, strict=True) if s), default=-1)
+        return [self.places.index(p) for p in range(count)]
+
+
 class Components(NamedTuple):
     """The components of a tensor that are not 0 and differ by more than a sign, as far as can be seen.
 
     Attributes:
         values: `(*batch, m)`.
-        index: where each of the m stands first in the tensor.
-        places: which of the m stands at each entry of the flat tensor; m itself stands for 0.
-        signs: the sign with which it stands there.
-        shape: of the tensor at one point.
+        pattern: how the tensor is made of them.
     """
 
     values: Tensor
-    index: tuple[tuple[int, ...], ...]
-    places: tuple[int, ...]
-    signs: tuple[int, ...]
-    shape: tuple[int, ...]
+    pattern: Pattern
+
+    @property
+    def index(self) -> list[tuple[int, ...]]:
+        """Where each of the m stands first in the tensor."""
+        entries = list(itertools.product(*map(range, self.pattern.shape)))
+        return [entries[k] for k in self.pattern.first]
 
     def full(self) -> Tensor:
         """The tensor, `(*batch, n, …, n)`."""
         y = torch.cat([self.values, self.values.new_zeros((*self.values.shape[:-1], 1))], -1)
-        places = torch.tensor(self.places, device=y.device)
-        signs = torch.tensor(self.signs, dtype=y.dtype, device=y.device)
-        return (y.index_select(-1, places) * signs).reshape((*y.shape[:-1], *self.shape))
+        places = torch.tensor(self.pattern.places, device=y.device)
+        signs = torch.tensor(self.pattern.signs, dtype=y.dtype, device=y.device)
+        return (y.index_select(-1, places) * signs).reshape((*y.shape[:-1], *self.pattern.shape))
 
 
 class Compiled:
@@ -160,13 +190,15 @@ class Compiled:
         options: dict[str, Any],
         dim: int,
         order: int,
-        components: str,
+        pattern: Pattern,
+        whole: bool,
         backend: str | None,
         kernel: "_Kernel | None",
         route: str,
     ):
         self.metric, self.quantity = metric, quantity
-        self._options, self._dim, self._order, self._independent = options, dim, order, components == "independent"
+        self._options, self._dim, self._order = options, dim, order
+        self._pattern, self._independent = pattern, not whole
         self._kernel, self._route = kernel, route
         self._compiled = None if kernel is None or backend is None else _torch_compiled(kernel, backend)
         self._backend = "as plain torch" if self._compiled is None else f"by {backend}"
@@ -188,34 +220,33 @@ class Compiled:
                 f"`x` has shape {tuple(x.shape)}, expected (*batch, {self._dim}): `{self.quantity}` was compiled for "
                 f"dim={self._dim}"
             )
-        if self._kernel is None:
-            return self._recorded(self._eager(x), None)
         batch = x.shape[:-1]
         flat = x.reshape(-1, self._dim)
-        values, doubt = self._run(flat)
-        if values.shape[0] == 0:
-            pass
-        elif _jets.has_values(values):
-            doubtful = ~(doubt <= 0.25)
-            if bool(doubtful.any()):
+        if self._kernel is None:
+            values = self._eager(x).reshape((len(flat), *self._pattern.shape))
+            values = picked(values, self._pattern) if self._independent else values
+        else:
+            values, doubt = self._run(flat)
+            if len(flat) and _jets.has_values(doubt) and bool((doubtful := ~(doubt <= 0.25)).any()):
                 values = self._mended(flat, values, doubtful.nonzero()[:, 0], batch)
         values = values.reshape((*batch, *values.shape[1:]))
-        return self._recorded(values, self._kernel)
+        return Components(values, self._pattern) if self._independent else values
 
     def _run(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The kernel at points `(z, n)`, compiled where that can be."""
-        arguments = self._kernel.arguments(x)
+        kernel: Any = self._kernel
+        arguments = kernel.arguments(x)
         if self._compiled is None or x.shape[0] < 2 or not _jets.has_values(x):  # sizes 0 and 1 are graphs of their own
-            return self._kernel.shaped(*self._kernel(*arguments))
+            return kernel.shaped(*kernel(*arguments))
         try:
-            return self._kernel.shaped(*self._compiled(*arguments))
+            return kernel.shaped(*self._compiled(*arguments))
         except Exception as error:
-            result = self._kernel.shaped(*self._kernel(*arguments))  # raises where the code is at fault
+            result = kernel.shaped(*kernel(*arguments))  # raises where the code is at fault
             self._compiled, self._backend = None, "as plain torch, for nothing compiles here"
             reason = str(error).strip().split("\n")[0]
             warnings.warn(
-                f"`compile`: torch.compile failed ({type(error).__name__}: {reason}), so the same code runs eagerly. Is a "
-                "C++ compiler installed?",
+                f"`compile`: torch.compile failed ({type(error).__name__}: {reason}), so the same code "
+                "runs eagerly. Is a C++ compiler installed?",
                 stacklevel=3,
             )
             return result
@@ -231,41 +262,26 @@ class Compiled:
         here = LocalGeometry(some, jets)
         exact = getattr(here, self.quantity)(**self._options).to(values.dtype)
         if self._independent:
-            exact = self._kernel.picked(exact)
-        masks = {
-            name: torch.zeros_like(x[:, 0], dtype=torch.bool).index_put((where,), mask) for name, mask in faults.items()
-        }
-        warn_of({name: mask.reshape(batch) for name, mask in masks.items()})
+            exact = picked(exact, self._pattern)
+        nowhere = torch.zeros_like(x[:, 0], dtype=torch.bool)
+        warn_of({name: nowhere.index_put((where,), mask).reshape(batch) for name, mask in faults.items()})
         return values.index_put((where,), exact)
-
-    def _recorded(self, values: Tensor, kernel: "_Kernel | None") -> Any:
-        if not self._independent:
-            return values
-        if kernel is None:
-            kernel = _OfPoints(lambda x: x, *_symmetries(self.quantity, self._options, self._dim))
-            rank = len(kernel.shape)
-            values = kernel.picked(values.reshape((-1, *kernel.shape))).reshape(
-                (*values.shape[: values.ndim - rank], len(kernel.index))
-            )
-        return Components(values, kernel.index, kernel.places, kernel.signs, kernel.shape)
 
 
 # ---------------------------------------------------------------------------------------------------------- kernels
 
 
+def picked(full: Tensor, pattern: Pattern) -> Tensor:
+    """The independent ones of tensors `(z, n, …, n)`: `(z, m)`."""
+    first = torch.tensor(pattern.first, dtype=torch.long, device=full.device)
+    return full.reshape((full.shape[0], -1)).index_select(-1, first)
+
+
 class _Kernel:
     """What is compiled: arguments to a tensor and the doubt of each point; and which entries are independent."""
 
-    def __init__(self, shape: tuple[int, ...], places: tuple[int, ...], signs: tuple[int, ...]):
-        self.shape, self.places, self.signs = shape, places, signs
-        count = max((p for p, s in zip(places, signs, strict=True) if s), default=-1) + 1
-        first = [next(k for k, q in enumerate(places) if q == p) for p in range(count)]
-        entries = list(itertools.product(*map(range, shape)))
-        self.first, self.index = first, tuple(entries[k] for k in first)
-
-    def picked(self, full: Tensor) -> Tensor:
-        """The independent ones of tensors `(z, n, …, n)`: `(z, m)`."""
-        return full.reshape(len(full), -1)[:, self.first]
+    def __init__(self, pattern: "Pattern"):
+        self.pattern = pattern
 
     def arguments(self, x: Tensor) -> list[Tensor]:
         raise NotImplementedError
@@ -281,7 +297,7 @@ class _OfColumns(_Kernel):
     """Generated code: columns of coordinates and scalars, to rows of values."""
 
     def __init__(self, code: "Code", full: bool):
-        super().__init__(code.shape, code.places, code.signs)
+        super().__init__(Pattern(code.shape, code.places, code.signs))
         self.code, self.full = code, full
 
     def arguments(self, x: Tensor) -> list[Tensor]:
@@ -293,26 +309,27 @@ class _OfColumns(_Kernel):
         if self.full:
             zero = torch.zeros_like(doubt)
             signed = {0: lambda p: zero, 1: lambda p: values[p], -1: lambda p: -values[p]}
-            values = [signed[s](p) for p, s in zip(self.places, self.signs, strict=True)]
+            values = [signed[s](p) for p, s in zip(self.pattern.places, self.pattern.signs, strict=True)]
         return torch.stack(values) if values else doubt.new_zeros((0, *doubt.shape)), doubt
 
     def shaped(self, values: Tensor, doubt: Tensor) -> tuple[Tensor, Tensor]:
         values = values.squeeze(-1).movedim(0, -1)
-        return values.reshape((len(doubt), *self.shape)) if self.full else values, doubt.squeeze(-1)
+        return values.reshape((len(doubt), *self.pattern.shape)) if self.full else values, doubt.squeeze(-1)
 
 
 class _OfPoints(_Kernel):
     """A closed form: points to values."""
 
-    def __init__(self, plain: Plain, shape: tuple[int, ...], places: tuple[int, ...], signs: tuple[int, ...]):
-        super().__init__(shape, places, signs)
-        self.plain = plain
+    def __init__(self, plain: Plain, pattern: "Pattern", full: bool):
+        super().__init__(pattern)
+        self.plain, self.full = plain, full
 
     def arguments(self, x: Tensor) -> list[Tensor]:
         return list(x.mT.contiguous().unsqueeze(-1).unbind(0))
 
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
         values = self.plain(torch.cat(arguments, -1))
+        values = values if self.full else picked(values, self.pattern)
         flat = values.detach().reshape((arguments[0].shape[0], -1))
         return values, (flat - flat).sum(-1)  # NaN where a value is not finite
 
@@ -320,13 +337,43 @@ class _OfPoints(_Kernel):
         return values, doubt
 
 
+class _OfJets(_Kernel):
+    """Generated code of the metric's derivatives, and the formula of the quantity."""
+
+    def __init__(self, code: "JetCode", quantity: str, options: dict[str, Any], pattern: Pattern, full: bool):
+        super().__init__(pattern)
+        self.code, self.quantity, self.options, self.full = code, quantity, options, full
+
+    def arguments(self, x: Tensor) -> list[Tensor]:
+        return [*x.mT.contiguous().unsqueeze(-1).unbind(0), *(s.to(x) for s in self.code.scalars())]
+
+    def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+        jets = self.code.jets(*arguments)
+        x = torch.cat(arguments[: jets[0].shape[-1]], -1)
+        values = getattr(LocalGeometry(x, jets), self.quantity)(**self.options)
+        values = values if self.full else picked(values, self.pattern)
+        flat = values.detach().reshape((x.shape[0], -1))
+        doubt = (flat - flat).sum(-1)
+        if len(jets) > 1:
+            inverse = formulas.inverse_metric(jets[0].detach()).abs().sum(-2)
+            slopes = (jets[1].detach().abs().sum(-2) * x.detach().abs().unsqueeze(-2)).sum(-1)
+            doubt = doubt + torch.finfo(x.dtype).eps * (inverse * slopes).sum(-1)
+        return values, doubt
+
+    def shaped(self, values: Tensor, doubt: Tensor) -> tuple[Tensor, Tensor]:
+        return values, doubt
+
+
 def _torch_compiled(kernel: _Kernel, backend: str) -> Callable[..., Any]:
-    """The kernel under `torch.compile`, with code of its own: graphs are kept, and counted, by code object."""
-    function = type(kernel).__call__
-    code = function.__code__.replace(co_name=f"{function.__name__}_{id(kernel)}")
-    own = types.FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    """The kernel under `torch.compile`, once for all sizes of the batch."""
+
+    def run(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+        return kernel(*arguments)
+
+    code = run.__code__.replace(co_name=f"{run.__name__}_{id(kernel)}")  # torch counts graphs by code, eight at most
+    own = types.FunctionType(code, run.__globals__, run.__name__, None, run.__closure__)
     options = {"max_fusion_size": 4096} if backend == "inductor" else None
-    return torch.compile(functools.partial(own, kernel), dynamic=True, fullgraph=True, backend=backend, options=options)
+    return torch.compile(own, dynamic=True, fullgraph=True, backend=backend, options=options)
 
 
 # ---------------------------------------------------------------------------------------------------- what is asked
@@ -346,14 +393,17 @@ def _checked(quantity: str, options: dict[str, Any], components: str) -> int:
     return ORDERS[quantity]
 
 
-def _symmetries(quantity: str, options: dict[str, Any], n: int) -> tuple[Any, Any, Any]:
-    """The shape of a quantity, and which entries are equal or opposite for every metric: shape, places, signs."""
-    indices = options.get(
-        "indices", {"riemann_tensor": "ulll", "weyl_tensor": "ulll", "cotton_tensor": "lll"}.get(quantity, "ll")
-    )
+def _symmetries(quantity: str, options: dict[str, Any], n: int) -> Pattern:
+    """The shape of a quantity, and which entries are equal or opposite for every metric."""
     if quantity in ("volume_element", "log_volume_element", "scalar_curvature", "kretschmann_scalar"):
-        return (), (0,), (1,)
+        return Pattern((), (0,), (1,))
     rank = {"christoffel": 3, "cotton_tensor": 3, "riemann_tensor": 4, "weyl_tensor": 4}.get(quantity, 2)
+    indices = options.get("indices", "ulll" if rank == 4 else "l" * rank)
+    check_positions(indices, rank, f"`{quantity}`")
+    if (kind := options.get("kind", 2)) not in (1, 2):
+        raise ValueError(f"`kind` is {kind!r}, expected 1 (Gamma_kij) or 2 (Gamma^k_ij)")
+    if quantity == "inverse_metric":
+        indices = "uu"
 
     def alike(index: tuple[int, ...]) -> list[tuple[tuple[int, ...], int]]:
         """The entries that are plus or minus this one."""
@@ -382,4 +432,4 @@ def _symmetries(quantity: str, options: dict[str, Any], n: int) -> tuple[Any, An
         first, sign = min(orbit)
         places.append(seen.setdefault(first, len(seen)))
         signs.append(sign)
-    return (n,) * rank, tuple(p if s else len(seen) for p, s in zip(places, signs, strict=True)), tuple(signs)
+    return Pattern((n,) * rank, tuple(p if s else len(seen) for p, s in zip(places, signs, strict=True)), tuple(signs))

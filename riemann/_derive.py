@@ -1,11 +1,12 @@
 r"""A quantity of a metric as torch code without derivatives: traced into expressions, derived exactly, written out.
 
 Beside the quantity the code has one more value, the doubt
-$\epsilon \sum |g^{ia}|\, |\partial_k g_{aj}|\, |x^k|$: what the last bit of the coordinates does to g, against g. Where it
-is not small (or NaN, as it is where any value is not finite), g may be no metric, and the point has to be looked at.
+$\epsilon \sum |g^{ia}|\, |\partial_k g_{aj}|\, |x^k|$: what the last bit of the coordinates does to g, against g. Where
+it is not small (or NaN, as it is where any value is not finite), g may be no metric: the point has to be looked at.
 """
 
 import dataclasses
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,7 +25,8 @@ from riemann.symbolic import SymbolicMetric
 
 MOST_PARAMETERS = 16  # numbers of a module: each becomes a symbol
 MOST_FUNCTIONS = 12  # values of functions of the point: expressions of networks have no end
-MOST_OPERATIONS = 6000  # of the code: more take a compiler minutes
+MOST_OPERATIONS = 1500  # of a quantity's code: longer expressions are expanded ones, slow and with fewer digits
+MOST_DERIVATIVES = 6000  # operations of the derivatives' code: more take a compiler minutes
 
 
 class NotDerived(Exception):
@@ -52,25 +54,53 @@ class Code:
     operations: int
 
 
-def derive(metric: Metric, quantity: str, options: dict[str, Any], dim: int, order: int, budget: float) -> Code:
-    """The code of a quantity, within `budget` seconds.
+@dataclasses.dataclass(frozen=True)
+class JetCode:
+    """Torch code of a metric and its derivatives.
+
+    Attributes:
+        jets: `(g, dg, …)` at points `(z, n)` from columns of coordinates and scalars.
+        scalars: as of `Code`.
+        operations: as of `Code`.
+        why: why there is no code of the quantity: the end of a sentence.
+    """
+
+    jets: Callable[..., tuple[Tensor, ...]]
+    scalars: Callable[[], list[Tensor]]
+    operations: int
+    why: str
+
+
+def derive(
+    metric: Metric, quantity: str, options: dict[str, Any], dim: int, order: int, budget: float
+) -> Code | JetCode:
+    """The code of a quantity, derived within `budget` seconds; that of the metric's derivatives if there is none.
 
     Raises:
-        NotDerived: there is none, and why.
+        NotDerived: there is neither, and why.
     """
-    inner, found = unwrapped(metric), []
+    traced = _bounded(lambda: _symbolic(unwrapped(metric), dim), budget)
+    try:
+        return _bounded(lambda: _code(*traced, quantity, options, order), budget)
+    except NotDerived as error:
+        why = str(error)
+    return _bounded(lambda: _jet_code(*traced, order, why), budget)
 
-    def work() -> None:
-        symbolic, symbols, scalars = _symbolic(inner, dim)
+
+def _bounded(work: Callable[[], Any], budget: float) -> Any:
+    """What `work` returns within `budget` seconds; NotDerived if that is nothing."""
+    found = []
+
+    def working() -> None:
         warnings.simplefilter("error", UserWarning)  # of expressions that are not canonical
-        found.append(_code(symbolic, quantity, options, order, symbols, scalars))
+        found.append(work())
 
     try:
         with warnings.catch_warnings():
-            finished = _clock.within(budget, work)
+            finished = _clock.within(budget, working)
     except NotDerived:
         raise
-    except (UserWarning, ValueError, ArithmeticError, RecursionError, TypeError) as error:
+    except Exception as error:  # whatever it is, the function itself may do without, or says it better
         raise NotDerived(str(error).split(":")[0] or type(error).__name__) from error
     if not finished:
         raise NotDerived(f"no expression was found within {budget:g} s (`budget`)")
@@ -93,7 +123,7 @@ def _symbolic(metric: Metric, dim: int) -> tuple[SymbolicMetric, tuple[sp.Symbol
     point = 1 + torch.arange(dim, dtype=like.dtype, device=like.device) / dim
     with torch.enable_grad():
         if _jets.over_points(
-            safe_metric(lambda x: field(x, *_scalars(tensors, like, True)), point, 0), point
+            safe_metric(lambda x: field(x, *_scalars(tensors, detached=True)), point, 0), point
         ).requires_grad:
             raise NotDerived(
                 "it holds tensors that need gradients, which would be lost; make them parameters of a module"
@@ -102,7 +132,7 @@ def _symbolic(metric: Metric, dim: int) -> tuple[SymbolicMetric, tuple[sp.Symbol
     traced = Trace(field, point, symbols)
     if traced.functions > MOST_FUNCTIONS:
         raise NotDerived(f"it has {traced.functions} values of functions of the point, too many for a formula")
-    return traced.symbolic(numbered(dim)), symbols, lambda: _scalars(tensors, like, False)
+    return traced.symbolic(numbered(dim)), symbols, lambda: _scalars(tensors)
 
 
 def _tensors(metric: Metric) -> dict[str, Tensor]:
@@ -113,7 +143,8 @@ def _tensors(metric: Metric) -> dict[str, Tensor]:
     return {name: t for name, t in named.items() if t.is_floating_point()}
 
 
-def _scalars(tensors: dict[str, Tensor], like: Tensor, detached: bool) -> list[Tensor]:
+def _scalars(tensors: dict[str, Tensor], detached: bool = False) -> list[Tensor]:
+    """The numbers in tensors, as they are now."""
     flat = [t.detach().reshape(-1) if detached else t.reshape(-1) for t in tensors.values()]
     return list(torch.cat(flat).unbind()) if flat else []
 
@@ -136,11 +167,11 @@ def _taking(metric: Metric, tensors: dict[str, Tensor]) -> Callable[..., Tensor]
 
 def _code(
     symbolic: SymbolicMetric,
+    symbols: tuple[sp.Symbol, ...],
+    scalars: Callable[[], list[Tensor]],
     quantity: str,
     options: dict[str, Any],
     order: int,
-    symbols: tuple[sp.Symbol, ...],
-    scalars: Callable[[], list[Tensor]],
 ) -> Code:
     if quantity == "log_volume_element":
         tensor = sp.log(symbolic.volume_element())
@@ -149,16 +180,50 @@ def _code(
     shape = tuple(map(int, getattr(tensor, "shape", ())))
     entries = [tensor] if shape == () else tensor.reshape(math.prod(shape)).tolist() if len(shape) > 2 else list(tensor)
     values, places, signs = _distinct(entries)
-    doubts = _doubted(symbolic, order)
-    columns, operations = _emit.columns([*values, *doubts.expressions], symbolic.coordinates, symbols)
+    doubt = _Doubt(symbolic, order)
+    columns, operations = _emit.columns([*values, *doubt.expressions], symbolic.coordinates, symbols)
     if operations > MOST_OPERATIONS:
-        raise NotDerived(f"its expressions take {operations} operations, too many for a compiler")
+        raise NotDerived(f"its expression takes {operations} operations")
 
     def with_doubt(*arguments: Tensor) -> list[Tensor]:
         found = columns(*arguments)
-        return [*found[: len(values)], doubts(found[: len(values)], found[len(values) :], arguments)]
+        return [*found[: len(values)], doubt(found[: len(values)], found[len(values) :], arguments)]
 
     return Code(with_doubt, scalars, shape, places, signs, operations)
+
+
+def _jet_code(
+    symbolic: SymbolicMetric,
+    symbols: tuple[sp.Symbol, ...],
+    scalars: Callable[[], list[Tensor]],
+    order: int,
+    why: str,
+) -> JetCode:
+    n, places, values = symbolic.dim, [], {}
+    jets = {(i, j): symbolic.matrix[i, j] for i in range(n) for j in range(i + 1)}
+    for rank in range(order + 1):
+        if rank:  # derivatives in one order: the last index is the largest
+            jets = {
+                (*index, k): sp.diff(entry, x)
+                for index, entry in jets.items()
+                for k, x in enumerate(symbolic.coordinates)
+                if k >= max(index[2:], default=0)
+            }
+        row = []
+        for i, j, *ks in itertools.product(range(n), repeat=2 + rank):
+            entry = jets[(max(i, j), min(i, j), *sorted(ks))]
+            row.append(values.setdefault(entry, len(values)))
+        places.append(row)
+    columns, operations = _emit.columns(list(values), symbolic.coordinates, symbols)
+    if operations > MOST_DERIVATIVES:
+        raise NotDerived(f"its derivatives take {operations} operations, too many for a compiler")
+
+    def jets_at(*arguments: Tensor) -> tuple[Tensor, ...]:
+        rows = torch.cat(columns(*arguments), -1)
+        shapes = ([len(rows), *[n] * (2 + rank)] for rank in range(order + 1))
+        return tuple(rows[:, row].reshape(shape) for row, shape in zip(places, shapes, strict=True))
+
+    return JetCode(jets_at, scalars, operations, why)
 
 
 def _distinct(entries: Sequence[sp.Expr]) -> tuple[list[sp.Expr], tuple[int, ...], tuple[int, ...]]:
@@ -172,7 +237,7 @@ def _distinct(entries: Sequence[sp.Expr]) -> tuple[list[sp.Expr], tuple[int, ...
     return list(values), tuple(p if s else len(values) for p, s in zip(places, signs, strict=True)), tuple(signs)
 
 
-class _doubted:
+class _Doubt:
     """The doubt as a function of the values of g^-1 and dg that are not 0."""
 
     def __init__(self, symbolic: SymbolicMetric, order: int):

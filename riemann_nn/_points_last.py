@@ -1,7 +1,7 @@
 r"""Scalar curvature of an `MLPCholesky` with the points on the last axis: for many points and small n, and a compiler.
 
-The jets of all units go through each layer as one product of matrices, `(H, 1 + n + n(n+1)/2, z)`: value, first and second
-derivatives along the coordinates. What is done unit by unit is then one loop over contiguous points.
+The jets of all units go through each layer as one product of matrices, `(H, 1 + n + n(n+1)/2, z)`: value, first and
+second derivatives along the coordinates. What is done unit by unit is then one loop over contiguous points.
 """
 
 import torch
@@ -23,7 +23,8 @@ def scalar_curvature(metric: MLPCholesky, x: Tensor) -> Tensor:
     n = len(E)
     if n == 1:
         return 0 * L[0, 0]
-    M = _sum(E[:, :, None, None], _sum(E[None, :, :, None], dL.movedim(2, 0)[:, None], 2)[None], 1)  # [a, b, k]
+    along = (E[None, :, :, None] * dL.movedim(2, 0)[:, None]).sum(2)  # E_bi d_j L_ik, [j, b, k]
+    M = (E[:, :, None, None] * along[None]).sum(1)  # [a, b, k]
     C = M - M.transpose(0, 1)
     products = (C * (1.5 * M.transpose(1, 2) - 0.5 * M - 0.5 * M.transpose(0, 2))).sum((0, 1, 2))
     u = sum(M[a, a] for a in range(n))
@@ -36,10 +37,6 @@ def scalar_curvature(metric: MLPCholesky, x: Tensor) -> Tensor:
         )
         second = second + (1 if j == l else 2) * (weights * ddL[:, :, p]).sum((0, 1))
     return products + (v * (2 * u - v)).sum(0) - 2 * second
-
-
-def _sum(a: Tensor, b: Tensor, axis: int) -> Tensor:
-    return (a * b).sum(axis)
 
 
 def _pairs(n: int) -> list[tuple[int, int]]:

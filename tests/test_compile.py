@@ -1,0 +1,346 @@
+"""Compiled quantities are those of the functions: values, batches, dtypes, gradients, bad points, digits, messages.
+
+Run apart from the shape checker, whose wrappers no compiler takes. Most tests leave the code as it is (`backend=None`):
+what is compiled is the same code.
+"""
+
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import sympy as sp
+import torch
+from torch.testing import assert_close
+
+import riemann as rm
+from riemann import bridge, spaces
+from riemann._clock import within
+from riemann_nn import MLPCholesky
+from tests.cases import BY_NAME
+from tests.helpers import assert_equal, exact, terms
+
+X = torch.tensor([[0.7, 0.2], [1.1, 3.0]], dtype=torch.float64)
+KERR, GENERIC = BY_NAME["Kerr"], BY_NAME["generic 3"]
+QUANTITIES = [
+    ("christoffel", {"kind": 1}),
+    ("riemann_tensor", {}),
+    ("riemann_tensor", {"indices": "llll"}),
+    ("ricci_tensor", {"indices": "ul"}),
+    ("scalar_curvature", {}),
+    ("einstein_tensor", {}),
+    ("weyl_tensor", {"indices": "llll"}),
+    ("kretschmann_scalar", {}),
+    ("inverse_metric", {}),
+    ("log_volume_element", {}),
+]
+
+
+def plain(metric, quantity, dim=None, **options):
+    return rm.compile(metric, quantity, dim=dim, backend=None, **options)
+
+
+def sphere(x):
+    return torch.diag(torch.stack([torch.ones_like(x[0]), torch.sin(x[0]) ** 2]))
+
+
+class Ellipsoid(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.log_c = torch.nn.Parameter(torch.tensor(0.3, dtype=torch.float64))
+
+    def forward(self, x):
+        c = torch.exp(self.log_c)
+        e = torch.cos(x[0]) ** 2 + (c * torch.sin(x[0])) ** 2
+        return torch.diag(torch.stack([e, torch.sin(x[0]) ** 2]))
+
+
+# -------------------------------------------------------------------------------------------------------- the numbers
+
+
+@pytest.mark.parametrize("quantity, options", QUANTITIES, ids=str)
+def test_kerr_is_derived_and_equals_the_function(quantity, options):
+    f = plain(KERR.metric, quantity, 4, **options)
+    x = KERR.x()
+    truth = getattr(rm, quantity)(KERR.metric, x, **options)
+    assert f.route.startswith("symbolic, ")
+    assert_equal(f(x), truth, scale=terms(*rm.at(KERR.metric, x).jets))
+    assert_equal(f(x[0]), truth[0], scale=terms(*rm.at(KERR.metric, x).jets))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sphere 3 by angles", "hyperboloid", "graph", "Painleve-Gullstrand", "FLRW, dust"])
+def test_the_table_equals_the_functions(name):
+    case = BY_NAME[name]
+    for quantity in ("riemann_tensor", "kretschmann_scalar"):
+        f = plain(case.metric, quantity, case.dim)
+        assert f.route.startswith("symbolic")
+        truth = getattr(rm, quantity)(case.metric, case.x())
+        assert_equal(f(case.x()), truth, scale=terms(*rm.at(case.metric, case.x()).jets))
+
+
+def test_long_expressions_give_way_to_derivatives():
+    f = plain(GENERIC.metric, "riemann_tensor", 3, budget=1.0)
+    assert f.route.startswith("symbolic derivatives of the metric")
+    assert_equal(f(GENERIC.x()), rm.riemann_tensor(GENERIC.metric, GENERIC.x()))
+
+
+def test_entries_of_the_catalogue_know_their_dimension():
+    space = spaces.schwarzschild(M=2)
+    x = space.sample(5)
+    assert_equal(plain(space, "kretschmann_scalar")(x), 192 / x[:, 1] ** 6)
+
+
+@pytest.mark.parametrize("quantity, options", QUANTITIES, ids=str)
+def test_network_metrics_have_closed_forms(quantity, options):
+    metric, x = MLPCholesky(3, hidden=(8, 8)).double(), torch.randn(5, 3, dtype=torch.float64)
+    f = plain(metric, quantity, **options)
+    assert f.route.startswith("closed form")
+    assert_equal(f(x), getattr(rm, quantity)(lambda p: metric(p), x, **options))
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+@pytest.mark.parametrize("hidden", [(), (7,), (5, 6, 7)])
+@pytest.mark.parametrize("off_diagonal", [None, torch.tanh])
+def test_points_last_equals_the_moving_frame(n, hidden, off_diagonal):
+    metric, x = MLPCholesky(n, hidden, off_diagonal=off_diagonal).double(), torch.randn(3, n, dtype=torch.float64)
+    assert_equal(plain(metric, "scalar_curvature")(x), rm.scalar_curvature(metric, x))
+
+
+def near_the_pole_and_the_horizon():
+    return ["0.25", "5", "0.01", "0.5"], ["0.25", "1.8000001", "1.25", "0.5"]
+
+
+@pytest.mark.parametrize("point", near_the_pole_and_the_horizon(), ids=["pole", "horizon"])
+def test_digits_are_those_of_the_truth(point):
+    x = torch.tensor([[float(c) for c in point]], dtype=torch.float64)
+    there = [[sp.Rational(c) for c in map(float, point)]]  # the binary number, exactly
+    for quantity in ("riemann_tensor", "christoffel"):
+        value = plain(KERR.metric, quantity, 4)(x)
+        truth = exact(KERR.symbolic, lambda s: getattr(s, quantity)(), there)
+        there_is = truth.abs() > 1e-25  # what is 0 is 0 to 30 digits in the truth
+        assert_close(value[there_is], truth[there_is], rtol=1e-14, atol=0)
+        assert bool((value[~there_is] == 0).all())
+
+
+# ------------------------------------------------------------------------------------------------- independent ones
+
+
+@pytest.mark.parametrize("quantity, options", QUANTITIES, ids=str)
+@pytest.mark.parametrize("metric", [KERR.metric, MLPCholesky(4, hidden=(6,)).double()], ids=["Kerr", "network"])
+def test_independent_components_make_the_tensor(metric, quantity, options):
+    x = KERR.x()
+    full = plain(metric, quantity, 4, **options)(x)
+    record = plain(metric, quantity, 4, components="independent", **options)(x)
+    assert_close(record.full(), full)
+    assert record.values.shape == (2, len(record.index))
+    for k, index in enumerate(record.index):
+        assert_close(record.values[:, k], full[(slice(None), *index)])
+
+
+def test_what_vanishes_has_no_components():
+    record = plain(KERR.metric, "ricci_tensor", 4, components="independent")(KERR.x())
+    assert record.values.shape == (2, 0) and record.index == []
+    assert_close(record.full(), torch.zeros(2, 4, 4, dtype=torch.float64))
+
+
+def test_riemann_lowered_has_as_many_components_as_pairs_of_pairs():
+    metric = MLPCholesky(4, hidden=(6,)).double()
+    record = plain(metric, "riemann_tensor", indices="llll", components="independent")(KERR.x())
+    assert len(record.index) == 21  # the first Bianchi identity relates three of them
+
+
+# ------------------------------------------------------------------------------------------------------ all manners
+
+
+def test_batches_dtypes_and_single_points():
+    f, x = plain(sphere, "ricci_tensor", 2), torch.rand(2, 3, 2, dtype=torch.float64) + 0.5
+    truth = rm.ricci_tensor(sphere, x)
+    assert_close(f(x), truth)
+    assert_close(f(x[0, 0]), truth[0, 0])
+    assert_close(f(x.float()), truth.float())
+    assert f(x[:0]).shape == (0, 3, 2, 2) and f(x[:, :0]).shape == (2, 0, 2, 2)
+
+
+def test_gradients_and_transforms():
+    f, x = plain(sphere, "ricci_tensor", 2), torch.rand(4, 2, dtype=torch.float64) + 0.5
+    assert_close(torch.func.vmap(f)(x), f(x))
+    assert_close(torch.func.jacfwd(f)(x[0]), rm.jet(lambda p: rm.ricci_tensor(sphere, p), x[0], 1)[1])
+    p = x.clone().requires_grad_()
+    f(p).sum().backward()
+    assert_close(p.grad[:, 0], torch.sin(2 * x[:, 0]))
+
+
+def test_parameters_of_a_module_stay_free():
+    metric, x = Ellipsoid(), torch.rand(4, 2, dtype=torch.float64) + 0.5
+    f = plain(metric, "scalar_curvature", 2)
+    assert f.route.startswith("symbolic")
+    for value in (0.3, -0.4):
+        with torch.no_grad():
+            metric.log_c.fill_(value)
+        (slope,) = torch.autograd.grad(f(x).sum(), metric.log_c)
+        (truth,) = torch.autograd.grad(rm.scalar_curvature(metric, x).sum(), metric.log_c)
+        assert_equal(f(x), rm.scalar_curvature(metric, x))
+        assert_close(slope, truth)
+
+
+def test_points_without_a_metric_are_nan_and_named_once():
+    f = plain(sphere, "ricci_tensor", 2)
+    x = torch.tensor([[[0.7, 0.2]], [[0.0, 1.0]], [[torch.pi, 1.0]]], dtype=torch.float64)
+    with pytest.warns(
+        UserWarning, match=r"`metric` is singular at point \[1, 0\] of the batch \(and at 1 more"
+    ) as caught:
+        value = f(x)
+    assert len(caught) == 1
+    assert value[0].isfinite().all() and value[1:].isnan().all()
+    with pytest.warns(UserWarning, match="singular"):
+        assert value.isnan().equal(rm.ricci_tensor(sphere, x).isnan())
+
+
+def test_a_network_with_bad_weights_is_nan_and_named():
+    metric = MLPCholesky(2, hidden=(4,), diagonal=torch.nn.Tanh()).double()
+    x = torch.tensor([[9.0, 9.0], [-9.0, -9.0]], dtype=torch.float64)
+    with pytest.warns(UserWarning, match="`metric`"):
+        assert plain(metric, "scalar_curvature")(x).isnan().any()
+
+
+def test_a_removable_singularity_of_the_expression_is_computed_by_the_function():
+    plane = lambda x: torch.eye(2) * (1 + (x[0] ** 2 / torch.sqrt(x[0] ** 2 + x[1] ** 4 + 1)))
+    x = torch.zeros(3, 2, dtype=torch.float64)
+    assert_equal(plain(plane, "scalar_curvature", 2)(x), rm.scalar_curvature(plane, x))
+
+
+# --------------------------------------------------------------------------------------------------------- messages
+
+
+def network(x):
+    W = torch.linspace(-1, 1, 32, dtype=x.dtype).reshape(16, 2)
+    return torch.eye(2) * (2 + torch.tanh(W @ x).sum() / 16)
+
+
+def branching(x):
+    return torch.eye(2) * torch.where(x[0] > 0.5, 1 + x[0] ** 2, 1 + x[0])
+
+
+def test_what_cannot_be_derived_runs_eagerly_and_says_why():
+    x = torch.rand(3, 2, dtype=torch.float64)
+    for metric, why in (
+        (network, "too many for a formula"),
+        (branching, "chooses by"),
+        (torch.nn.Linear(2, 9), "parameters"),
+    ):
+        with pytest.warns(UserWarning, match=f"`scalar_curvature` .* eagerly, in tiles: .*{why}"):
+            f = rm.compile(metric, "scalar_curvature", dim=2)
+        assert why in f.route and why in repr(f)
+        if metric is not branching and not isinstance(metric, torch.nn.Linear):
+            assert_close(f(x), rm.scalar_curvature(metric, x))
+
+
+def endless():
+    while True:
+        sp.expand((sp.Symbol("x") + 1) ** 3)
+
+
+@pytest.mark.parametrize("thread", [False, True], ids=["main thread", "another thread"])
+def test_derivations_end_in_time(thread):
+    with ThreadPoolExecutor() as pool:
+        run = (lambda *a: pool.submit(*a).result()) if thread else (lambda f, *a: f(*a))
+        assert run(within, 0.2, endless) is False
+        assert run(within, 60.0, lambda: None) is True
+
+
+def test_tensors_that_need_gradients_are_not_lost():
+    c = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    metric, x = (
+        (lambda p: torch.diag(torch.stack([1 + c * p[1] ** 2, p[0] ** 2]))),
+        torch.rand(3, 2, dtype=torch.float64),
+    )
+    with pytest.warns(UserWarning, match="parameters of a module"):
+        f = rm.compile(metric, "scalar_curvature", dim=2)
+    assert f(x).requires_grad
+
+
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda: rm.compile(sphere, "ricci"), ValueError, ["'ricci'", "ricci_tensor"]),
+        (lambda: rm.compile(sphere, "ricci_tensor"), ValueError, ["`dim`", "dim=…"]),
+        (lambda: rm.compile(sphere, "ricci_tensor", dim=0), ValueError, ["`dim` is 0"]),
+        (lambda: rm.compile(sphere, "ricci_tensor", dim=2, kind=1), TypeError, ["`kind`", "`indices`"]),
+        (lambda: rm.compile(sphere, "scalar_curvature", dim=2, kind=1), TypeError, ["`kind`", "no options"]),
+        (lambda: rm.compile(sphere, "ricci_tensor", dim=2, indices="ulu"), ValueError, ["'ulu'", "2 letters"]),
+        (lambda: rm.compile(sphere, "christoffel", dim=2, kind=3), ValueError, ["`kind` is 3"]),
+        (lambda: rm.compile(sphere, "ricci_tensor", dim=2, components="some"), ValueError, ["'some'", "independent"]),
+        (lambda: rm.compile(torch.eye(2), "ricci_tensor", dim=2), TypeError, ["`metric` is a Tensor"]),
+        (lambda: plain(sphere, "ricci_tensor", 2)(torch.tensor([1, 2])), TypeError, ["int64", "x.double()"]),
+        (lambda: plain(sphere, "ricci_tensor", 2)(np.ones(2)), TypeError, ["torch.from_numpy"]),
+        (lambda: plain(sphere, "ricci_tensor", 2)(torch.ones(5, 3)), ValueError, ["(5, 3)", "dim=2"]),
+        (lambda: plain(sphere, "ricci_tensor", 2)(torch.tensor([1.0, torch.nan])), ValueError, ["not finite"]),
+        (lambda: plain(MLPCholesky(2), "ricci_tensor")(X), ValueError, ["float32", "metric.to(x)"]),
+    ],
+)  # fmt: skip
+def test_errors_say_what_to_do(call, error, words):
+    with pytest.raises(error) as raised:
+        call()
+    for word in words:
+        assert word in str(raised.value)
+
+
+def test_without_a_compiler_the_same_code_runs_and_says_so():
+    def missing(graph, inputs):
+        raise RuntimeError("no C++ compiler")
+
+    f, x = rm.compile(sphere, "scalar_curvature", dim=2, backend=missing), torch.rand(5, 2, dtype=torch.float64) + 0.5
+    with pytest.warns(UserWarning, match="torch.compile failed .* runs eagerly"):
+        assert_equal(f(x), 2.0)
+    assert_equal(f(x), 2.0)
+    assert "nothing compiles" in f.route
+
+
+# ------------------------------------------------------------------------------------------------------ the compiler
+
+
+def counting(graphs):
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    return backend
+
+
+def test_one_graph_serves_all_sizes_and_functions_do_not_share_a_limit():
+    x = torch.rand(40, 2, dtype=torch.float64) + 0.5
+    for k in range(10):  # more than the graphs that torch allows to one function
+        f = rm.compile(sphere, "scalar_curvature", dim=2, backend=counting(graphs := []))
+        for size in (0, 1, 7, 40) if k == 0 else (3,):
+            assert_equal(f(x[:size]), 2.0)
+        assert len(graphs) == 1
+
+
+@pytest.mark.slow
+def test_inductor_compiles_what_is_derived():
+    f = rm.compile(sphere, "riemann_tensor", dim=2)
+    x = torch.rand(40, 2, dtype=torch.float64) + 0.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        assert_equal(f(x), rm.riemann_tensor(sphere, x))
+        assert_equal(f(x[:9]), rm.riemann_tensor(sphere, x[:9]))
+        p = x.clone().requires_grad_()
+        f(p)[:, 0, 1, 0, 1].sum().backward()
+    assert "by inductor" in f.route
+    assert_close(p.grad[:, 0], torch.sin(2 * x[:, 0]))
+
+
+@pytest.mark.slow
+def test_inductor_compiles_a_network():
+    metric, x = MLPCholesky(2, hidden=(4, 4)).double(), torch.randn(9, 2, dtype=torch.float64)
+    f = rm.compile(metric, "scalar_curvature")
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        assert_equal(f(x), rm.scalar_curvature(metric, x))
+    assert "by inductor" in f.route
+
+
+def test_the_bridge_reads_the_same_numbers():
+    truth = bridge.high_precision(KERR.metric, KERR.x()[0]).kretschmann_scalar()
+    assert_equal(plain(KERR.metric, "kretschmann_scalar", 4)(KERR.x()[0]), float(truth), rtol=1e-14)
