@@ -142,8 +142,8 @@ def at(
         ValueError: wrong shape, dtype or device, coordinates that are not finite, a metric that drops derivatives.
 
     Warns:
-        UserWarning: where g is not finite, not symmetric or singular, or its derivatives are not finite; results are NaN
-            at that point.
+        UserWarning: where g is not finite, not symmetric or singular, or its derivatives are not finite; results are
+            NaN at that point.
 
     Note:
         A metric inside DistributedDataParallel or `torch.compile` is unwrapped. Gradients of a loss on the result are
