@@ -120,7 +120,7 @@ def _symmetry(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
         return (
             False,
             f"dg is not finite at {x[_jets.first(infinite)].tolist()}",
-            "look at the metric's parameters there",
+            "look at its parameters there",
         )
     return True, "g and its derivatives are finite and symmetric", ""
 

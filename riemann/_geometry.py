@@ -142,7 +142,7 @@ def at(
         ValueError: wrong shape, dtype or device, coordinates that are not finite, a metric that drops derivatives.
 
     Warns:
-        UserWarning: where g is not finite, not symmetric or singular, or has derivatives that are not finite; results are
+        UserWarning: where g is not finite, not symmetric or singular, or its derivatives are not finite; results are
             NaN at that point.
 
     Note:
