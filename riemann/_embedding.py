@@ -272,7 +272,7 @@ def shape_operator(
     *,
     normal: Float[Tensor, "... N"] | None = None,
     chunk_size: int | None = None,
-) -> Float[Tensor, "*batch k k"]:
+) -> Float[Tensor, "... k k"]:
     r"""Shape operator (Weingarten map) of a normal vector.
 
     $\langle S_\nu u, v \rangle = \langle II(u, v), \nu \rangle$,
