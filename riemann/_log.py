@@ -88,11 +88,11 @@ def log_map(
     """
     x, y = _jets.broadcast_vectors(x, y=y)
     options = dict(rtol=rtol, atol=atol, max_steps=max_steps, chart=chart)
-    metric_jet(metric, x.detach(), 1), metric_jet(metric, y.detach(), 1)  # warns where it is no metric
+    _jets.check_unmapped(x, y)
+    metric_jet(metric, torch.stack((x.detach(), y.detach())), 1)  # warns where it is no metric
     n, batch = x.shape[-1], x.shape[:-1]
     with torch.no_grad():
         flat = x.detach().reshape(-1, n), y.detach().reshape(-1, n)
-        _jets.check_unmapped(x, y)
         found, error = _search(metric, *flat, max_iterations, options)
     good = ~found.isnan().any(-1)
     v = _implicit(metric, x.reshape(-1, n), y.reshape(-1, n), found, good, options)
@@ -110,7 +110,7 @@ def _implicit(metric: Metric, x: Tensor, y: Tensor, v: Tensor, good: Tensor, opt
     if not bool(good.any()):
         return v
     miss = exp_map(metric, x[good], v[good], throw=False, **options).points[0] - y[good]
-    if not miss.requires_grad and _jets.has_values(miss):
+    if not _jets.carry_derivatives(miss):
         return v
     with torch.no_grad():
         _, flows = _flows(metric, torch.cat((x.detach(), v), -1)[good].unsqueeze(1), x.shape[-1], options)

@@ -95,7 +95,7 @@ def _one_way(
 ) -> Solution:
     times, back = torch.unique(t, return_inverse=True)  # sorted
     slope = flow(torch.zeros_like(y[:, 0]), y)
-    traced = torch.is_grad_enabled() and (y.requires_grad or slope.requires_grad or not _jets.has_values(y))
+    traced = _jets.carry_derivatives(y, slope)
     with torch.no_grad():
         steps, status, reached, tried, values = _advance(
             flow, y.detach(), slope.detach(), times.detach(), rtol, atol, max_steps, inside
@@ -129,7 +129,7 @@ def _advance(
 ) -> tuple[list[_Step], Tensor, Tensor, Tensor, list[Tensor]]:
     """Finds the steps: those accepted, status, parameter reached and steps tried of each point, values of output."""
     end = times[-1]
-    smallest = 8 * torch.finfo(y.dtype).eps * end
+    bit = torch.finfo(y.dtype).eps
     status = torch.full_like(y[:, 0], Status.SUCCESS, dtype=torch.long)
     reached, tried = torch.zeros_like(y[:, 0]), torch.zeros_like(status)
     good = torch.isfinite(slope).all(-1) & torch.isfinite(y).all(-1)
@@ -175,8 +175,8 @@ def _advance(
         error_before = torch.where(accepted, error.clamp(min=1e-4), error_before)
         grow = torch.where(accepted, _LARGEST, 1.0)
 
-        stuck = ~accepted & (h <= smallest)
-        fate = torch.where(stuck, torch.where(finite, Status.SINGULAR, Status.NOT_FINITE), Status.SUCCESS)
+        stuck = (h <= _NOISE * bit * t) | (h <= 8 * bit * end)  # accepted or not: at a singularity steps creep
+        fate = torch.where(stuck & ~done, torch.where(finite, Status.SINGULAR, Status.NOT_FINITE), Status.SUCCESS)
         fate = torch.where(tried[lanes] >= max_steps, Status.MAX_STEPS, fate)
         fate = torch.where(left, Status.LEFT_CHART, fate)
         fate = torch.where(done, Status.SUCCESS, fate)
@@ -307,5 +307,6 @@ def _first_step(flow: Flow, y: Tensor, slope: Tensor, end: Tensor, rtol: float, 
 
 
 _SAFETY, _SMALLEST, _LARGEST = 0.9, 0.2, 6.0
+_NOISE = 500  # roundings of the parameter, below which a step says nothing
 _BETA = 0.04  # of the controller that remembers the error of the step before
 _EXPONENT = 1 / 8 - 0.2 * _BETA

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 import riemann as rm
-from riemann import Status
+from riemann import Status, spaces
 from tests.helpers import random_metric
 
 f64 = torch.float64
@@ -25,22 +25,7 @@ def half_plane(x):
     return torch.eye(2, dtype=x.dtype, device=x.device) / x[1] ** 2
 
 
-def kerr(x, a=0.6):
-    _, r, theta, _ = x
-    s2 = torch.sin(theta) ** 2
-    sigma, delta = r**2 + a**2 * torch.cos(theta) ** 2, r**2 - 2 * r + a**2
-    zero, cross = torch.zeros_like(r), -2 * a * r * s2 / sigma
-    rows = [
-        [2 * r / sigma - 1, zero, zero, cross],
-        [zero, sigma / delta, zero, zero],
-        [zero, zero, sigma, zero],
-        [cross, zero, zero, (r**2 + a**2 + 2 * a**2 * r * s2 / sigma) * s2],
-    ]
-    return torch.stack([torch.stack(row) for row in rows])
-
-
-def schwarzschild(x):
-    return kerr(x, 0.0)
+kerr, schwarzschild = spaces.kerr(1, 0.6), spaces.schwarzschild(1)  # exact accelerations: cheap
 
 
 def embedded(x):
@@ -139,7 +124,7 @@ def test_orbits_of_kerr_keep_their_constants():
 
 def test_a_plunging_orbit_disturbs_no_other():
     x, v = orbits(5, schwarzschild)
-    t = tensor(20.0, 40.0)
+    t = tensor(10.0, 40.0)
     calm = rm.geodesic(schwarzschild, x, v, t)
     v = torch.cat([v[:2], timelike(schwarzschild, x[2:3], tensor([0.0, -1.0, 0.0, 0.0])), v[3:]])
     path = rm.geodesic(schwarzschild, x, v, t, throw=False)
@@ -147,11 +132,11 @@ def test_a_plunging_orbit_disturbs_no_other():
     others = [0, 1, 3, 4]
     assert_close(path.points[:, others], calm.points[:, others], rtol=0, atol=1e-12)
     assert bool(path.points[-1, 2].isnan().all()) and 5 < path.reached[2] < 20
-    near = rm.geodesic(schwarzschild, x[2], v[2], path.reached[2:3] * (1 - 1e-9), throw=False).points[0, 1]
-    assert abs(near - 2) < 1e-6  # the horizon
+    near = rm.geodesic(schwarzschild, x[2], v[2], path.reached[2:3] - 1e-6).points[0, 1]
+    assert abs(near - 2) < 1e-5  # the horizon
     assert "[2] of the batch stops at t = " in path.message and "horizon" in path.message
     with pytest.raises(RuntimeError, match="singularity of the coordinates.*throw=False"):
-        rm.geodesic(schwarzschild, x, v, t)
+        rm.geodesic(schwarzschild, x[2], v[2], t)
 
 
 def test_light_bends_by_four_masses_over_the_impact_parameter():
@@ -196,6 +181,10 @@ def test_accelerations_agree_on_every_route():
     plain = -torch.einsum("...kij,...i,...j->...k", rm.christoffel(pulled, x), v, v)
     assert rm.christoffel_vector.route(pulled) != "generic"
     assert_close(rm.geodesic_acceleration(pulled, x, v), plain)
+    x, v = orbits(3)
+    generic = rm.geodesic_acceleration.__wrapped__(kerr, x, v)
+    assert rm.geodesic_acceleration.route(kerr) != "generic"
+    assert_close(rm.geodesic_acceleration(kerr, x, v), generic)
     wide = Net(20, size=0.1)
     x, v = torch.randn(2, 2, 20, dtype=f64)
     truth = -torch.einsum("...kij,...i,...j->...k", rm.christoffel(wide, x), v, v)
@@ -222,11 +211,10 @@ def test_a_learned_metric_of_256_dimensions():
     assert path.status == 0 and path.drift < 1e-7
 
 
-@pytest.mark.parametrize("dtype", [torch.float32])
-def test_single_precision(dtype):
+def test_single_precision():
     x, v = torch.tensor([1.0, 0.2]), torch.tensor([0.3, 0.8])
     path = rm.geodesic(sphere, x, v, torch.tensor([1.0]))
-    assert path.points.dtype == path.drift.dtype == dtype
+    assert path.points.dtype == path.drift.dtype == torch.float32
     assert_close(path.points[0].double(), rm.exp_map(sphere, x.double(), v.double()), rtol=0, atol=1e-4)
 
 
@@ -286,6 +274,10 @@ def test_derivatives_of_geodesics():
     assert torch.autograd.gradcheck(f, (x.requires_grad_(), v.requires_grad_()))
     x, v = x.detach(), v.detach()
     assert_close(torch.func.jacfwd(f)(x, v), torch.func.jacrev(f)(x, v))
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, v)
+        tangent = torch.autograd.forward_ad.unpack_dual(f(dual, v)).tangent
+    assert_close(tangent, torch.func.jvp(lambda x: f(x, v), (x,), (v,))[1])
     still = torch.func.jacrev(lambda v: rm.exp_map(sphere, x, v))(torch.zeros(2, dtype=f64))
     assert_close(still, torch.eye(2, dtype=f64))
 
