@@ -342,8 +342,7 @@ def check_unmapped(*tensors: Tensor) -> None:
 
 def carry_derivatives(*tensors: Tensor) -> bool:
     """Whether derivatives of one of the tensors may be asked for."""
-    unpack = torch.autograd.forward_ad.unpack_dual
-    return any(x.requires_grad or not has_values(x) or unpack(x).tangent is not None for x in tensors)
+    return any(x.requires_grad or not has_values(x) for x in tensors)
 
 
 def first(mask: Tensor) -> tuple[int, ...]:

@@ -154,7 +154,7 @@ def _advance(
         error = _error(k, h, y, y_new, rtol, atol)
         finite = torch.isfinite(error) & torch.isfinite(slope_new).all(-1) & torch.isfinite(y_new).all(-1)
         accepted = finite & (error <= 1)
-        left = accepted & ~inside(y_new) if inside is not None else torch.zeros_like(accepted)
+        left = accepted & ~_stays(inside, h, y, k, y_new) if inside is not None else torch.zeros_like(accepted)
         accepted &= ~left
         tried[lanes] += 1
 
@@ -271,6 +271,14 @@ def _error(k: list[Tensor], h: Tensor, y: Tensor, y_new: Tensor, rtol: float, at
     fifth = (_combined(pair.FIFTH, k) / scale).square().mean(-1)
     third = (_combined(pair.THIRD, k) / scale).square().mean(-1)
     return h.abs() * fifth / (fifth + 0.01 * third).clamp(min=1e-300 if y.dtype == torch.float64 else 1e-37).sqrt()
+
+
+def _stays(inside: Inside, h: Tensor, y: Tensor, k: list[Tensor], y_new: Tensor) -> Tensor:
+    """Whether a step stays inside, looked at in eighths of it on the cubic through its ends."""
+    s = torch.arange(1, 9, dtype=y.dtype, device=y.device)[:, None, None] / 8
+    change, start, end = y_new - y, h[:, None] * k[0], h[:, None] * k[12]
+    states = y + s * (change + (1 - s) * (start - change + s * (2 * change - start - end)))
+    return inside(states.flatten(0, 1)).unflatten(0, (8, -1)).all(0)
 
 
 def _dense(flow: Flow, t: Tensor, h: Tensor, y: Tensor, k: list[Tensor], y_new: Tensor) -> list[Tensor]:
