@@ -346,6 +346,11 @@ def check_unmapped(*tensors: Tensor) -> None:
             x = _functorch.get_unwrapped(x)
 
 
+def carry_derivatives(*tensors: Tensor) -> bool:
+    """Whether derivatives of one of the tensors may be asked for."""
+    return any(x.requires_grad or not has_values(x) for x in tensors)
+
+
 def first(mask: Tensor) -> tuple[int, ...]:
     """The batch index of the first point where `mask` holds."""
     return tuple(int(i) for i in mask.nonzero()[0])
