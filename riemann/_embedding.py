@@ -266,7 +266,7 @@ def shape_operator(
     *,
     normal: Float[Tensor, "... N"] | None = None,
     chunk_size: ChunkSize = "auto",
-) -> Float[Tensor, "*batch k k"]:
+) -> Float[Tensor, "... k k"]:
     r"""Shape operator (Weingarten map) of a normal vector.
 
     $\langle S_\nu u, v \rangle = \langle II(u, v), \nu \rangle$,

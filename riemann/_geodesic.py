@@ -117,7 +117,8 @@ def geodesic(
         rtol: relative tolerance of a step in each coordinate; 1e-10 by default, 1e-5 in float32.
         atol: absolute tolerance of a step; that of `rtol` by default.
         max_steps: steps that a point may try.
-        chart: where the coordinates are valid, one point `(n,)` to a bool: a point that steps outside stops there.
+        chart: where the coordinates are valid, one point `(n,)` to a bool: a point that steps outside stops there. It
+            is looked at eight times a step; a step may leap over what is thinner.
         acceleration: $(x, v) \mapsto -\Gamma(v, v)$ for `(points, n)` each, instead of `geodesic_acceleration(metric,
             x, v)`: compiled or written by hand. `drift` judges it.
         throw: whether to raise where a point of the batch fails; otherwise its status says so.

@@ -1,4 +1,4 @@
-r"""Jacobi fields: variations of geodesics, $\ddot \xi = D a(x, \dot x)[\xi, \dot \xi]$ with $a = -\Gamma(\dot x, \dot x)$."""
+r"""Jacobi fields, the variations of geodesics: $\ddot \xi = D a(x, \dot x)[\xi, \dot \xi]$ for the acceleration a."""
 
 from typing import Any, NamedTuple
 
@@ -29,7 +29,8 @@ def varied_acceleration(metric: Metric, x: Tensor, v: Tensor, X: Tensor, V: Tens
 def _varied_acceleration(g: Field, x: Tensor, v: Tensor, X: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
     r"""`varied_acceleration` at one point, without an array of n³.
 
-    $-g a = D_v (g v) - \tfrac12 \partial\, g(v, v)$, and so $-g\, \delta a = D_\xi D_v (g v) - \tfrac12 \partial D_\xi g(v, v) + 2 \Gamma(v, \dot \xi) + (D_\xi g)\, a$.
+    From $-g a = D_v (g v) - \tfrac12 \partial\, g(v, v)$:
+    $-g\, \delta a = D_\xi D_v (g v) - \tfrac12 \partial D_\xi g(v, v) + 2 \Gamma(v, \dot \xi) + (D_\xi g)\, a$.
     """
     inverse = formulas.inverse_metric(g(x))
 

@@ -399,6 +399,11 @@ def check_unmapped(*tensors: Tensor) -> None:
             x = _functorch.get_unwrapped(x)
 
 
+def carry_derivatives(*tensors: Tensor) -> bool:
+    """Whether derivatives of one of the tensors may be asked for."""
+    return any(x.requires_grad or not has_values(x) for x in tensors)
+
+
 def broadcast_vectors(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:
     """`x` and vectors with one common batch shape; raises unless all are alike in n, dtype and device."""
     check_points(x)

@@ -13,8 +13,7 @@ from riemann._metric import jets_of, metric_jet
 from riemann._ode import Status
 from riemann._types import Field, Metric
 
-_ROUNDS = (1, 8)  # pieces of the path that are shot separately, round by round, while points remain
-_ROUGH = 1e-5  # the tolerance until a path is close to a solution
+_ROUGH = 1e-4  # the tolerance until a path is close to a solution
 _LEAST_STEP = 4.0**-5  # of damping
 
 
@@ -89,14 +88,14 @@ def log_map(
     """
     x, y = _jets.broadcast_vectors(x, y=y)
     options = dict(rtol=rtol, atol=atol, max_steps=max_steps, chart=chart)
-    metric_jet(metric, x.detach(), 1), metric_jet(metric, y.detach(), 1)  # warns where it is no metric
+    _jets.check_unmapped(x, y)
+    metric_jet(metric, torch.stack((x.detach(), y.detach())), 1)  # warns where it is no metric
     n, batch = x.shape[-1], x.shape[:-1]
     with torch.no_grad():
         flat = x.detach().reshape(-1, n), y.detach().reshape(-1, n)
-        _jets.check_unmapped(x, y)
-        found, inverse, error = _search(metric, *flat, max_iterations, options)
+        found, error = _search(metric, *flat, max_iterations, options)
     good = ~found.isnan().any(-1)
-    v = _implicit(metric, x.reshape(-1, n), y.reshape(-1, n), found, inverse, good, options)
+    v = _implicit(metric, x.reshape(-1, n), y.reshape(-1, n), found, good, options)
     status = torch.where(good, Status.SUCCESS, Status.NOT_CONVERGED)
     result = Logarithm(v.reshape(*batch, n), error.reshape(batch), status.reshape(batch))
     if not throw:
@@ -106,50 +105,71 @@ def log_map(
     return result.velocities
 
 
-def _implicit(
-    metric: Metric, x: Tensor, y: Tensor, v: Tensor, inverse: Tensor, good: Tensor, options: dict[str, Any]
-) -> Tensor:
+def _implicit(metric: Metric, x: Tensor, y: Tensor, v: Tensor, good: Tensor, options: dict[str, Any]) -> Tensor:
     r"""One Newton step from the solution, $v - (\partial \exp)^{-1} (\exp_x(v) - y)$: its derivatives are implicit."""
     if not bool(good.any()):
         return v
     miss = exp_map(metric, x[good], v[good], throw=False, **options).points[0] - y[good]
-    better = v[good] - (inverse[good] @ miss.unsqueeze(-1)).squeeze(-1)
+    if not _jets.carry_derivatives(miss):
+        return v
+    with torch.no_grad():
+        _, flows = _flows(metric, torch.cat((x.detach(), v), -1)[good].unsqueeze(1), x.shape[-1], options)
+        inverse = torch.linalg.inv_ex(flows[:, 0, : x.shape[-1]])[0]
+    better = v[good] - (inverse @ miss.unsqueeze(-1)).squeeze(-1)
     return v.index_put((good.nonzero()[:, 0],), _jets.once(better, "log_map"))
 
 
 def _search(
     metric: Metric, x: Tensor, y: Tensor, max_iterations: int, options: dict[str, Any]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Velocities, NaN where none was found; the inverse of their Jacobian; the least miss of `y`."""
-    count, n = x.shape
-    found, error = torch.full_like(x, torch.nan), (y - x).abs().amax(-1)
-    inverse = x.new_zeros(count, n, n)
-    start = y - x
+) -> tuple[Tensor, Tensor]:
+    """Velocities, NaN where none was found, and the least miss of `y`."""
+    found, error = torch.full_like(x, torch.nan), torch.full_like(x[:, 0], torch.inf)
     rough = options | {"rtol": max(tolerance(options["rtol"], x), _ROUGH), "atol": None}
-    for pieces in _ROUNDS:
+    for pieces, precision in ((1, rough), (8, rough), (8, options)):
         left = found.isnan().any(-1).nonzero()[:, 0]
         if len(left) == 0:
             break
-        guess = _shoot(metric, x[left], y[left], start[left], pieces, max_iterations, rough)[0]
-        v, J, miss = _shoot(metric, x[left], y[left], guess, 1, max_iterations, options)
-        met = miss <= 5 * tolerance(options["rtol"], x) * y[left].abs().amax(-1).clamp(min=1.0)
-        found[left[met]], inverse[left[met]] = v[met], torch.linalg.inv_ex(J[met])[0]
-        error[left] = torch.minimum(error[left].nan_to_num(torch.inf), miss.nan_to_num(torch.inf))
-    return found, inverse, error
+        v, J = _shoot(metric, x[left], y[left], y[left] - x[left], pieces, max_iterations, precision)
+        v, miss = _polish(metric, x[left], y[left], v, torch.linalg.inv_ex(J)[0], options)
+        met = miss <= _goal(y[left], options)
+        found[left[met]] = v[met]
+        error[left] = torch.minimum(error[left], miss)
+    return found, error
+
+
+def _goal(y: Tensor, options: dict[str, Any]) -> Tensor:
+    """How far from y, in its largest coordinate, a geodesic may end."""
+    return 5 * tolerance(options["rtol"], y) * y.abs().amax(-1).clamp(min=1.0)
+
+
+def _polish(
+    metric: Metric, x: Tensor, y: Tensor, v: Tensor, inverse: Tensor, options: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """Newton steps with the derivative of a rough solution: the best v of each point, and its miss."""
+    best, size, trial = v.clone(), torch.full_like(v[:, 0], torch.inf), v.clone()
+    on = torch.isfinite(v).all(-1).nonzero()[:, 0]
+    while len(on):
+        miss = exp_map(metric, x[on], trial[on], throw=False, **options).points[0] - y[on]
+        new = miss.abs().amax(-1).nan_to_num(torch.inf)
+        better, shrinks = new < size[on], new < 0.3 * size[on]
+        best[on[better]], size[on[better]] = trial[on[better]], new[better]
+        trial[on] = trial[on] - (inverse[on] @ miss.unsqueeze(-1)).squeeze(-1)
+        on = on[shrinks & (size[on] > 0.2 * _goal(y[on], options))]
+    return best, size
 
 
 def _shoot(
     metric: Metric, x: Tensor, y: Tensor, v: Tensor, pieces: int, max_iterations: int, options: dict[str, Any]
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     r"""Damped Newton steps for paths of `pieces` geodesics of equal length of parameter that shall fit together.
 
     Returns:
-        v at x, the Jacobian of the end to it and the largest misfit, of the best path of each point.
+        v at x and the Jacobian of the end to it, of the best path of each point.
     """
     count, n = x.shape
     s = torch.arange(pieces, dtype=x.dtype, device=x.device)[:, None] / pieces
     path = torch.cat((x[:, None] + s * (y - x)[:, None], v[:, None].expand(-1, pieces, -1)), -1)
-    goal = 5 * tolerance(options["rtol"], x) * y.abs().amax(-1).clamp(min=1.0)
+    goal = _goal(y, options)
     best, size = path.clone(), torch.full_like(x[:, 0], torch.inf)
     Jacobian, step = x.new_zeros(count, n, n), torch.zeros_like(path)
     damping = torch.ones_like(size)
@@ -167,7 +187,7 @@ def _shoot(
         on = on[(size[on] > goal[on]) & (damping[on] >= _LEAST_STEP) & path[on].isfinite().flatten(1).all(-1)]
         if len(on) == 0:
             break
-    return best[:, 0, n:], Jacobian, size
+    return best[:, 0, n:], Jacobian
 
 
 def _end(y: Tensor, ends: Tensor) -> Tensor:

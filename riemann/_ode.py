@@ -95,7 +95,7 @@ def _one_way(
 ) -> Solution:
     times, back = torch.unique(t, return_inverse=True)  # sorted
     slope = flow(torch.zeros_like(y[:, 0]), y)
-    traced = torch.is_grad_enabled() and (y.requires_grad or slope.requires_grad or not _jets.has_values(y))
+    traced = _jets.carry_derivatives(y, slope)
     with torch.no_grad():
         steps, status, reached, tried, values = _advance(
             flow, y.detach(), slope.detach(), times.detach(), rtol, atol, max_steps, inside
@@ -129,7 +129,7 @@ def _advance(
 ) -> tuple[list[_Step], Tensor, Tensor, Tensor, list[Tensor]]:
     """Finds the steps: those accepted, status, parameter reached and steps tried of each point, values of output."""
     end = times[-1]
-    smallest = 8 * torch.finfo(y.dtype).eps * end
+    bit = torch.finfo(y.dtype).eps
     status = torch.full_like(y[:, 0], Status.SUCCESS, dtype=torch.long)
     reached, tried = torch.zeros_like(y[:, 0]), torch.zeros_like(status)
     good = torch.isfinite(slope).all(-1) & torch.isfinite(y).all(-1)
@@ -154,7 +154,7 @@ def _advance(
         error = _error(k, h, y, y_new, rtol, atol)
         finite = torch.isfinite(error) & torch.isfinite(slope_new).all(-1) & torch.isfinite(y_new).all(-1)
         accepted = finite & (error <= 1)
-        left = accepted & ~inside(y_new) if inside is not None else torch.zeros_like(accepted)
+        left = accepted & ~_stays(inside, h, y, k, y_new) if inside is not None else torch.zeros_like(accepted)
         accepted &= ~left
         tried[lanes] += 1
 
@@ -175,8 +175,8 @@ def _advance(
         error_before = torch.where(accepted, error.clamp(min=1e-4), error_before)
         grow = torch.where(accepted, _LARGEST, 1.0)
 
-        stuck = ~accepted & (h <= smallest)
-        fate = torch.where(stuck, torch.where(finite, Status.SINGULAR, Status.NOT_FINITE), Status.SUCCESS)
+        stuck = (h <= _NOISE * bit * t) | (h <= 8 * bit * end)  # accepted or not: at a singularity steps creep
+        fate = torch.where(stuck & ~done, torch.where(finite, Status.SINGULAR, Status.NOT_FINITE), Status.SUCCESS)
         fate = torch.where(tried[lanes] >= max_steps, Status.MAX_STEPS, fate)
         fate = torch.where(left, Status.LEFT_CHART, fate)
         fate = torch.where(done, Status.SUCCESS, fate)
@@ -273,6 +273,14 @@ def _error(k: list[Tensor], h: Tensor, y: Tensor, y_new: Tensor, rtol: float, at
     return h.abs() * fifth / (fifth + 0.01 * third).clamp(min=1e-300 if y.dtype == torch.float64 else 1e-37).sqrt()
 
 
+def _stays(inside: Inside, h: Tensor, y: Tensor, k: list[Tensor], y_new: Tensor) -> Tensor:
+    """Whether a step stays inside, looked at in eighths of it on the cubic through its ends."""
+    s = torch.arange(1, 9, dtype=y.dtype, device=y.device)[:, None, None] / 8
+    change, start, end = y_new - y, h[:, None] * k[0], h[:, None] * k[12]
+    states = y + s * (change + (1 - s) * (start - change + s * (2 * change - start - end)))
+    return inside(states.flatten(0, 1)).unflatten(0, (8, -1)).all(0)
+
+
 def _dense(flow: Flow, t: Tensor, h: Tensor, y: Tensor, k: list[Tensor], y_new: Tensor) -> list[Tensor]:
     """Coefficients of the polynomial of degree 7 along a step; three more slopes."""
     size, k = h[:, None], list(k)
@@ -307,5 +315,6 @@ def _first_step(flow: Flow, y: Tensor, slope: Tensor, end: Tensor, rtol: float, 
 
 
 _SAFETY, _SMALLEST, _LARGEST = 0.9, 0.2, 6.0
+_NOISE = 500  # roundings of the parameter, below which a step says nothing
 _BETA = 0.04  # of the controller that remembers the error of the step before
 _EXPONENT = 1 / 8 - 0.2 * _BETA

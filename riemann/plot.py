@@ -63,15 +63,15 @@ def curvature_map(
         >>> axes.collections[0].get_array().shape
         (20, 20)
     """
-    quantity = rm.scalar_curvature if quantity is None else quantity
+    scalar: Quantity = quantity or rm.scalar_curvature
     plane = _Plane(metric, box, resolution)
-    values = quantity(metric, plane.centres).detach().cpu().numpy()
+    values = scalar(metric, plane.centres).detach().cpu().numpy()
     if values.shape != plane.centres.shape[:-1]:
         raise ValueError(f"`quantity` is {values.shape} at points {tuple(plane.centres.shape)}: no scalar at each")
     ax = _axes(ax)
     colours = _Colours(values)
     mesh = ax.pcolormesh(*plane.edges, values.T, cmap=colours.name, norm=colours.norm, shading="flat", rasterized=True)
-    ax.figure.colorbar(mesh, ax=ax, label=_name(quantity) if label is None else label, extend=colours.extend)
+    ax.figure.colorbar(mesh, ax=ax, label=_name(scalar) if label is None else label, extend=colours.extend)
     return plane.finish(ax)
 
 
@@ -135,7 +135,7 @@ def surface(
         >>> surface(sphere, ((0, 3.14), (0, 6.28)), resolution=12).name
         '3d'
     """
-    quantity = rm.gauss_curvature if quantity is None else quantity
+    quantity = quantity or rm.gauss_curvature
     plane = _Plane(map, box, resolution)
     corners = plane.points(*plane.edges)
     vertices = rm.jet(map, corners, 0)[0].detach().cpu().numpy()

@@ -88,7 +88,7 @@ def test_a_constant_curvature_has_one_colour():
 def test_outliers_are_clipped_and_said_to_be():
     values = np.concatenate([np.linspace(0, 1, 999), [1e6]])
     colours = plot._Colours(values)
-    assert colours.norm.vmax < 2 and colours.extend == "both"
+    assert float(colours.norm.vmax or 0) < 2 and colours.extend == "both"
     assert plot._Colours(np.array([np.nan, 1.0, 2.0])).extend in ("both", "neither")
 
 

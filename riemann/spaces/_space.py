@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from riemann._emit import emit, to_torch
+from riemann._geodesic import geodesic_acceleration
+from riemann._jets import broadcast_vectors
 from riemann.symbolic import SymbolicMetric
 
 P = ParamSpec("P")
+_EXACT = 4  # up to this dimension geodesics use exact Christoffel symbols
 Number = int | float | str | sp.Expr  # of a parameter: a value, or the name of a symbol
 
 
@@ -87,6 +90,16 @@ class Space:
             f"{self!r} has no numbers for {', '.join(names)}: make it with numbers, or use "
             f"`to_torch(space.symbolic, {values})`, which also takes tensors"
         )
+
+    @functools.cached_property
+    def _acceleration(self) -> Callable[[Tensor], Tensor]:
+        r"""Points and velocities, `(*batch, 2n)`, to $-\Gamma(v, v)$, from the exact Christoffel symbols."""
+        x = self.symbolic.coordinates
+        v = [sp.Dummy(f"v{i}") for i in range(self.dim)]
+        gamma = self.symbolic.christoffel()
+        pairs = [(i, j) for i in range(self.dim) for j in range(i + 1)]
+        entries = [-sum((2 - (i == j)) * gamma[k, i, j] * v[i] * v[j] for i, j in pairs) for k in range(self.dim)]
+        return emit(entries, (self.dim,), (*x, *v), {})
 
     @property
     def coordinates(self) -> tuple[str, ...]:
@@ -165,6 +178,14 @@ def _inside(low: Any, high: Any) -> tuple[Any, Any]:
     if high == sp.oo:
         return low + sp.Rational(1, 2), low + 3
     return low + (high - low) / 8, high - (high - low) / 8
+
+
+@geodesic_acceleration.register(Space)
+def _exact_acceleration(space: Space, x: Tensor, v: Tensor) -> Tensor:
+    x, v = broadcast_vectors(x, v=v)
+    if space.dim > _EXACT:
+        return geodesic_acceleration.__wrapped__(space, x, v)
+    return space._acceleration(torch.cat((x, v), -1))
 
 
 # ------------------------------------------------------------------------------------------------------ the registry

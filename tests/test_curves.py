@@ -1,0 +1,409 @@
+"""Geodesics, logarithms, transport and Jacobi fields against closed forms, constants of motion and differences."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import riemann as rm
+from riemann import Status, spaces
+from tests.helpers import random_metric
+
+f64 = torch.float64
+
+
+def tensor(*values):
+    return torch.tensor(values, dtype=f64)
+
+
+def sphere(x):
+    return torch.diag(torch.stack([torch.ones_like(x[0]), torch.sin(x[0]) ** 2]))
+
+
+def half_plane(x):
+    return torch.eye(2, dtype=x.dtype, device=x.device) / x[1] ** 2
+
+
+kerr, schwarzschild = spaces.kerr(1, 0.6), spaces.schwarzschild(1)  # exact accelerations: cheap
+
+
+def embedded(x):
+    """Points of the sphere in space."""
+    theta, phi = x.unbind(-1)
+    return torch.stack([theta.sin() * phi.cos(), theta.sin() * phi.sin(), theta.cos()], -1)
+
+
+def pushed(x, v):
+    """Vectors at points of the sphere, in space."""
+    return torch.func.vmap(lambda x, v: torch.func.jvp(embedded, (x,), (v,))[1])(x, v)
+
+
+def squared(metric, x, v):
+    """g(v, v) at points `(*batch, n)`."""
+    return torch.einsum("...ij,...i,...j->...", rm.at(metric, x, 0).g, v, v)
+
+
+def unit(metric, x, v):
+    return v / squared(metric, x, v).abs().sqrt().unsqueeze(-1)
+
+
+def orbits(k, metric=kerr):
+    """Bound orbits of massive bodies around r = 12, of unit proper time."""
+    r, theta, up, out, round = torch.rand(5, k, dtype=f64) - 0.5
+    x = torch.stack([0 * r, 12 + 4 * r, 1.4 + 0.4 * theta, 0 * r], -1)
+    scale = x[:, 1] ** -1.5
+    v = torch.stack([0 * r, 0.02 * out, 0.3 * up * scale, (1.2 + 0.1 * round) * scale], -1)
+    return x, timelike(metric, x, v)
+
+
+def timelike(metric, x, v, norm=-1.0):
+    """v with the component 0 that makes g(v, v) = norm, to the future."""
+    g = rm.at(metric, x, 0).g
+    v = torch.cat([torch.zeros_like(v[..., :1]), v[..., 1:]], -1)
+    a, b = g[..., 0, 0], 2 * torch.einsum("...i,...i->...", g[..., 0, :], v)
+    c = torch.einsum("...ij,...i,...j->...", g, v, v) - norm
+    return torch.cat([((-b - (b**2 - 4 * a * c).sqrt()) / (2 * a)).unsqueeze(-1), v[..., 1:]], -1)
+
+
+class Net(torch.nn.Module):
+    """A learned metric of n dimensions: L L^T + I of a small network."""
+
+    def __init__(self, n, hidden=8, size=0.3):
+        super().__init__()
+        self.n, self.size = n, size
+        self.net = torch.nn.Sequential(torch.nn.Linear(n, hidden), torch.nn.Tanh(), torch.nn.Linear(hidden, n * n)).to(
+            f64
+        )
+
+    def forward(self, x):
+        L = self.size * self.net(x).reshape(self.n, self.n)
+        return L @ L.mT + torch.eye(self.n, dtype=x.dtype)
+
+
+# ------------------------------------------------------------------------------------------------------- geodesics
+
+
+def test_great_circles():
+    x, t = (
+        torch.stack([0.9 + 1.2 * torch.rand(5, dtype=f64), torch.rand(5, dtype=f64)], -1),
+        torch.linspace(0, 10, 7, dtype=f64),
+    )
+    v = unit(sphere, x, torch.randn(5, 2, dtype=f64))
+    path = rm.geodesic(sphere, x, v, t)
+    c, s = t.cos()[:, None, None], t.sin()[:, None, None]
+    assert path.points.shape == path.velocities.shape == (7, 5, 2) and path.status.shape == (5,)
+    assert_close(embedded(path.points), c * embedded(x) + s * pushed(x, v), rtol=0, atol=2e-9)
+    assert_close(squared(sphere, path.points, path.velocities), torch.ones(7, 5, dtype=f64), rtol=0, atol=1e-9)
+    assert path.message == "every geodesic reached its end" and bool((path.drift < 1e-9).all())
+
+
+def test_parameters_of_any_sign_and_order():
+    x, v = tensor(1.0, 0.2), tensor(0.3, 0.8)
+    t = tensor(0.5, -1.0, 0.0, 2.0, -0.3, 0.5)
+    whole = rm.geodesic(sphere, x, v, t)
+    each = torch.stack([rm.exp_map(sphere, x, s * v) for s in t])
+    assert_close(whole.points, each, rtol=0, atol=1e-9)
+    assert_close(whole.velocities[2], v)
+
+
+def test_orbits_of_kerr_keep_their_constants():
+    x, v = orbits(6)
+    path = rm.geodesic(kerr, x, v, tensor(60.0, 250.0))
+
+    def constants(x, v, a=0.6):
+        p = torch.einsum("...ij,...j->...i", rm.at(kerr, x, 0).g, v)
+        E, L, theta = -p[..., 0], p[..., 3], x[..., 2]
+        Q = p[..., 2] ** 2 + theta.cos() ** 2 * (a**2 * (1 - E**2) + L**2 / theta.sin() ** 2)
+        return torch.stack([E, L, Q, squared(kerr, x, v) / 100], -1)  # the norm to 1e-9
+
+    assert path.points[-1, :, 3].min() > 4  # most of a turn
+    assert_close(constants(path.points, path.velocities), constants(x, v).expand(2, -1, -1), rtol=0, atol=1e-8)
+    assert_close(squared(kerr, path.points, path.velocities), -torch.ones(2, 6, dtype=f64), rtol=0, atol=1e-9)
+
+
+def test_a_plunging_orbit_disturbs_no_other():
+    x, v = orbits(5, schwarzschild)
+    t = tensor(10.0, 40.0)
+    calm = rm.geodesic(schwarzschild, x, v, t)
+    v = torch.cat([v[:2], timelike(schwarzschild, x[2:3], tensor([0.0, -1.0, 0.0, 0.0])), v[3:]])
+    path = rm.geodesic(schwarzschild, x, v, t, throw=False)
+    assert path.status.tolist() == [0, 0, Status.SINGULAR, 0, 0]
+    others = [0, 1, 3, 4]
+    assert_close(path.points[:, others], calm.points[:, others], rtol=0, atol=1e-12)
+    assert bool(path.points[-1, 2].isnan().all()) and 5 < path.reached[2] < 20
+    near = rm.geodesic(schwarzschild, x[2], v[2], path.reached[2:3] - 1e-6).points[0, 1]
+    assert abs(near - 2) < 1e-5  # the horizon
+    assert "[2] of the batch stops at t = " in path.message and "horizon" in path.message
+    with pytest.raises(RuntimeError, match="singularity of the coordinates.*throw=False"):
+        rm.geodesic(schwarzschild, x[2], v[2], t)
+
+
+def test_light_bends_by_four_masses_over_the_impact_parameter():
+    b = tensor(400.0, 800.0)
+    start = torch.stack([0 * b, 1e6 + 0 * b, 0 * b + math.pi / 2, 0 * b], -1)
+    v = timelike(schwarzschild, start, torch.stack([0 * b, -(1 - b**2 / 1e12).sqrt(), 0 * b, b / 1e12], -1), 0.0)
+    end = rm.geodesic(schwarzschild, start, v, tensor(2e6), rtol=1e-12).points[0]
+    asymptotes = torch.asin(b / start[:, 1]) + torch.asin(b / end[:, 1])  # a straight line turns by π without these
+    deflection = end[:, 3] + asymptotes - math.pi
+    series = 4 / b + 15 * math.pi / 4 / b**2 + 128 / 3 / b**3
+    assert_close(deflection, series, rtol=1e-4, atol=0)
+    assert bool(((deflection - 4 / b).abs() > 10 * (deflection - series).abs()).all())
+
+
+def test_the_perihelion_advances():
+    p, e = 2000.0, 0.2  # semi-latus rectum and eccentricity
+    L = (p / (1 - (3 + e**2) / p)) ** 0.5
+    near = p / (1 + e)
+    x = tensor(0.0, near, math.pi / 2, 0.0)
+    v = timelike(schwarzschild, x, tensor(0.0, 0.0, 0.0, L / near**2))
+    period = 2 * math.pi * (p / (1 - e**2)) ** 1.5
+    t = torch.linspace(0.99, 1.03, 5, dtype=f64) * period
+    path = rm.geodesic(schwarzschild, x, v, t, rtol=1e-12)
+    low, high = 0, 4  # by bisection: where the radial velocity vanishes again
+    assert path.velocities[low, 1] < 0 < path.velocities[high, 1]
+    a, b = t[low], t[high]
+    for _ in range(4):  # regula falsi, then it is linear
+        va, vb = rm.geodesic(schwarzschild, x, v, torch.stack([a, b]), rtol=1e-12).velocities[:, 1]
+        c = b - vb * (b - a) / (vb - va)
+        a, b = b, c
+    turn = rm.geodesic(schwarzschild, x, v, b[None], rtol=1e-12).points[0, 3]
+    series = 6 * math.pi / p + 3 * math.pi * (18 + e**2) / (2 * p**2)
+    assert_close(turn - 2 * math.pi, torch.tensor(series, dtype=f64), rtol=1e-4, atol=0)
+
+
+def test_accelerations_agree_on_every_route():
+    n = 5
+    metric, x, v = Net(n), torch.randn(3, n, dtype=f64), torch.randn(3, n, dtype=f64)
+    truth = -torch.einsum("...kij,...i,...j->...k", rm.christoffel(metric, x), v, v)
+    assert_close(rm.geodesic_acceleration(metric, x, v), truth)
+    pulled = rm.metrics.Pullback(lambda x: torch.cat([x, x.sin(), x[:1] * x[1:2]]))
+    plain = -torch.einsum("...kij,...i,...j->...k", rm.christoffel(pulled, x), v, v)
+    assert rm.christoffel_vector.route(pulled) != "generic"
+    assert_close(rm.geodesic_acceleration(pulled, x, v), plain)
+    x, v = orbits(3)
+    generic = rm.geodesic_acceleration.__wrapped__(kerr, x, v)
+    assert rm.geodesic_acceleration.route(kerr) != "generic"
+    assert_close(rm.geodesic_acceleration(kerr, x, v), generic)
+    wide = Net(20, size=0.1)
+    x, v = torch.randn(2, 2, 20, dtype=f64)
+    truth = -torch.einsum("...kij,...i,...j->...k", rm.christoffel(wide, x), v, v)
+    assert_close(rm.geodesic_acceleration(wide, x, v), truth)
+
+
+def test_an_acceleration_may_be_given_and_is_judged():
+    x, v = tensor(1.0, 0.2), tensor(0.3, 0.8)
+
+    def by_hand(x, v):
+        theta, (dtheta, dphi) = x[:, 0], v.unbind(-1)
+        return torch.stack([theta.sin() * theta.cos() * dphi**2, -2 * dtheta * dphi / theta.tan()], -1)
+
+    assert_close(rm.exp_map(sphere, x, v, acceleration=by_hand), rm.exp_map(sphere, x, v), rtol=0, atol=1e-9)
+    wrong = rm.geodesic(sphere, x, v, tensor(1.0), acceleration=lambda x, v: 1.01 * by_hand(x, v), throw=False)
+    assert wrong.status == Status.DRIFT and "`acceleration` is not that of the metric" in wrong.message
+
+
+def test_a_learned_metric_of_256_dimensions():
+    n = 256
+    metric = Net(n, hidden=4, size=0.05)
+    x, v = 0.1 * torch.randn(2, n, dtype=f64)
+    path = rm.geodesic(metric, x, v, tensor(1.0), rtol=1e-6)
+    assert path.status == 0 and path.drift < 1e-7
+
+
+def test_single_precision():
+    x, v = torch.tensor([1.0, 0.2]), torch.tensor([0.3, 0.8])
+    path = rm.geodesic(sphere, x, v, torch.tensor([1.0]))
+    assert path.points.dtype == path.drift.dtype == torch.float32
+    assert_close(path.points[0].double(), rm.exp_map(sphere, x.double(), v.double()), rtol=0, atol=1e-4)
+
+
+# -------------------------------------------------------------------------------------------------- what may go wrong
+
+
+def test_status_and_messages():
+    x, down = tensor(0.0, 1.0), tensor(0.0, -1.0)
+    half_plane = spaces.hyperbolic(2, model="half_space")
+    few = rm.geodesic(half_plane, x, down, tensor(5.0), max_steps=2, throw=False)
+    assert few.status == Status.MAX_STEPS and "`max_steps`" in few.message
+    out = rm.geodesic(half_plane, x, down, tensor(0.1, 5.0), chart=lambda p: p[1] > 0.5, throw=False)
+    assert out.status == Status.LEFT_CHART and 0.1 < out.reached < math.log(2) and "leaves the chart" in out.message
+    assert bool(out.points[0].isfinite().all()) and bool(out.points[1].isnan().all())
+    away = rm.geodesic(half_plane, x, down, tensor(1.0), chart=lambda p: p[1] < 0.5, throw=False)
+    assert away.status == Status.LEFT_CHART and away.reached == 0
+    with pytest.warns(UserWarning, match="`metric` is singular"):
+        here = rm.geodesic(sphere, tensor(0.0, 0.0), tensor(1.0, 0.0), tensor(1.0), throw=False)
+    assert here.status == Status.NOT_FINITE and here.reached == 0
+
+
+@pytest.mark.parametrize(
+    ("t", "error", "text"),
+    [
+        (1.0, ValueError, "`t` is a float, expected a tensor"),
+        (torch.tensor([1.0]), ValueError, "`t` is torch.float32"),
+        (tensor(math.nan), ValueError, "`t` is not finite"),
+        (tensor(1.0).requires_grad_(), ValueError, "they are the velocities"),
+        (torch.tensor(1.0, dtype=f64), ValueError, "`t` has shape \\(\\)"),
+    ],
+)
+def test_parameters_are_checked(t, error, text):
+    with pytest.raises(error, match=text):
+        rm.geodesic(sphere, tensor(1.0, 0.0), tensor(1.0, 0.0), t)
+
+
+def test_vmap_is_refused_in_words():
+    x = torch.rand(2, 2, dtype=f64) + 0.5
+    for f in (
+        lambda x: rm.exp_map(half_plane, x, x),
+        lambda x: rm.log_map(half_plane, x, 2 * x),
+        lambda x: rm.parallel_transport(half_plane, lambda s: torch.stack([s, s + 1]), x, tensor(1.0)),
+    ):
+        with pytest.raises(RuntimeError, match="`vmap` hides: give it all points at once"):
+            torch.func.vmap(f)(x)
+
+
+# -------------------------------------------------------------------------------------------------------- derivatives
+
+
+def test_derivatives_of_geodesics():
+    x, v, t = tensor(1.0, 0.2), tensor(0.3, 0.8), tensor(0.4, 1.0)
+    f = lambda x, v: rm.geodesic(sphere, x, v, t).points
+    assert torch.autograd.gradcheck(f, (x.requires_grad_(), v.requires_grad_()))
+    x, v = x.detach(), v.detach()
+    assert_close(torch.func.jacfwd(f)(x, v), torch.func.jacrev(f)(x, v))
+    still = torch.func.jacrev(lambda v: rm.exp_map(sphere, x, v))(torch.zeros(2, dtype=f64))
+    assert_close(still, torch.eye(2, dtype=f64))
+
+
+def test_derivatives_to_parameters():
+    metric, x, v = Net(2), tensor(0.1, 0.2), tensor(1.0, -0.5)
+    y = rm.exp_map(metric, x, v).detach()
+    bias = metric.net[0].bias
+    for f in (lambda: rm.exp_map(metric, x, v), lambda: rm.distance(metric, x, y)):
+        (grad,) = torch.autograd.grad(f().sum(), bias)
+        values = []
+        for h in (-1e-4, 1e-4):
+            with torch.no_grad():
+                bias[0] += h
+                values.append(f().sum())
+                bias[0] -= h
+        assert_close(grad[0], (values[1] - values[0]) / 2e-4, rtol=1e-5, atol=1e-7)
+
+
+# ---------------------------------------------------------------------------------------------- logarithm and distance
+
+
+def test_logarithm_and_distance_of_the_sphere():
+    x = torch.stack([0.5 + 2 * torch.rand(6, dtype=f64), 2 * torch.rand(6, dtype=f64)], -1)
+    y = torch.stack([0.5 + 2 * torch.rand(6, dtype=f64), 2 * torch.rand(6, dtype=f64)], -1)
+    v = rm.log_map(sphere, x, y)
+    assert_close(rm.exp_map(sphere, x, v), y, rtol=0, atol=1e-9)
+    assert_close(squared(sphere, x, v).sqrt(), (embedded(x) * embedded(y)).sum(-1).acos(), rtol=0, atol=1e-9)
+
+
+def test_logarithm_of_half_plane_learned_and_lorentzian_metrics():
+    for metric, n in ((half_plane, 2), (Net(3), 3), (random_metric(3, 1, 0), 3)):
+        x, y = 0.3 * torch.rand(2, 3, n, dtype=f64) + 0.6
+        assert_close(rm.exp_map(metric, x, rm.log_map(metric, x, y)), y, rtol=0, atol=1e-9)
+    x, y = tensor(0.0, 1.0), tensor(2.0, 0.5)
+    truth = math.acosh(1 + (4 + 0.25) / (2 * 0.5))
+    assert_close(rm.distance(half_plane, x, y), torch.tensor(truth, dtype=f64), rtol=0, atol=1e-9)
+
+
+def test_derivatives_of_logarithm_and_distance():
+    x, y = tensor(0.0, 1.0).requires_grad_(), tensor(0.5, 1.5).requires_grad_()
+    v = rm.log_map(half_plane, x, y)
+    forth = torch.func.jacrev(lambda v: rm.exp_map(half_plane, x.detach(), v))(v.detach())
+    back = torch.stack([torch.autograd.grad(c, y, retain_graph=True)[0] for c in v])
+    assert_close(back @ forth, torch.eye(2, dtype=f64), rtol=0, atol=1e-8)
+    d = rm.distance(half_plane, x, y)
+    dx, dy = torch.autograd.grad(d, (x, y), create_graph=True)
+    assert_close(dx.detach(), -(v / x[1] ** 2 / d).detach(), rtol=0, atol=1e-8)  # the first variation
+    for again in (
+        lambda: torch.autograd.grad(dx.sum(), x),
+        lambda: torch.func.hessian(lambda x: rm.distance(half_plane, x, y.detach()))(x.detach()),
+    ):
+        with pytest.raises(RuntimeError, match="`log_map` has first derivatives only"):
+            again()
+    same = torch.autograd.grad(rm.distance(half_plane, x, x.detach()), x)[0]
+    assert_close(same, torch.zeros(2, dtype=f64))
+
+
+def test_a_logarithm_that_does_not_exist():
+    hole = lambda x: torch.eye(2, dtype=x.dtype) * (1 + 0 * x[0])
+    x, y = tensor([-1.0, 0.0], [-1.0, 0.0]), tensor([1.0, 0.0], [-1.0, 1.0])
+    chart = lambda p: p @ p > 0.25
+    result = rm.log_map(hole, x, y, chart=chart, throw=False, max_iterations=5)
+    assert result.status.tolist() == [Status.NOT_CONVERGED, 0] and result.error[1] < 1e-9
+    assert bool(result.velocities[0].isnan().all()) and "[0] of the batch was not found" in result.message
+    with pytest.raises(RuntimeError, match="misses `y` by"):
+        rm.log_map(hole, x, y, chart=chart, max_iterations=5)
+
+
+# --------------------------------------------------------------------------------------------- transport and holonomy
+
+
+def test_transport_is_an_isometry():
+    metric = random_metric(3, 1, 1)
+    curve = lambda s: 0.3 * torch.stack([s.cos(), s.sin(), s])
+    w, t = torch.randn(4, 3, dtype=f64), tensor(0.0, 1.0, 2.0)
+    moved = rm.parallel_transport(metric, curve, w, t)
+    g = rm.at(metric, torch.stack([curve(s) for s in t]), 0).g
+    gram = torch.einsum("tbi,tij,tcj->tbc", moved, g, moved)
+    assert moved.shape == (3, 4, 3)
+    assert_close(gram, gram[:1].expand(3, -1, -1), rtol=0, atol=1e-9)
+
+
+def test_a_geodesic_transports_its_velocity():
+    x, v, t = torch.rand(3, 2, dtype=f64) + 0.7, torch.randn(3, 2, dtype=f64), tensor(0.5, 1.0)
+    path = rm.geodesic(sphere, x, v, t)
+    assert_close(rm.parallel_transport(sphere, path, v, t), path.velocities, rtol=0, atol=1e-9)
+
+
+def test_holonomy_is_rotation_by_the_enclosed_area():
+    a, h = 0.4, torch.pi / 3
+
+    def loop(s):
+        return torch.stack([h + a * torch.cos(2 * torch.pi * s), a * torch.sin(2 * torch.pi * s)])
+
+    H = rm.holonomy(sphere, loop)
+    nodes = (torch.arange(400, dtype=f64) + 0.5) / 400
+    x, dx = rm.jvp(lambda s: loop(s[0]), nodes[:, None], torch.ones(400, 1, dtype=f64))
+    area = (-x[:, 0].cos() * dx[:, 1]).mean()  # of sin(theta) dtheta dphi, by Stokes
+    frame = torch.diag(tensor(1.0, math.sin(h + a)))
+    rotation = torch.stack([torch.stack([area.cos(), -area.sin()]), torch.stack([area.sin(), area.cos()])])
+    assert_close(frame @ H @ frame.inverse(), rotation, rtol=0, atol=1e-9)
+    with pytest.raises(ValueError, match="`loop` does not close"):
+        rm.holonomy(sphere, lambda s: torch.stack([1 + s, s]))
+    with pytest.raises(ValueError, match="`curve` returned shape"):
+        rm.parallel_transport(sphere, lambda s: s, tensor(1.0, 0.0), tensor(1.0))
+
+
+# ------------------------------------------------------------------------------------------------------ Jacobi fields
+
+
+@pytest.mark.parametrize(("metric", "S"), [(sphere, torch.sin), (half_plane, torch.sinh)])
+def test_jacobi_fields_of_space_forms(metric, S):
+    t = torch.linspace(0, 2, 4, dtype=f64)
+    x = tensor(1.0, 1.3)
+    v = unit(metric, x, tensor(0.4, 0.3))
+    g = rm.at(metric, x, 0).g
+    e = unit(metric, x, torch.stack([-(g @ v)[1], (g @ v)[0]]))  # normal to v
+    J = rm.jacobi_field(metric, x, v, 0 * e, e, t)
+    E = rm.parallel_transport(metric, rm.geodesic(metric, x, v, t), e, t)
+    assert_close(J, S(t)[:, None] * E, rtol=0, atol=1e-9)
+    dS = torch.func.vmap(torch.func.grad(S))(t)
+    record = rm.jacobi_field(metric, x, v, e, 0 * e, t, throw=False)
+    assert_close(record.fields, dS[:, None] * E, rtol=0, atol=1e-9)
+    sign = 1 if metric is half_plane else -1
+    assert_close(record.derivatives, sign * S(t)[:, None] * E, rtol=0, atol=1e-9)
+
+
+def test_jacobi_fields_are_derivatives_of_geodesics_on_both_routes():
+    for n in (3, 18):
+        metric = Net(n, size=0.2)
+        x, v, xi, dxi = 0.5 * torch.randn(4, n, dtype=f64)
+        J0, dJ0 = xi, dxi + rm.christoffel_vector(metric, x, v, xi)
+        J = rm.jacobi_field(metric, x, v, J0, dJ0, tensor(1.0), rtol=1e-8)[0]
+        f = lambda s: rm.exp_map(metric, x + s * xi, v + s * dxi, rtol=1e-8)
+        assert_close(J, torch.func.jvp(f, (tensor(0.0)[0],), (tensor(1.0)[0],))[1], rtol=0, atol=1e-6)
