@@ -14,7 +14,7 @@ from riemann_nn._mlp_cholesky import MLPCholesky
 from riemann_nn._mlp_jets import factor_jet, pull_back, values
 
 
-IN_CACHE = 2**18  # numbers in one array of n²H a point; where arrays leave the cache, formulas take twice the time
+IN_CACHE = 2**18  # numbers, in one array of n²H a point: outside the cache the formulas take twice the time
 
 
 def _over_points(f: Callable[..., Any], metric: MLPCholesky, x: Tensor, *arguments: Tensor) -> Any:
