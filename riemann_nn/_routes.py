@@ -13,7 +13,6 @@ from riemann_nn._cartan import moving_frame
 from riemann_nn._mlp_cholesky import MLPCholesky
 from riemann_nn._mlp_jets import factor_jet, pull_back, values
 
-
 IN_CACHE = 2**18  # numbers, in one array of n²H a point: outside the cache the formulas take twice the time
 
 
