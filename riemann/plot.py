@@ -302,8 +302,9 @@ def parallel_transport(
 
     Example:
         >>> sphere = lambda x: torch.diag(torch.stack([torch.ones_like(x[0]), torch.sin(x[0]) ** 2]))
+        >>> import riemann as rm
         >>> loop = lambda s: torch.stack([torch.pi / 3 + 0 * s, 2 * torch.pi * s])
-        >>> parallel_transport(sphere, ((0, 2), (0, 6.28)), loop).get_title()
+        >>> rm.plot.parallel_transport(sphere, ((0, 2), (0, 6.28)), loop).get_title()
         'turned by 180.0°'
     """
     plane = _Plane(metric, box, 2)
