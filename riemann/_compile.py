@@ -239,7 +239,10 @@ class Compiled:
         if self._compiled is None or x.shape[0] < 2 or not _jets.has_values(x):  # sizes 0 and 1 are graphs of their own
             return kernel.shaped(*kernel(*arguments))
         try:
-            return kernel.shaped(*self._compiled(*arguments))
+            with warnings.catch_warnings():  # torch's own, while it compiles: not for who calls this
+                warnings.filterwarnings("ignore", category=DeprecationWarning)
+                warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor")
+                return kernel.shaped(*self._compiled(*arguments))
         except Exception as error:
             result = kernel.shaped(*kernel(*arguments))  # raises where the code is at fault
             self._compiled, self._backend = None, "as plain torch, for nothing compiles here"
