@@ -26,7 +26,6 @@ ORDERS = {
     "ricci_tensor": 2, "scalar_curvature": 2, "einstein_tensor": 2, "schouten_tensor": 2, "weyl_tensor": 2,
     "kretschmann_scalar": 2, "cotton_tensor": 3,
 }  # fmt: skip
-TILE = 2**24  # numbers that the derivatives of the points of a tile may take, where a quantity is not compiled
 Plain = Callable[[Tensor], Tensor]
 """A quantity in plain tensor operations, points `(z, n)` to `(z, …)`: what a compiler takes."""
 
@@ -255,8 +254,7 @@ class Compiled:
             return result
 
     def _eager(self, x: Tensor) -> Tensor:
-        tile = max(1, TILE // self._dim ** (2 + self._order))
-        return getattr(_curvature, self.quantity)(self.metric, x, chunk_size=tile, **self._options)
+        return getattr(_curvature, self.quantity)(self.metric, x, **self._options)
 
     def _mended(self, x: Tensor, values: Tensor, where: Tensor, batch: torch.Size) -> Tensor:
         """The values with those at some points computed by the generic route, and its warning if there is no metric."""

@@ -236,21 +236,6 @@ def test_status_and_messages():
     assert here.status == Status.NOT_FINITE and here.reached == 0
 
 
-@pytest.mark.parametrize(
-    ("t", "error", "text"),
-    [
-        (1.0, ValueError, "`t` is a float, expected a tensor"),
-        (torch.tensor([1.0]), ValueError, "`t` is torch.float32"),
-        (tensor(math.nan), ValueError, "`t` is not finite"),
-        (tensor(1.0).requires_grad_(), ValueError, "they are the velocities"),
-        (torch.tensor(1.0, dtype=f64), ValueError, "`t` has shape \\(\\)"),
-    ],
-)
-def test_parameters_are_checked(t, error, text):
-    with pytest.raises(error, match=text):
-        rm.geodesic(sphere, tensor(1.0, 0.0), tensor(1.0, 0.0), t)
-
-
 def test_vmap_is_refused_in_words():
     x = torch.rand(2, 2, dtype=f64) + 0.5
     for f in (

@@ -228,6 +228,7 @@ def test_curvature_of_network_metrics_compiles_as_one_graph():
     torch.testing.assert_close(gradient, torch.autograd.grad(truth.sum(), x)[0])
 
 
+<<<<<<< HEAD
 def test_training_of_manifolds_compiles_as_one_graph():
     model = riemann_nn.NeuralDifferentialManifold(2, [3, 3], 3).double()
     evolution = riemann_nn.EvolutionLoss(kind="scalar", estimator="exact", monitor=None).eval()
@@ -243,3 +244,19 @@ def test_training_of_manifolds_compiles_as_one_graph():
     torch.testing.assert_close(value, truth)
     for gradient, other in zip(gradients, torch.autograd.grad(truth, list(model.parameters())), strict=True):
         torch.testing.assert_close(gradient, other)
+=======
+@pytest.mark.parametrize(
+    ("t", "error", "text"),
+    [
+        (1.0, ValueError, "`t` is a float, expected a tensor"),
+        (torch.tensor([1.0]), ValueError, "`t` is torch.float32"),
+        (torch.tensor([torch.nan], dtype=torch.float64), ValueError, "`t` is not finite"),
+        (torch.ones(1, dtype=torch.float64, requires_grad=True), ValueError, "they are the velocities"),
+        (torch.tensor(1.0, dtype=torch.float64), ValueError, "`t` has shape \\(\\)"),
+    ],
+)
+def test_parameters_of_curves_are_checked(t, error, text):
+    with pytest.raises(error, match=text):
+        x = torch.ones(2, dtype=torch.float64)
+        rm.geodesic(lambda x: torch.eye(2).to(x), x, x, t)
+>>>>>>> curves
