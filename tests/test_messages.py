@@ -228,7 +228,6 @@ def test_curvature_of_network_metrics_compiles_as_one_graph():
     torch.testing.assert_close(gradient, torch.autograd.grad(truth.sum(), x)[0])
 
 
-<<<<<<< HEAD
 def test_training_of_manifolds_compiles_as_one_graph():
     model = riemann_nn.NeuralDifferentialManifold(2, [3, 3], 3).double()
     evolution = riemann_nn.EvolutionLoss(kind="scalar", estimator="exact", monitor=None).eval()
@@ -244,7 +243,8 @@ def test_training_of_manifolds_compiles_as_one_graph():
     torch.testing.assert_close(value, truth)
     for gradient, other in zip(gradients, torch.autograd.grad(truth, list(model.parameters())), strict=True):
         torch.testing.assert_close(gradient, other)
-=======
+
+
 @pytest.mark.parametrize(
     ("t", "error", "text"),
     [
@@ -259,4 +259,3 @@ def test_parameters_of_curves_are_checked(t, error, text):
     with pytest.raises(error, match=text):
         x = torch.ones(2, dtype=torch.float64)
         rm.geodesic(lambda x: torch.eye(2).to(x), x, x, t)
->>>>>>> curves
