@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from riemann import _jets, formulas
-from riemann._metric import checked_jet, metric_jet, safe_metric
+from riemann._metric import INFINITE, checked_jet, metric_jet, safe_metric
 from riemann._types import Metric
 
 
@@ -115,7 +115,7 @@ def _symmetry(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
     if bool(asymmetric.any()):
         where = x[_jets.first(asymmetric)].tolist()
         return False, f"g or dg is not symmetric at {where}", "return `0.5 * (g + g.T)`, or mend an entry"
-    infinite = faults["has derivatives that are not finite"]
+    infinite = faults[INFINITE]
     if bool(infinite.any()):
         return (
             False,

@@ -12,6 +12,7 @@ from riemann._open import open_function
 from riemann._safe import Refusal, Traced, unwrapped
 from riemann._types import Field, Metric
 
+INFINITE = "has derivatives that are not finite"  # the fault that leaves the value of g as it is
 ASYMMETRY = {torch.float64: 1e-6}  # relative to the entries of row and column; a coarser 1e-3 for lower precision
 
 
@@ -32,7 +33,8 @@ def checked_jet(metric: Metric, x: Tensor, order: int) -> tuple[tuple[Tensor, ..
     """The jets, NaN where g is not a metric, and what is wrong where, for `warn_of`."""
     jets = jets_of(metric, x, order)
     faults = faults_of(jets, x)
-    return with_nan(faults, *jets), faults
+    of_value = {name: mask for name, mask in faults.items() if name != INFINITE}
+    return (*with_nan(of_value, jets[0]), *with_nan(faults, *jets[1:])), faults
 
 
 def judged(metric: Metric, x: Tensor, vectors: Sequence[Tensor], result: Tensor) -> Tensor:
@@ -115,7 +117,7 @@ def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> Faults:
         "is not finite": ~torch.isfinite(g).all(-1).all(-1),
         "is not symmetric": _is_asymmetric(jets),
         "is singular": (torch.linalg.lu_factor_ex(g)[2] != 0) | _is_undetermined(jets, x),
-        "has derivatives that are not finite": ~_are_finite(jets[1:], x),
+        INFINITE: ~_are_finite(jets[1:], x),
     }
 
 

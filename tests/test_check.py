@@ -73,3 +73,10 @@ def test_the_report_prints_a_line_a_check_with_remedies():
 def test_derivatives_that_are_not_finite_are_named():
     report = rm.check_metric(lambda x: torch.eye(2) * (1 + (x[0] - 1).abs().sqrt()), torch.ones(1, 2).double())
     assert not report.ok and "dg is not finite at [1.0, 1.0]" in str(report)
+
+
+def test_the_value_of_a_metric_outlives_its_derivatives():
+    kink = lambda x: torch.eye(2) * (1 + (x[0] - 1).abs().sqrt())
+    with pytest.warns(UserWarning, match="has derivatives that are not finite at this point"):
+        here = rm.at(kink, torch.ones(2).double(), 1)
+    assert torch.equal(here.g, torch.eye(2).double()) and here.dg.isnan().all() and here.christoffel().isnan().all()
