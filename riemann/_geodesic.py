@@ -11,6 +11,7 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._curvature import FULL_JETS, christoffel_vector
+from riemann._faults import collected
 from riemann._metric import jets_of, metric_jet, safe_metric
 from riemann._ode import Solution, Status, solve
 from riemann._open import open_function
@@ -22,7 +23,7 @@ Acceleration = Callable[[Tensor, Tensor], Tensor]
 # -------------------------------------------------------------------------------------------------- accelerations
 
 
-@open_function
+@open_function(rank=None)
 def geodesic_acceleration(
     metric: Metric, x: Float[Tensor, "*#batch n"], v: Float[Tensor, "*#batch n"]
 ) -> Float[Tensor, "... n"]:
@@ -49,7 +50,8 @@ def geodesic_acceleration(
     """
     x, v = _jets.broadcast_vectors(x, v=v)
     if christoffel_vector.route(metric) != "generic":
-        return -christoffel_vector(metric, x, v, v)
+        with collected({}, x.shape[:-1], 0, x.shape[:-1].numel()):  # points that are no good are not warned of
+            return -christoffel_vector(metric, x, v, v, chunk_size=None)
     if x.shape[-1] <= FULL_JETS:
         return formulas.geodesic_acceleration(*jets_of(metric, x, 1), v)
 
