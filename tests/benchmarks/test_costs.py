@@ -2,7 +2,6 @@
 
 import pytest
 
-import riemann as rm
 from tests.benchmarks import problems
 
 NETWORK = "Scalar curvature of a network metric"
@@ -17,11 +16,8 @@ EXACT = "The exact side: Kerr with symbols for mass and spin"
 IMPORT = "Import in a new process"
 
 PEERS = {"jax": "jax:scalar_curvature", "omnibias": "omnibias:scalar_curvature"}
-OURSELVES = {"generic": "riemann:generic_scalar_curvature"}
-if hasattr(rm, "compile"):
-    OURSELVES = {"compiled": "riemann:compiled_scalar_curvature"} | OURSELVES
-COMPILED = pytest.param(True, id="compiled", marks=pytest.mark.skipif(not hasattr(rm, "compile"), reason="no compile"))
-WAYS = pytest.mark.parametrize("compiled", [pytest.param(False, id="eager"), COMPILED])
+OURSELVES = {"compiled": "riemann:compiled_scalar_curvature", "generic": "riemann:generic_scalar_curvature"}
+WAYS = pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 
 
 def _points(count):
@@ -142,16 +138,22 @@ def test_kerr_christoffel(compare, compiled):
     )  # fmt: skip
 
 
-@pytest.mark.skipif(not hasattr(rm, "geodesic"), reason="no geodesics")
+@pytest.mark.parametrize(
+    "way, peer, count, target",
+    [("", "geomstats", 10, 1 / 20), ("", "diffrax", 1000, 6.0), ("compiled_", "diffrax", 1000, 2.0)],
+    ids=["geomstats", "eager", "compiled"],
+)
 @pytest.mark.parametrize("space, name", [("sphere", "the unit sphere"), ("kerr", "Kerr")], ids=["sphere", "kerr"])
-@pytest.mark.parametrize("peer, count", [("diffrax", 1000), ("geomstats", 10)], ids=["diffrax", "geomstats"])
-def test_geodesics(compare, space, name, peer, count):
-    if space == "kerr":
+def test_geodesics(compare, space, name, way, peer, count, target):
+    if space == "kerr" or way:
         compare.long()
+    if peer == "geomstats" and space == "kerr":
+        count = 2  # it solves one after the other
     starts = getattr(problems, f"{space}_geodesics")(count)
     compare(
-        f"{space}_geodesics", starts | {"tolerance": 1e-9}, group=GEODESICS, peers=[peer], rtol=1e-6, rounds=3,
-        title=f"{name}, {count:,} geodesics, relative tolerance 1e-9",
+        f"{way}{space}_geodesics", starts | {"tolerance": 1e-9}, group=GEODESICS, rtol=1e-6, rounds=3,
+        peers={peer: f"{peer}:{space}_geodesics"}, targets={peer: target},
+        title=f"{name}, {count:,} geodesics, relative tolerance 1e-9, {'compiled' if way else 'eager'}",
     )  # fmt: skip
 
 
@@ -162,6 +164,22 @@ def test_curvature_loss(compare, n, points, seconds):
     compare(
         "curvature_loss", problems.network(n, points), group=TRAINING, targets={"seconds": seconds}, memory=True,
         title=f"mean square of the scalar curvature, network metric, n = {n}, {points} points",
+    )  # fmt: skip
+
+
+def test_sampled_curvature_loss(compare):
+    compare.long()
+    compare(
+        "sampled_curvature_loss", problems.network(256, 16), group=TRAINING, targets={"seconds": 1.5}, memory=True,
+        title="mean square of sectional curvatures, sampled in 2 planes a point, network metric, n = 256, 16 points",
+    )  # fmt: skip
+
+
+def test_training(compare):
+    compare.long()
+    compare(
+        "training", {}, group=TRAINING, peers={"without": "riemann:training_without_geometry"}, rounds=3,
+        targets={"without": 3.0}, title="20 steps of training, default schedule, charts of 64, 32, 16 dimensions",
     )  # fmt: skip
 
 

@@ -8,9 +8,9 @@ import sympy as sp
 import torch
 
 import riemann as rm
+import riemann_nn as nn
 from riemann import metrics
 from riemann.symbolic import SymbolicMetric
-from riemann_nn import MLPCholesky
 from tests.cases import kerr as _kerr
 from tests.cases import sphere as _sphere
 
@@ -19,7 +19,7 @@ warnings.filterwarnings("ignore", "`.*` takes the generic route")  # asked for h
 
 def _network(weights, dtype=torch.float64, trainable=False):
     pairs = [(weights[f"W{i}"], weights[f"b{i}"]) for i in range(3)]
-    return MLPCholesky.from_weights(pairs).to(dtype).requires_grad_(trainable)
+    return nn.MLPCholesky.from_weights(pairs).to(dtype).requires_grad_(trainable)
 
 
 def _compiled(metric, quantity, x, **options):
@@ -62,17 +62,53 @@ def estimate_scalar_curvature(x, **weights):
     return lambda: torch.stack(rm.estimate_scalar_curvature(metric, x, 2, torch.Generator().manual_seed(0)), -1)
 
 
-def curvature_loss(x, **weights):
-    """The mean square of the scalar curvature in float32, forward and backward."""
+def _loss(kind, estimator, x, weights):
     metric, x = _network(weights, torch.float32, trainable=True), torch.tensor(x, dtype=torch.float32)
 
     def work():
         metric.zero_grad()
-        loss = rm.scalar_curvature(metric, x).square().mean()
+        generator = torch.Generator().manual_seed(0)
+        loss = nn.curvature_loss(metric, x, kind, estimator, num_samples=2, generator=generator)
         loss.backward()
         return loss.detach()
 
     return work
+
+
+def curvature_loss(x, **weights):
+    """The mean square of the scalar curvature in float32, forward and backward."""
+    return _loss("scalar", "exact", x, weights)
+
+
+def sampled_curvature_loss(x, **weights):
+    """The mean square of sectional curvatures in two random planes a point."""
+    return _loss("sectional", "sampled", x, weights)
+
+
+def _training(evolution):
+    """Twenty steps of a model whose prediction reads its metrics: charts of 64, 32 and 16 dimensions, batches of 128."""
+    torch.manual_seed(0)
+    model, evolve = nn.NeuralDifferentialManifold(64, [64, 32, 16], 10), nn.EvolutionLoss(monitor=None)
+    optimizer, x, y = torch.optim.Adam(model.parameters()), torch.randn(128, 64), torch.randint(10, (128,))
+
+    def work():
+        for _ in range(20):
+            optimizer.zero_grad()
+            output, charts = model(x)
+            loss = torch.nn.functional.cross_entropy(output, y)
+            (evolve(loss, charts)[0] if evolution else loss).backward()
+            optimizer.step()
+        return 0
+
+    return work
+
+
+def training():
+    return _training(evolution=True)
+
+
+def training_without_geometry():
+    return _training(evolution=False)
 
 
 def _decoder(W0, b0, W1, b1):
@@ -112,9 +148,14 @@ def compiled_kerr_christoffel(x):
     return _compiled(_kerr, "christoffel", x)
 
 
-def _geodesics(metric, x, v, t, tolerance):
+def _geodesics(metric, x, v, t, tolerance, acceleration=None):
     x, v, t, tolerance = torch.tensor(x), torch.tensor(v), torch.tensor(t), float(tolerance)
-    return lambda: rm.geodesic(metric, x, v, t, rtol=tolerance, atol=tolerance).points
+    return lambda: rm.geodesic(metric, x, v, t, rtol=tolerance, atol=tolerance, acceleration=acceleration).points
+
+
+def _accelerations(metric, dim):
+    christoffel = rm.compile(metric, "christoffel", dim=dim)
+    return lambda x, v: -torch.einsum("zkij,zi,zj->zk", christoffel(x), v, v)
 
 
 def sphere_geodesics(x, v, t, tolerance):
@@ -123,6 +164,14 @@ def sphere_geodesics(x, v, t, tolerance):
 
 def kerr_geodesics(x, v, t, tolerance):
     return _geodesics(_kerr, x, v, t, tolerance)
+
+
+def compiled_sphere_geodesics(x, v, t, tolerance):
+    return _geodesics(_sphere, x, v, t, tolerance, _accelerations(_sphere, 2))
+
+
+def compiled_kerr_geodesics(x, v, t, tolerance):
+    return _geodesics(_kerr, x, v, t, tolerance, _accelerations(_kerr, 4))
 
 
 # ------------------------------------------------------------------------------------------------ the exact side
