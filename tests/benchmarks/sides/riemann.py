@@ -86,7 +86,7 @@ def sampled_curvature_loss(x, **weights):
 
 
 def _training(evolution):
-    """Twenty steps of a model whose prediction reads its metrics: charts of 64, 32 and 16 dimensions, batches of 128."""
+    """Twenty steps of a model whose prediction reads its metrics: charts of 64, 32, 16 dimensions, batches of 128."""
     torch.manual_seed(0)
     model, evolve = nn.NeuralDifferentialManifold(64, [64, 32, 16], 10), nn.EvolutionLoss(monitor=None)
     optimizer, x, y = torch.optim.Adam(model.parameters()), torch.randn(128, 64), torch.randint(10, (128,))
