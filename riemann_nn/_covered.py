@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import torch.distributed
 
-from riemann_nn._pulled_back import Metric
+from riemann_nn._factor import Metric
 
 KINDS = ("learned", "identity", "fisher")
 

@@ -12,6 +12,7 @@ from riemann_nn import _reduce
 from riemann_nn._chart import Chart
 from riemann_nn._compatibility import compatibility_loss
 from riemann_nn._curvature_loss import curvature_loss
+from riemann_nn._factor import Metric
 from riemann_nn._fisher import fisher_loss
 from riemann_nn._monitor import CollapseMonitor
 from riemann_nn._volume_loss import _volume_loss
@@ -81,7 +82,7 @@ class EvolutionLoss(torch.nn.Module):
         volume: float = 0.05,
         compatibility: float = 0.0,
         fisher: float = 0.0,
-        likelihood: str = "categorical",
+        likelihood: str | Metric = "categorical",
         kind: str | None = None,
         estimator: str | None = None,
         points: int | str | None = "preset",

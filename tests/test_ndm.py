@@ -169,6 +169,15 @@ def test_induced_metric_of_an_activation():
 # ------------------------------------------------------------------------------------------- Fisher, compatibility
 
 
+def test_both_ways_to_the_fisher_metric_agree():
+    """On the output of a linear layer and on the chart that this output is, whatever the metric of the model's output."""
+    model, x = manifold(4, 5, 3, coordinates="linear", head="linear", coupling="fisher"), points(7, n=4)
+    model.layers[0].map[1] = torch.nn.Identity()  # the chart's coordinates are the layer's output
+    for likelihood in ("categorical", "bernoulli", "gaussian", nn.MLPCholesky(3, (4,)).double()):
+        (F,) = nn.fisher_metrics(model, model(x)[1], likelihood)
+        assert_equal(nn.pulled_back_fisher(model, x, likelihood=likelihood)[model.layers[0].map[0]], F)
+
+
 @pytest.mark.parametrize("likelihood, outputs", [("categorical", 3), ("bernoulli", 1), ("gaussian", 2)])
 def test_fisher_metrics(likelihood, outputs):
     """The mean of squared scores, which knows nothing of Jacobians."""
@@ -224,6 +233,13 @@ def test_fisher_needs_a_likelihood():
         nn.fisher_loss(model, model(points(3, n=2))[1])
     with pytest.raises(ValueError, match="`likelihood` is 'poisson'"):
         nn.fisher_loss(model, model(points(3, n=2))[1], "poisson")
+    with pytest.raises(ValueError, match="`likelihood` is 'poisson'"):
+        nn.pulled_back_fisher(model, points(3, n=2), likelihood="poisson")
+    with pytest.raises(ValueError, match="'categorical' with one output"):  # it would be 0 everywhere
+        nn.pulled_back_fisher(model, points(3, n=2))
+    nn.NaturalGradient(model, metric="fisher")
+    with pytest.raises(ValueError, match="'categorical' with one output"):
+        model(points(3, n=2))
 
 
 def chart(z, metric, map=None):
