@@ -68,17 +68,14 @@ def curvature_loss(
         >>> curvature_loss(half_plane, x, scale_free=False)
         tensor(4.)
     """
-    if kind not in _LEAST_SAMPLES:
-        raise ValueError(f"`kind` is {kind!r}, expected one of {', '.join(map(repr, _LEAST_SAMPLES))}")
+    check_names(kind, estimator)
     if not x.numel():
         raise ValueError(f"`x` has shape {tuple(x.shape)}, expected one point or more: the loss is a mean over points")
     weights = weights_of(metric, x, measure)
     if estimator == "exact":
         squares = _exact(metric, x, kind, chunk_size)
-    elif estimator == "sampled":
-        squares = sampled_squares(metric, x, kind, num_samples, generator, chunk_size=chunk_size)
     else:
-        raise ValueError(f"`estimator` is {estimator!r}, expected 'exact' or 'sampled'")
+        squares = sampled_squares(metric, x, kind, num_samples, generator, chunk_size=chunk_size)
     if scale_free:
         log_volume = riemann.log_volume_element(metric, x, chunk_size=chunk_size)
         squares = squares * torch.exp(4 / x.shape[-1] * log_volume)
@@ -86,6 +83,14 @@ def curvature_loss(
 
 
 _LEAST_SAMPLES = {"scalar": 2, "sectional": 1, "ricci": 2, "riemann": 2}
+
+
+def check_names(kind: str, estimator: str) -> None:
+    """Raises unless the names are known."""
+    if kind not in _LEAST_SAMPLES:
+        raise ValueError(f"`kind` is {kind!r}, expected one of {', '.join(map(repr, _LEAST_SAMPLES))}")
+    if estimator not in ("exact", "sampled"):
+        raise ValueError(f"`estimator` is {estimator!r}, expected 'exact' or 'sampled'")
 
 
 def _exact(metric: Any, x: Tensor, kind: str, chunk_size: int | str | None) -> Tensor:
@@ -195,6 +200,7 @@ class CurvatureLoss(torch.nn.Module):
 
     def __init__(self, metric: Any, kind: str = "scalar", estimator: str = "exact", **options: Any):
         super().__init__()
+        check_names(kind, estimator)
         self.metric, self.kind, self.estimator, self.options = metric, kind, estimator, options
 
     def forward(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, ""]:

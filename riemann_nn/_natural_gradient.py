@@ -63,6 +63,7 @@ class NaturalGradient(torch.optim.Optimizer):
             $E[\bar a \bar a^T \otimes g]$ on the last batch whose statistics were taken.
 
     Raises:
+        TypeError: `model` is not a module.
         ValueError: options out of range, no metric for any layer, batch norm under a pulled-back metric; in a call of
             the model, a layer that is used twice; in `step`, a layer without statistics.
 

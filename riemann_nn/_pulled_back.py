@@ -137,7 +137,7 @@ class Observer:
                 f"`{self.names[module]}` returned {got}, expected a tensor ({batch}, n), or a tuple that begins with "
                 "one: a metric is pulled back from one vector a datum"
             )
-        # until this is done nothing counts: the metric may raise, and a checkpointed module is called again by `backward`
+        # meanwhile nothing counts: the metric may raise, and a checkpointed module is called again by `backward`
         seen, self.seen = self.seen, None
         with torch.no_grad():
             S = self.on_modules[module](z.detach().to(layers[0].weight.dtype)).to(z.dtype)

@@ -178,6 +178,9 @@ def test_modules(module):
 def test_messages(options, words):
     with pytest.raises(ValueError, match=words):
         nn.curvature_loss(net(2), points(4, n=2), **options)
+    if options.keys() & {"kind", "estimator"} and "num_samples" not in options:
+        with pytest.raises(ValueError, match=words):
+            nn.CurvatureLoss(net(2), **options)
 
 
 @pytest.mark.parametrize("estimator", ["exact", "sampled"])

@@ -662,6 +662,8 @@ def test_other_misuse_says_what_is_wrong():
     model = network(4, 3, 2)
     with pytest.raises(ValueError, match="two groups"):
         NaturalGradient(model, metric="identity", groups=[{"params": [model[0].weight]}])
+    with pytest.raises(TypeError, match=r"`model` is a generator, expected the module itself"):
+        NaturalGradient(model.parameters(), metric="identity")
     with pytest.raises(ValueError, match="no metric is induced"):
         NaturalGradient(torch.nn.LayerNorm(3), metric="identity")
     optimizer = NaturalGradient(model, metrics={model[0]: lambda s: s})
