@@ -11,7 +11,7 @@ from riemann_nn._chart import Chart
 from riemann_nn._coordinate import kind_of
 
 
-def compatibility_loss(charts: Sequence[Chart]) -> Tensor:
+def compatibility_loss(charts: Sequence[Chart] | torch.nn.Module, x: Tensor | None = None) -> Tensor:
     r"""Mean square of $\log$ stretch between the metrics of neighbouring charts, 0 where their maps are isometries.
 
     With J the derivative of the map from chart i to chart i + 1, in the affine-invariant distance
@@ -22,13 +22,15 @@ def compatibility_loss(charts: Sequence[Chart]) -> Tensor:
       singular there.
 
     Args:
-        charts: as a `NeuralDifferentialManifold` returns them, with points `(*batch, n)`.
+        charts: as a `NeuralDifferentialManifold` returns them, with points `(*batch, n)`; or the model itself.
+        x: with a model, its data, `(*batch, input_dim)`.
 
     Returns:
         The mean over points (of all ranks) and neighbours, a scalar. A root of 0.05 says that lengths squared differ
         by 5% along a direction.
 
     Raises:
+        TypeError: a model without data, or charts with data.
         ValueError: fewer than two charts, or a map between them that is neither transition, embedding nor submersion.
 
     Note:
@@ -40,6 +42,10 @@ def compatibility_loss(charts: Sequence[Chart]) -> Tensor:
         >>> compatibility_loss(charts)  # both are the identity, and so is the flow between them
         tensor(0., grad_fn=<DivBackward0>)
     """
+    if isinstance(charts, torch.nn.Module) != (x is not None):
+        raise TypeError("expected charts alone, or a model and its data `x`")
+    if isinstance(charts, torch.nn.Module):
+        charts = charts(x)[1]
     if len(charts) < 2:
         raise ValueError(f"there is {len(charts)} chart, expected two or more: the loss compares neighbours")
     residuals = [_residual(before, after) for before, after in zip(charts, charts[1:], strict=False)]

@@ -29,7 +29,7 @@ class CoordinateLayer(torch.nn.Module):
         kind: `"transition"`.
 
     Raises:
-        ValueError: numbers that are not positive, an activation that is not smooth.
+        ValueError: numbers that are not positive, an activation that is not smooth; points of another dimension.
 
     Note:
         The pull-back of a flat metric through it is flat: charts create no curvature.
@@ -71,23 +71,33 @@ class CoordinateLayer(torch.nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
         r"""The new coordinates $\phi(x)$, `(*batch, n)`."""
+        self._check(x)
         for coupling in self.couplings:
             x = coupling(x)[0]
         return x
 
     def inverse(self, z: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
         r"""The old coordinates $\phi^{-1}(z)$, `(*batch, n)`, in closed form."""
+        self._check(z)
         for coupling in reversed(self.couplings):
             z = coupling.inverse(z)  # type: ignore[operator]
         return z
 
     def log_abs_det_jacobian(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
         r"""$\log |\det \partial \phi / \partial x|$ at x, `(*batch,)`: a sum of n numbers for each coupling."""
+        self._check(x)
         total = x.new_zeros(x.shape[:-1])
         for coupling in self.couplings:
             x, log_det = coupling(x)
             total = total + log_det
         return total
+
+    def _check(self, x: Tensor) -> None:
+        """Coordinates are picked by number: without this, more of them than n would be left out in silence."""
+        if x.shape[-1:] != (self.dim,):
+            raise ValueError(
+                f"got points of shape {tuple(x.shape)}, expected (*batch, {self.dim}), points of this layer's dimension"
+            )
 
     def extra_repr(self) -> str:
         """What print shows."""

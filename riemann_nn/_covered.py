@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import torch.distributed
 
-from riemann_nn._pulled_back import Metric
+from riemann_nn._factor import Metric
 
 KINDS = ("learned", "identity", "fisher")
 
@@ -25,6 +25,11 @@ def nest(model: torch.nn.Module) -> list[torch.nn.Module]:
 
 def bare(model: torch.nn.Module, process_group: Any) -> tuple[torch.nn.Module, Any]:
     """The module inside its wrappers, and the processes over which statistics are averaged; None for this one alone."""
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(
+            f"`model` is a {type(model).__name__}, expected the module itself and not its parameters: the metric is "
+            "gathered from its calls"
+        )
     *wrappers, model = nest(model)
     for wrapper in wrappers:
         if isinstance(wrapper, torch.nn.parallel.DistributedDataParallel) and process_group is None:

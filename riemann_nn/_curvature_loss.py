@@ -37,8 +37,8 @@ def curvature_loss(
     paper's.
 
     Args:
-        metric: callable, one point `(n,)` to a positive definite `(n, n)` (any signature for `"exact"` and
-            `"scalar"`, `"ricci"`).
+        metric: callable, one point `(n,)` to a positive definite `(n, n)`; of any signature for `"exact"`, but for
+            `"sectional"`.
         x: points, `(*batch, n)`.
         kind: which curvature.
         estimator: `"exact"`, or `"sampled"`: unbiased, also in its gradients, memory O(n²) a plane; but for
@@ -54,7 +54,8 @@ def curvature_loss(
         A scalar, the same on every rank of `torch.distributed`: the mean is over the points of all.
 
     Raises:
-        ValueError: unknown names, too few samples, a sampled metric that is not positive definite.
+        ValueError: unknown names, no points, too few samples, a metric that is not positive definite where planes are
+            averaged over.
 
     Note:
         The square of one noisy estimate would be $S^2$ plus its variance. What is sampled here is made of products
@@ -67,15 +68,14 @@ def curvature_loss(
         >>> curvature_loss(half_plane, x, scale_free=False)
         tensor(4.)
     """
-    if kind not in _LEAST_SAMPLES:
-        raise ValueError(f"`kind` is {kind!r}, expected one of {', '.join(map(repr, _LEAST_SAMPLES))}")
+    check_names(kind, estimator)
+    if not x.numel():
+        raise ValueError(f"`x` has shape {tuple(x.shape)}, expected one point or more: the loss is a mean over points")
     weights = weights_of(metric, x, measure)
     if estimator == "exact":
         squares = _exact(metric, x, kind, chunk_size)
-    elif estimator == "sampled":
-        squares = sampled_squares(metric, x, kind, num_samples, generator, chunk_size=chunk_size)
     else:
-        raise ValueError(f"`estimator` is {estimator!r}, expected 'exact' or 'sampled'")
+        squares = sampled_squares(metric, x, kind, num_samples, generator, chunk_size=chunk_size)
     if scale_free:
         log_volume = riemann.log_volume_element(metric, x, chunk_size=chunk_size)
         squares = squares * torch.exp(4 / x.shape[-1] * log_volume)
@@ -85,8 +85,18 @@ def curvature_loss(
 _LEAST_SAMPLES = {"scalar": 2, "sectional": 1, "ricci": 2, "riemann": 2}
 
 
+def check_names(kind: str, estimator: str) -> None:
+    """Raises unless the names are known."""
+    if kind not in _LEAST_SAMPLES:
+        raise ValueError(f"`kind` is {kind!r}, expected one of {', '.join(map(repr, _LEAST_SAMPLES))}")
+    if estimator not in ("exact", "sampled"):
+        raise ValueError(f"`estimator` is {estimator!r}, expected 'exact' or 'sampled'")
+
+
 def _exact(metric: Any, x: Tensor, kind: str, chunk_size: int | str | None) -> Tensor:
     n = x.shape[-1]
+    if kind == "sectional":
+        _factor(metric, x, chunk_size)
     if kind == "scalar":
         return riemann.scalar_curvature(metric, x, chunk_size=chunk_size).square()
     if kind == "riemann":
@@ -142,10 +152,7 @@ def _curvatures_of_planes(
     The vectors are $L^{-T} \zeta$ with $g = L L^T$ and $\zeta$ normal: areas are those of $\zeta$.
     """
     zeta = torch.randn(planes + 1, samples, *x.shape, generator=generator, dtype=x.dtype, device=x.device)
-    g = riemann.at(metric, x, 0, chunk_size=chunk_size).g
-    L, info = torch.linalg.cholesky_ex(g)
-    if _any(info):
-        raise ValueError("`metric` is not positive definite; planes are sampled of such metrics only, use 'exact'")
+    L = _factor(metric, x, chunk_size)
     columns = torch.linalg.solve_triangular(L.mT, zeta.flatten(0, 1).movedim(0, -1), upper=True)
     vectors = columns.movedim(-1, 0).reshape(zeta.shape)
     u, v = vectors[:1].expand_as(vectors[1:]), vectors[1:]
@@ -154,6 +161,17 @@ def _curvatures_of_planes(
     flat = (planes * samples, *x.shape)
     forms = riemann.sectional_form(metric, x, u.reshape(flat), v.reshape(flat), chunk_size=chunk_size)
     return forms.reshape(area.shape) / area
+
+
+def _factor(metric: Any, x: Tensor, chunk_size: int | str | None) -> Tensor:
+    """The factor L of g = L Lᵀ, which has to be positive definite: only there planes are uniformly random."""
+    L, info = torch.linalg.cholesky_ex(riemann.at(metric, x, 0, chunk_size=chunk_size).g)
+    if _any(info):
+        raise ValueError(
+            "`metric` is not positive definite, so that there are no uniformly random planes; use estimator='exact' "
+            "with kind='scalar', 'ricci' or 'riemann'"
+        )
+    return L
 
 
 def _any(info: Tensor) -> bool:
@@ -182,6 +200,7 @@ class CurvatureLoss(torch.nn.Module):
 
     def __init__(self, metric: Any, kind: str = "scalar", estimator: str = "exact", **options: Any):
         super().__init__()
+        check_names(kind, estimator)
         self.metric, self.kind, self.estimator, self.options = metric, kind, estimator, options
 
     def forward(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, ""]:

@@ -11,7 +11,8 @@ import riemann
 from riemann_nn import _reduce
 from riemann_nn._chart import Chart
 from riemann_nn._compatibility import compatibility_loss
-from riemann_nn._curvature_loss import curvature_loss
+from riemann_nn._curvature_loss import check_names, curvature_loss
+from riemann_nn._factor import Metric, fisher_factor
 from riemann_nn._fisher import fisher_loss
 from riemann_nn._monitor import CollapseMonitor
 from riemann_nn._volume_loss import _volume_loss
@@ -57,7 +58,7 @@ class EvolutionLoss(torch.nn.Module):
         seed: of random points and planes; what is drawn depends on it, the step and the rank only.
 
     Raises:
-        ValueError: an unknown preset or shape, numbers out of range.
+        ValueError: unknown names, numbers out of range; in a call, a task that is no scalar.
 
     Note:
         Step and monitor are in `state_dict`: training resumes exactly. In `eval()` all points are used and the step
@@ -81,7 +82,7 @@ class EvolutionLoss(torch.nn.Module):
         volume: float = 0.05,
         compatibility: float = 0.0,
         fisher: float = 0.0,
-        likelihood: str = "categorical",
+        likelihood: str | Metric = "categorical",
         kind: str | None = None,
         estimator: str | None = None,
         points: int | str | None = "preset",
@@ -110,6 +111,10 @@ class EvolutionLoss(torch.nn.Module):
         }
         self.kind: str = kind or chosen["kind"]
         self.estimator: str = estimator or chosen["estimator"]
+        check_names(self.kind, self.estimator)
+        fisher_factor(likelihood)
+        if cap is not None and not cap > 0:
+            raise ValueError(f"`cap` is {cap}, expected None or a positive number")
         self.points: int | None = chosen["points"] if points == "preset" else points
         self.every = chosen["every"] if every is None else every
         self.num_samples, self.delay, self.ramp, self.cap = num_samples, delay, ramp, cap
@@ -143,6 +148,9 @@ class EvolutionLoss(torch.nn.Module):
         Returns:
             Total and parts; the task is the mean over ranks.
         """
+        if not isinstance(task, Tensor) or task.ndim:
+            got = f"shape {tuple(task.shape)}" if isinstance(task, Tensor) else f"a {type(task).__name__}"
+            raise ValueError(f"`task` is {got}, expected a scalar tensor: the mean of the task's loss over the batch")
         task = _reduce.over_ranks(task) / _reduce.world_size()
         if self.training and self.monitor is not None and self.step % self.monitor_every == 0:
             self.monitor(charts)

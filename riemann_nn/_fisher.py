@@ -9,19 +9,21 @@ from torch import Tensor
 import riemann
 from riemann_nn import _reduce
 from riemann_nn._chart import Chart
+from riemann_nn._factor import Metric, fisher_factor
 
 
-def fisher_metrics(model: Any, charts: Sequence[Chart], likelihood: str = "categorical") -> list[Tensor]:
+def fisher_metrics(model: Any, charts: Sequence[Chart], likelihood: str | Metric = "categorical") -> list[Tensor]:
     r"""Fisher information of the prediction, pulled back to each chart: $F_i = J_i^T F J_i$.
 
-    $J_i$ is the derivative of the output by the coordinates of chart i, and F that of the output:
-    $\mathrm{diag}(p) - p p^T$ of logits, $\mathrm{diag}(p (1 - p))$ of independent logits, 1 of means. For linear
-    layers it is the recursion $F_i = D W^T F_{i+1} W D$, the output side of K-FAC.
+    $J_i$ is the derivative of the output by the coordinates of chart i, and F that of the output. For linear layers
+    it is the recursion $F_i = D W^T F_{i+1} W D$, the output side of K-FAC. On the outputs of linear layers of any
+    network: `pulled_back_fisher`.
 
     Args:
         model: a `NeuralDifferentialManifold`.
         charts: what it returned.
-        likelihood: what the output is.
+        likelihood: F, by what the output z is: `"categorical"`, logits, $\mathrm{diag}(p) - p p^T$; `"bernoulli"`,
+            independent logits, $\mathrm{diag}(p (1 - p))$; `"gaussian"`, means, 1; or any metric callable on z.
 
     Returns:
         `(*batch, n_i, n_i)` for each chart: symmetric, positive semidefinite, of rank at most that of F; constants.
@@ -29,31 +31,17 @@ def fisher_metrics(model: Any, charts: Sequence[Chart], likelihood: str = "categ
     Raises:
         ValueError: an unknown likelihood, or a categorical one of a single output.
     """
-    results = []
+    factor, results = fisher_factor(likelihood), []
     for i, chart in enumerate(charts):
         z = chart.coordinates.detach()
         output, J = riemann.jet(lambda y, i=i: model.output_from(i, y), z, 1)
-        results.append((J.mT @ _of_output(output, likelihood) @ J).detach())
+        V = J.mT @ factor(output)
+        results.append((V @ V.mT).detach())
     return results
 
 
-def _of_output(output: Tensor, likelihood: str) -> Tensor:
-    if likelihood == "categorical":
-        if output.shape[-1] < 2:
-            raise ValueError("`likelihood` is 'categorical' with one output, which has no Fisher information; use "
-                             "'bernoulli'")  # fmt: skip
-        p = torch.softmax(output, -1)
-        return torch.diag_embed(p) - p.unsqueeze(-1) * p.unsqueeze(-2)
-    if likelihood == "bernoulli":
-        p = torch.sigmoid(output)
-        return torch.diag_embed(p * (1 - p))
-    if likelihood == "gaussian":
-        return torch.diag_embed(torch.ones_like(output))
-    raise ValueError(f"`likelihood` is {likelihood!r}, expected 'categorical', 'bernoulli' or 'gaussian'")
-
-
 def fisher_loss(
-    model: Any, charts: Sequence[Chart], likelihood: str = "categorical", *, damping: float = 0.1
+    model: Any, charts: Sequence[Chart], likelihood: str | Metric = "categorical", *, damping: float = 0.1
 ) -> Tensor:
     r"""Relative square error of the metrics against the pulled-back Fisher metrics, $g_i \approx F_i + \epsilon 1$.
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from riemann_nn import _kronecker as kronecker
 from riemann_nn._covered import bare, covered_layers, metrics_of
-from riemann_nn._pulled_back import Metric, Observer, Seen, factor_of, output_factor
+from riemann_nn._factor import Metric, factor_of, fisher_factor
+from riemann_nn._pulled_back import Observer, Seen
 
 _LOGGER = logging.getLogger("riemann_nn")
 
@@ -41,8 +42,8 @@ class NaturalGradient(torch.optim.Optimizer):
             (FOOF); `"fisher"`: the Fisher metric of the model's output, pulled back exactly (K-FAC's output side).
         metrics: for `"learned"`, a metric callable for each module: on the output of a linear layer, or of a module
             with linear layers in it, to which it is pulled back (one backward pass a dimension).
-        output: for `"fisher"`, the metric on the output: `"categorical"` (logits, cross-entropy), `"bernoulli"`
-            (independent logits), `"gaussian"` ($\tfrac12 |z - y|^2$), or a metric callable.
+        likelihood: for `"fisher"`, what the output z is: `"categorical"` (logits, cross-entropy), `"bernoulli"`
+            (independent logits), `"gaussian"` (means, $\tfrac12 |z - y|^2$), or a metric callable on z.
         damping: $\lambda$; with 0 the inverses are pseudo-inverses.
         decay: of the running averages of A and B; $\min(\text{decay}, 1 - 1/k)$ at the k-th, so that the first is the
             batch's own; 0 keeps no past.
@@ -62,6 +63,7 @@ class NaturalGradient(torch.optim.Optimizer):
             $E[\bar a \bar a^T \otimes g]$ on the last batch whose statistics were taken.
 
     Raises:
+        TypeError: `model` is not a module.
         ValueError: options out of range, no metric for any layer, batch norm under a pulled-back metric; in a call of
             the model, a layer that is used twice; in `step`, a layer without statistics.
 
@@ -91,7 +93,7 @@ class NaturalGradient(torch.optim.Optimizer):
         *,
         metric: str = "learned",
         metrics: Mapping[torch.nn.Module, Metric] | None = None,
-        output: str | Metric = "categorical",
+        likelihood: str | Metric = "categorical",
         damping: float = 1e-3,
         decay: float = 0.95,
         refresh: int = 1,
@@ -127,7 +129,7 @@ class NaturalGradient(torch.optim.Optimizer):
             m: factor_of(g, f"the output of {type(m).__name__}") for m, g in on_modules.items() if m not in linear
         }
         if metric == "fisher":
-            factors = {model: output_factor(output)}
+            factors = {model: fisher_factor(likelihood)}
         self._observer = Observer(
             model, self._layers, linear, factors, lambda: model.training and self._is_due(), self._receive
         )

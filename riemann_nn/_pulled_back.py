@@ -12,10 +12,7 @@ import torch
 from torch import Tensor
 from torch._C import _functorch
 
-import riemann
-
-Metric = Callable[[Tensor], Tensor]
-Factor = Callable[[Tensor], Tensor]
+from riemann_nn._factor import Factor, Metric, metric_at
 
 
 class Seen(NamedTuple):
@@ -34,63 +31,6 @@ class Seen(NamedTuple):
     def metric(self) -> Tensor | None:
         """The metric at each datum, `(batch, out, out)`; None for the identity."""
         return self.g if self.V is None else self.V @ self.V.mT
-
-
-def categorical(z: Tensor) -> Tensor:
-    r"""A square factor of the Fisher metric of a softmax at logits z: $\mathrm{diag}(p) - p p^T = S S^T$.
-
-    $S = \mathrm{diag}(\sqrt p) - p \sqrt p^T$, because $\sqrt p \cdot \sqrt p = 1$.
-    """
-    p = torch.softmax(z, -1)
-    return torch.diag_embed(p.sqrt()) - p[..., :, None] * p.sqrt()[..., None, :]
-
-
-def bernoulli(z: Tensor) -> Tensor:
-    r"""A factor of the Fisher metric of independent sigmoids at logits z: $\mathrm{diag}(p (1 - p))$."""
-    return torch.diag_embed((torch.sigmoid(z) * torch.sigmoid(-z)).sqrt())
-
-
-def gaussian(z: Tensor) -> Tensor:
-    """A factor of the Fisher metric of a Gaussian of unit variance at its mean z: the identity."""
-    return torch.diag_embed(torch.ones_like(z))
-
-
-OUTPUTS: dict[str, Factor] = {"categorical": categorical, "bernoulli": bernoulli, "gaussian": gaussian}
-
-
-def output_factor(output: str | Metric) -> Factor:
-    """The factor of a metric on the model's output: one with a name, or any metric callable."""
-    if isinstance(output, str) and output in OUTPUTS:
-        return OUTPUTS[output]
-    if not callable(output):
-        raise ValueError(f"`output` is {output!r}, expected {', '.join(map(repr, OUTPUTS))}, or a metric callable")
-    return factor_of(output, "the model's output")
-
-
-def factor_of(metric: Metric, where: str) -> Factor:
-    r"""A square factor $U \sqrt\Lambda$ of a metric $U \Lambda U^T$, which may be degenerate."""
-
-    def factor(z: Tensor) -> Tensor:
-        values, vectors = torch.linalg.eigh(metric_at(metric, z, where))
-        return vectors * values.clamp_min(0).sqrt().unsqueeze(-2)
-
-    return factor
-
-
-def metric_at(metric: Metric, s: Tensor, where: str) -> Tensor:
-    """The metric at points `(batch, m)`, checked; positive semidefinite is enough, as pull-backs are."""
-    g = riemann.jet(metric, s, 0)[0]
-    m = s.shape[-1]
-    if g.shape != (*s.shape, m):
-        raise ValueError(
-            f"the metric on {where} returned shape {tuple(g.shape[s.ndim - 1 :])} at one point, expected ({m}, {m})"
-        )
-    asymmetry = (g - g.mT).abs().sum()
-    if not bool(asymmetry <= 1e-3 * g.abs().sum()):  # NaN, too
-        raise ValueError(
-            f"the metric on {where} is not finite or not symmetric on this batch; `riemann.check_metric` says where"
-        )
-    return 0.5 * (g + g.mT)
 
 
 class Observer:
@@ -197,11 +137,12 @@ class Observer:
                 f"`{self.names[module]}` returned {got}, expected a tensor ({batch}, n), or a tuple that begins with "
                 "one: a metric is pulled back from one vector a datum"
             )
+        # meanwhile nothing counts: the metric may raise, and a checkpointed module is called again by `backward`
+        seen, self.seen = self.seen, None
         with torch.no_grad():
             S = self.on_modules[module](z.detach().to(layers[0].weight.dtype)).to(z.dtype)
         nudges = [self.nudges.pop(layer) for layer in layers]
         columns: list[list[Tensor]] = []
-        seen, self.seen = self.seen, None  # a checkpointed module is called again by the backward pass
         for column in S.unbind(-1):
             z.backward(column, retain_graph=True, inputs=nudges)
             columns.append([torch.zeros_like(e) if e.grad is None else e.grad for e in nudges])

@@ -6,7 +6,8 @@ from torch import Tensor
 
 import riemann
 from riemann_nn._covered import nest
-from riemann_nn._pulled_back import Metric, Observer, Seen, output_factor
+from riemann_nn._factor import Metric, fisher_factor
+from riemann_nn._pulled_back import Observer, Seen
 
 
 def riemannian_gradient(
@@ -35,7 +36,7 @@ def riemannian_gradient(
 
 
 def pulled_back_fisher(
-    model: torch.nn.Module, x: Tensor, *, output: str | Metric = "categorical"
+    model: torch.nn.Module, x: Tensor, *, likelihood: str | Metric = "categorical"
 ) -> dict[torch.nn.Linear, Tensor]:
     r"""The Fisher metric of the model's output, pulled back to the output s of each linear layer: $J^T F J$.
 
@@ -45,14 +46,14 @@ def pulled_back_fisher(
     Args:
         model: maps `(batch, …)` to `(batch, C)`, or to a tuple that begins with it.
         x: data, `(batch, …)`.
-        output: F: `"categorical"` (z are logits, $\mathrm{diag}(p) - p p^T$), `"bernoulli"` (logits of independent
-            sigmoids), `"gaussian"` (the identity), or any metric callable on z.
+        likelihood: F, by what the output z is, as for `fisher_metrics`.
 
     Returns:
         For each linear layer that the call reached, the metric at each datum, `(batch, m, m)`.
 
     Raises:
-        ValueError: a layer is called twice, or not once for a datum; batch norm in the model.
+        ValueError: a layer is called twice, or not once for a datum; batch norm in the model; an unknown likelihood, or
+            a categorical one of a single output.
 
     Note:
         C backward passes through the layers; for a multilayer perceptron of width n the recursion
@@ -71,7 +72,7 @@ def pulled_back_fisher(
     def receive(seen: dict[torch.nn.Linear, Seen]) -> None:
         metrics.update({layer: here.metric() for layer, here in seen.items()})
 
-    observer = Observer(model, layers, {}, {model: output_factor(output)}, lambda: True, receive)
+    observer = Observer(model, layers, {}, {model: fisher_factor(likelihood)}, lambda: True, receive)
     training = [m for m in model.modules() if m.training]
     try:
         with torch.enable_grad():

@@ -13,15 +13,18 @@ from riemann_nn._cartan import moving_frame
 from riemann_nn._mlp_cholesky import MLPCholesky
 from riemann_nn._mlp_jets import factor_jet, pull_back, values
 
-IN_CACHE = 2**18  # numbers, in one array of n²H a point: outside the cache the formulas take twice the time
+IN_CACHE = 2**18  # numbers in one array: outside the cache the formulas take twice the time
 
 
-def _over_points(f: Callable[..., Any], metric: MLPCholesky, x: Tensor, *arguments: Tensor) -> Any:
-    """`f(points, *arguments)` of flat batches that keep to the cache; arguments lead with the batch of x."""
+def _over_points(f: Callable[..., Any], metric: MLPCholesky, x: Tensor, *arguments: Tensor, largest: int) -> Any:
+    """`f(points, *arguments)` of flat batches that keep to the cache; arguments lead with the batch of x.
+
+    `largest` is how many numbers f's largest array has a point.
+    """
     check_points(metric, x)
-    batch, n = x.shape[:-1], metric.dim
+    batch = x.shape[:-1]
     flat = [a.reshape((batch.numel(), *a.shape[len(batch) :])) for a in (x, *arguments)]
-    size = max(1, IN_CACHE // (n**2 * max(n, metric.layers[-1].in_features)))
+    size = max(1, IN_CACHE // largest)
     results = [f(*piece) for piece in zip(*(a.split(size) for a in flat), strict=True)]
 
     def joined(parts: Any) -> Tensor:
@@ -45,6 +48,11 @@ def check_points(metric: MLPCholesky, x: Tensor) -> None:
         )
 
 
+def _of_frame(metric: MLPCholesky) -> int:
+    """The largest array of a moving frame, numbers a point."""
+    return metric.dim**2 * max(metric.dim, metric.layers[-1].in_features)
+
+
 def _broadcast(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:
     """Points and vectors with one batch shape."""
     for name, v in vectors.items():
@@ -60,7 +68,9 @@ def _broadcast(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:
 @riemann.scalar_curvature.register(MLPCholesky)
 def scalar_curvature(metric: MLPCholesky, x: Tensor) -> Tensor:
     """S in time O(n²H(n + H))."""
-    return _over_points(lambda p: _cartan.scalar_curvature(moving_frame(metric, p)), metric, x)
+    return _over_points(
+        lambda p: _cartan.scalar_curvature(moving_frame(metric, p)), metric, x, largest=_of_frame(metric)
+    )
 
 
 @riemann.ricci_tensor.register(MLPCholesky)
@@ -71,7 +81,7 @@ def ricci_tensor(metric: MLPCholesky, x: Tensor, indices: str = "ll") -> Tensor:
         frame = moving_frame(metric, p)
         return formulas.change_indices(frame.L @ frame.L.mT, _cartan.ricci_tensor(frame), "ll", indices)
 
-    return _over_points(ricci, metric, x)
+    return _over_points(ricci, metric, x, largest=_of_frame(metric))
 
 
 @riemann.ricci_curvature.register(MLPCholesky)
@@ -86,7 +96,7 @@ def sectional_form(metric: MLPCholesky, x: Tensor, u: Tensor, v: Tensor) -> Tens
     """`<R(u,v)v, u>` in two passes through the weights."""
     x, u, v = _broadcast(x, u=u, v=v)
     plane = torch.stack((u, v), -2)
-    return _over_points(lambda p, s: _curvature_form(metric, p, s), metric, x, plane)
+    return _over_points(lambda p, s: _curvature_form(metric, p, s), metric, x, plane, largest=4 * metric.dim**2)
 
 
 def _curvature_form(metric: MLPCholesky, x: Tensor, plane: Tensor) -> Tensor:
@@ -127,7 +137,7 @@ def jets(metric: MLPCholesky, x: Tensor, order: int) -> tuple[Tensor, ...]:
         check_points(metric, x)
         return riemann.jet(metric, x, order)
 
-    return _over_points(lambda p: jets_at(metric, p, order), metric, x)
+    return _over_points(lambda p: jets_at(metric, p, order), metric, x, largest=metric.dim ** (2 + order))
 
 
 def jets_at(metric: MLPCholesky, x: Tensor, order: int) -> tuple[Tensor, ...]:
@@ -155,17 +165,20 @@ def inverse_metric(metric: MLPCholesky, x: Tensor) -> Tensor:
         E = torch.linalg.solve_triangular(L, torch.eye(metric.dim, dtype=p.dtype, device=p.device), upper=False)
         return E.mT @ E
 
-    return _over_points(inverse, metric, x)
+    return _over_points(inverse, metric, x, largest=metric.dim**2)
 
 
 @riemann.log_volume_element.register(MLPCholesky)
 def log_volume_element(metric: MLPCholesky, x: Tensor) -> Tensor:
-    """Logarithms of the factor's diagonal, added up."""
-
-    def log_volume(p: Tensor) -> Tensor:
-        return values(metric, p).L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-
-    return _over_points(log_volume, metric, x)
+    """Logarithms of the factor's diagonal, added up: of all outputs only these n are computed."""
+    check_points(metric, x)
+    h, last, k = x, metric.layers[-1], torch.arange(metric.dim, device=x.device)
+    for layer in metric.layers[:-1]:
+        h = metric.activation(layer(h))
+    on_diagonal = k * (k + 3) // 2
+    o = torch.nn.functional.linear(h, last.weight[on_diagonal], last.bias[on_diagonal])
+    diagonal = metric.diagonal(o)
+    return torch.where(diagonal > 0, diagonal, torch.nan).log().sum(-1)
 
 
 @riemann.volume_element.register(MLPCholesky)

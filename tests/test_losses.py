@@ -178,16 +178,26 @@ def test_modules(module):
 def test_messages(options, words):
     with pytest.raises(ValueError, match=words):
         nn.curvature_loss(net(2), points(4, n=2), **options)
+    if options.keys() & {"kind", "estimator"} and "num_samples" not in options:
+        with pytest.raises(ValueError, match=words):
+            nn.CurvatureLoss(net(2), **options)
 
 
-def test_sampling_needs_a_definite_metric():
+@pytest.mark.parametrize("estimator", ["exact", "sampled"])
+def test_planes_need_a_definite_metric(estimator):
+    """Where g is not, planes have no uniform distribution, and the formula for E[K^2] means nothing."""
+    g, x = random_metric(3, 1, seed=0), 0.1 * points(4, n=3)
     with pytest.raises(ValueError, match="not positive definite"):
-        nn.curvature_loss(random_metric(3, 1, seed=0), 0.1 * points(4, n=3), "sectional", "sampled")
+        nn.curvature_loss(g, x, "sectional", estimator)
+    assert nn.curvature_loss(g, x, "ricci").isfinite()
 
 
-def test_a_variance_needs_points():
+def test_losses_need_points():
     with pytest.raises(ValueError, match="two points or more"):
         nn.volume_loss(net(2), points(1, n=2))
+    for estimator in ("exact", "sampled"):
+        with pytest.raises(ValueError, match=r"`x` has shape \(0, 2\), expected one point or more"):
+            nn.curvature_loss(net(2), points(0, n=2), estimator=estimator)
 
 
 def test_gauss_bonnet():

@@ -117,7 +117,7 @@ def test_with_damping_it_is_the_product_of_damped_factors(kind):
 
 def test_fisher_is_the_gauss_newton_block_of_deep_linear_regression():
     model = network(4, 3, 3, 2, activation=torch.nn.Identity)
-    optimizer = NaturalGradient(model, lr=1.0, metric="fisher", output="gaussian", damping=0)
+    optimizer = NaturalGradient(model, lr=1.0, metric="fisher", likelihood="gaussian", damping=0)
     x, target = torch.randn(30, 4, dtype=torch.float64), torch.randn(30, 2, dtype=torch.float64)
     parameters = dict(model.named_parameters())
     J = torch.func.vmap(  # of the output at each datum
@@ -136,8 +136,8 @@ def test_fisher_is_the_gauss_newton_block_of_deep_linear_regression():
         assert_equal(step, torch.linalg.pinv(G, hermitian=True, rtol=1e-10) @ gradient, rtol=1e-8)
 
 
-@pytest.mark.parametrize("output", ("categorical", "bernoulli", "gaussian", "callable"))
-def test_pulled_back_fisher_are_the_recursion(output):
+@pytest.mark.parametrize("likelihood", ("categorical", "bernoulli", "gaussian", "callable"))
+def test_pulled_back_fisher_are_the_recursion(likelihood):
     model = network(4, 6, 5, 3)
     x, _ = data(7, 4, 3)
     h, slopes = x, []
@@ -152,8 +152,8 @@ def test_pulled_back_fisher_are_the_recursion(output):
         "bernoulli": torch.diag_embed(q * (1 - q)),
         "gaussian": eye(3).expand(7, 3, 3),
         "callable": callable_metric(h),
-    }[output]
-    found = pulled_back_fisher(model, x, output=callable_metric if output == "callable" else output)
+    }[likelihood]
+    found = pulled_back_fisher(model, x, likelihood=callable_metric if likelihood == "callable" else likelihood)
     assert_equal(found[model[4]], g.detach())
     for layer, after, D in ((2, 4, slopes[1]), (0, 2, slopes[0])):
         W = model[after].weight
@@ -647,7 +647,7 @@ def test_a_step_without_statistics_is_refused():
         ({"metric": "learned"}, "no method `induced_metrics"),
         ({"metric": "identity", "metrics": {}}, "are for metric='learned'"),
         ({"metric": "learned", "metrics": {}}, "`metrics` is empty"),
-        ({"metric": "fisher", "output": "softmax"}, "`output` is 'softmax', expected 'categorical'"),
+        ({"metric": "fisher", "likelihood": "softmax"}, "`likelihood` is 'softmax', expected 'categorical'"),
         ({"exclude": [Linear(1, 1)]}, "not the model's"),
         ({"groups": [{"params": torch.nn.Parameter(torch.ones(1))}]}, "not the model's"),
         ({"groups": [{"params": [], "speed": 1}]}, r"options \['speed'\]"),
@@ -662,6 +662,8 @@ def test_other_misuse_says_what_is_wrong():
     model = network(4, 3, 2)
     with pytest.raises(ValueError, match="two groups"):
         NaturalGradient(model, metric="identity", groups=[{"params": [model[0].weight]}])
+    with pytest.raises(TypeError, match=r"`model` is a generator, expected the module itself"):
+        NaturalGradient(model.parameters(), metric="identity")
     with pytest.raises(ValueError, match="no metric is induced"):
         NaturalGradient(torch.nn.LayerNorm(3), metric="identity")
     optimizer = NaturalGradient(model, metrics={model[0]: lambda s: s})

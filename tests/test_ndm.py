@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 import warnings
 
 import pytest
@@ -169,6 +170,15 @@ def test_induced_metric_of_an_activation():
 # ------------------------------------------------------------------------------------------- Fisher, compatibility
 
 
+def test_both_ways_to_the_fisher_metric_agree():
+    """On the output of a linear layer and on the chart that this output is, for any metric of the model's output."""
+    model, x = manifold(4, 5, 3, coordinates="linear", head="linear", coupling="fisher"), points(7, n=4)
+    model.layers[0].map[1] = torch.nn.Identity()  # the chart's coordinates are the layer's output
+    for likelihood in ("categorical", "bernoulli", "gaussian", nn.MLPCholesky(3, (4,)).double()):
+        (F,) = nn.fisher_metrics(model, model(x)[1], likelihood)
+        assert_equal(nn.pulled_back_fisher(model, x, likelihood=likelihood)[model.layers[0].map[0]], F)
+
+
 @pytest.mark.parametrize("likelihood, outputs", [("categorical", 3), ("bernoulli", 1), ("gaussian", 2)])
 def test_fisher_metrics(likelihood, outputs):
     """The mean of squared scores, which knows nothing of Jacobians."""
@@ -224,6 +234,13 @@ def test_fisher_needs_a_likelihood():
         nn.fisher_loss(model, model(points(3, n=2))[1])
     with pytest.raises(ValueError, match="`likelihood` is 'poisson'"):
         nn.fisher_loss(model, model(points(3, n=2))[1], "poisson")
+    with pytest.raises(ValueError, match="`likelihood` is 'poisson'"):
+        nn.pulled_back_fisher(model, points(3, n=2), likelihood="poisson")
+    with pytest.raises(ValueError, match="'categorical' with one output"):  # it would be 0 everywhere
+        nn.pulled_back_fisher(model, points(3, n=2))
+    nn.NaturalGradient(model, metric="fisher")
+    with pytest.raises(ValueError, match="'categorical' with one output"):
+        model(points(3, n=2))
 
 
 def chart(z, metric, map=None):
@@ -251,6 +268,14 @@ def test_compatibility_is_the_square_of_log_stretch():
         x, c = points(6, n=m), 1.7
         charts = [chart(x, nn.MetricNet(m).double()), chart(map(x), nn.MetricNet(n, start=c).double(), map)]
         assert_equal(nn.compatibility_loss(charts), math.log(c) ** 2)
+
+
+def test_compatibility_of_a_model_is_that_of_its_charts():
+    model, x = manifold(3, 3, 4, 2), points(5, n=3)
+    assert_equal(nn.compatibility_loss(model, x), nn.compatibility_loss(model(x)[1]))
+    for arguments in ((model,), (model(x)[1], x)):
+        with pytest.raises(TypeError, match=r"expected charts alone, or a model and its data `x`"):
+            nn.compatibility_loss(*arguments)
 
 
 def test_compatibility_does_not_depend_on_the_chart():
@@ -437,6 +462,10 @@ def test_steps_work_as_functions_and_copies(tmp_path):
         ({"shape": "step"}, "`shape` is 'step'"),
         ({"every": 0}, "`every` is 0"),
         ({"volume": -1.0}, "not negative"),
+        ({"kind": "weyl"}, "`kind` is 'weyl', expected one of 'scalar'"),
+        ({"estimator": "guess"}, "`estimator` is 'guess'"),
+        ({"likelihood": "poisson"}, "`likelihood` is 'poisson'"),
+        ({"cap": 0.0}, "`cap` is 0.0, expected None or a positive number"),
     ],
 )
 def test_messages_of_evolution(options, words):
@@ -446,6 +475,9 @@ def test_messages_of_evolution(options, words):
     output, charts = model(points(4, n=2))
     with pytest.raises(ValueError, match="needs the model"):
         nn.EvolutionLoss(fisher=1.0)(output.mean(), charts)
+    for task, got in ((output, "shape (4, 2)"), (0.5, "a float")):
+        with pytest.raises(ValueError, match=re.escape(f"`task` is {got}, expected a scalar tensor")):
+            nn.EvolutionLoss()(task, charts)
 
 
 # --------------------------------------------------------------------------------------------------------- collapse
