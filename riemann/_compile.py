@@ -15,6 +15,7 @@ from riemann import _curvature, _jets, formulas
 from riemann._geometry import LocalGeometry
 from riemann._indices import check_positions
 from riemann._metric import check_metric_callable, checked_jet, warn_of
+from riemann._open import dispatched
 from riemann._precision import full_precision
 from riemann._safe import unwrapped
 from riemann._types import Metric
@@ -102,7 +103,7 @@ def compile(
         raise ValueError(f"`budget` is {budget!r}, expected seconds, more than 0")
     whole = components == "all"
     pattern = _symmetries(quantity, options, dim)
-    plain, kernel = _closed_form(unwrapped(metric), quantity, **options), None
+    plain, kernel = dispatched(_closed_form, unwrapped(metric))(unwrapped(metric), quantity, **options), None
     if plain is not None:
         kernel, route = _OfPoints(plain, pattern, whole), "closed form"
     else:
