@@ -160,7 +160,7 @@ def _parsed(chunk_size: ChunkSize) -> tuple[int | None, int | None]:
         return None, None
     if chunk_size == "auto":
         return None, BUDGET
-    if isinstance(chunk_size, int) and chunk_size >= 1:
+    if isinstance(chunk_size, int) and chunk_size >= 1 and chunk_size is not True:
         return chunk_size, None
     memory = re.fullmatch(r"(\d+(?:\.\d+)?) ?([MG]B)", chunk_size) if isinstance(chunk_size, str) else None
     if memory is None or float(memory[1]) == 0:
@@ -188,7 +188,8 @@ class Weight(TorchDispatchMode):
         self.made: dict[int, tuple[int, Any]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+        with torch._C.DisableTorchFunction():  # a mode around the user's function has seen the call
+            result = func(*args, **(kwargs or {}))
         for y in tree_leaves(result):
             if isinstance(y, Tensor) and y.layout is torch.strided and not y._is_zerotensor():
                 self.add(y.untyped_storage(), {a.untyped_storage()._cdata for a in args if _is_dense(a)})

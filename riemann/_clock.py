@@ -34,7 +34,7 @@ def within(seconds: float, work: Callable[[], None]) -> bool:
     alarm = _alarm_is_free()  # looking makes work several times slower, so an alarm tells when to begin
     if alarm:
         handler = signal.signal(signal.SIGALRM, start_looking)
-        signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
+        signal.setitimer(signal.ITIMER_REAL, min(max(seconds, 1e-6), 1e8))  # three years, for infinity
     else:
         start_looking()
     try:

@@ -15,6 +15,8 @@ from riemann import _curvature, _jets, formulas
 from riemann._geometry import LocalGeometry
 from riemann._indices import check_positions
 from riemann._metric import check_metric_callable, checked_jet, warn_of
+from riemann._open import dispatched
+from riemann._precision import full_precision
 from riemann._safe import unwrapped
 from riemann._types import Metric
 
@@ -70,7 +72,7 @@ def compile(
         the points are the last axis in memory, which is the fastest to write; `.contiguous()` makes it the first.
 
     Raises:
-        ValueError: an unknown quantity or value of an option, `dim` missing.
+        ValueError: an unknown quantity or value of an option, `dim` missing; as `at`, no metric in `dim` dimensions.
         TypeError: an option that the function does not have.
 
     Warns:
@@ -97,9 +99,11 @@ def compile(
     if dim is None:
         raise ValueError("`dim` is not known: a metric is a callable, so give its dimension, `dim=…`")
     _jets.check_count("dim", dim, 1)
+    if not isinstance(budget, int | float) or not budget > 0:
+        raise ValueError(f"`budget` is {budget!r}, expected seconds, more than 0")
     whole = components == "all"
     pattern = _symmetries(quantity, options, dim)
-    plain, kernel = _closed_form(unwrapped(metric), quantity, **options), None
+    plain, kernel = dispatched(_closed_form, unwrapped(metric))(unwrapped(metric), quantity, **options), None
     if plain is not None:
         kernel, route = _OfPoints(plain, pattern, whole), "closed form"
     else:
@@ -211,6 +215,7 @@ class Compiled:
         options = "".join(f", {name}={value!r}" for name, value in self._options.items())
         return f"<riemann.compile({self.quantity!r}{options}), n = {self._dim}: {self.route}>"
 
+    @full_precision()
     def __call__(self, x: Tensor) -> Any:
         """The quantity at points `(*batch, n)`."""
         _jets.check_points(x)
@@ -331,7 +336,7 @@ class _OfPoints(_Kernel):
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
         values = self.plain(torch.cat(arguments, -1))
         values = values if self.full else picked(values, self.pattern)
-        flat = values.detach().reshape((arguments[0].shape[0], -1))
+        flat = _jets.detached(values).reshape((arguments[0].shape[0], -1))
         return values, (flat - flat).sum(-1)  # NaN where a value is not finite
 
     def shaped(self, values: Tensor, doubt: Tensor) -> tuple[Tensor, Tensor]:
@@ -353,11 +358,12 @@ class _OfJets(_Kernel):
         x = torch.cat(arguments[: jets[0].shape[-1]], -1)
         values = getattr(LocalGeometry(x, jets), self.quantity)(**self.options)
         values = values if self.full else picked(values, self.pattern)
-        flat = values.detach().reshape((x.shape[0], -1))
+        flat = _jets.detached(values).reshape((x.shape[0], -1))
         doubt = (flat - flat).sum(-1)
         if len(jets) > 1:
-            inverse = formulas.inverse_metric(jets[0].detach()).abs().sum(-2)
-            slopes = (jets[1].detach().abs().sum(-2) * x.detach().abs().unsqueeze(-2)).sum(-1)
+            g, dg, size = (_jets.detached(y) for y in (jets[0], jets[1], x.abs()))
+            inverse = formulas.inverse_metric(g).abs().sum(-2)
+            slopes = (dg.abs().sum(-2) * size.unsqueeze(-2)).sum(-1)
             doubt = doubt + torch.finfo(x.dtype).eps * (inverse * slopes).sum(-1)
         return values, doubt
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from riemann import _clock, _emit, _jets
-from riemann._metric import safe_metric
+from riemann._metric import jets_of, safe_metric
 from riemann._safe import unwrapped
 from riemann._trace import Trace, numbered
 from riemann._types import Metric
@@ -78,8 +78,10 @@ def derive(
 
     Raises:
         NotDerived: there is neither, and why.
+        TypeError, ValueError: there is no such metric in `dim` dimensions.
     """
-    traced = _bounded(lambda: _symbolic(unwrapped(metric), dim), budget)
+    point = _point(unwrapped(metric), dim)
+    traced = _bounded(lambda: _symbolic(unwrapped(metric), point), budget)
     try:
         return _bounded(lambda: _code(*traced, quantity, options, order), budget)
     except NotDerived as error:
@@ -110,7 +112,25 @@ def _bounded(work: Callable[[], Any], budget: float) -> Any:
 # ------------------------------------------------------------------------------------------------------- the metric
 
 
-def _symbolic(metric: Metric, dim: int) -> tuple[SymbolicMetric, tuple[sp.Symbol, ...], Callable[[], list[Tensor]]]:
+def _point(metric: Metric, dim: int) -> Tensor:
+    """A point that the metric takes: in the dtype of a module, else in double precision before single."""
+    like = next(iter(_tensors(metric).values()), None)
+    error = None
+    for dtype in (torch.float64, torch.float32) if like is None else (like.dtype,):
+        x = 1 + torch.arange(dim, dtype=dtype, device=None if like is None else like.device) / dim
+        try:
+            with torch.no_grad():
+                jets_of(metric, x, 0)
+            return x
+        except Exception as why:
+            error = error or why
+    assert error is not None
+    raise error
+
+
+def _symbolic(
+    metric: Metric, point: Tensor
+) -> tuple[SymbolicMetric, tuple[sp.Symbol, ...], Callable[[], list[Tensor]]]:
     """The metric in expressions, the symbols of a module's parameters, and what gives their values."""
     if isinstance(own := getattr(metric, "symbolic", None), SymbolicMetric) and not own.parameters:
         return own, (), list
@@ -119,8 +139,6 @@ def _symbolic(metric: Metric, dim: int) -> tuple[SymbolicMetric, tuple[sp.Symbol
     if count > MOST_PARAMETERS:
         raise NotDerived(f"its {count} parameters are too many for symbols")
     field = _taking(metric, tensors)
-    like = next(iter(tensors.values()), torch.empty(0, dtype=torch.float64))
-    point = 1 + torch.arange(dim, dtype=like.dtype, device=like.device) / dim
     with torch.enable_grad():
         if _jets.over_points(
             safe_metric(lambda x: field(x, *_scalars(tensors, detached=True)), point, 0), point
@@ -132,7 +150,19 @@ def _symbolic(metric: Metric, dim: int) -> tuple[SymbolicMetric, tuple[sp.Symbol
     traced = Trace(field, point, symbols)
     if traced.functions > MOST_FUNCTIONS:
         raise NotDerived(f"it has {traced.functions} values of functions of the point, too many for a formula")
-    return traced.symbolic(numbered(dim)), symbols, lambda: _scalars(tensors)
+    shapes = {name: t.shape for name, t in tensors.items()}
+
+    def scalars() -> list[Tensor]:
+        now = _tensors(metric)  # by name: `module.double()`, or an assignment, makes other tensors of them
+        if (changed := {name: t.shape for name, t in now.items()}) != shapes:
+            raise ValueError(f"the module had parameters {_said(shapes)} when it was compiled, and has {_said(changed)}")
+        return _scalars(now)
+
+    return traced.symbolic(numbered(len(point))), symbols, scalars
+
+
+def _said(shapes: dict[str, torch.Size]) -> str:
+    return ", ".join(f"`{name}` {tuple(shape)}" for name, shape in shapes.items()) or "none"
 
 
 def _tensors(metric: Metric) -> dict[str, Tensor]:
@@ -251,7 +281,7 @@ class _Doubt:
         self.expressions = [e for _, e in self.inverse] + [e for *_, e in self.slopes]
 
     def __call__(self, values: Sequence[Tensor], found: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
-        values, found, x = ([y.detach() for y in ys] for ys in (values, found, x))
+        values, found, x = ([_jets.detached(y) for y in ys] for ys in (values, found, x))
         rows: dict[int, Tensor] = {}
         for (a, _), y in zip(self.inverse, found, strict=False):
             rows[a] = rows[a] + y.abs() if a in rows else y.abs()

@@ -352,7 +352,7 @@ def principal_curvatures(
 
 def _sign(here: Immersion) -> Tensor:
     """1 or -1, of an induced metric that is definite."""
-    return torch.sign(here.h[..., :1, :1]).detach()
+    return _jets.frozen(torch.sign, here.h[..., :1, :1])
 
 
 # --------------------------------------------------------------------------------------------- the normal bundle

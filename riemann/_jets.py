@@ -257,6 +257,11 @@ def frozen(f: Callable[..., Any], *tensors: Tensor) -> Any:
         return f(*(a.detach() for a in tensors))
 
 
+def detached(x: Tensor) -> Tensor:
+    """`x` cut off from its gradients; as it is inside transforms, which see that it is no output."""
+    return x.detach() if torch.compiler.is_compiling() or has_values(x) else x
+
+
 # ------------------------------------------------------------------------------ tensors whose derivatives are given
 
 

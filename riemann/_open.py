@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from riemann._chunks import in_chunks
@@ -19,7 +20,8 @@ def open_function(rank: int | None, judge: Callable[..., Tensor] | None = None) 
     """A function `(metric, x, …)`, dispatched on the type of the metric in the manner of `functools.singledispatch`.
 
     The result has `.register(Type)`, a decorator for the route of that type, and `.route(metric)`, the name of the
-    route that a call would take. Wrappers that keep a metric's meaning (DDP, `torch.compile`) are seen through.
+    route that a call would take. Wrappers that keep a metric's meaning (DDP, `torch.compile`) are seen through. A
+    metric that is evaluated otherwise than its type takes the generic route: see `dispatched`.
 
     Args:
         rank: the largest arrays hold `n**rank` numbers a point. The function and its routes are called piece by piece
@@ -34,7 +36,7 @@ def open_function(rank: int | None, judge: Callable[..., Tensor] | None = None) 
         @functools.wraps(generic)
         def function(metric: Any, *args: Any, **kwargs: Any) -> Any:
             inner = unwrapped(metric)
-            route = table.dispatch(type(inner))
+            route = dispatched(table, inner)
             with full_precision():
                 call = functools.partial(route, metric if route is generic else inner)
                 if rank is not None:
@@ -45,7 +47,7 @@ def open_function(rank: int | None, judge: Callable[..., Tensor] | None = None) 
                 return call(*args, **kwargs)
 
         def route(metric: Any) -> str:
-            chosen = table.dispatch(type(unwrapped(metric)))
+            chosen = dispatched(table, unwrapped(metric))
             return "generic" if chosen is generic else f"{chosen.__module__}.{chosen.__qualname__}"
 
         function.register = table.register  # type: ignore[attr-defined]
@@ -53,6 +55,24 @@ def open_function(rank: int | None, judge: Callable[..., Tensor] | None = None) 
         return function
 
     return opened
+
+
+def dispatched(table: Any, metric: Any) -> Callable[..., Any]:
+    """The function registered for the type of a metric, in a `functools.singledispatch`, if its values are those.
+
+    They may not be, and the function for `object` is taken, where a subclass has a `forward` or `__call__` of its own,
+    unless it says `inherits_routes = True`; where one is assigned to a module, or a hook on it may change what it returns.
+    """
+    kind = type(metric)
+    for base in kind.__mro__:
+        if base in table.registry:
+            break
+        if ("forward" in vars(base) or "__call__" in vars(base)) and not getattr(kind, "inherits_routes", False):
+            return table.registry[object]
+    module = isinstance(metric, torch.nn.Module)
+    if module and (metric._forward_hooks or metric._forward_pre_hooks or "forward" in vars(metric)):
+        return table.registry[object]
+    return table.dispatch(kind)
 
 
 def _piecewise(

@@ -21,6 +21,8 @@ class InducedMetric(Pullback):
         ambient: g, the chart's metric, which takes batches.
     """
 
+    inherits_routes = True  # the values are those of a `Pullback`
+
     def forward(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n n"]:
         """The metric at points s, `(*batch, n, n)`."""
         z, slope = x, torch.ones_like(x)

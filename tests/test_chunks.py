@@ -155,7 +155,7 @@ def test_a_piece_that_outgrows_the_budget_is_cut():
         torch.ones(1000)
 
 
-@pytest.mark.parametrize("chunk_size", ["much", "1", "-1GB", "0MB", 0, -1, 1.5, "GB"])
+@pytest.mark.parametrize("chunk_size", ["much", "1", "-1GB", "0MB", 0, -1, 1.5, True, "GB"])
 def test_a_wrong_chunk_size_is_named(chunk_size):
     with pytest.raises(ValueError, match=r"`chunk_size` is .*a whole number of points.*'2GB'.*'auto'.*None"):
         rm.scalar_curvature(random_metric(2, 0, seed=0), points(3, n=2), chunk_size=chunk_size)

@@ -185,6 +185,53 @@ def test_parameters_of_a_module_stay_free():
         assert_close(slope, truth)
 
 
+class Affine(torch.nn.Module):
+    dim = 2
+
+    def __init__(self):
+        super().__init__()
+        self.a = torch.nn.Parameter(torch.tensor(0.5))
+        self.register_buffer("b", torch.tensor([1.0, 2.0]))
+
+    def forward(self, x):
+        return torch.diag(torch.stack([self.b[0] + self.a * x[1] ** 2, self.b[1] + self.a * x[0] ** 2]))
+
+
+def test_tensors_that_a_module_gets_later_are_the_ones_used():
+    metric, x = Affine(), torch.rand(4, 2, dtype=torch.float64)
+    f = plain(metric, "scalar_curvature")
+    metric.double()
+    metric.a = torch.nn.Parameter(torch.tensor(0.7, dtype=torch.float64))
+    metric.b = torch.tensor([3.0, 1.0], dtype=torch.float64)
+    assert_equal(f(x), rm.scalar_curvature(metric, x))
+    metric.b = torch.ones(3)
+    with pytest.raises(ValueError, match=r"`b` \(2,\) when it was compiled, and has .*`b` \(3,\)"):
+        f(x)
+
+
+def test_autocast_takes_no_digits():
+    metric, x = MLPCholesky(3, (8,)), torch.randn(4, 3)
+    f = plain(metric, "scalar_curvature")
+    value = f(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_equal(f(x), value)
+
+
+def test_a_compiled_quantity_is_a_field():
+    for metric, quantity in ((sphere, "kretschmann_scalar"), (MLPCholesky(2, (8,)).double(), "scalar_curvature")):
+        f = plain(metric, quantity, 2)
+        for value, truth in zip(rm.jet(f, X, 1), rm.jet(lambda x: getattr(rm, quantity)(metric, x), X, 1), strict=True):
+            assert_close(value, truth)
+
+
+def test_constants_in_single_precision_are_traced_with_a_point_that_they_take():
+    W = torch.tensor([[1.0, 0.5], [0.0, 2.0]])
+    metric, x = (lambda p: torch.diag(1 + (W @ p) ** 2)), torch.rand(3, 2)
+    f = plain(metric, "scalar_curvature", 2)
+    assert f.route.startswith("symbolic")
+    assert_close(f(x), rm.scalar_curvature(metric, x))
+
+
 def test_points_without_a_metric_are_nan_and_named_once():
     f = plain(sphere, "ricci_tensor", 2)
     x = torch.tensor([[[0.7, 0.2]], [[0.0, 1.0]], [[torch.pi, 1.0]]], dtype=torch.float64)
@@ -219,6 +266,14 @@ def network(x):
     return torch.eye(2) * (2 + torch.tanh(W @ x).sum() / 16)
 
 
+class Wide(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(2, 9, dtype=torch.float64)
+
+    def forward(self, x):
+        return torch.eye(2) * (2 + torch.tanh(super().forward(x)).sum() / 9)
+
+
 def branching(x):
     return torch.eye(2) * torch.where(x[0] > 0.5, 1 + x[0] ** 2, 1 + x[0])
 
@@ -228,12 +283,12 @@ def test_what_cannot_be_derived_runs_eagerly_and_says_why():
     for metric, why in (
         (network, "too many for a formula"),
         (branching, "chooses by"),
-        (torch.nn.Linear(2, 9), "parameters"),
+        (Wide(), "parameters"),
     ):
         with pytest.warns(UserWarning, match=f"`scalar_curvature` .* eagerly, in tiles: .*{why}"):
             f = rm.compile(metric, "scalar_curvature", dim=2)
         assert why in f.route and why in repr(f)
-        if metric is not branching and not isinstance(metric, torch.nn.Linear):
+        if metric is not branching:
             assert_close(f(x), rm.scalar_curvature(metric, x))
 
 
@@ -273,6 +328,11 @@ def test_tensors_that_need_gradients_are_not_lost():
         (lambda: rm.compile(sphere, "christoffel", dim=2, kind=3), ValueError, ["`kind` is 3"]),
         (lambda: rm.compile(sphere, "ricci_tensor", dim=2, components="some"), ValueError, ["'some'", "independent"]),
         (lambda: rm.compile(torch.eye(2), "ricci_tensor", dim=2), TypeError, ["`metric` is a Tensor"]),
+        (lambda: rm.compile(network, "ricci_tensor", dim=3), RuntimeError, ["[1, 3]"]),
+        (lambda: rm.compile(torch.nn.Linear(2, 9), "ricci_tensor", dim=2), ValueError, ["(9,)", "(2, 2)"]),
+        (lambda: rm.compile(lambda x: torch.diag(x.detach()), "ricci_tensor", dim=2), ValueError, ["`detach`"]),
+        (lambda: rm.compile(sphere, "ricci_tensor", dim=2, budget=-1), ValueError, ["`budget` is -1", "seconds"]),
+        (lambda: rm.compile(sphere, "ricci_tensor", dim=2, budget="10"), ValueError, ["`budget` is '10'", "seconds"]),
         (lambda: plain(sphere, "ricci_tensor", 2)(torch.tensor([1, 2])), TypeError, ["int64", "x.double()"]),
         (lambda: plain(sphere, "ricci_tensor", 2)(np.ones(2)), TypeError, ["torch.from_numpy"]),
         (lambda: plain(sphere, "ricci_tensor", 2)(torch.ones(5, 3)), ValueError, ["(5, 3)", "dim=2"]),

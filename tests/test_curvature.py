@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import riemann as rm
+from riemann.metrics import Conformal
 from tests.cases import BY_NAME, CASES
 from tests.helpers import assert_equal, exact, terms
 
@@ -153,3 +154,28 @@ def test_open_functions_dispatch_on_the_type_of_the_metric():
     assert "flat" in rm.scalar_curvature.route(Flat())
     assert rm.scalar_curvature.route(sphere := BY_NAME["sphere 2"].metric) == "generic"
     assert rm.ricci_tensor.route(sphere) == "generic"
+
+
+class Scaled(Conformal):
+    def forward(self, x):
+        return super().forward(x) * (2 + torch.sin(x[0]))
+
+
+class Recorded(Conformal):
+    inherits_routes = True
+
+    def forward(self, x):
+        return super().forward(x)
+
+
+def test_a_metric_that_is_evaluated_otherwise_than_its_type_takes_no_route_of_it():
+    exponent = lambda x: x[0] * x[1]
+    hooked, replaced = Conformal(None, exponent), Conformal(None, exponent)
+    hooked.register_forward_hook(lambda module, args, g: g * (2 + torch.sin(args[0][0])))
+    replaced.forward = lambda x: torch.eye(3) * (2 + torch.sin(x[0])) * torch.exp(2 * exponent(x))
+    x = torch.rand(4, 3, dtype=torch.float64)
+    for metric in (Scaled(None, exponent), hooked, replaced):
+        assert rm.scalar_curvature.route(metric) == "generic"
+        assert_equal(rm.scalar_curvature(metric, x), rm.scalar_curvature(lambda p, g=metric: g(p), x))
+        assert_equal(rm.at(metric, x).g, rm.at(lambda p, g=metric: g(p), x).g)
+    assert rm.scalar_curvature.route(Recorded(None, exponent)) == rm.scalar_curvature.route(Conformal(None, exponent))

@@ -207,6 +207,14 @@ def test_the_pole_of_a_chart_is_nan_and_the_others_are_right(theta):
     assert_equal(K[1], -0.5)
 
 
+def test_principal_curvatures_are_a_field():
+    torus = lambda x: torch.stack([(2 + x[0].cos()) * x[1].cos(), (2 + x[0].cos()) * x[1].sin(), x[0].sin()])
+    value, slope = rm.jet(lambda x: rm.principal_curvatures(torus, x), P, 1)
+    expected = lambda x: torch.stack([x[0].cos() / (2 + x[0].cos()), 1 + 0 * x[0]])
+    assert_equal(value, rm.jet(expected, P, 1)[0])
+    assert_equal(slope, rm.jet(expected, P, 1)[1])
+
+
 # ---------------------------------------------------------------------- the equations of Gauss, Codazzi and Ricci
 
 CASES = [

@@ -50,6 +50,13 @@ def test_gauss_bonnet_for_a_network_on_the_torus():
     assert_equal(euler_characteristic(metric, (ROUND, ROUND), max_points=2**12), 0.0, rtol=1e-9)
 
 
+def test_gauss_bonnet_with_the_curvature_as_a_field():
+    ellipsoid = lambda x: stack([3 * sin(x[0]) * cos(x[1]), sin(x[0]) * sin(x[1]), 0.5 * cos(x[0])])
+    box = ((0, math.pi), (0, 2 * math.pi))  # more points than the first piece, which is weighed
+    total = rm.integrate(Pullback(ellipsoid), lambda x: rm.gauss_curvature(ellipsoid, x), box, rtol=1e-6)
+    assert abs(total.value - 4 * math.pi) < 1e-4
+
+
 def test_the_genus_of_a_surface_by_integration():
     """The regular hyperbolic octagon with angles pi/4, sides glued in pairs, has genus 2: by 16 triangles."""
     # Hyperbolic trigonometry: cosh of the distance of the centre from a side is cos(pi/8) / sin(pi/8).
