@@ -16,8 +16,9 @@ from riemann._metric import jets_of, metric_jet
 from riemann._ode import Status
 from riemann._types import Field, Metric
 
-_SHIFT = 10.0  # of the first step: about the least eigenvalue, π², of the second derivative on [0, 1]
-_KRYLOV = 40  # steps of GMRES
+_STARTS = ((10.0, 3.0), (1e3, 10.0), (1.0, 1.0))  # shift of the first step, growth of the tension that is let pass
+_LARGEST = 1e6  # shift
+_KRYLOV = 20  # steps of GMRES
 
 
 class Logarithm(NamedTuple):
@@ -110,8 +111,6 @@ def log_map(
 
 def _implicit(metric: Metric, x: Tensor, y: Tensor, v: Tensor, good: Tensor, options: dict[str, Any]) -> Tensor:
     r"""One Newton step from the solution, $v - (\partial \exp)^{-1} (\exp_x(v) - y)$: its derivatives are implicit."""
-    if not bool(good.any()):
-        return v
     n = x.shape[-1]
     if not _jets.carry_derivatives(x, y, geodesic_acceleration(metric, x[good], v[good])):
         return v
@@ -121,6 +120,9 @@ def _implicit(metric: Metric, x: Tensor, y: Tensor, v: Tensor, good: Tensor, opt
         start = (x.detach()[good], v[good], torch.zeros_like(one), one)
         _, (_, _, J, _) = varied_geodesics(metric, *start, x.new_ones(1), **options)
         inverse = torch.linalg.inv_ex(J[0])[0]
+        amplified = inverse.abs().sum(-1).amax(-1) * J[0].abs().sum(-1).amax(-1)
+        conjugate = ~(amplified < 0.1 / tolerance(options["rtol"], x))  # J has no inverse, to its accuracy
+        inverse = torch.where(conjugate[:, None, None], torch.nan, inverse)
     better = v[good] - (inverse @ miss.unsqueeze(-1)).squeeze(-1)
     return v.index_put((good.nonzero()[:, 0],), _jets.once(better, "log_map"))
 
@@ -129,15 +131,19 @@ def _search(
     metric: Metric, x: Tensor, y: Tensor, max_iterations: int, options: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
     """Velocities, NaN where none was found, and the least miss of `y`."""
-    found, error = torch.full_like(x, torch.nan), torch.full_like(x[:, 0], torch.inf)
-    n = x.shape[-1]
-    room = max(1, BUDGET // (32 * (max(_grids(n)) * n) ** (2 if n <= FULL_JETS else 1)))
-    for lanes in torch.arange(len(x), device=x.device).split(room):
-        path = _relaxed(metric, x[lanes], y[lanes], max_iterations, options)
-        v, miss = _polish(metric, x[lanes], y[lanes], path, options)
-        met = miss <= _goal(y[lanes], options)
-        found[lanes[met]], error[lanes] = v[met], miss
-    return found, error
+    curves = _straight(metric, x, y).refined(_grids(x.shape[-1])[-1])
+    size = torch.full_like(curves.x[:, 0], torch.inf)
+    close = 1e-4 * y.abs().amax(-1).clamp(min=1.0)
+    for shift, leeway in _STARTS:
+        left = (size > close).nonzero()[:, 0]
+        if len(left) == 0:
+            break
+        relaxed, new = _relaxed(_straight(metric, x[left], y[left]), shift, leeway, max_iterations, options)
+        better = new < size[left]
+        curves.bend[left[better]] = relaxed.refined(curves.bend.shape[1] - 1).bend[better]
+        size[left] = torch.minimum(new, size[left])
+    v, miss = _polish(curves, x, y, options)
+    return torch.where((miss <= _goal(y, options))[:, None], v, torch.nan), miss
 
 
 def _goal(y: Tensor, options: dict[str, Any]) -> Tensor:
@@ -145,120 +151,151 @@ def _goal(y: Tensor, options: dict[str, Any]) -> Tensor:
     return 5 * tolerance(options["rtol"], y) * y.abs().amax(-1).clamp(min=1.0)
 
 
-def _polish(metric: Metric, x: Tensor, y: Tensor, path: Tensor, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """Newton steps with the derivative at a relaxed path: the best v of each point, and its miss of y."""
-    curves = _Curves(metric, path, x.dtype)
-    trial = curves.velocity[:, 0].to(x.dtype)
+def _polish(curves: "_Curves", x: Tensor, y: Tensor, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Newton steps with the derivative at relaxed curves: the best first velocity of each, and its miss of y."""
+    trial = curves.velocities()[:, 0].to(x.dtype)
     best, size = trial.clone(), torch.full_like(trial[:, 0], torch.inf)
     on = torch.isfinite(trial).all(-1).nonzero()[:, 0]
     while len(on):
-        shot = exp_map(metric, x[on], trial[on], throw=False, **options)
+        shot = exp_map(curves.metric, x[on], trial[on], throw=False, **options)
         miss = torch.where((shot.status == Status.SUCCESS)[:, None], shot.points[0] - y[on], torch.nan)
         new = miss.abs().amax(-1).nan_to_num(torch.inf)
         better, again = new < size[on], (new < 0.3 * size[on]) & (new > 0.2 * _goal(y[on], options))
         best[on[better]], size[on[better]] = trial[on[better]], new[better]
         on, miss = on[again], miss[again]
         if len(on):
-            trial[on] = best[on] - _Curves(metric, path[on], x.dtype).turned(miss.to(path)).to(x.dtype)
+            trial[on] = best[on] - curves.of(on).turned(miss.double()).to(x.dtype)
             on = on[torch.isfinite(trial[on]).all(-1)]
     return best, size
 
 
-# ------------------------------------------------------------------------------------------------- relaxed paths
+# ------------------------------------------------------------------------------------------------- relaxed curves
 
 
-class _Curves:
-    r"""Curves by their values at the nodes of Chebyshev, `(b, N + 1, n)`: tension $\ddot \gamma - a$ and its change.
+class _Curves(NamedTuple):
+    r"""Curves from x to y by what they deviate from a straight line at the nodes of Chebyshev, `(b, N + 1, n)`.
 
     Algebra is in float64, whatever the metric computes in: second derivatives lose $N^4$ roundings.
     """
 
-    def __init__(self, metric: Metric, path: Tensor, dtype: torch.dtype):
-        self.D = _differentiation(path.shape[1] - 1, path)
-        self.metric, self.path, self.velocity = metric, path, self.D @ path
-        self.arguments = [a[:, 1:-1].to(dtype) for a in (path, self.velocity)]
+    metric: Metric
+    dtype: torch.dtype
+    x: Tensor
+    y: Tensor
+    bend: Tensor
 
-    def tension(self) -> Tensor:
-        """$\\ddot \\gamma - a(\\gamma, \\dot \\gamma)$ at the inner nodes, `(b, N - 1, n)`."""
-        return (self.D @ self.velocity)[:, 1:-1] - geodesic_acceleration(self.metric, *self.arguments).to(self.path)
+    def of(self, lanes: Tensor) -> "_Curves":
+        return self._replace(x=self.x[lanes], y=self.y[lanes], bend=self.bend[lanes])
+
+    def refined(self, nodes: int) -> "_Curves":
+        return self._replace(bend=_interpolation(self.bend.shape[1] - 1, nodes, self.bend) @ self.bend)
+
+    def changed(self, inner: Tensor) -> "_Curves":
+        return self._replace(bend=self.bend + _framed(inner))
+
+    @property
+    def D(self) -> Tensor:
+        """The derivative of values at the nodes."""
+        return _differentiation(self.bend.shape[1] - 1, self.bend)
+
+    def velocities(self) -> Tensor:
+        return (self.y - self.x)[:, None] + self.D @ self.bend
+
+    def _inner(self) -> list[Tensor]:
+        """Points and velocities at the inner nodes."""
+        s = _nodes(self.bend.shape[1] - 1, self.bend)[0][:, None]
+        points = self.x[:, None] + s * (self.y - self.x)[:, None] + self.bend
+        return [a[:, 1:-1].to(self.dtype) for a in (points, self.velocities())]
+
+    def tension(self) -> tuple[Tensor, Tensor]:
+        r"""$\ddot \gamma - a(\gamma, \dot \gamma)$ at the inner nodes, and the length it stands for, `(b,)`."""
+        good = self.bend.isfinite().flatten(1).all(1)
+        curves = self._replace(bend=torch.where(good[:, None, None], self.bend, 0.0))
+        second = self.D @ self.D
+        tension = (second @ curves.bend)[:, 1:-1] - geodesic_acceleration(self.metric, *curves._inner()).double()
+        size = torch.linalg.solve(second[1:-1, 1:-1], tension).abs().flatten(1).amax(1)
+        return tension, torch.where(good, size, torch.inf).nan_to_num(torch.inf)
 
     def _varied(self, X: Tensor, V: Tensor) -> Tensor:
         """Change of the acceleration along columns, `(b, N - 1, n, c)` each."""
-        x, v = self.arguments
+        x, v = self._inner()
         flat = [a.flatten(0, 1) for a in (x, v, X.to(x), V.to(x))]
-        return varied_acceleration(self.metric, *flat)[1].unflatten(0, x.shape[:2]).to(self.path)
+        return varied_acceleration(self.metric, *flat)[1].unflatten(0, x.shape[:2]).double()
 
     def change(self, W: Tensor) -> Tensor:
-        """Of the tension by a change of the curve, `(b, N + 1, n)`."""
+        """Of the tension, by a change of the curve, `(b, N + 1, n)`."""
         V = self.D @ W
         return (self.D @ V)[:, 1:-1] - self._varied(W[:, 1:-1, :, None], V[:, 1:-1, :, None]).squeeze(-1)
 
     def solve(self, r: Tensor, shift: Tensor) -> Tensor:
-        """The change of the inner nodes, whose change of the tension less `shift`, `(b,)`, times itself is r."""
+        """The w at the inner nodes for which the change of the tension, less `shift` w, is r."""
         _, m, n = r.shape
-        inner, second = self.D[1:-1, 1:-1], (self.D @ self.D)[1:-1, 1:-1]
-        one = torch.eye(m, dtype=r.dtype, device=r.device)
-        shifted = second - shift[:, None, None] * one
+        D, one = self.D, torch.eye(m, dtype=r.dtype, device=r.device)
+        second = (D @ D)[1:-1, 1:-1] - shift[:, None, None] * one
         if n > FULL_JETS:
-            pad = torch.nn.functional.pad
-            operator = lambda w: self.change(pad(w, (0, 0, 1, 1))) - shift[:, None, None] * w  # noqa: E731
-            inverse = torch.linalg.inv_ex(shifted)[0]
-            return _minimal_residual(lambda w: inverse @ operator(w), inverse @ r)
-        unit = torch.eye(n, dtype=r.dtype, device=r.device).expand(*r.shape[:2], n, n)
-        A_x, A_v = self._varied(torch.cat((unit, 0 * unit), -1), torch.cat((0 * unit, unit), -1)).split(n, -1)
-        L = shifted[:, :, None, :, None] * unit[0, 0][:, None, :] - torch.einsum("bikl,ij->bikjl", A_v, inner)
-        L = L - torch.einsum("bikl,ij->bikjl", A_x, one)
+            inverse = torch.linalg.inv_ex(second)[0]
+            return _minimal_residual(
+                lambda w: inverse @ (self.change(_framed(w)) - shift[:, None, None] * w), inverse @ r
+            )
+        room = max(1, BUDGET // (32 * (m * n) ** 2))
+        pieces = torch.arange(len(r), device=r.device).split(room)
+        return torch.cat([self.of(at)._solve_at_once(r[at], second[at]) for at in pieces])
+
+    def _solve_at_once(self, r: Tensor, second: Tensor) -> Tensor:
+        _, m, n = r.shape
+        unit = torch.eye(n, dtype=r.dtype, device=r.device)
+        X = torch.cat((unit, 0 * unit), -1).expand(*r.shape[:2], -1, -1)
+        A_x, A_v = self._varied(X, X.roll(n, -1)).split(n, -1)
+        L = second[:, :, None, :, None] * unit[:, None, :]
+        L = L - torch.einsum("bikl,ij->bikjl", A_v, self.D[1:-1, 1:-1])
+        L.diagonal(dim1=1, dim2=3).sub_(A_x.permute(0, 2, 3, 1))
         return torch.linalg.solve_ex(L.reshape(-1, m * n, m * n), r.flatten(1))[0].unflatten(1, (m, n))
 
     def turned(self, end: Tensor) -> Tensor:
         """Change of the first velocity of a geodesic that moves its end by `end`, `(b, n)`."""
-        W = torch.zeros_like(self.path)
+        W = torch.zeros_like(self.bend)
         W[:, -1] = end
         W[:, 1:-1] = self.solve(-self.change(W), torch.zeros_like(end[:, 0]))
         return self.D[0] @ W
 
 
-def _relaxed(metric: Metric, x: Tensor, y: Tensor, max_iterations: int, options: dict[str, Any]) -> Tensor:
-    r"""Curves from x to y of vanishing tension, by Newton's method from the straight line, on finer and finer nodes.
+def _straight(metric: Metric, x: Tensor, y: Tensor) -> _Curves:
+    return _Curves(metric, x.dtype, x.double(), y.double(), x.new_zeros(len(x), 2, x.shape[1], dtype=torch.float64))
 
-    Where a step does not help, it is shortened by an implicit step of the heat flow $\partial_t \gamma = \ddot \gamma -
-    a$ instead, $(1/t - D) \delta = \ddot \gamma - a$: it leads to a stable geodesic, and Newton's step is that of t = ∞.
+
+def _framed(inner: Tensor) -> Tensor:
+    """Values at the inner nodes and zeros at the ends."""
+    return torch.nn.functional.pad(inner, (0, 0, 1, 1))
+
+
+def _relaxed(
+    curves: _Curves, first: float, leeway: float, max_iterations: int, options: dict[str, Any]
+) -> tuple[_Curves, Tensor]:
+    r"""Curves of vanishing tension with the same ends, by Newton's method, on finer and finer nodes; how far they are.
+
+    With `shift` a step is one of the heat flow $\partial_t \gamma = \ddot \gamma - a$, implicit and 1 / `shift` long,
+    which leads to a stable geodesic from afar; without it is Newton's.
     """
-    x, y, dtype = x.double(), y.double(), x.dtype
-    goal = 0.2 * _goal(y.to(dtype), options).double()
-    path = torch.stack((x, y), 1)
-    on = torch.arange(len(x), device=x.device)
-    for nodes in _grids(x.shape[-1]):
-        path = _interpolation(path.shape[1] - 1, nodes, path) @ path
-        size, tension = _misfit(metric, path, dtype)
-        on = (size > goal).nonzero()[:, 0]  # what finer nodes find, too, is found
-        lanes = on[size[on].isfinite()]
-        shift = torch.full_like(size, _SHIFT)
-        for _ in range(max_iterations):
-            if len(lanes) == 0:
-                break
-            trial = path[lanes].clone()
-            trial[:, 1:-1] -= _Curves(metric, path[lanes], dtype).solve(tension[lanes], shift[lanes])
-            trial = trial.nan_to_num(torch.inf)
-            new, rest = _misfit(metric, trial, dtype)
-            better = new < size[lanes]
-            gain = lanes[better]
-            path[gain], size[gain], tension[gain] = trial[better], new[better], rest[better]
-            shift[lanes] = torch.where(better, shift[lanes] / 10, (10 * shift[lanes]).clamp(min=_SHIFT))
-            lanes = lanes[(size[lanes] > goal[lanes]) & (shift[lanes] < _SHIFT * 1e5)]
-        if len(on) == 0:
+    goal = 0.2 * _goal(curves.y.to(curves.dtype), options).double()
+    for nodes in _grids(curves.x.shape[-1]):
+        curves = curves.refined(nodes)
+        tension, size = curves.tension()
+        on = ((size > goal) & size.isfinite()).nonzero()[:, 0]
+        if len(on) == 0:  # what finer nodes find, too, is found
             break
-    return path
-
-
-def _misfit(metric: Metric, path: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """How far curves are from geodesics, as a distance `(b,)`, infinite where not finite; their tension."""
-    finite = path.isfinite().flatten(1).all(1)
-    curves = _Curves(metric, torch.where(finite[:, None, None], path, path[:, :1].nan_to_num(0, 0, 0)), dtype)
-    tension = curves.tension()
-    flat = torch.linalg.solve((curves.D @ curves.D)[1:-1, 1:-1], tension)
-    size = flat.abs().flatten(1).amax(1)
-    return torch.where(finite, size, torch.inf).nan_to_num(torch.inf), tension
+        shift = torch.full_like(size, first)
+        for _ in range(max_iterations):
+            here = curves.of(on)
+            trial = here.changed(-here.solve(tension[on], shift[on]))
+            rest, new = trial.tension()
+            better = new < leeway * size[on]
+            gain, ratio = on[better], new / size[on]
+            curves.bend[gain], size[gain], tension[gain] = trial.bend[better], new[better], rest[better]
+            shift[on] = torch.where(better, shift[on] * ratio.clamp(0.1, 10), (10 * shift[on]).clamp(min=10.0))
+            on = on[(size[on] > goal[on]) & (shift[on] < _LARGEST)]
+            if len(on) == 0:
+                break
+    return curves, size
 
 
 def _minimal_residual(operator: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:
@@ -273,7 +310,7 @@ def _minimal_residual(operator: Callable[[Tensor], Tensor], r: Tensor) -> Tensor
         B = torch.stack(basis, 1)
         coefficients = torch.linalg.lstsq(torch.stack(images, 2), flat.unsqueeze(-1)).solution
         rest = flat - (torch.stack(images, 2) @ coefficients).squeeze(-1)
-        if bool((rest.norm(dim=1) <= 1e-8 * norm).all()):
+        if bool((rest.norm(dim=1) <= 1e-3 * norm).all()):
             break
         for _ in range(2):
             w = w - (B.mT @ (B @ w.unsqueeze(-1))).squeeze(-1)
@@ -284,7 +321,7 @@ def _minimal_residual(operator: Callable[[Tensor], Tensor], r: Tensor) -> Tensor
 
 def _grids(n: int) -> tuple[int, ...]:
     """Numbers of intervals between nodes, coarse to fine."""
-    return (16, 32, 64, 128) if n <= 4 else (12, 24, 48)
+    return (16, 32, 64, 128) if n <= 4 else (8, 16, 32)
 
 
 def _nodes(count: int, like: Tensor) -> tuple[Tensor, Tensor]:
