@@ -1,5 +1,6 @@
 r"""The logarithm, the v with $\exp_x(v) = y$, by shooting, and the distance it gives."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -7,14 +8,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _jets
-from riemann._geodesic import exp_map, message, tolerance
-from riemann._jacobi import varied_geodesics
+from riemann._chunks import BUDGET
+from riemann._curvature import FULL_JETS
+from riemann._geodesic import exp_map, geodesic_acceleration, message, tolerance
+from riemann._jacobi import varied_acceleration, varied_geodesics
 from riemann._metric import jets_of, metric_jet
 from riemann._ode import Status
 from riemann._types import Field, Metric
 
-_ROUGH = 1e-4  # the tolerance until a path is close to a solution
-_LEAST_STEP = 4.0**-5  # of damping
+_STARTS = ((10.0, 3.0), (1e3, 10.0), (1.0, 1.0))  # shift of the first step, growth of the tension that is let pass
+_LARGEST = 1e6  # shift
+_KRYLOV = 20  # steps of GMRES
 
 
 class Logarithm(NamedTuple):
@@ -107,14 +111,18 @@ def log_map(
 
 def _implicit(metric: Metric, x: Tensor, y: Tensor, v: Tensor, good: Tensor, options: dict[str, Any]) -> Tensor:
     r"""One Newton step from the solution, $v - (\partial \exp)^{-1} (\exp_x(v) - y)$: its derivatives are implicit."""
-    if not bool(good.any()):
+    n = x.shape[-1]
+    if not _jets.carry_derivatives(x, y, geodesic_acceleration(metric, x[good], v[good])):
         return v
     miss = exp_map(metric, x[good], v[good], throw=False, **options).points[0] - y[good]
-    if not _jets.carry_derivatives(miss):
-        return v
     with torch.no_grad():
-        _, flows = _flows(metric, torch.cat((x.detach(), v), -1)[good].unsqueeze(1), x.shape[-1], options)
-        inverse = torch.linalg.inv_ex(flows[:, 0, : x.shape[-1]])[0]
+        one = torch.eye(n, dtype=x.dtype, device=x.device).expand(len(v[good]), n, n)
+        start = (x.detach()[good], v[good], torch.zeros_like(one), one)
+        _, (_, _, J, _) = varied_geodesics(metric, *start, x.new_ones(1), **options)
+        inverse = torch.linalg.inv_ex(J[0])[0]
+        amplified = inverse.abs().sum(-1).amax(-1) * J[0].abs().sum(-1).amax(-1)
+        conjugate = ~(amplified < 0.1 / tolerance(options["rtol"], x))  # J has no inverse, to its accuracy
+        inverse = torch.where(conjugate[:, None, None], torch.nan, inverse)
     better = v[good] - (inverse @ miss.unsqueeze(-1)).squeeze(-1)
     return v.index_put((good.nonzero()[:, 0],), _jets.once(better, "log_map"))
 
@@ -123,18 +131,19 @@ def _search(
     metric: Metric, x: Tensor, y: Tensor, max_iterations: int, options: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
     """Velocities, NaN where none was found, and the least miss of `y`."""
-    found, error = torch.full_like(x, torch.nan), torch.full_like(x[:, 0], torch.inf)
-    rough = options | {"rtol": max(tolerance(options["rtol"], x), _ROUGH), "atol": None}
-    for pieces, precision in ((1, rough), (8, rough), (8, options)):
-        left = found.isnan().any(-1).nonzero()[:, 0]
+    curves = _straight(metric, x, y).refined(_grids(x.shape[-1])[-1])
+    size = torch.full_like(curves.x[:, 0], torch.inf)
+    close = 1e-4 * y.abs().amax(-1).clamp(min=1.0)
+    for shift, leeway in _STARTS:
+        left = (size > close).nonzero()[:, 0]
         if len(left) == 0:
             break
-        v, J = _shoot(metric, x[left], y[left], y[left] - x[left], pieces, max_iterations, precision)
-        v, miss = _polish(metric, x[left], y[left], v, torch.linalg.inv_ex(J)[0], options)
-        met = miss <= _goal(y[left], options)
-        found[left[met]] = v[met]
-        error[left] = torch.minimum(error[left], miss)
-    return found, error
+        relaxed, new = _relaxed(_straight(metric, x[left], y[left]), shift, leeway, max_iterations, options)
+        better = new < size[left]
+        curves.bend[left[better]] = relaxed.refined(curves.bend.shape[1] - 1).bend[better]
+        size[left] = torch.minimum(new, size[left])
+    v, miss = _polish(curves, x, y, options)
+    return torch.where((miss <= _goal(y, options))[:, None], v, torch.nan), miss
 
 
 def _goal(y: Tensor, options: dict[str, Any]) -> Tensor:
@@ -142,91 +151,200 @@ def _goal(y: Tensor, options: dict[str, Any]) -> Tensor:
     return 5 * tolerance(options["rtol"], y) * y.abs().amax(-1).clamp(min=1.0)
 
 
-def _polish(
-    metric: Metric, x: Tensor, y: Tensor, v: Tensor, inverse: Tensor, options: dict[str, Any]
-) -> tuple[Tensor, Tensor]:
-    """Newton steps with the derivative of a rough solution: the best v of each point, and its miss."""
-    best, size, trial = v.clone(), torch.full_like(v[:, 0], torch.inf), v.clone()
-    on = torch.isfinite(v).all(-1).nonzero()[:, 0]
+def _polish(curves: "_Curves", x: Tensor, y: Tensor, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Newton steps with the derivative at relaxed curves: the best first velocity of each, and its miss of y."""
+    trial = curves.velocities()[:, 0].to(x.dtype)
+    best, size = trial.clone(), torch.full_like(trial[:, 0], torch.inf)
+    on = torch.isfinite(trial).all(-1).nonzero()[:, 0]
     while len(on):
-        miss = exp_map(metric, x[on], trial[on], throw=False, **options).points[0] - y[on]
+        shot = exp_map(curves.metric, x[on], trial[on], throw=False, **options)
+        miss = torch.where((shot.status == Status.SUCCESS)[:, None], shot.points[0] - y[on], torch.nan)
         new = miss.abs().amax(-1).nan_to_num(torch.inf)
-        better, shrinks = new < size[on], new < 0.3 * size[on]
+        better, again = new < size[on], (new < 0.3 * size[on]) & (new > 0.2 * _goal(y[on], options))
         best[on[better]], size[on[better]] = trial[on[better]], new[better]
-        trial[on] = trial[on] - (inverse[on] @ miss.unsqueeze(-1)).squeeze(-1)
-        on = on[shrinks & (size[on] > 0.2 * _goal(y[on], options))]
+        on, miss = on[again], miss[again]
+        if len(on):
+            trial[on] = best[on] - curves.of(on).turned(miss.double()).to(x.dtype)
+            on = on[torch.isfinite(trial[on]).all(-1)]
     return best, size
 
 
-def _shoot(
-    metric: Metric, x: Tensor, y: Tensor, v: Tensor, pieces: int, max_iterations: int, options: dict[str, Any]
-) -> tuple[Tensor, Tensor]:
-    r"""Damped Newton steps for paths of `pieces` geodesics of equal length of parameter that shall fit together.
+# ------------------------------------------------------------------------------------------------- relaxed curves
 
-    Returns:
-        v at x and the Jacobian of the end to it, of the best path of each point.
+
+class _Curves(NamedTuple):
+    r"""Curves from x to y by what they deviate from a straight line at the nodes of Chebyshev, `(b, N + 1, n)`.
+
+    Algebra is in float64, whatever the metric computes in: second derivatives lose $N^4$ roundings.
     """
-    count, n = x.shape
-    s = torch.arange(pieces, dtype=x.dtype, device=x.device)[:, None] / pieces
-    path = torch.cat((x[:, None] + s * (y - x)[:, None], v[:, None].expand(-1, pieces, -1)), -1)
-    goal = _goal(y, options)
-    best, size = path.clone(), torch.full_like(x[:, 0], torch.inf)
-    Jacobian, step = x.new_zeros(count, n, n), torch.zeros_like(path)
-    damping = torch.ones_like(size)
-    on = torch.arange(count, device=x.device)
-    for _ in range(max_iterations):
-        ends, flows = _flows(metric, path[on], n, options)
-        misfit = torch.cat((ends[:, :-1] - path[on, 1:], ends[:, -1:] - _end(y[on], ends)), 1)
-        new = misfit.abs().flatten(1).amax(-1).nan_to_num(torch.inf)
-        better = new < size[on]
-        gain = on[better]
-        change, J = _newton(flows[better], misfit[better], n)
-        best[gain], size[gain], step[gain], Jacobian[gain] = path[gain], new[better], change, J
-        damping[on] = torch.where(better, (2 * damping[on]).clamp(max=1.0), damping[on] / 4)
-        path[on] = best[on] + damping[on, None, None] * step[on]
-        on = on[(size[on] > goal[on]) & (damping[on] >= _LEAST_STEP) & path[on].isfinite().flatten(1).all(-1)]
-        if len(on) == 0:
+
+    metric: Metric
+    dtype: torch.dtype
+    x: Tensor
+    y: Tensor
+    bend: Tensor
+
+    def of(self, lanes: Tensor) -> "_Curves":
+        return self._replace(x=self.x[lanes], y=self.y[lanes], bend=self.bend[lanes])
+
+    def refined(self, nodes: int) -> "_Curves":
+        return self._replace(bend=_interpolation(self.bend.shape[1] - 1, nodes, self.bend) @ self.bend)
+
+    def changed(self, inner: Tensor) -> "_Curves":
+        return self._replace(bend=self.bend + _framed(inner))
+
+    @property
+    def D(self) -> Tensor:
+        """The derivative of values at the nodes."""
+        return _differentiation(self.bend.shape[1] - 1, self.bend)
+
+    def velocities(self) -> Tensor:
+        return (self.y - self.x)[:, None] + self.D @ self.bend
+
+    def _inner(self) -> list[Tensor]:
+        """Points and velocities at the inner nodes."""
+        s = _nodes(self.bend.shape[1] - 1, self.bend)[0][:, None]
+        points = self.x[:, None] + s * (self.y - self.x)[:, None] + self.bend
+        return [a[:, 1:-1].to(self.dtype) for a in (points, self.velocities())]
+
+    def tension(self) -> tuple[Tensor, Tensor]:
+        r"""$\ddot \gamma - a(\gamma, \dot \gamma)$ at the inner nodes, and the length it stands for, `(b,)`."""
+        good = self.bend.isfinite().flatten(1).all(1)
+        curves = self._replace(bend=torch.where(good[:, None, None], self.bend, 0.0))
+        second = self.D @ self.D
+        tension = (second @ curves.bend)[:, 1:-1] - geodesic_acceleration(self.metric, *curves._inner()).double()
+        size = torch.linalg.solve(second[1:-1, 1:-1], tension).abs().flatten(1).amax(1)
+        return tension, torch.where(good, size, torch.inf).nan_to_num(torch.inf)
+
+    def _varied(self, X: Tensor, V: Tensor) -> Tensor:
+        """Change of the acceleration along columns, `(b, N - 1, n, c)` each."""
+        x, v = self._inner()
+        flat = [a.flatten(0, 1) for a in (x, v, X.to(x), V.to(x))]
+        return varied_acceleration(self.metric, *flat)[1].unflatten(0, x.shape[:2]).double()
+
+    def change(self, W: Tensor) -> Tensor:
+        """Of the tension, by a change of the curve, `(b, N + 1, n)`."""
+        V = self.D @ W
+        return (self.D @ V)[:, 1:-1] - self._varied(W[:, 1:-1, :, None], V[:, 1:-1, :, None]).squeeze(-1)
+
+    def solve(self, r: Tensor, shift: Tensor) -> Tensor:
+        """The w at the inner nodes for which the change of the tension, less `shift` w, is r."""
+        _, m, n = r.shape
+        D, one = self.D, torch.eye(m, dtype=r.dtype, device=r.device)
+        second = (D @ D)[1:-1, 1:-1] - shift[:, None, None] * one
+        if n > FULL_JETS:
+            inverse = torch.linalg.inv_ex(second)[0]
+            return _minimal_residual(
+                lambda w: inverse @ (self.change(_framed(w)) - shift[:, None, None] * w), inverse @ r
+            )
+        room = max(1, BUDGET // (32 * (m * n) ** 2))
+        pieces = torch.arange(len(r), device=r.device).split(room)
+        return torch.cat([self.of(at)._solve_at_once(r[at], second[at]) for at in pieces])
+
+    def _solve_at_once(self, r: Tensor, second: Tensor) -> Tensor:
+        _, m, n = r.shape
+        unit = torch.eye(n, dtype=r.dtype, device=r.device)
+        X = torch.cat((unit, 0 * unit), -1).expand(*r.shape[:2], -1, -1)
+        A_x, A_v = self._varied(X, X.roll(n, -1)).split(n, -1)
+        L = second[:, :, None, :, None] * unit[:, None, :]
+        L = L - torch.einsum("bikl,ij->bikjl", A_v, self.D[1:-1, 1:-1])
+        L.diagonal(dim1=1, dim2=3).sub_(A_x.permute(0, 2, 3, 1))
+        return torch.linalg.solve_ex(L.reshape(-1, m * n, m * n), r.flatten(1))[0].unflatten(1, (m, n))
+
+    def turned(self, end: Tensor) -> Tensor:
+        """Change of the first velocity of a geodesic that moves its end by `end`, `(b, n)`."""
+        W = torch.zeros_like(self.bend)
+        W[:, -1] = end
+        W[:, 1:-1] = self.solve(-self.change(W), torch.zeros_like(end[:, 0]))
+        return self.D[0] @ W
+
+
+def _straight(metric: Metric, x: Tensor, y: Tensor) -> _Curves:
+    return _Curves(metric, x.dtype, x.double(), y.double(), x.new_zeros(len(x), 2, x.shape[1], dtype=torch.float64))
+
+
+def _framed(inner: Tensor) -> Tensor:
+    """Values at the inner nodes and zeros at the ends."""
+    return torch.nn.functional.pad(inner, (0, 0, 1, 1))
+
+
+def _relaxed(
+    curves: _Curves, first: float, leeway: float, max_iterations: int, options: dict[str, Any]
+) -> tuple[_Curves, Tensor]:
+    r"""Curves of vanishing tension with the same ends, by Newton's method, on finer and finer nodes; how far they are.
+
+    With `shift` a step is one of the heat flow $\partial_t \gamma = \ddot \gamma - a$, implicit and 1 / `shift` long,
+    which leads to a stable geodesic from afar; without it is Newton's.
+    """
+    goal = 0.2 * _goal(curves.y.to(curves.dtype), options).double()
+    for nodes in _grids(curves.x.shape[-1]):
+        curves = curves.refined(nodes)
+        tension, size = curves.tension()
+        on = ((size > goal) & size.isfinite()).nonzero()[:, 0]
+        if len(on) == 0:  # what finer nodes find, too, is found
             break
-    return best[:, 0, n:], Jacobian
+        shift = torch.full_like(size, first)
+        for _ in range(max_iterations):
+            here = curves.of(on)
+            trial = here.changed(-here.solve(tension[on], shift[on]))
+            rest, new = trial.tension()
+            better = new < leeway * size[on]
+            gain, ratio = on[better], new / size[on]
+            curves.bend[gain], size[gain], tension[gain] = trial.bend[better], new[better], rest[better]
+            shift[on] = torch.where(better, shift[on] * ratio.clamp(0.1, 10), (10 * shift[on]).clamp(min=10.0))
+            on = on[(size[on] > goal[on]) & (shift[on] < _LARGEST)]
+            if len(on) == 0:
+                break
+    return curves, size
 
 
-def _end(y: Tensor, ends: Tensor) -> Tensor:
-    """The state wanted at the end of the path: y, at any velocity."""
-    return torch.cat((y, ends[:, -1, y.shape[-1] :]), -1)[:, None]
+def _minimal_residual(operator: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:
+    """GMRES for each point of a batch: `operator(w) = r`, `(b, m, n)`, in a fixed number of steps."""
+    shape, flat = r.shape, r.flatten(1)
+    norm = flat.norm(dim=1)
+    basis = [flat / norm.clamp(min=1e-300)[:, None]]
+    images = []
+    for _ in range(_KRYLOV):
+        w = operator(basis[-1].reshape(shape)).flatten(1)
+        images.append(w)
+        B = torch.stack(basis, 1)
+        coefficients = torch.linalg.lstsq(torch.stack(images, 2), flat.unsqueeze(-1)).solution
+        rest = flat - (torch.stack(images, 2) @ coefficients).squeeze(-1)
+        if bool((rest.norm(dim=1) <= 1e-3 * norm).all()):
+            break
+        for _ in range(2):
+            w = w - (B.mT @ (B @ w.unsqueeze(-1))).squeeze(-1)
+        basis.append(w / w.norm(dim=1).clamp(min=1e-300)[:, None])
+    solution = (torch.stack(basis[: len(images)], 2) @ coefficients).squeeze(-1)
+    return solution.reshape(shape)
 
 
-def _flows(metric: Metric, path: Tensor, n: int, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """Ends of the pieces, `(b, pieces, 2n)`, and their derivatives to the starts, `(b, pieces, 2n, 2n or n)`."""
-    count, pieces = path.shape[:2]
-    x, v = path.reshape(-1, 2 * n).split(n, -1)
-    one = torch.eye(n, dtype=x.dtype, device=x.device).expand(len(x), n, n)
-    zero = torch.zeros_like(one)
-    X, V = (zero, one) if pieces == 1 else (torch.cat((one, zero), -1), torch.cat((zero, one), -1))
-    _, states = varied_geodesics(metric, x, v, X, V, x.new_full((1,), 1 / pieces), **options)
-    x, v, X, V = (a[0] for a in states)
-    ends = torch.cat((x, v), -1).reshape(count, pieces, 2 * n)
-    return ends, torch.cat((X, V), -2).reshape(count, pieces, 2 * n, -1)
+def _grids(n: int) -> tuple[int, ...]:
+    """Numbers of intervals between nodes, coarse to fine."""
+    return (16, 32, 64, 128) if n <= 4 else (8, 16, 32)
 
 
-def _newton(flows: Tensor, misfit: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """Changes of all starts that let the pieces fit, to first order, and the derivative of the end to the first v."""
-    count, pieces = flows.shape[:2]
-    if pieces == 1:
-        maps, rests = [], []
-        J, miss = flows[:, 0, :n], misfit[:, 0, :n]
-    else:
-        first = torch.eye(2 * n, dtype=flows.dtype, device=flows.device)[:, n:].expand(count, -1, -1)
-        maps, rests = [first], [torch.zeros_like(misfit[:, 0])]  # of each start: what the first v and the misfits do
-        for k in range(pieces):
-            maps.append(flows[:, k] @ maps[-1])
-            rests.append((flows[:, k] @ rests[-1].unsqueeze(-1)).squeeze(-1) + misfit[:, k])
-        J, miss = maps.pop()[:, :n], rests.pop()[:, :n]
-    inverse, info = torch.linalg.inv_ex(J)
-    change = -(inverse @ miss.unsqueeze(-1))
-    change = torch.where((info == 0)[:, None, None], change, torch.nan)
-    if pieces == 1:
-        return torch.cat((torch.zeros_like(change), change), 1).mT, J
-    return torch.stack([(M @ change).squeeze(-1) + r for M, r in zip(maps, rests, strict=True)], 1), J
+def _nodes(count: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Nodes of Chebyshev on [0, 1], and the barycentric weights."""
+    k = torch.arange(count + 1, dtype=like.dtype, device=like.device)
+    weights = (1 - 2 * (k % 2)) * torch.where((k == 0) | (k == count), 0.5, 1.0)
+    return torch.sin(torch.pi / 2 * k / count) ** 2, weights
+
+
+def _differentiation(count: int, like: Tensor) -> Tensor:
+    s, w = _nodes(count, like)
+    one = torch.eye(count + 1, dtype=like.dtype, device=like.device)
+    D = (w / w[:, None]) / (s[:, None] - s + one) * (1 - one)
+    return D - torch.diag(D.sum(1))
+
+
+def _interpolation(count: int, finer: int, like: Tensor) -> Tensor:
+    """Values at the nodes to values at other nodes."""
+    (s, w), (t, _) = _nodes(count, like), _nodes(finer, like)
+    gap = t[:, None] - s
+    same = gap.abs() < 1e-14
+    P = torch.where(same.any(1, keepdim=True), same.to(like), w / torch.where(same, 1.0, gap))
+    return P / P.sum(1, keepdim=True)
 
 
 def distance(
