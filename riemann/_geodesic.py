@@ -22,7 +22,7 @@ Acceleration = Callable[[Tensor, Tensor], Tensor]
 # -------------------------------------------------------------------------------------------------- accelerations
 
 
-@open_function
+@open_function(rank=None)
 def geodesic_acceleration(
     metric: Metric, x: Float[Tensor, "*#batch n"], v: Float[Tensor, "*#batch n"]
 ) -> Float[Tensor, "... n"]:
