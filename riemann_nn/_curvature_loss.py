@@ -149,18 +149,17 @@ def _curvatures_of_planes(
 ) -> Tensor:
     r"""Sectional curvatures of uniformly random planes, `(planes, samples, *batch)`; those of one sample share p.
 
-    The vectors are $L^{-T} \zeta$ with $g = L L^T$ and $\zeta$ normal: areas are those of $\zeta$.
+    The vectors are $L^{-T} q$ with $g = L L^T$ and q an orthonormal pair: unit squares. Areas of normal vectors that
+    happen to be nearly parallel, as in two dimensions some soon are, would be lost to rounding.
     """
     zeta = torch.randn(planes + 1, samples, *x.shape, generator=generator, dtype=x.dtype, device=x.device)
     L = _factor(metric, x, chunk_size)
-    columns = torch.linalg.solve_triangular(L.mT, zeta.flatten(0, 1).movedim(0, -1), upper=True)
-    vectors = columns.movedim(-1, 0).reshape(zeta.shape)
-    u, v = vectors[:1].expand_as(vectors[1:]), vectors[1:]
-    a, b = zeta[:1], zeta[1:]
-    area = a.square().sum(-1) * b.square().sum(-1) - (a * b).sum(-1).square()
-    flat = (planes * samples, *x.shape)
-    forms = riemann.sectional_form(metric, x, u.reshape(flat), v.reshape(flat), chunk_size=chunk_size)
-    return forms.reshape(area.shape) / area
+    pairs = torch.stack(torch.broadcast_tensors(zeta[:1], zeta[1:]), -1)
+    q = torch.linalg.qr(pairs).Q.flatten(0, 1).movedim(0, -1)
+    columns = torch.linalg.solve_triangular(L.mT, q.flatten(-2), upper=True)
+    u, v = columns.unflatten(-1, q.shape[-2:]).movedim((-2, -1), (0, 1))
+    forms = riemann.sectional_form(metric, x, u, v, chunk_size=chunk_size)
+    return forms.reshape(planes, samples, *x.shape[:-1])
 
 
 def _factor(metric: Any, x: Tensor, chunk_size: int | str | None) -> Tensor:

@@ -36,6 +36,14 @@ def test_spheres(kind, n):
     assert_equal(sampled, float(truth))  # every plane has curvature 1
 
 
+def test_sampled_planes_do_not_degenerate():
+    """In two dimensions every plane is the same: float32 has its curvature however parallel two random vectors are."""
+    sphere = rm.spaces.sphere(2)
+    x = sphere.sample(4).float()
+    square = sampled_squares(sphere, x, "sectional", 20_000, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(square, torch.ones(4), atol=1e-4, rtol=0)
+
+
 def test_sectional_is_the_mean_over_planes():
     g, x = random_metric(4, 0, seed=1), 0.3 * points(n=4)
     L = torch.linalg.cholesky(rm.at(g, x, 0).g)
