@@ -17,12 +17,16 @@ from riemann_nn._mlp_jets import factor_jet, pull_back, values
 IN_CACHE = 2**18  # numbers in one array of n²H a point; where arrays leave the cache, formulas take twice the time
 
 
-def _over_points(f: Callable[..., Any], metric: MLPCholesky, x: Tensor, *arguments: Tensor) -> Any:
-    """`f(points, *arguments)` of flat batches that keep to the cache; arguments lead with the batch of x."""
+def _over_points(f: Callable[..., Any], metric: MLPCholesky, x: Tensor, *arguments: Tensor, cut: bool = True) -> Any:
+    """`f(points, *arguments)` of flat batches; arguments lead with the batch of x.
+
+    Batches are cut to keep arrays of n²H numbers a point in the cache; formulas that have none but of n² are faster
+    uncut: what is small pays by the call.
+    """
     check_points(metric, x)
     batch, n = x.shape[:-1], metric.dim
     flat = [a.reshape((batch.numel(), *a.shape[len(batch) :])) for a in (x, *arguments)]
-    size = max(1, IN_CACHE // (n**2 * max(n, metric.layers[-1].in_features)))
+    size = max(1, IN_CACHE // (n**2 * max(n, metric.layers[-1].in_features)) if cut else batch.numel())
     results = [f(*piece) for piece in zip(*(a.split(size) for a in flat), strict=True)]
 
     def joined(parts: Any) -> Tensor:
@@ -87,7 +91,7 @@ def sectional_form(metric: MLPCholesky, x: Tensor, u: Tensor, v: Tensor) -> Tens
     """`<R(u,v)v, u>` in two passes through the weights."""
     x, u, v = _broadcast(x, u=u, v=v)
     plane = torch.stack((u, v), -2)
-    return _over_points(lambda p, s: _curvature_form(metric, p, s), metric, x, plane)
+    return _over_points(lambda p, s: _curvature_form(metric, p, s), metric, x, plane, cut=False)
 
 
 def _curvature_form(metric: MLPCholesky, x: Tensor, plane: Tensor) -> Tensor:
@@ -128,7 +132,7 @@ def jets(metric: MLPCholesky, x: Tensor, order: int) -> tuple[Tensor, ...]:
         check_points(metric, x)
         return riemann.jet(metric, x, order)
 
-    return _over_points(lambda p: jets_at(metric, p, order), metric, x)
+    return _over_points(lambda p: jets_at(metric, p, order), metric, x, cut=order > 0)
 
 
 def jets_at(metric: MLPCholesky, x: Tensor, order: int) -> tuple[Tensor, ...]:
@@ -156,7 +160,7 @@ def inverse_metric(metric: MLPCholesky, x: Tensor) -> Tensor:
         E = torch.linalg.solve_triangular(L, torch.eye(metric.dim, dtype=p.dtype, device=p.device), upper=False)
         return E.mT @ E
 
-    return _over_points(inverse, metric, x)
+    return _over_points(inverse, metric, x, cut=False)
 
 
 @riemann.log_volume_element.register(MLPCholesky)
@@ -166,7 +170,7 @@ def log_volume_element(metric: MLPCholesky, x: Tensor) -> Tensor:
     def log_volume(p: Tensor) -> Tensor:
         return values(metric, p).L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
-    return _over_points(log_volume, metric, x)
+    return _over_points(log_volume, metric, x, cut=False)
 
 
 @riemann.volume_element.register(MLPCholesky)
