@@ -1,4 +1,4 @@
-"""The geometry of an autoencoder's latent space, on digits: geodesics against straight lines. Half a minute on a CPU."""
+"""The geometry of an autoencoder's latent space, on digits: geodesics against straight lines. Half a minute."""
 
 import sys
 from pathlib import Path

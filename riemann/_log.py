@@ -82,8 +82,8 @@ def log_map(
 
     Note:
         A geodesic of the chart, the shortest one within the injectivity radius; there may be others beyond. First
-        derivatives, to x, y and the parameters of the metric, are those of the implicit function, NaN where y is conjugate
-        to x; second ones raise.
+        derivatives, to x, y and the parameters of the metric, are those of the implicit function, NaN where y is
+        conjugate to x; second ones raise.
 
     Example:
         >>> half_plane = lambda x: torch.eye(2, dtype=torch.float64) / x[1] ** 2
@@ -377,7 +377,8 @@ def distance(
         TypeError, ValueError, RuntimeError: as `log_map`.
 
     Note:
-        The Riemannian distance within the injectivity radius. Proper time or proper length, if g is Lorentzian. At
+        The Riemannian distance within the injectivity radius; beyond it, where a shorter geodesic exists, that is not
+        noticed, and the length of the one found is returned. Proper time or proper length, if g is Lorentzian. At
         x = y, where it has no derivative, and between points on one light ray, the derivative given is 0.
 
     Example:

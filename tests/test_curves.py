@@ -346,7 +346,7 @@ def test_logarithm_of_a_metric_whose_geodesics_bend():
     ).double()
     with torch.no_grad():
         for layer in decoder[::2]:
-            layer.weight *= 3
+            layer.weight *= 2
     metric = rm.metrics.Pullback(decoder.requires_grad_(False))
     x, y = 2 * torch.rand(2, 4, 2, dtype=f64) - 1
     v = rm.log_map(metric, x, y, rtol=1e-7)
@@ -358,8 +358,8 @@ def test_logarithm_of_a_metric_whose_geodesics_bend():
 def test_logarithm_close_to_a_pole():
     x, y = tensor(0.05, 0.0), tensor(0.05, 2.5)
     truth = (embedded(x) * embedded(y)).sum(-1).acos()
-    assert_close(rm.distance(sphere, x, y), truth, rtol=0, atol=1e-9)
-    assert_close(rm.distance(sphere, y, x), truth, rtol=0, atol=1e-9)
+    both = rm.distance(sphere, torch.stack([x, y]), torch.stack([y, x]))
+    assert_close(both, truth.expand(2), rtol=0, atol=1e-9)
 
 
 def test_the_antipode_is_reached_and_has_no_derivative():
