@@ -1,4 +1,4 @@
-r"""The logarithm, the v with $\exp_x(v) = y$, by shooting, and the distance it gives."""
+r"""The logarithm, the v with $\exp_x(v) = y$, by relaxing a curve, and the distance it gives."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from riemann._metric import jets_of, metric_jet
 from riemann._ode import Status
 from riemann._types import Field, Metric
 
-_STARTS = ((10.0, 3.0), (1e3, 10.0), (1.0, 1.0))  # shift of the first step, growth of the tension that is let pass
+_STARTS = ((1.0, 3.0), (1e3, 10.0), (1.0, 1.0))  # shift of the first step, growth of the tension that is let pass
 _LARGEST = 1e6  # shift
 _KRYLOV = 20  # steps of GMRES
 
@@ -59,8 +59,8 @@ def log_map(
 ) -> Any:
     r"""Logarithm, the tangent vector v at x with $\exp_x(v) = y$ of the geodesic that continues the straight line.
 
-    Newton's method on $v \mapsto \exp_x(v) - y$ from $v = y - x$, its derivative by Jacobi fields; where it fails, on
-    the path cut into pieces that are shot separately.
+    The straight line is relaxed, by damped Newton steps at all its nodes at once, until it is a geodesic; then the
+    first velocity is polished until the geodesic that `exp_map` finds for it meets y. The work has a bound.
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.
@@ -69,7 +69,7 @@ def log_map(
         rtol: as for `geodesic`; `y` is to be met to 5 times that, relative to the largest coordinate, if over 1.
         atol: as for `geodesic`.
         max_steps: as for `geodesic`.
-        max_iterations: Newton steps of a round.
+        max_iterations: Newton steps on each of up to four sets of nodes, from each of three starts.
         chart: as for `geodesic`.
         throw: whether to raise where a point of the batch fails; otherwise the `Logarithm` is returned.
 
@@ -82,7 +82,8 @@ def log_map(
 
     Note:
         A geodesic of the chart, the shortest one within the injectivity radius; there may be others beyond. First
-        derivatives, to x, y and the parameters of the metric, are those of the implicit function; second ones raise.
+        derivatives, to x, y and the parameters of the metric, are those of the implicit function, NaN where y is
+        conjugate to x; second ones raise.
 
     Example:
         >>> half_plane = lambda x: torch.eye(2, dtype=torch.float64) / x[1] ** 2
@@ -92,6 +93,7 @@ def log_map(
     """
     x, y = _jets.broadcast_vectors(x, y=y)
     options = dict(rtol=rtol, atol=atol, max_steps=max_steps, chart=chart)
+    _jets.check_count("max_iterations", max_iterations, 1)
     _jets.check_unmapped(x, y)
     metric_jet(metric, torch.stack((x.detach(), y.detach())), 1)  # warns where it is no metric
     n, batch = x.shape[-1], x.shape[:-1]
@@ -121,9 +123,10 @@ def _implicit(metric: Metric, x: Tensor, y: Tensor, v: Tensor, good: Tensor, opt
         _, (_, _, J, _) = varied_geodesics(metric, *start, x.new_ones(1), **options)
         inverse = torch.linalg.inv_ex(J[0])[0]
         amplified = inverse.abs().sum(-1).amax(-1) * J[0].abs().sum(-1).amax(-1)
-        conjugate = ~(amplified < 0.1 / tolerance(options["rtol"], x))  # J has no inverse, to its accuracy
-        inverse = torch.where(conjugate[:, None, None], torch.nan, inverse)
-    better = v[good] - (inverse @ miss.unsqueeze(-1)).squeeze(-1)
+        known = (amplified < 0.1 / tolerance(options["rtol"], x)).to(x)[:, None]  # else J is singular, to its accuracy
+        inverse = torch.where(known[..., None] > 0, inverse, 0.0)
+    nothing = (known + 0 * miss).sqrt() - known  # whose derivative is NaN at conjugate points
+    better = v[good] - (inverse @ miss.unsqueeze(-1)).squeeze(-1) - nothing
     return v.index_put((good.nonzero()[:, 0],), _jets.once(better, "log_map"))
 
 
@@ -223,9 +226,17 @@ class _Curves(NamedTuple):
         return varied_acceleration(self.metric, *flat)[1].unflatten(0, x.shape[:2]).double()
 
     def change(self, W: Tensor) -> Tensor:
-        """Of the tension, by a change of the curve, `(b, N + 1, n)`."""
+        """Of the tension, by a change of the curve, `(b, N + 1, n)`: a difference quotient in high dimensions."""
         V = self.D @ W
-        return (self.D @ V)[:, 1:-1] - self._varied(W[:, 1:-1, :, None], V[:, 1:-1, :, None]).squeeze(-1)
+        if W.shape[-1] <= FULL_JETS:
+            turned = self._varied(W[:, 1:-1, :, None], V[:, 1:-1, :, None]).squeeze(-1)
+        else:
+            x, v = self._inner()
+            h = torch.finfo(self.dtype).eps ** 0.5 / V.abs().flatten(1).amax(1).clamp(min=1e-30)[:, None, None]
+            nearby = x + (h * W[:, 1:-1]).to(x), v + (h * V[:, 1:-1]).to(x)
+            base, new = geodesic_acceleration(self.metric, torch.stack((x, nearby[0])), torch.stack((v, nearby[1])))
+            turned = (new - base).double() / h
+        return (self.D @ V)[:, 1:-1] - turned
 
     def solve(self, r: Tensor, shift: Tensor) -> Tensor:
         """The w at the inner nodes for which the change of the tension, less `shift` w, is r."""
@@ -366,7 +377,8 @@ def distance(
         TypeError, ValueError, RuntimeError: as `log_map`.
 
     Note:
-        The Riemannian distance within the injectivity radius. Proper time or proper length, if g is Lorentzian. At
+        The Riemannian distance within the injectivity radius; beyond it, where a shorter geodesic exists, that is not
+        noticed, and the length of the one found is returned. Proper time or proper length, if g is Lorentzian. At
         x = y, where it has no derivative, and between points on one light ray, the derivative given is 0.
 
     Example:

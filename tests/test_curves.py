@@ -218,6 +218,14 @@ def test_single_precision():
     assert_close(path.points[0].double(), rm.exp_map(sphere, x.double(), v.double()), rtol=0, atol=1e-4)
 
 
+def test_a_fall_through_a_horizon():
+    hole = spaces.schwarzschild(chart="eddington_finkelstein")
+    x, v = tensor(0.0, 5.0, math.pi / 2, 0.0), tensor(1.0, -0.5, 0.0, 0.0)
+    path = rm.geodesic(hole, x, v, tensor(4.5, 9.0), throw=False)
+    assert 1 < path.points[0, 1] < 2 and path.drift < 1e-9  # inside, and on
+    assert path.status == Status.SINGULAR and 5.3 < path.reached < 5.4  # at r = 0
+
+
 # -------------------------------------------------------------------------------------------------- what may go wrong
 
 
@@ -323,6 +331,54 @@ def test_a_logarithm_that_does_not_exist():
     assert bool(result.velocities[0].isnan().all()) and "[0] of the batch was not found" in result.message
     with pytest.raises(RuntimeError, match="misses `y` by"):
         rm.log_map(hole, x, y, chart=chart, max_iterations=5)
+
+
+def test_logarithm_of_a_point_to_itself():
+    x = tensor(1.0, 0.2)
+    assert rm.log_map(sphere, x, x).tolist() == [0.0, 0.0] and rm.distance(sphere, x, x) == 0
+    assert torch.func.grad(lambda y: rm.distance(sphere, x, y))(x).tolist() == [0.0, 0.0]
+    assert rm.log_map(sphere, x.new_ones(0, 2), x).shape == (0, 2)
+
+
+def test_logarithm_of_a_metric_whose_geodesics_bend():
+    decoder = torch.nn.Sequential(
+        torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 8), torch.nn.Tanh(), torch.nn.Linear(8, 12)
+    ).double()
+    with torch.no_grad():
+        for layer in decoder[::2]:
+            layer.weight *= 2
+    metric = rm.metrics.Pullback(decoder.requires_grad_(False))
+    x, y = 2 * torch.rand(2, 4, 2, dtype=f64) - 1
+    v = rm.log_map(metric, x, y, rtol=1e-7)
+    assert_close(rm.exp_map(metric, x, v, rtol=1e-9), y, rtol=0, atol=2e-6)
+    pictures = (decoder(x) - decoder(y)).norm(dim=-1)
+    assert bool((squared(metric, x, v).sqrt() >= pictures - 1e-5).all())  # no curve is shorter than the chord
+
+
+def test_logarithm_close_to_a_pole():
+    x, y = tensor(0.05, 0.0), tensor(0.05, 2.5)
+    truth = (embedded(x) * embedded(y)).sum(-1).acos()
+    both = rm.distance(sphere, torch.stack([x, y]), torch.stack([y, x]))
+    assert_close(both, truth.expand(2), rtol=0, atol=1e-9)
+
+
+def test_the_antipode_is_reached_and_has_no_derivative():
+    x, y = tensor(math.pi / 2, 0.0), tensor(math.pi / 2, math.pi).requires_grad_()
+    v = rm.log_map(sphere, x, y)
+    assert_close(v, tensor(0.0, math.pi), rtol=0, atol=1e-9)
+    assert bool(torch.autograd.grad(v.sum(), y)[0].isnan().all())
+
+
+def test_a_logarithm_of_256_dimensions():
+    metric = Net(256, hidden=4, size=0.03).requires_grad_(False)
+    x, y = 0.1 * torch.randn(2, 256, dtype=f64)
+    result = rm.log_map(metric, x, y, rtol=1e-4, throw=False)
+    assert result.status == 0 and result.error < 5e-4
+
+
+def test_single_precision_of_the_logarithm():
+    x, y = torch.tensor([1.0, 0.2]), torch.tensor([1.5, 1.0])
+    assert_close(rm.log_map(sphere, x, y).double(), rm.log_map(sphere, x.double(), y.double()), rtol=0, atol=1e-4)
 
 
 # --------------------------------------------------------------------------------------------- transport and holonomy
