@@ -155,7 +155,9 @@ def _symbolic(
     def scalars() -> list[Tensor]:
         now = _tensors(metric)  # by name: `module.double()`, or an assignment, makes other tensors of them
         if (changed := {name: t.shape for name, t in now.items()}) != shapes:
-            raise ValueError(f"the module had parameters {_said(shapes)} when it was compiled, and has {_said(changed)}")
+            raise ValueError(
+                f"the module had parameters {_said(shapes)} when it was compiled, and has {_said(changed)}"
+            )
         return _scalars(now)
 
     return traced.symbolic(numbered(len(point))), symbols, scalars
