@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from riemann import formulas
-from riemann._fields import scalar_jet, tensor_jet
+from riemann._fields import as_field, scalar_jet, tensor_jet
 from riemann._indices import check_positions
 from riemann._metric import metric_jet
-from riemann._precision import full_precision
 from riemann._types import Field, Metric
 
 
@@ -34,13 +33,13 @@ def gradient(metric: Metric, f: Field) -> Field:
         tensor([0., 4.])
     """
 
-    @full_precision()
-    def field(x: Tensor) -> Tensor:
+    @as_field(rank=2)
+    def at(x: Tensor) -> Tensor:
         (g,) = metric_jet(metric, x, 0)
         _, df = scalar_jet(f, x, 1)
         return torch.einsum("...ij,...j->...i", formulas.inverse_metric(g), df)
 
-    return field
+    return at
 
 
 def divergence(metric: Metric, X: Field) -> Field:
@@ -61,14 +60,14 @@ def divergence(metric: Metric, X: Field) -> Field:
         tensor(2.)
     """
 
-    @full_precision()
-    def field(x: Tensor) -> Tensor:
+    @as_field(rank=3)
+    def at(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         value, dX = tensor_jet(X, x, 1, 1, "X")
         trace = 0.5 * torch.einsum("...ij,...ijk->...k", formulas.inverse_metric(g), dg)  # d_k log sqrt|det g|
         return torch.einsum("...ii->...", dX) + torch.einsum("...k,...k->...", trace, value)
 
-    return field
+    return at
 
 
 def hessian(metric: Metric, f: Field) -> Field:
@@ -91,13 +90,13 @@ def hessian(metric: Metric, f: Field) -> Field:
                 [ 0.0000,  0.5000]])
     """
 
-    @full_precision()
-    def field(x: Tensor) -> Tensor:
+    @as_field(rank=3)
+    def at(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         _, df, ddf = scalar_jet(f, x, 2)
         return ddf - torch.einsum("...kij,...k->...ij", formulas.christoffel(g, dg), df)
 
-    return field
+    return at
 
 
 def laplacian(metric: Metric, f: Field) -> Field:
@@ -119,15 +118,15 @@ def laplacian(metric: Metric, f: Field) -> Field:
         tensor(8.)
     """
 
-    @full_precision()
-    def field(x: Tensor) -> Tensor:
+    @as_field(rank=3)
+    def at(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         _, df, ddf = scalar_jet(f, x, 2)
         inverse = formulas.inverse_metric(g)
         hess = ddf - torch.einsum("...kij,...k->...ij", formulas.christoffel(g, dg), df)
         return torch.einsum("...ij,...ij->...", inverse, hess)
 
-    return field
+    return at
 
 
 def covariant_derivative(metric: Metric, T: Field, indices: str) -> Field:
@@ -156,10 +155,10 @@ def covariant_derivative(metric: Metric, T: Field, indices: str) -> Field:
     """
     check_positions(indices, len(indices), "T")
 
-    @full_precision()
-    def field(x: Tensor) -> Tensor:
+    @as_field(rank=max(3, len(indices) + 1))
+    def at(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         value, dT = tensor_jet(T, x, len(indices), 1, "T")
         return formulas.covariant_derivative(formulas.christoffel(g, dg), value, dT, indices)
 
-    return field
+    return at

@@ -3,9 +3,8 @@
 from torch import Tensor
 
 from riemann import formulas
-from riemann._fields import tensor_jet
+from riemann._fields import as_field, tensor_jet
 from riemann._indices import check_positions, contract_axis
-from riemann._precision import full_precision
 from riemann._types import Field
 
 
@@ -37,7 +36,7 @@ def change_coordinates(field: Field, map: Field, indices: str = "ll") -> Field:
     check_positions(indices, len(indices), "the field")
     rank = len(indices)
 
-    @full_precision()
+    @as_field(rank=max(2, rank))
     def changed(y: Tensor) -> Tensor:
         x, J = tensor_jet(map, y, 1, 1, "map")
         (T,) = tensor_jet(field, x, rank, 0, "field")

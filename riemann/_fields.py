@@ -1,9 +1,33 @@
-"""The jets of a user's fields, with the shape that a field must have."""
+"""Fields: the jets of a user's, with the shape that a field must have, and how ours are evaluated."""
+
+import functools
+from collections.abc import Callable
 
 from torch import Tensor
 
 from riemann import _jets
+from riemann._chunks import in_chunks
+from riemann._precision import full_precision
 from riemann._types import Field
+
+
+def as_field(rank: int) -> Callable[[Callable[[Tensor], Tensor]], Field]:
+    """A function of points `(*batch, n)` as a field: in pieces that keep to the memory budget, in full precision.
+
+    Args:
+        rank: the largest arrays hold `n**rank` numbers a point.
+    """
+
+    def decorated(compute: Callable[[Tensor], Tensor]) -> Field:
+        @functools.wraps(compute)
+        @full_precision()
+        def evaluated(x: Tensor) -> Tensor:
+            _jets.check_points(x)
+            return in_chunks(compute, x, rank=rank)
+
+        return evaluated
+
+    return decorated
 
 
 def scalar_jet(f: Field, x: Tensor, order: int) -> tuple[Tensor, ...]:

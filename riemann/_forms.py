@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from riemann import _jets, formulas
-from riemann._fields import tensor_jet
+from riemann._fields import as_field, tensor_jet
 from riemann._metric import metric_jet
-from riemann._precision import full_precision
 from riemann._types import Field, Metric
 
 _ANTISYMMETRY = {torch.float64: 1e-6}  # against the largest component; a coarser 1e-3 for lower precision
@@ -92,20 +91,19 @@ def _product(a: Tensor, p: int, b: Tensor, q: int, n: int) -> Tensor:
 def form_field(compute: Callable[[Tensor], Tensor], *forms: tuple[Field, int, str]) -> Field:
     """`compute` as a field made of forms, each with degree and name, that are looked at where they have values."""
 
-    @full_precision()
-    def field(x: Tensor) -> Tensor:
-        _jets.check_points(x)
+    @as_field(rank=3)
+    def at(x: Tensor) -> Tensor:
         if _jets.has_values(x):
-            _look(field, x)
+            _look(at, x)
         return compute(x)
 
-    field.forms = forms  # type: ignore[attr-defined]
-    return field
+    at.forms = forms  # type: ignore[attr-defined]
+    return at
 
 
-def _look(field: Field, x: Tensor) -> None:
+def _look(form: Field, x: Tensor) -> None:
     """Raises unless the forms that a field is made of are antisymmetric at the points."""
-    for w, degree, name in field.forms:  # type: ignore[attr-defined]
+    for w, degree, name in form.forms:  # type: ignore[attr-defined]
         if hasattr(w, "forms"):  # antisymmetric, if what it is made of is
             _look(w, x)
         else:

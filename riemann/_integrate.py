@@ -11,7 +11,7 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._chunks import in_chunks
-from riemann._metric import metric_jet
+from riemann._metric import checked_jet
 from riemann._precision import full_precision
 from riemann._types import ChunkSize, Field, Metric, Progress
 
@@ -111,9 +111,16 @@ def checked_dimension(box: Sequence[Sequence[int | float]]) -> int:
         raise ValueError("`box` is empty, expected ((low, high), …), one pair a coordinate")
     for k, bounds in enumerate(box):
         pair = tuple(bounds) if isinstance(bounds, Sequence) else (bounds,)
-        if len(pair) != 2 or not all(math.isfinite(b) for b in pair) or not pair[0] < pair[1]:
+        if len(pair) != 2 or not all(map(_is_finite, pair)) or not pair[0] < pair[1]:
             raise ValueError(f"`box[{k}]` is {bounds!r}, expected finite (low, high) with low < high")
     return len(box)
+
+
+def _is_finite(number: object) -> bool:
+    try:
+        return math.isfinite(number)  # type: ignore[arg-type]
+    except TypeError:
+        return False
 
 
 def _error(*values: Tensor) -> Tensor:
@@ -251,10 +258,11 @@ def _density(metric: Metric, f: Field, x: Tensor) -> Tensor:
 
 
 def _checked_metric(metric: Metric, x: Tensor) -> Tensor:
-    (g,) = metric_jet(metric, x, 0)
-    if bool((bad := g.isnan().any(-1).any(-1)).any()):
-        where = x[_jets.first(bad)].tolist()
-        raise ValueError(f"`metric` is no metric at {where}, a point of the box; choose a box inside the chart")
+    (g,), faults = checked_jet(metric, x, 0)
+    for fault, mask in faults.items():
+        if bool(mask.any()):
+            where = x[_jets.first(mask)].tolist()
+            raise ValueError(f"`metric` {fault} at {where}, a point of the box; choose a box inside the chart")
     return g
 
 

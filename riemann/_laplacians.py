@@ -5,10 +5,9 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._connection import covariant_derivative
-from riemann._fields import tensor_jet
+from riemann._fields import as_field, tensor_jet
 from riemann._forms import codifferential, exterior_derivative, form_field
 from riemann._metric import metric_jet
-from riemann._precision import full_precision
 from riemann._types import Field, Metric
 
 
@@ -33,15 +32,15 @@ def bochner_laplacian(metric: Metric, T: Field, indices: str) -> Field:
     """
     second = covariant_derivative(metric, covariant_derivative(metric, T, indices), indices + "l")
 
-    @full_precision()
-    def field(x: Tensor) -> Tensor:
+    @as_field(rank=len(indices) + 2)
+    def at(x: Tensor) -> Tensor:
         n, rank = x.shape[-1], len(indices)
         (g,) = metric_jet(metric, x, 0)
         flat = second(x).reshape((*x.shape[:-1], n**rank, n, n))
         trace = torch.einsum("...ij,...rij->...r", formulas.inverse_metric(g), flat)
         return trace.reshape((*x.shape[:-1], *[n] * rank))
 
-    return field
+    return at
 
 
 def hodge_laplacian(metric: Metric, w: Field, degree: int) -> Field:
@@ -98,8 +97,8 @@ def lichnerowicz_laplacian(metric: Metric, h: Field) -> Field:
     """
     rough = bochner_laplacian(metric, h, "ll")
 
-    @full_precision()
-    def field(x: Tensor) -> Tensor:
+    @as_field(rank=4)
+    def at(x: Tensor) -> Tensor:
         jets = metric_jet(metric, x, 2)
         (value,) = tensor_jet(h, x, 2, 0, "h")
         inverse = formulas.inverse_metric(jets[0])
@@ -108,4 +107,4 @@ def lichnerowicz_laplacian(metric: Metric, h: Field) -> Field:
         ricci = formulas.ricci_tensor(*jets)
         return ricci @ inverse @ value + value @ inverse @ ricci - 2 * curvature - rough(x)
 
-    return field
+    return at

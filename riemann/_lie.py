@@ -3,10 +3,9 @@
 from torch import Tensor
 
 from riemann import formulas
-from riemann._fields import tensor_jet
+from riemann._fields import as_field, tensor_jet
 from riemann._indices import check_positions
 from riemann._metric import metric_jet
-from riemann._precision import full_precision
 from riemann._types import Field, Metric
 
 
@@ -38,12 +37,12 @@ def lie_derivative(X: Field, T: Field, indices: str) -> Field:
     """
     check_positions(indices, len(indices), "T")
 
-    @full_precision()
-    def field(x: Tensor) -> Tensor:
+    @as_field(rank=len(indices) + 1)
+    def at(x: Tensor) -> Tensor:
         value, dX = tensor_jet(X, x, 1, 1, "X")
         return formulas.lie_derivative(value, dX, *tensor_jet(T, x, len(indices), 1, "T"), indices)
 
-    return field
+    return at
 
 
 def lie_bracket(X: Field, Y: Field) -> Field:
@@ -66,11 +65,11 @@ def lie_bracket(X: Field, Y: Field) -> Field:
         tensor([ 0., -1.])
     """
 
-    @full_precision()
-    def field(x: Tensor) -> Tensor:
+    @as_field(rank=2)
+    def at(x: Tensor) -> Tensor:
         return formulas.lie_derivative(*tensor_jet(X, x, 1, 1, "X"), *tensor_jet(Y, x, 1, 1, "Y"), "u")
 
-    return field
+    return at
 
 
 def killing_operator(metric: Metric, X: Field) -> Field:
@@ -93,8 +92,8 @@ def killing_operator(metric: Metric, X: Field) -> Field:
         tensor(0.)
     """
 
-    @full_precision()
-    def field(x: Tensor) -> Tensor:
+    @as_field(rank=3)
+    def at(x: Tensor) -> Tensor:
         return formulas.lie_derivative(*tensor_jet(X, x, 1, 1, "X"), *metric_jet(metric, x, 1), "ll")
 
-    return field
+    return at

@@ -61,7 +61,7 @@ def dispatched(table: Any, metric: Any) -> Callable[..., Any]:
     """The function registered for the type of a metric, in a `functools.singledispatch`, if its values are those.
 
     They may not be, and the function for `object` is taken, where a subclass has a `forward` or `__call__` of its own,
-    unless it says `inherits_routes = True`; where one is assigned to a module, or a hook on it may change its values.
+    unless it says `inherits_routes = True`; where a module has one assigned, or a hook on it.
     """
     kind = type(metric)
     for base in kind.__mro__:

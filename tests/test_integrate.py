@@ -187,5 +187,7 @@ def test_messages():
         rm.random_uniform(flat, ((0, 1), (1, 0)), 5)
     with pytest.raises(ValueError, match="`f` returned shape .2,. at one point"):
         rm.integrate(flat, lambda x: x, ((0, 1), (0, 1)), num_samples=64)
-    with pytest.warns(UserWarning, match="is singular"), pytest.raises(ValueError, match="no metric at"):
+    with pytest.raises(ValueError, match=r"`box\[0\]` is \('0', 1\), expected finite"):
+        rm.volume(flat, (("0", 1), (0, 1)))
+    with pytest.raises(ValueError, match=r"`metric` is singular at .*, a point of the box"):
         rm.random_uniform(lambda x: torch.zeros(2, 2), ((0, 1), (0, 1)), 5)
