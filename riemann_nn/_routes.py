@@ -96,7 +96,9 @@ def sectional_form(metric: MLPCholesky, x: Tensor, u: Tensor, v: Tensor) -> Tens
     """`<R(u,v)v, u>` in two passes through the weights."""
     x, u, v = _broadcast(x, u=u, v=v)
     plane = torch.stack((u, v), -2)
-    return _over_points(lambda p, s: _curvature_form(metric, p, s), metric, x, plane, largest=4 * metric.dim**2)
+    # its arrays are 4n² numbers a plane; larger pieces than fit, because each piece reads all weights, n²H/2 of them
+    pieces = max(1, metric.dim**2 // 2)
+    return _over_points(lambda p, s: _curvature_form(metric, p, s), metric, x, plane, largest=pieces)
 
 
 def _curvature_form(metric: MLPCholesky, x: Tensor, plane: Tensor) -> Tensor:
