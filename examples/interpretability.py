@@ -108,7 +108,7 @@ def interval(values):
 
 def draw(kept, path, resolution):
     """Volume and curvature of one network for each data set, with the boundary."""
-    figure, axes = plt.subplots(len(kept), 3, figsize=(13, 3.9 * len(kept)), layout="compressed", squeeze=False)
+    figure, axes = plt.subplots(len(kept), 3, figsize=(13, 3.6 * len(kept)), layout="compressed", squeeze=False)
     for row, (name, (logit, metric, x, y)) in zip(axes, kept.items(), strict=True):
         grid, near = grid_of(x, resolution)
         extent = (*grid[0, [0, -1], 0].tolist(), *grid[[0, -1], 0, 1].tolist())

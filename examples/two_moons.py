@@ -23,7 +23,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
 import riemann as rm
-from riemann.metrics import Pullback
 from riemann_nn import EvolutionLoss, NeuralDifferentialManifold
 
 matplotlib.use("Agg")
@@ -173,62 +172,44 @@ def draw_article(runs, path):
 
 
 def draw_manifold(model, setting, seed, path, resolution):
-    """What a complete network has learned, in the coordinates of the data."""
+    """The decision in the coordinates of the data, and what the network has learned in those of its chart."""
     x, y, *_ = moons(setting, seed)
     model = copy.deepcopy(model).double().requires_grad_(False)
-    layer = model.layers[0]
-    g = Pullback(layer.map, layer.metric)  # the metric of the chart, seen from the data
-    grid = [torch.linspace(*side, 2 * resolution, dtype=torch.float64) for side in BOX]
-    probability = torch.sigmoid(model(torch.stack(torch.meshgrid(*grid, indexing="xy"), -1))[0][..., 0])
-    figure, axes = plt.subplots(2, 3, figsize=(15, 7.2), layout="constrained")
+    g, z = model.layers[0].metric, model.layers[0].map(x.double())
+    margin = 0.15 * (z.amax(0) - z.amin(0))
+    box = torch.stack([z.amin(0) - margin, z.amax(0) + margin], -1).tolist()
+    figure, axes = plt.subplots(2, 3, figsize=(15, 7.6), layout="constrained")
     (boundary, volume, curvature), (circles, fan, between) = axes
-    shade = boundary.contourf(*grid, probability, levels=np.linspace(0, 1, 21), cmap="RdBu_r", alpha=0.75)
-    figure.colorbar(shade, ax=boundary, label="probability", ticks=(0, 0.5, 1))
-    rm.plot.volume_map(g, BOX, ax=volume, resolution=resolution)
-    rm.plot.curvature_map(g, BOX, ax=curvature, resolution=resolution)
-    rm.plot.metric_ellipses(g, BOX, ax=circles, shape=(15, 11), color="0.35")
-    draw_fan(layer, torch.tensor([0.5, 0.25], dtype=torch.float64), fan)
-    draw_between(layer, between)
-    titles = ("decision boundary", "volume element", "scalar curvature", "unit circles (Tissot)")
-    for ax, name in zip(axes.flat, (*titles, "geodesics from one point", "geodesics and straight lines"), strict=True):
-        ax.contour(*grid, probability, levels=[0.5], colors="black", linewidths=1.3)
-        ax.set(title=name, xlim=BOX[0], ylim=BOX[1], aspect="equal", xlabel="", ylabel="")
-    for ax in (boundary, circles, between):
-        ax.scatter(*x.T, c=y, cmap=MOONS, s=16, edgecolor="white", linewidth=0.5, zorder=4)
+    rm.plot.volume_map(g, box, ax=volume, resolution=resolution)
+    rm.plot.curvature_map(g, box, ax=curvature, resolution=resolution)
+    rm.plot.metric_ellipses(g, box, ax=circles, shape=(13, 9), color="0.35")
+    rm.plot.geodesic_fan(g, box, z.mean(0), ax=fan, color="0.55")
+    draw_geodesics(g, z, y, between)
+    titles = ("decision, in the plane of the data", "volume element", "scalar curvature", "unit circles (Tissot)")
+    for ax, name in zip(axes.flat, (*titles, "geodesics from one point", "geodesics, straight lines"), strict=True):
+        sides = BOX if ax is boundary else box
+        grid = torch.meshgrid(*(torch.linspace(*side, 200, dtype=torch.float64) for side in sides), indexing="xy")
+        points = torch.stack(grid, -1)
+        p = torch.sigmoid((model(points)[0] if ax is boundary else model.output_from(0, points))[..., 0])
+        ax.contour(*grid, p, levels=[0.5], colors="black", linewidths=1.3)
+        if ax is boundary:
+            shade = ax.contourf(*grid, p, levels=np.linspace(0, 1, 21), cmap="RdBu_r", alpha=0.75)
+            figure.colorbar(shade, ax=ax, label="probability", ticks=(0, 0.5, 1))
+        ax.set(title=name, xlim=sides[0], ylim=sides[1], aspect="auto", xlabel="", ylabel="")
+    for ax, points in ((boundary, x), (circles, z), (between, z)):
+        ax.scatter(*points.T, c=y, cmap=MOONS, s=14, edgecolor="white", linewidth=0.4, zorder=4)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
-def geodesics(layer, x, y_or_v, t):
-    """Geodesics from data points x to others, or with velocities in the chart: solved there, and mapped back."""
-    z = layer.map(x)
-    v = y_or_v(z) if callable(y_or_v) else rm.log_map(layer.metric, z, layer.map(y_or_v), throw=False).velocities
-    return layer.map.inverse(rm.geodesic(layer.metric, z, v, t, rtol=1e-6, throw=False).points)
-
-
-def draw_fan(layer, x, ax, num=24, length=2.4):
-    """Geodesics from a point in all directions, and the points that are equally far along them."""
-    angle = torch.linspace(0, 2 * torch.pi, 5 * num + 1, dtype=torch.float64)
-
-    def units(z):
-        L = torch.linalg.cholesky(layer.metric(z))
-        circle = torch.stack([angle.cos(), angle.sin()], -1)[..., None]
-        return torch.linalg.solve_triangular(L.mT, circle, upper=True)[..., 0]
-
-    curves = geodesics(layer, x.expand(len(angle), 2), units, torch.linspace(0, length, 61, dtype=torch.float64))
-    ax.plot(*curves[:, ::5].unbind(-1), color="0.55", lw=1)
-    ax.plot(*curves[15::15].mT.unbind(-2), color="tab:orange", lw=0.9)
-    ax.plot(*x, "o", color="black", ms=4)
-
-
-def draw_between(layer, ax):
-    """Geodesics between the moons, and the straight lines between the same points."""
-    angle = torch.linspace(0.05, 0.95, 7, dtype=torch.float64) * torch.pi
-    upper = torch.stack([angle.cos(), angle.sin()], -1)
-    lower = torch.stack([1 - angle.cos(), 0.5 - angle.sin()], -1)
-    curves = geodesics(layer, upper, lower, torch.linspace(0, 1, 61, dtype=torch.float64))
-    ax.plot(*torch.stack([upper, lower]).unbind(-1), color="0.6", lw=1, ls="--")
-    ax.plot(*curves.unbind(-1), color="tab:green", lw=1.8)
+def draw_geodesics(g, z, y, ax):
+    """Geodesics between points of the two moons, and the straight lines between the same points."""
+    start, end = (z[y == k][:8] for k in (0, 1))
+    v = rm.log_map(g, start, end, throw=False).velocities
+    found = v.isfinite().all(-1)
+    curves = rm.geodesic(g, start[found], v[found], torch.linspace(0, 1, 61, dtype=torch.float64), throw=False).points
+    ax.plot(*torch.stack([start, end]).unbind(-1), color="0.6", lw=1, ls="--")
+    ax.plot(*curves.unbind(-1), color="tab:green", lw=1.6)
 
 
 def main():
@@ -265,7 +246,7 @@ def main():
     conclude(results, options.quick)
     draw_article(results["article"], options.out / "article.png")
     for name in ["scale-free"] if options.quick else EVOLUTIONS:
-        draw_manifold(models["hard", name], "hard", 0, options.out / f"{name.replace(' ', '_')}.png", resolution)
+        draw_manifold(models["easy", name], "easy", 0, options.out / f"{name.replace(' ', '_')}.png", resolution)
 
 
 if __name__ == "__main__":
