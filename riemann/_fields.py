@@ -30,9 +30,15 @@ def as_field(rank: int) -> Callable[[Callable[[Tensor], Tensor]], Field]:
     return decorated
 
 
+def _checked(f: Field, name: str) -> Field:
+    if not callable(f):
+        raise TypeError(f"`{name}` is a {type(f).__name__}, expected a field: a callable of one point of shape (n,)")
+    return f
+
+
 def scalar_jet(f: Field, x: Tensor, order: int) -> tuple[Tensor, ...]:
     """`(f, df, …)` of a scalar field."""
-    jets = _jets.jet(f, x, order)
+    jets = _jets.jet(_checked(f, "f"), x, order)
     if jets[0].shape != x.shape[:-1]:
         raise ValueError(
             f"`f` returned shape {tuple(jets[0].shape[x.ndim - 1 :])} at one point, expected (): a scalar field"
@@ -43,7 +49,7 @@ def scalar_jet(f: Field, x: Tensor, order: int) -> tuple[Tensor, ...]:
 def tensor_jet(T: Field, x: Tensor, rank: int, order: int, name: str) -> tuple[Tensor, ...]:
     """`(T, dT, …)` of a tensor field, which messages call `name`."""
     n = x.shape[-1]
-    jets = _jets.jet(T, x, order)
+    jets = _jets.jet(_checked(T, name), x, order)
     if jets[0].shape != (*x.shape[:-1], *[n] * rank):
         got = tuple(jets[0].shape[x.ndim - 1 :])
         raise ValueError(f"`{name}` returned shape {got} at one point, expected {(n,) * rank}: rank {rank}")

@@ -139,3 +139,11 @@ def test_volume_of_a_box_in_a_constant_metric(n):
     g = random_metric(n, 0, seed=1)(torch.zeros(n, dtype=torch.float64))
     value = rm.volume(lambda x: g, [(0, 2)] * n).value
     assert_equal(value, 2.0**n * torch.linalg.det(g).sqrt())
+
+
+def test_a_field_is_a_callable():
+    x = torch.rand(3, 2)
+    with pytest.raises(TypeError, match="`f` is a float, expected a field: a callable of one point"):
+        rm.gradient(lambda x: torch.eye(2), 3.0)(x)
+    with pytest.raises(TypeError, match="`X` is a Tensor, expected a field: a callable of one point"):
+        rm.lie_bracket(x, lambda x: x)(x)
