@@ -119,6 +119,7 @@ def figures(name, model, data):
                     c.coordinates,
                     "sectional",
                     "sampled",
+                    scale_free=True,
                     num_samples=4,
                     generator=torch.Generator().manual_seed(0),
                 ).item()

@@ -17,7 +17,7 @@ def curvature_loss(
     kind: str = "scalar",
     estimator: str = "exact",
     *,
-    scale_free: bool = True,
+    scale_free: bool = False,
     num_samples: int = 4,
     generator: torch.Generator | None = None,
     measure: str | Tensor = "points",
@@ -43,7 +43,8 @@ def curvature_loss(
         kind: which curvature.
         estimator: `"exact"`, or `"sampled"`: unbiased, also in its gradients, memory O(n²) a plane; but for
             `"sectional"` it may come out negative.
-        scale_free: multiplies each curvature by $(\det g)^{1/n}$ at its point, so that g and c g have the same loss.
+        scale_free: multiplies each curvature by $(\det g)^{1/n}$ at its point, so that g and c g have the same loss:
+            what to train with, for the literal loss falls when g grows.
         num_samples: independent planes (pairs of planes) at each point, for `"sampled"`.
         generator: source of randomness, on the device of `x`.
         measure: what the mean is over: `"points"` as they are; `"volume"`, points uniform in the chart weighted by
@@ -65,7 +66,7 @@ def curvature_loss(
         >>> from riemann_nn import curvature_loss
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
         >>> x = torch.tensor([[0.0, 1.0], [0.0, 2.0]])
-        >>> curvature_loss(half_plane, x, scale_free=False)
+        >>> curvature_loss(half_plane, x)
         tensor(4.)
     """
     check_names(kind, estimator)

@@ -31,8 +31,8 @@ def points(*batch, n):
 def test_spheres(kind, n):
     sphere, x = rm.spaces.sphere(n), rm.spaces.sphere(n).sample(6)
     truth = {"scalar": (n * (n - 1)) ** 2, "sectional": 1, "ricci": n * (n - 1) ** 2, "riemann": 2 * n * (n - 1)}[kind]
-    assert_equal(nn.curvature_loss(sphere, x, kind, scale_free=False), float(truth))
-    sampled = nn.curvature_loss(sphere, x, kind, "sampled", scale_free=False, num_samples=2)
+    assert_equal(nn.curvature_loss(sphere, x, kind), float(truth))
+    sampled = nn.curvature_loss(sphere, x, kind, "sampled", num_samples=2)
     assert_equal(sampled, float(truth))  # every plane has curvature 1
 
 
@@ -50,7 +50,7 @@ def test_sectional_is_the_mean_over_planes():
     u, v = torch.linalg.solve_triangular(L.mT, torch.randn(4, 40000, dtype=x.dtype), upper=True).T.split(20000)
     squares = rm.sectional_curvature(g, x, u, v).square()
     error = squares.std() / len(squares) ** 0.5
-    assert (squares.mean() - nn.curvature_loss(g, x, "sectional", scale_free=False)).abs() < 4 * error
+    assert (squares.mean() - nn.curvature_loss(g, x, "sectional")).abs() < 4 * error
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -58,7 +58,7 @@ def test_sectional_is_the_mean_over_planes():
 def test_sampled_is_unbiased(kind, metric):
     g = random_metric(4, 0, seed=2) if metric == "plain" else net(4, metric)
     x, count = 0.3 * points(n=4), 6000
-    truth = nn.curvature_loss(g, x, kind, scale_free=False)
+    truth = nn.curvature_loss(g, x, kind)
     # one point many times: independent estimates, whose spread is known
     estimates = sampled_squares(g, x.expand(count, 4), kind, 3)
     error = estimates.std() / count**0.5
@@ -87,12 +87,12 @@ def test_scale_free(kind, estimator):
     g, x, c = net(3), points(6, n=3), 7.3
     options = {"kind": kind, "estimator": estimator}
     losses = [
-        nn.curvature_loss(h, x, **options, generator=torch.Generator().manual_seed(0)) for h in (g, lambda x: c * g(x))
+        nn.curvature_loss(h, x, **options, scale_free=True, generator=torch.Generator().manual_seed(0))
+        for h in (g, lambda x: c * g(x))
     ]
     assert_equal(losses[1], losses[0])
     losses = [
-        nn.curvature_loss(h, x, **options, scale_free=False, generator=torch.Generator().manual_seed(0))
-        for h in (g, lambda x: c * g(x))
+        nn.curvature_loss(h, x, **options, generator=torch.Generator().manual_seed(0)) for h in (g, lambda x: c * g(x))
     ]
     assert_equal(losses[1] * c**2, losses[0])
 
@@ -118,10 +118,10 @@ def test_curves_have_no_curvature():
 def test_measures():
     g, x = net(2), points(50, n=2)
     S2, volume = rm.scalar_curvature(g, x).square(), rm.volume_element(g, x)
-    loss = nn.curvature_loss(g, x, scale_free=False, measure="volume")
+    loss = nn.curvature_loss(g, x, measure="volume")
     assert_equal(loss, (S2 * volume).sum() / volume.sum())
     weights = torch.rand(50, dtype=x.dtype)
-    assert_equal(nn.curvature_loss(g, x, scale_free=False, measure=weights), (S2 * weights).sum() / weights.sum())
+    assert_equal(nn.curvature_loss(g, x, measure=weights), (S2 * weights).sum() / weights.sum())
     assert nn.mixed(x).shape == x.shape
 
 
@@ -151,13 +151,13 @@ def test_what_flattens():
     for kind in ("scalar", "sectional"):
         torch.manual_seed(3)
         g, x = net(3), points(16, n=3)
-        before = nn.curvature_loss(g, x, "riemann")
+        before = nn.curvature_loss(g, x, "riemann", scale_free=True)
         optimizer = torch.optim.Adam(g.parameters(), lr=3e-3)
         for _ in range(150):
             optimizer.zero_grad()
-            nn.curvature_loss(g, x, kind).backward()
+            nn.curvature_loss(g, x, kind, scale_free=True).backward()
             optimizer.step()
-        ratios[kind] = (nn.curvature_loss(g, x, "riemann") / before).item()
+        ratios[kind] = (nn.curvature_loss(g, x, "riemann", scale_free=True) / before).item()
     assert ratios["sectional"] < 0.5 * ratios["scalar"]
 
 

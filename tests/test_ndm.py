@@ -333,7 +333,7 @@ def test_the_total_is_the_weighted_sum():
     total, parts = parts_of(evolution, model, x)
     assert_equal(total, parts["task"] + sum(w * parts[name] for name, w in weights.items()))
     charts = model(x)[1]
-    each = [nn.curvature_loss(c.metric, c.coordinates, "sectional") for c in charts]
+    each = [nn.curvature_loss(c.metric, c.coordinates, "sectional", scale_free=True) for c in charts]
     assert_equal(parts["curvature"], sum(each))
     assert_equal(parts["volume"], sum(nn.volume_loss(c.metric, c.coordinates) for c in charts))
     assert_equal(parts["compatibility"], nn.compatibility_loss(charts))
@@ -409,7 +409,7 @@ def test_evaluation_uses_all_points_and_keeps_the_step():
     assert evolution.step == 0
     (c,) = model(x)[1]
     for p in parts:
-        assert_equal(p["curvature"], nn.curvature_loss(c.metric, c.coordinates, "sectional"))
+        assert_equal(p["curvature"], nn.curvature_loss(c.metric, c.coordinates, "sectional", scale_free=True))
 
 
 def test_training_resumes_exactly():
