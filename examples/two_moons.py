@@ -219,7 +219,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("build/two_moons"))
     options = parser.parse_args()
     seeds, resolution = (2, 12) if options.quick else (options.seeds, 100)
-    epochs = {"article": 6, "easy": 4, "hard": 4} if options.quick else {"article": 600, "easy": 300, "hard": 300}
+    epochs = {"article": 2, "easy": 2, "hard": 2} if options.quick else {"article": 600, "easy": 300, "hard": 300}
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
 
