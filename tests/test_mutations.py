@@ -34,6 +34,8 @@ def of_jets(f):
         f.weyl_tensor(*JETS4[:3]), f.cotton_tensor(*JETS), f.nabla_riemann(*JETS), f.ricci_curvature(g, dg, ddg, u),
         f.curvature_endomorphism(g, dg, ddg, u, v, w), f.sectional_curvature(g, dg, ddg, u, v), f.squared_area(g, u, v),
         f.lie_derivative(u, dg[:, 0], dg, ddg, "ulu"),
+        f.geodesic_acceleration(g, dg, u),
+        *f.varied_acceleration(g, dg, ddg, u, torch.stack((v, w), -1), torch.stack((w, u), -1)),
         f.einstein_tensor(*(j[:, :2, :2] if k == 0 else j[:, :2, :2, :2] if k == 1 else j[:, :2, :2, :2, :2]
                             for k, j in enumerate(JETS[:3]))),
     ]  # fmt: skip
