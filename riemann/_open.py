@@ -63,16 +63,15 @@ def dispatched(table: Any, metric: Any) -> Callable[..., Any]:
     They may not be, and the function for `object` is taken, where a subclass has a `forward` or `__call__` of its own,
     unless it says `inherits_routes = True`; where a module has one assigned, or a hook on it.
     """
-    kind = type(metric)
-    for base in kind.__mro__:
-        if base in table.registry:
-            break
-        if ("forward" in vars(base) or "__call__" in vars(base)) and not getattr(kind, "inherits_routes", False):
-            return table.registry[object]
-    module = isinstance(metric, torch.nn.Module)
-    if module and (metric._forward_hooks or metric._forward_pre_hooks or "forward" in vars(metric)):
-        return table.registry[object]
-    return table.dispatch(kind)
+    kind, generic = type(metric), table.dispatch(object)
+    chosen = table.dispatch(kind)
+    if isinstance(metric, torch.nn.Module) and (
+        metric._forward_hooks or metric._forward_pre_hooks or "forward" in vars(metric)
+    ):
+        return generic
+    *below, _ = [base for base in kind.__mro__ if table.dispatch(base) is chosen]  # the type that is registered is last
+    own = any("forward" in vars(base) or "__call__" in vars(base) for base in below)
+    return generic if own and not getattr(kind, "inherits_routes", False) else chosen
 
 
 def _piecewise(
