@@ -80,7 +80,7 @@ def pytest_benchmark_update_json(config, benchmarks, output_json):
         report.nodeid.rpartition("::")[2]: _reason(report)
         for report in (*reports.get("failed", ()), *reports.get("error", ()))
     }
-    rows = [benchmark["extra_info"] for benchmark in output_json["benchmarks"]]
+    rows = [benchmark["extra_info"] for benchmark in output_json["benchmarks"] if benchmark["extra_info"]]
     revision = commit["id"][:12] + (", changed" if commit["dirty"] else "")
     output_json.clear()
     output_json.update(environment=config.environment | {"revision": revision}, rows=rows, failed=failed)
