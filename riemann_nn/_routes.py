@@ -13,7 +13,7 @@ from riemann_nn._cartan import moving_frame
 from riemann_nn._mlp_cholesky import MLPCholesky
 from riemann_nn._mlp_jets import factor_jet, pull_back, values
 
-IN_CACHE = 2**18  # numbers in one array: outside the cache the formulas take twice the time
+IN_CACHE = 2**20  # numbers in one array: outside the cache the formulas take twice the time
 
 
 def _over_points(f: Callable[..., Any], metric: MLPCholesky, x: Tensor, *arguments: Tensor, largest: int) -> Any:
