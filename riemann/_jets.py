@@ -329,7 +329,10 @@ def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor) -> Any:
         if isinstance(y, tuple):
             parts = [unflatten(part) for part in y]
             return type(y)(*parts) if hasattr(y, "_fields") else tuple(parts)
-        y = torch.zeros_like(y) if y._is_zerotensor() else y  # what torch gives for no derivative cannot be written to
+        if y._is_zerotensor():  # what torch gives for no derivative cannot be written to
+            y = torch.zeros_like(y)
+        elif any(step == 0 and size > 1 for step, size in zip(y.stride(), y.shape, strict=True)):  # nor this
+            y = y.clone(memory_format=torch.contiguous_format)
         return y[:count].reshape((*batch, *y.shape[1:]))
 
     return unflatten(results)

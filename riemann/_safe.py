@@ -82,6 +82,13 @@ _SCALED = frozenset(
     )
     + ("atan2", "hypot", "logaddexp", "fmod", "remainder", "copysign", "clamp_min", "clamp_max")
 )
+# Beside a number torch pushes a tangent of 0 through these, which costs more than the operation; by the overloads not.
+_BY_NUMBER = {
+    **dict.fromkeys(("mul", "multiply"), torch.ops.aten.mul.Scalar),
+    **dict.fromkeys(("div", "divide", "true_divide"), torch.ops.aten.div.Scalar),
+    **dict.fromkeys(("sub", "subtract"), torch.ops.aten.sub.Scalar),
+    "add": torch.ops.aten.add.Scalar,
+}
 _NAMES = {"axis": "dim", "keepdims": "keepdim", "x2": "other"}  # numpy's names, which torch takes, too
 _FIRST = ("input", "self", "A", "x", "x1", "a")
 _WRITTEN_IN_PYTHON = frozenset(("torch.nn.functional", "torch.functional", "torch._tensor", "torch._jit_internal"))
@@ -263,6 +270,10 @@ class Safe(TorchFunctionMode):
 
     def scaled(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """Arithmetic, where Python numbers become tensors of the dtype of the tensors beside them."""
+        x, number = args if len(args) == 2 else (None, None)
+        if type(number) in (int, float) and isinstance(x, Tensor) and x.is_floating_point():
+            if name in _BY_NUMBER and not (kwargs or self.traced):
+                return _BY_NUMBER[name](x, number)
         return self.plain(name, func, self.same_dtype(args), kwargs)
 
     def same_dtype(self, args: tuple) -> tuple:
