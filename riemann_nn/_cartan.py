@@ -46,9 +46,8 @@ def moving_frame(metric: MLPCholesky, x: Tensor) -> MovingFrame:
     n, W = metric.dim, metric.layers[-1].weight
     E = torch.linalg.solve_triangular(here.L, torch.eye(n, dtype=x.dtype, device=x.device), upper=False)
     Dh, DDh = tangents(metric, here, E)
-    W_head = E.new_zeros((*x.shape[:-1], n * n, W.shape[-1]))
-    W_head = W_head.index_copy(1, metric.rows * n + metric.columns, here.slope.unsqueeze(-1) * W)
-    EW = (E @ W_head.unflatten(1, (n, n)).flatten(-2)).unflatten(-1, (n, -1))
+    W_head = metric.triangle(here.slope).unsqueeze(-1) * metric.triangle(W.mT).movedim(0, -1)  # [..., i, k, h]
+    EW = (E @ W_head.flatten(-2)).unflatten(-1, (n, -1))
     M = (Dh @ EW.flatten(1, 2).mT).unflatten(-1, (n, n))
     Ep = E.index_select(-1, metric.rows.index_select(0, here.bent))
     Dp = Dh @ W.index_select(0, here.bent).mT
