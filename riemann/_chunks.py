@@ -6,6 +6,7 @@ all. Sizes depend on shapes only, never on the memory that happens to be free, s
 """
 
 import contextlib
+import functools
 import re
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -190,15 +191,16 @@ class Weight(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         with torch._C.DisableTorchFunction():  # a mode around the user's function has seen the call
             result = func(*args, **(kwargs or {}))
-        for y in tree_leaves(result):
-            if isinstance(y, Tensor) and y.layout is torch.strided and not y._is_zerotensor():
-                self.add(y.untyped_storage(), {a.untyped_storage()._cdata for a in args if _is_dense(a)})
+        if _makes_tensors(func):
+            for y in (result,) if isinstance(result, Tensor) else tree_leaves(result):
+                if isinstance(y, Tensor) and y.layout is torch.strided and not y._is_zerotensor():
+                    self.add(y.untyped_storage())
         return result
 
-    def add(self, storage: torch.UntypedStorage, known: set[int]) -> None:
-        """Counts a tensor's storage while it lives, unless it is that of an argument."""
+    def add(self, storage: torch.UntypedStorage) -> None:
+        """Counts a tensor's storage while it lives."""
         key = storage._cdata
-        if key in self.made or key in known:
+        if key in self.made:
             return
         self.made[key] = storage.nbytes(), weakref.ref(storage, lambda _: self.forget(key))
         self.live += storage.nbytes()
@@ -211,8 +213,10 @@ class Weight(TorchDispatchMode):
         self.live -= self.made.pop(key)[0]
 
 
-def _is_dense(a: Any) -> bool:
-    return isinstance(a, Tensor) and a.layout is torch.strided and not a._is_zerotensor()
+@functools.cache
+def _makes_tensors(operation: Any) -> bool:
+    """Whether its results have memory of their own: it is neither a view nor in place."""
+    return not any(result.alias_info for result in operation._schema.returns)
 
 
 # -------------------------------------------------------------------------------------------------------- progress

@@ -4,7 +4,8 @@ $\theta^k = L_{ik}\, dx^i$ is an orthonormal coframe, and the rows of $E = L^{-1
 derivative along the frozen $e_a$, everything is made of
 
 $M_{abk} = E_{bi}\, D_a L_{ik}$, $C_{abk} = M_{abk} - M_{bak} = d\theta^k(e_a, e_b)$, and contractions of
-$N_{abck} = E_{ci}\, D_a D_b L_{ik}$, which is never formed. `docs/notes/fast-curvature.md` derives the formulas.
+$N_{abck} = E_{ci}\, D_a D_b L_{ik}$, which is never formed: a second derivative of a network is a sum over its units.
+`docs/notes/fast-curvature.md` derives the formulas.
 """
 
 from typing import NamedTuple
@@ -13,31 +14,27 @@ import torch
 from torch import Tensor
 
 from riemann_nn._mlp_cholesky import MLPCholesky
-from riemann_nn._mlp_jets import tangents, values
+from riemann_nn._mlp_jets import Units, Values, units, values
 
 
 class MovingFrame(NamedTuple):
-    r"""What the formulas contract, at points `(z, n)`; H is the width of the last hidden layer.
+    """What the formulas contract, at points `(z, n)`.
 
     Attributes:
-        L: the factor.
+        metric: the network.
+        here: its values at the points.
+        E: the inverse factor, `[..., a, i]`.
         M: first derivatives of the coframe, `[..., a, b, k]`.
-        EW: the head's weights in the frame, $E_{ci} \phi'_{ik} W_{ikh}$, `[..., c, k, h]`.
-        DDh: second derivatives of the last hidden layer, `[..., a, b, h]`.
-        Ep: $E_{a i_p}$ for the entries p = (i, k) at which the head is not linear, `[..., a, p]`.
-        Dp: derivatives of these entries' outputs, `[..., a, p]`.
-        bend: the head's second derivative there, `[..., p]`.
-        k: their columns, `[p]`.
+        Do: derivatives of the outputs at which the head is not linear, q of them, along the frame, `[..., a, q]`.
+        hidden: the units of each hidden layer, and their derivatives along the frame.
     """
 
-    L: Tensor
+    metric: MLPCholesky
+    here: Values
+    E: Tensor
     M: Tensor
-    EW: Tensor
-    DDh: Tensor
-    Ep: Tensor
-    Dp: Tensor
-    bend: Tensor
-    k: Tensor
+    Do: Tensor
+    hidden: list[Units]
 
 
 def moving_frame(metric: MLPCholesky, x: Tensor) -> MovingFrame:
@@ -45,13 +42,13 @@ def moving_frame(metric: MLPCholesky, x: Tensor) -> MovingFrame:
     here = values(metric, x)
     n, W = metric.dim, metric.layers[-1].weight
     E = torch.linalg.solve_triangular(here.L, torch.eye(n, dtype=x.dtype, device=x.device), upper=False)
-    Dh, DDh = tangents(metric, here, E)
-    W_head = metric.triangle(here.slope).unsqueeze(-1) * metric.triangle(W.mT).movedim(0, -1)  # [..., i, k, h]
-    EW = (E @ W_head.flatten(-2)).unflatten(-1, (n, -1))
-    M = (Dh @ EW.flatten(1, 2).mT).unflatten(-1, (n, n))
-    Ep = E.index_select(-1, metric.rows.index_select(0, here.bent))
-    Dp = Dh @ W.index_select(0, here.bent).mT
-    return MovingFrame(here.L, M, EW, DDh, Ep, Dp, here.bend, metric.columns.index_select(0, here.bent))
+    Dh, hidden = units(metric, here, E)
+    if n <= W.shape[-1]:  # a product of three, from the right; or from the left, which is cheaper for few units
+        M = E[:, None] @ metric.triangle(here.slope[:, None] * (Dh @ W.mT))
+    else:
+        slopes = metric.triangle(here.slope).unsqueeze(-1) * metric.triangle(W.mT).movedim(0, -1)  # [..., i, k, h]
+        M = (Dh @ (E @ slopes.flatten(-2)).unflatten(-1, (n, -1)).flatten(1, 2).mT).unflatten(-1, (n, n))
+    return MovingFrame(metric, here, E, M, Dh @ W.index_select(0, here.bent).mT, hidden)
 
 
 def scalar_curvature(f: MovingFrame) -> Tensor:
@@ -62,7 +59,7 @@ def scalar_curvature(f: MovingFrame) -> Tensor:
     """
     M, u, v = f.M, _u(f), _v(f)
     if M.shape[-1] == 1:  # a curve has no curvature, to the last bit
-        return 0 * f.L[..., 0, 0]
+        return 0 * f.E[..., 0, 0]
     C = M - M.transpose(-3, -2)
     products = C * (1.5 * M.transpose(-1, -2) - 0.5 * M - 0.5 * M.transpose(-3, -1))
     return products.sum((-3, -2, -1)) + (v * (2 * u - v)).sum(-1) - 2 * _second(f)
@@ -77,7 +74,7 @@ def ricci_tensor(f: MovingFrame) -> Tensor:
     """
     M, u, v = f.M, _u(f), _v(f)
     if M.shape[-1] == 1:
-        return 0 * f.L
+        return 0 * f.E
     C = M - M.transpose(-3, -2)
     omega = 0.5 * (torch.einsum("...bca->...abc", C) - C - torch.einsum("...cab->...abc", C))
     N_abca, N_acab, N_aacb, N_bckk = _contractions(f)
@@ -91,7 +88,7 @@ def ricci_tensor(f: MovingFrame) -> Tensor:
         + torch.einsum("...abe,...eca->...bc", C, omega)
     )
     ricci = d_M - d_v + products
-    return f.L @ (0.5 * (ricci + ricci.mT)) @ f.L.mT
+    return f.here.L @ (0.5 * (ricci + ricci.mT)) @ f.here.L.mT
 
 
 def _u(f: MovingFrame) -> Tensor:
@@ -104,25 +101,43 @@ def _v(f: MovingFrame) -> Tensor:
 
 def _second(f: MovingFrame) -> Tensor:
     """`sum_ak N_aakk - N_akak`."""
-    trace, laplacian = torch.einsum("...kkh->...h", f.EW), torch.einsum("...aah->...h", f.DDh)
-    Ekk, Dkk = (_at_columns(f, a) for a in (f.Ep, f.Dp))
-    bent = f.bend * (Ekk * (f.Dp**2).sum(-2) - Dkk * (f.Ep * f.Dp).sum(-2))
-    return (trace * laplacian).sum(-1) - (f.EW * f.DDh).sum((-3, -2, -1)) + bent.sum(-1)
+    rows, columns = f.metric.rows, f.metric.columns
+    bend, Ei, Ekk, Dk = _bent(f)
+    second = (bend * (Ekk * (f.Do**2).sum(-2) - Dk * (Ei * f.Do).sum(-2))).sum(-1)
+    for h in f.hidden:
+        crossed = (f.E.mT @ h.Ds).index_select(-2, rows) * h.Ds.index_select(-2, columns) * h.J
+        straight = _trace(f, h) * (h.Ds**2).sum(-2, keepdim=True)
+        second = second + ((straight - f.here.slope[:, None] @ crossed) * h.bend[:, None]).sum((-2, -1))
+    return second
 
 
 def _contractions(f: MovingFrame) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """`sum_a N_abca` as [b, c], `sum_a N_acab` and `sum_a N_aacb` as [c, b], `sum_k N_bckk` as [b, c]."""
-    trace, laplacian = torch.einsum("...kkh->...h", f.EW), torch.einsum("...aah->...h", f.DDh)
-    Ekk, Dkk = (_at_columns(f, a).unsqueeze(-2) for a in (f.Ep, f.Dp))
-    bend, zeros = f.bend.unsqueeze(-2), torch.zeros_like(f.L)
-    ED, DD = (f.Ep * f.Dp).sum(-2, keepdim=True), (f.Dp**2).sum(-2, keepdim=True)
-    N_abca = torch.einsum("...cah,...abh->...bc", f.EW, f.DDh) + (f.Dp * bend * Dkk) @ f.Ep.mT
-    N_acab = torch.einsum("...abh,...ach->...cb", f.EW, f.DDh) + zeros.index_add(-1, f.k, f.Dp * bend * ED)
-    N_aacb = torch.einsum("...cbh,...h->...cb", f.EW, laplacian) + zeros.index_add(-1, f.k, f.Ep * bend * DD)
-    N_bckk = torch.einsum("...h,...bch->...bc", trace, f.DDh) + (f.Dp * bend * Ekk) @ f.Dp.mT
+    bend, Ei, Ekk, Dk = (a.unsqueeze(-2) if a.ndim < 3 else a for a in _bent(f))
+    k, zeros = f.metric.columns.index_select(0, f.here.bent), torch.zeros_like(f.E)
+    N_abca = (f.Do * bend * Dk) @ Ei.mT
+    N_acab = zeros.index_add(-1, k, f.Do * bend * (Ei * f.Do).sum(-2, keepdim=True))
+    N_aacb = zeros.index_add(-1, k, Ei * bend * (f.Do**2).sum(-2, keepdim=True))
+    N_bckk = (f.Do * bend * Ekk) @ f.Do.mT
+    for h in f.hidden:
+        J = f.metric.triangle(f.here.slope[:, None] * h.J.mT).movedim(1, -1)  # [..., i, k, h]
+        bent = h.bend[:, None] * h.Ds
+        N_abca = N_abca + bent @ (f.E @ (J * h.Ds[:, None]).sum(2)).mT
+        N_acab = N_acab + bent @ (J * (f.E.mT @ h.Ds)[:, :, None]).sum(1).mT
+        N_aacb = N_aacb + f.E @ (J * (bent * h.Ds).sum(1)[:, None, None]).sum(-1)
+        N_bckk = N_bckk + (_trace(f, h) * bent) @ h.Ds.mT
     return N_abca, N_acab, N_aacb, N_bckk
 
 
-def _at_columns(f: MovingFrame, a: Tensor) -> Tensor:
-    """`a[..., k_p, p]` of `a[..., a, p]`."""
-    return a.gather(-2, f.k.expand(*a.shape[:-2], 1, -1)).squeeze(-2)
+def _trace(f: MovingFrame, h: Units) -> Tensor:
+    r"""$E_{ki}\, \partial L_{ik} / \partial h$, `[..., 1, h]`: both factors are lower triangular, so i = k."""
+    p = f.metric.on_diagonal
+    return (f.E.diagonal(dim1=-2, dim2=-1) * f.here.slope.index_select(-1, p))[:, None] @ h.J.index_select(-2, p)
+
+
+def _bent(f: MovingFrame) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    r"""At the entries (i, k) where the head is not linear: its $\phi''$, $E_{ai}$ `[..., a, q]`, $E_{ki}$, $D_k o$."""
+    i, k = (a.index_select(0, f.here.bent) for a in (f.metric.rows, f.metric.columns))
+    Ei = f.E.index_select(-1, i)
+    Ekk, Dk = (a.gather(-2, k.expand(len(a), 1, -1)).squeeze(-2) for a in (Ei, f.Do))
+    return f.here.bend, Ei, Ekk, Dk

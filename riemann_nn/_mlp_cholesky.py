@@ -45,6 +45,7 @@ class MLPCholesky(torch.nn.Module):
 
     rows: Tensor
     columns: Tensor
+    on_diagonal: Tensor
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class MLPCholesky(torch.nn.Module):
         rows, columns = torch.tril_indices(dim, dim)
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("columns", columns, persistent=False)
+        self.register_buffer("on_diagonal", torch.nonzero(rows == columns)[:, 0], persistent=False)
 
     @classmethod
     def from_weights(

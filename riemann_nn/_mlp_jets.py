@@ -37,8 +37,7 @@ def values(metric: MLPCholesky, x: Tensor) -> Values:
         h, first, second = elementwise_jet(metric.activation, layer(h))
         slopes.append((first, second))
     o = metric.layers[-1](h)
-    k = torch.arange(metric.dim, device=x.device)
-    on_diagonal = k * (k + 3) // 2
+    on_diagonal = metric.on_diagonal
     diagonal = elementwise_jet(metric.diagonal, o.index_select(-1, on_diagonal))
     if metric.off_diagonal is None:
         lower, bent, bend = (o, torch.ones_like(o)), on_diagonal, diagonal[2]
@@ -67,6 +66,38 @@ def tangents(metric: MLPCholesky, here: Values, vectors: Tensor, order: int = 2)
             DDh = DDh if DDs is None else DDh + first[:, None, None] * DDs
         Dh = first[:, None] * Ds
     return (Dh,) if DDh is None else (Dh, DDh)
+
+
+class Units(NamedTuple):
+    """A hidden layer's units at points, `h = sigma(s)`.
+
+    Attributes:
+        J: derivatives of the network's outputs by h, `(z, m, H)` or, the same at all points, `(m, H)`.
+        Ds: derivatives of s along given vectors, `(z, r, H)`.
+        bend: the activation's second derivative, `(z, H)`.
+    """
+
+    J: Tensor
+    Ds: Tensor
+    bend: Tensor
+
+
+def units(metric: MLPCholesky, here: Values, vectors: Tensor) -> tuple[Tensor, list[Units]]:
+    r"""Derivatives of the last hidden layer along vectors `(z, r, n)`, `Dh[..., a, h]`; and the units of each layer.
+
+    $D_a D_b\, o = \sum_h J_h\, \sigma''_h\, D_a s_h\, D_b s_h$, a sum over the units of all hidden layers.
+    """
+    layers = list(zip(metric.layers[:-1], here.slopes, strict=True))
+    Dh, slopes = vectors, []
+    for layer, (first, _) in layers:
+        slopes.append(Dh @ layer.weight.mT)
+        Dh = first[:, None] * slopes[-1]
+    J, found = metric.layers[-1].weight, []
+    for (layer, (first, second)), Ds in reversed(list(zip(layers, slopes, strict=True))):
+        found.append(Units(J, Ds, second))
+        if len(found) < len(layers):
+            J = (J * first[:, None]) @ layer.weight
+    return Dh, found
 
 
 def factor_jet(metric: MLPCholesky, here: Values, vectors: Tensor, order: int = 2) -> tuple[Tensor, ...]:

@@ -27,7 +27,7 @@ def plain(metric: MLPCholesky, quantity: str, **options: Any) -> Callable[[Tenso
     def ricci_tensor(x: Tensor) -> Tensor:
         frame = _cartan.moving_frame(metric, x)
         return formulas.change_indices(
-            frame.L @ frame.L.mT, _cartan.ricci_tensor(frame), "ll", options.get("indices", "ll")
+            frame.here.L @ frame.here.L.mT, _cartan.ricci_tensor(frame), "ll", options.get("indices", "ll")
         )
 
     def from_jets(x: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ def ricci_tensor(metric: MLPCholesky, x: Tensor, indices: str = "ll") -> Tensor:
 
     def ricci(p: Tensor) -> Tensor:
         frame = moving_frame(metric, p)
-        return formulas.change_indices(frame.L @ frame.L.mT, _cartan.ricci_tensor(frame), "ll", indices)
+        return formulas.change_indices(frame.here.L @ frame.here.L.mT, _cartan.ricci_tensor(frame), "ll", indices)
 
     return _over_points(ricci, metric, x, largest=_of_frame(metric))
 
@@ -174,11 +174,10 @@ def inverse_metric(metric: MLPCholesky, x: Tensor) -> Tensor:
 def log_volume_element(metric: MLPCholesky, x: Tensor) -> Tensor:
     """Logarithms of the factor's diagonal, added up: of all outputs only these n are computed."""
     check_points(metric, x)
-    h, last, k = x, metric.layers[-1], torch.arange(metric.dim, device=x.device)
+    h, last = x, metric.layers[-1]
     for layer in metric.layers[:-1]:
         h = metric.activation(layer(h))
-    on_diagonal = k * (k + 3) // 2
-    o = torch.nn.functional.linear(h, last.weight[on_diagonal], last.bias[on_diagonal])
+    o = torch.nn.functional.linear(h, last.weight[metric.on_diagonal], last.bias[metric.on_diagonal])
     diagonal = metric.diagonal(o)
     return torch.where(diagonal > 0, diagonal, torch.nan).log().sum(-1)
 
