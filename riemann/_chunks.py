@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from riemann._faults import Faults, collected, say
+from riemann._memory import room
 from riemann._types import ChunkSize, Progress
 
 BUDGET = 256 * 10**6  # bytes alive in a piece, of "auto"; larger pieces are no faster: they leave the caches
@@ -120,7 +121,7 @@ def _joined(
             results.append(result)
         else:
             if whole is None:
-                whole = _mapped(lambda y: y.new_empty((count, *y.shape[1:])), result)
+                whole = _mapped(lambda y: room(y, count), result)
             for y, part in zip(tree_leaves(whole), tree_leaves(result), strict=True):
                 y[start:stop] = part
         del result

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
+from riemann._chunks import in_chunks
 from riemann._geometry import LocalGeometry
 from riemann._indices import check_positions
+from riemann._memory import LARGE
 from riemann._metric import check_metric_callable, checked_jet, warn_of
 from riemann._open import dispatched
 from riemann._precision import full_precision
@@ -28,6 +30,7 @@ ORDERS = {
     "ricci_tensor": 2, "scalar_curvature": 2, "einstein_tensor": 2, "schouten_tensor": 2, "weyl_tensor": 2,
     "kretschmann_scalar": 2, "cotton_tensor": 3,
 }  # fmt: skip
+TILE = 2**22  # bytes of results that are written at a time
 Plain = Callable[[Tensor], Tensor]
 """A quantity in plain tensor operations, points `(z, n)` to `(z, …)`: what a compiler takes."""
 
@@ -237,6 +240,18 @@ class Compiled:
         return Components(values, self._pattern) if self._independent else values
 
     def _run(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The values and doubts at points `(z, n)`; large results in tiles, so that what is between stays in the cache.
+
+        Inside transforms and for gradients, all at once.
+        """
+        assert self._kernel is not None
+        pattern = self._kernel.pattern
+        size = x.element_size() * (len(pattern.first) if self._independent else len(pattern.places))
+        if len(x) * size <= LARGE or _jets.carry_derivatives(x):
+            return self._at_once(x)
+        return in_chunks(self._at_once, x, rank=2, chunk_size=max(2, TILE // size))
+
+    def _at_once(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The kernel at points `(z, n)`, compiled where that can be."""
         kernel: Any = self._kernel
         arguments = kernel.arguments(x)
@@ -254,7 +269,7 @@ class Compiled:
             warnings.warn(
                 f"`compile`: torch.compile failed ({type(error).__name__}: {reason}), so the same code "
                 "runs eagerly. Is a C++ compiler installed?",
-                stacklevel=3,
+                stacklevel=5,
             )
             return result
 

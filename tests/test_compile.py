@@ -13,7 +13,7 @@ import torch
 from torch.testing import assert_close
 
 import riemann as rm
-from riemann import bridge, spaces
+from riemann import _compile, bridge, spaces
 from riemann._clock import within
 from riemann_nn import MLPCholesky
 from tests.cases import BY_NAME
@@ -55,6 +55,22 @@ class Ellipsoid(torch.nn.Module):
 
 
 # -------------------------------------------------------------------------------------------------------- the numbers
+
+
+@pytest.mark.parametrize("components", ["all", "independent"])
+@pytest.mark.parametrize(
+    "metric", [sphere, Ellipsoid(), MLPCholesky(2, (5,)).double()], ids=["code", "module", "closed"]
+)
+def test_large_results_are_written_in_tiles(metric, components, monkeypatch):
+    x = torch.rand(2, 4, 2, dtype=torch.float64) + 0.3
+    f = plain(metric, "riemann_tensor", 2, components=components)
+    whole = f(x)
+    monkeypatch.setattr(_compile, "LARGE", 0)
+    monkeypatch.setattr(_compile, "TILE", 1)
+    tiled = f(x)
+    whole, tiled = (y if components == "all" else y.full() for y in (whole, tiled))
+    assert tiled.shape == (2, 4, 2, 2, 2, 2) and tiled.requires_grad == isinstance(metric, torch.nn.Module)
+    assert_close(tiled, whole, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("quantity, options", QUANTITIES, ids=str)

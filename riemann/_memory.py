@@ -1,0 +1,29 @@
+"""Fresh memory for large results: in huge pages, where the system has them.
+
+A fresh array costs a page fault for every 4 kB that is written to: for the million numbers of a large result more time
+than computing them. Linux gives pages of 2 MB to who asks.
+"""
+
+import contextlib
+import mmap
+
+import torch
+from torch import Tensor
+
+LARGE = 2**25  # bytes; up to that the C library uses freed memory again, see `_jets`
+
+
+def room(y: Tensor, count: int) -> Tensor:
+    """An uninitialised tensor for `count` results such as those of y, `(z, …)`; axes lie in memory as those of y."""
+    shape = (count, *y.shape[1:])
+    order = sorted(range(y.ndim), key=y.stride, reverse=True)
+    lying = torch.Size([shape[axis] for axis in order])
+    size = lying.numel() * y.element_size()
+    if size <= LARGE or y.device.type != "cpu" or not hasattr(mmap, "MADV_HUGEPAGE"):
+        flat = y.new_empty(lying.numel())
+    else:
+        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        with contextlib.suppress(OSError):  # a system that has none
+            pages.madvise(mmap.MADV_HUGEPAGE)
+        flat = torch.frombuffer(pages, dtype=y.dtype)
+    return flat.view(lying).permute([order.index(axis) for axis in range(y.ndim)])

@@ -1,0 +1,31 @@
+"""Fresh memory for large results is like any other, and lies as the results do."""
+
+import pickle
+
+import pytest
+import torch
+
+from riemann import _memory
+from riemann._memory import room
+
+
+@pytest.mark.parametrize("large", [0, 2**25], ids=["huge pages", "ordinary"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bool])
+def test_room(large, dtype, monkeypatch):
+    monkeypatch.setattr(_memory, "LARGE", large)
+    for y in (
+        torch.ones(2, 3, 4, dtype=dtype),
+        torch.ones(3, 4, 2, dtype=dtype).movedim(-1, 0),
+        torch.ones(2, dtype=dtype),
+    ):
+        z = room(y, 5)
+        assert z.shape == (5, *y.shape[1:]) and z.dtype == dtype
+        axes = range(y.ndim)
+        assert sorted(axes, key=y.stride) == sorted(axes, key=z.stride)
+        z[:] = True
+        copy = pickle.loads(pickle.dumps(z))
+        assert bool(copy.all()) and bool((z.clone() == copy).all())
+
+
+def test_no_room_is_needed_for_no_points():
+    assert room(torch.ones(1, 3), 0).shape == (0, 3)
