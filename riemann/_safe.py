@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch._C import _functorch
+from torch.autograd import forward_ad  # noqa: TID251, a rule of its own for one product
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._pytree import tree_leaves
@@ -338,6 +339,14 @@ class Safe(TorchFunctionMode):
         copies[_storage(copy)] = copy
         return copy
 
+    def product(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """`L @ L.mT` with one product a derivative, where the rule takes two, each the transpose of the other."""
+        if len(args) == 2 and not (kwargs or self.traced) and all(isinstance(a, Tensor) and a.ndim == 2 for a in args):
+            with torch._C.DisableTorchFunction():
+                if (y := _gram(*args)) is not None:
+                    return y
+        return self.plain(name, func, args, kwargs)
+
     def grad_mode(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """`no_grad` inside would make gradients through the jet wrong: the caller of riemann decides."""
         return func(args[0] or self.gradients)
@@ -349,6 +358,7 @@ _HANDLERS: dict[str, Callable[[Safe, str, Any, tuple, dict], Any]] = {
     **dict.fromkeys(_TABLED, Safe.tabled),
     **dict.fromkeys(_POWERS, Safe.power),
     **dict.fromkeys(_CUTS, Safe.cut),
+    **dict.fromkeys(("matmul", "__matmul__", "mm"), Safe.product),
     **dict.fromkeys(_FRESH, Safe.fresh),
     "__get__": Safe.cut,  # of `.data`
     "_set_grad_enabled": Safe.grad_mode,
@@ -365,6 +375,31 @@ def _storage(x: Tensor) -> int:
     """What tells the memory of a tensor from all others."""
     x = _unwrapped(x)
     return x.untyped_storage()._cdata if x.layout == torch.strided else 0
+
+
+def _gram(A: Tensor, B: Tensor) -> Tensor | None:
+    """`A @ B` with its tangent at the innermost level of forward mode, if B is the transpose of A; else None."""
+    stack = _functorch.peek_interpreter_stack()
+    if stack is None or stack.key() != _functorch.TransformType.Jvp:
+        return None
+    (p, dp), (q, dq) = forward_ad.unpack_dual(A), forward_ad.unpack_dual(B)
+    if dp is None or dq is None or not (_transposed(p, q) and _transposed(dp, dq)):
+        return None
+    half = dp @ p.mT
+    return forward_ad.make_dual(p @ p.mT, half + half.mT)
+
+
+def _transposed(a: Tensor, b: Tensor) -> bool:
+    """Whether two matrices are views of the same numbers, one the transpose of the other."""
+    a, b = _unwrapped(a.mT), _unwrapped(b)
+    return (
+        a.layout == b.layout == torch.strided
+        and not (a._is_zerotensor() or b._is_zerotensor())
+        and a.untyped_storage()._cdata == b.untyped_storage()._cdata
+        and a.storage_offset() == b.storage_offset()
+        and a.shape == b.shape
+        and a.stride() == b.stride()
+    )
 
 
 def _tensors(tree: Any) -> list[Tensor]:

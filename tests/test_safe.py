@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.testing import assert_close
 
-from riemann import christoffel
+from riemann import christoffel, scalar_curvature
 from riemann._jets import jet
 
 DOUBLE = torch.float64
@@ -572,3 +573,72 @@ def test_the_caller_keeps_its_points() -> None:
 def test_derivatives_can_be_written_to() -> None:
     _, dy, ddy = jet(lambda x: 2 * x, X, 2)
     assert float(ddy.add_(1).sum()) == ddy.numel() and dy.tolist()
+
+
+# -------------------------------------------------------------------------------------- products with the own transpose
+
+
+def _slow(A, B):
+    return (A[:, :, None] * B[None]).sum(1)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize(
+    "product",
+    [
+        lambda mul, A: mul(A, A.mT),
+        lambda mul, A: mul(A.T, A),
+        lambda mul, A: mul(A[1:], A[1:].transpose(0, 1)),
+        lambda mul, A: mul(A[1:], A[:-1].T),
+        lambda mul, A: mul(mul(A, A.t()), mul(A, A.t()).mT),
+        lambda mul, A: mul(A, A.clone().mT) + mul(A, 2 * A.mT),
+        lambda mul, A: mul(A[:2, :2], A[:2, :2]),
+        lambda mul, A: mul(A, A.new_ones(2, 2)),
+    ],
+    ids=["L L^T", "J^T J", "rows", "other rows", "twice", "a copy", "no transpose", "a constant"],
+)
+@pytest.mark.parametrize("mul", [torch.matmul, torch.mm, torch.Tensor.__matmul__], ids=["matmul", "mm", "@"])
+def test_products_with_the_own_transpose(product, order, mul):
+    def factor(x):
+        return torch.stack([x.sin(), x * x[0], torch.stack([x[1] ** 3, x.prod()])])
+
+    x = torch.rand(4, 2, dtype=torch.float64)
+    for value, truth in zip(
+        jet(lambda x: product(mul, factor(x)), x, order),
+        jet(lambda x: product(_slow, factor(x)), x, order),
+        strict=True,
+    ):
+        assert_close(value, truth, rtol=1e-13, atol=1e-13)
+
+
+def test_gradients_through_products_with_the_own_transpose():
+    W = torch.rand(3, 2, 2, dtype=torch.float64).requires_grad_()
+    x = torch.rand(4, 2, dtype=torch.float64).requires_grad_()
+
+    def gradients(mul):
+        def metric(x):
+            A = torch.tanh(W @ x) + 0.1
+            return mul(A.mT, A) + torch.eye(2)
+
+        loss = scalar_curvature(metric, x).square().sum()
+        firsts = torch.autograd.grad(loss, (W, x), create_graph=True)
+        return (*firsts, *torch.autograd.grad(firsts[0].square().sum(), (W, x)))
+
+    for value, truth in zip(gradients(torch.matmul), gradients(_slow), strict=True):
+        assert_close(value, truth, rtol=1e-10, atol=1e-10)
+
+
+def test_a_transpose_written_to_in_between():
+    def metric(mul):
+        def g(x):
+            A = torch.zeros(2, 2)
+            A[0, 0], A[1, 0], A[1, 1] = x[0].exp(), x[0] * x[1], x[1].exp()
+            B = A.mT
+            first = mul(A, B)
+            A[1, 0] = x[1] ** 2
+            return first + mul(A, B)
+
+        return g
+
+    x = torch.rand(4, 2, dtype=torch.float64)
+    assert_close(scalar_curvature(metric(torch.matmul), x), scalar_curvature(metric(_slow), x))
