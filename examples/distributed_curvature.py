@@ -54,5 +54,6 @@ if __name__ == "__main__":
         dist.init_process_group("gloo")
     ok = main()
     if dist.is_initialized():
+        dist.barrier()  # who leaves while others still work can crash
         dist.destroy_process_group()
     sys.exit(0 if ok else "WRONG")
