@@ -395,7 +395,7 @@ def _transposed(a: Tensor, b: Tensor) -> bool:
     return (
         a.layout == b.layout == torch.strided
         and not (a._is_zerotensor() or b._is_zerotensor())
-        and a.untyped_storage()._cdata == b.untyped_storage()._cdata
+        and _storage(a) == _storage(b)
         and a.storage_offset() == b.storage_offset()
         and a.shape == b.shape
         and a.stride() == b.stride()
