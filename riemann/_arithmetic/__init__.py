@@ -1,0 +1,3 @@
+"""The arithmetic in which riemann differentiates: torch tensors of Taylor coefficients, pushed through any function."""
+
+from riemann._arithmetic import elementwise, linear_algebra, moves, products, selections

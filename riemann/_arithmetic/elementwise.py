@@ -1,0 +1,703 @@
+"""Functions entry by entry: products by Leibniz, the rest by Faà di Bruno on the derivatives of `series`."""
+
+import functools
+import math
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from riemann._arithmetic.jet import Arithmetic, Jet, Refused, aligned, rule
+from riemann._arithmetic.series import FUNCTIONS, First, derivatives
+
+# ------------------------------------------------------------------------------------------- the two formulas
+
+
+def product(A: Arithmetic, a: Tensor, b: Tensor, times: Callable[[Tensor, Tensor], Tensor] = torch.mul) -> Tensor:
+    """Coefficients of a product of two jets, whose axes correspond; `times` is bilinear, with any axes in front."""
+    p, q = A.degree(a), A.degree(b)
+    if q == 0:
+        return times(a, b)
+    if p == 0:
+        return times(a, b)
+    O, degree = A.orders, min(A.orders.order, p + q)
+    if p > q:
+        (left, right), counts = (times(a, b[:1]), times(a[:1], b[1:])), O.counts
+    else:
+        (left, right), counts = (times(a[:1], b), times(a[1:], b[:1])), O.counts
+    short = len(right) + 1
+    parts = [left[:1], left[1:short] + right, left[short:]]
+    blocks = [O.block(torch.cat(parts) if len(left) > short else torch.cat(parts[:2]), k) for k in range(max(p, q) + 1)]
+    for k in range(2, degree + 1):
+        terms = [
+            times(O.block(a, i)[I], O.block(b, j)[J]) for i, I, j, J in O.splits[k] if i <= p and j <= q
+        ]
+        if terms:
+            cross = functools.reduce(torch.add, terms)
+            blocks[k : k + 1] = [blocks[k] + cross if k < len(blocks) else cross]
+    return torch.cat(blocks)
+
+
+def composed(A: Arithmetic, terms: Sequence[Any], c: Tensor, singular: bool = False) -> Tensor:
+    """Coefficients of f(a) from `[f, f', …]` at the value of a.
+
+    Args:
+        singular: derivatives may be infinite or NaN where f has a value: what is constant there stays a constant.
+    """
+    O, p = A.orders, A.degree(c)
+    value = terms[0].unsqueeze(0)
+    if p == 0 or O.order == 0:
+        return value
+    blocks = [value]
+    for k in range(1, O.order + 1):
+        found = terms[1] * O.block(c, k) if k <= p and not _is_zero(terms[1]) else None
+        for r, partitions in O.partitions[k].items():
+            if r >= len(terms) or _is_zero(terms[r]):
+                continue
+            products = [
+                functools.reduce(torch.mul, (O.block(c, i)[I] for i, I in blocks_of))
+                for blocks_of in partitions
+                if all(i <= p for i, _ in blocks_of)
+            ]
+            if products:
+                term = terms[r] * functools.reduce(torch.add, products)
+                found = term if found is None else found + term
+        if found is None:
+            found = c.new_zeros((O.counts[k] - O.counts[k - 1], *c.shape[1:]))
+        blocks.append(found)
+    if singular:
+        constant = is_constant(c)
+        blocks[1:] = [torch.where(constant, 0, block) for block in blocks[1:]]
+    return torch.cat(blocks)
+
+
+def is_constant(c: Tensor) -> Tensor:
+    """Where all derivatives are 0, `(points, *shape)`."""
+    return (c[1:] == 0).all(0)
+
+
+def _is_zero(term: Any) -> bool:
+    return isinstance(term, numbers.Number) and term == 0
+
+
+def unknown_from(A: Arithmetic, c: Tensor, where: Tensor, degree: int = 1) -> Tensor:
+    """NaN in place of the derivatives from a degree on."""
+    c = A.padded(c, A.orders.counts[-1])
+    if degree > A.orders.order:
+        return c
+    start = A.orders.counts[degree - 1]
+    return torch.cat([c[:start], torch.where(where, math.nan, c[start:])])
+
+
+# ----------------------------------------------------------------------------------------------- arguments
+
+
+def promoted(A: Arithmetic, *args: Any) -> tuple[list[Any], torch.dtype]:
+    """Jets, tensors and numbers with the dtype that torch gives their result."""
+    kinds = {a.dtype for a in args if isinstance(a, Tensor)}
+    if len(kinds) == 1:
+        dtype = next(iter(kinds))
+        of_numbers = [a for a in args if not isinstance(a, Tensor)]
+        if (dtype.is_floating_point and not any(isinstance(a, complex) for a in of_numbers)) or dtype.is_complex:
+            return list(args), dtype
+    from torch._prims_common import ELEMENTWISE_TYPE_PROMOTION_KIND, elementwise_dtypes
+
+    _, dtype = elementwise_dtypes(*args, type_promotion_kind=ELEMENTWISE_TYPE_PROMOTION_KIND.DEFAULT)
+    return [cast(A, a, dtype) for a in args], dtype
+
+
+def cast(A: Arithmetic, a: Any, dtype: torch.dtype) -> Any:
+    """A jet or tensor in another dtype; a mask or a whole number becomes a constant, NaN where it jumps."""
+    if not isinstance(a, Tensor) or a.dtype == dtype:
+        return a
+    if not isinstance(a, Jet):
+        return a.to(dtype)
+    if a.c.is_complex() and not dtype.is_complex:
+        raise Refused("drops an imaginary part; use `.real`")
+    if dtype.is_floating_point or dtype.is_complex:
+        return Jet(continuous(A, a, dtype))
+    if a.dtype.is_floating_point:
+        v = a.c[0]
+        jumps = (v == torch.round(v)) & (v != 0) if dtype != torch.bool else v == 0
+        return Jet(v.to(dtype).unsqueeze(0), jumps & ~is_constant(a.c))
+    jumps = a.jumps
+    return Jet(a.c.to(dtype), jumps)
+
+
+def continuous(A: Arithmetic, a: Jet, dtype: torch.dtype) -> Tensor:
+    """Coefficients in a floating-point dtype."""
+    c = a.c.to(dtype)
+    return c if a.jumps is None else unknown_from(A, c, a.jumps)
+
+
+def _shaped(A: Arithmetic, a: Any, ndim: int) -> Any:
+    """Coefficients of a jet whose shape broadcasts to `ndim` axes; tensors and numbers as they are."""
+    return aligned(a.c, ndim) if isinstance(a, Jet) else a
+
+
+def _ndim(*args: Any) -> int:
+    return max(a.ndim for a in args if isinstance(a, Tensor))
+
+
+def is_discrete(*args: Any) -> bool:
+    """Whether no tensor among them is a floating-point number."""
+    return not any(isinstance(a, Tensor) and (a.is_floating_point() or a.is_complex()) for a in args)
+
+
+def value(a: Any) -> Any:
+    return a.c[0] if isinstance(a, Jet) else a
+
+
+def values(*args: Any) -> list[Any]:
+    """Values at the points, whose shapes broadcast."""
+    ndim = _ndim(*args)
+    return [aligned(a.c, ndim)[0] if isinstance(a, Jet) else a for a in args]
+
+
+def any_jumps(*args: Any) -> Tensor | None:
+    """Where one of them jumps."""
+    ndim = _ndim(*args)
+    masks = [aligned(a.jumps.unsqueeze(0), ndim)[0] for a in args if isinstance(a, Jet) and a.jumps is not None]
+    return functools.reduce(torch.logical_or, masks) if masks else None
+
+
+def discrete(A: Arithmetic, f: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Jet:
+    """A function, entry by entry, of masks and whole numbers."""
+    y = f(*values(*args), **kwargs)
+    jumps = any_jumps(*args)
+    return Jet(y.unsqueeze(0), None if jumps is None else jumps.expand(y.shape))
+
+
+# ------------------------------------------------------------------------------------------------ arithmetic
+
+
+def sum_of(A: Arithmetic, a: Any, b: Any, alpha: Any = 1) -> Jet:
+    """a + alpha b."""
+    if is_discrete(a, b) and not isinstance(a, float) and not isinstance(b, float):
+        return discrete(A, functools.partial(torch.add, alpha=alpha), a, b)
+    (a, b), dtype = promoted(A, a, b)
+    if not isinstance(alpha, numbers.Number) or alpha != 1:
+        b = product_of(A, b, alpha) if isinstance(b, Jet) else b * alpha
+    ndim = _ndim(a, b)
+    return Jet(add(A, _shaped(A, a, ndim), _shaped(A, b, ndim), ndim))
+
+
+def add(A: Arithmetic, a: Any, b: Any, ndim: int) -> Tensor:
+    """The sum of coefficients `(count, points, …)` of `ndim` axes, or of coefficients and a constant."""
+    a_is, b_is = (isinstance(t, Tensor) and t.ndim == ndim + 2 for t in (a, b))
+    if a_is and b_is:
+        if len(a) == len(b):
+            return a + b
+        a, b = (a, b) if len(a) > len(b) else (b, a)
+        head = a[: len(b)] + b
+        return torch.cat([head, a[len(b) :].expand(-1, -1, *head.shape[2:])])
+    a, b = (a, b) if a_is else (b, a)
+    head = a[:1] + b
+    return head if len(a) == 1 else torch.cat([head, a[1:].expand(-1, -1, *head.shape[2:])])
+
+
+def product_of(A: Arithmetic, a: Any, b: Any) -> Jet:
+    """a b."""
+    if is_discrete(a, b) and not isinstance(a, float) and not isinstance(b, float):
+        return discrete(A, torch.mul, a, b)
+    if a is b and isinstance(a, Jet) and a.square is not None:
+        return Jet(a.square)
+    (a, b), _ = promoted(A, a, b)
+    ndim = _ndim(a, b)
+    return Jet(times(A, *(_shaped(A, t, ndim) for t in (a, b)), ndim))
+
+
+def times(A: Arithmetic, a: Any, b: Any, ndim: int) -> Tensor:
+    if all(isinstance(t, Tensor) and t.ndim == ndim + 2 for t in (a, b)):
+        return product(A, a, b)
+    return a * b
+
+
+def function_of(A: Arithmetic, name: str, a: Any, singular: bool = False) -> Jet:
+    """A function of the table of `series`."""
+    f, first = FUNCTIONS[name]
+    return by_derivatives(A, f, first, a, singular)
+
+
+def by_derivatives(A: Arithmetic, f: Callable[[Tensor], Tensor], first: First, a: Jet, singular: bool = False) -> Jet:
+    if not (a.is_floating_point() or a.is_complex()):
+        a = cast(A, a, torch.get_default_dtype())
+    order = A.orders.order if len(a.c) > 1 else 0
+    return Jet(composed(A, derivatives(f, first, a.c[0], order), a.c, singular))
+
+
+SINGULAR = frozenset(("sqrt", "asin", "acos", "acosh", "erfinv", "log", "rsqrt", "reciprocal"))
+for _name in FUNCTIONS:
+    if _name not in ("sqrt", "softplus"):
+        rule(_name)(functools.partial(lambda A, a, name: function_of(A, name, a, name in SINGULAR), name=_name))
+
+rule("add", "add_")(sum_of)
+rule("mul", "multiply")(product_of)
+
+
+@rule("sub", "subtract")
+def _sub(A: Arithmetic, a: Any, b: Any, alpha: Any = 1) -> Jet:
+    return sum_of(A, a, b, -alpha)
+
+
+@rule("rsub")
+def _rsub(A: Arithmetic, a: Any, b: Any, alpha: Any = 1) -> Jet:
+    return sum_of(A, b, a, -alpha)
+
+
+@rule("neg")
+def _neg(A: Arithmetic, a: Jet) -> Jet:
+    return Jet(-a.c, a.jumps)
+
+
+@rule("square")
+def _square(A: Arithmetic, a: Jet) -> Jet:
+    return product_of(A, a, a)
+
+
+@rule("div", "divide", "true_divide")
+def _div(A: Arithmetic, a: Any, b: Any, rounding_mode: str | None = None) -> Jet:
+    if rounding_mode is not None:
+        if is_discrete(a, b):
+            return discrete(A, functools.partial(torch.div, rounding_mode=rounding_mode), a, b)
+        quotient = _div(A, a, b)
+        return _piecewise_constant(A, quotient, torch.floor if rounding_mode == "floor" else torch.trunc)
+    if is_discrete(a, b):
+        return Jet(torch.div(*(continuous(A, t, torch.get_default_dtype()) if isinstance(t, Jet) else t for t in (a, b))))
+    (a, b), dtype = promoted(A, a, b)
+    if not isinstance(b, Jet):
+        return Jet(_shaped(A, a, _ndim(a, b)) / b)
+    inverse = function_of(A, "reciprocal", b, singular=True)
+    y = product_of(A, a, inverse)
+    head = torch.div(*values(a, b)).unsqueeze(0)  # rounded once
+    return Jet(head if len(y.c) == 1 else torch.cat([head, y.c[1:]]))
+
+
+@rule("addcmul")
+def _addcmul(A: Arithmetic, a: Any, b: Any, c: Any, *, value: Any = 1) -> Jet:
+    return sum_of(A, a, product_of(A, b, c) if _any_jet(b, c) else b * c, value)
+
+
+@rule("addcdiv")
+def _addcdiv(A: Arithmetic, a: Any, b: Any, c: Any, *, value: Any = 1) -> Jet:
+    return sum_of(A, a, _div(A, b, c) if _any_jet(b, c) else b / c, value)
+
+
+def _any_jet(*args: Any) -> bool:
+    return any(isinstance(a, Jet) for a in args)
+
+
+@rule("lerp")
+def _lerp(A: Arithmetic, a: Any, b: Any, weight: Any) -> Jet:
+    step = _sub(A, b, a) if _any_jet(a, b) else b - a
+    return sum_of(A, a, product_of(A, weight, step) if _any_jet(weight, step) else weight * step)
+
+
+@rule("sqrt")
+def _sqrt(A: Arithmetic, a: Jet) -> Jet:
+    y = function_of(A, "sqrt", a, singular=True)
+    y.square = a.c if a.is_complex() else torch.where(a.c[0] < 0, math.nan, a.c)
+    return y
+
+
+@rule("softplus")
+def _softplus(A: Arithmetic, a: Jet, beta: Any = 1, threshold: Any = 20) -> Jet:
+    """Without the cut of torch at `threshold`: the function has none."""
+    y = function_of(A, "softplus", a if beta == 1 else product_of(A, a, beta))
+    return y if beta == 1 else Jet(y.c / beta)
+
+
+@rule("log_sigmoid_forward")
+def _log_sigmoid(A: Arithmetic, a: Jet) -> Any:
+    return Jet(-function_of(A, "softplus", Jet(-a.c)).c), a.c.new_zeros(0)
+
+
+@rule("silu")
+def _silu(A: Arithmetic, a: Jet) -> Jet:
+    return product_of(A, a, function_of(A, "sigmoid", a))
+
+
+@rule("mish")
+def _mish(A: Arithmetic, a: Jet) -> Jet:
+    return product_of(A, a, function_of(A, "tanh", function_of(A, "softplus", a)))
+
+
+@rule("gelu")
+def _gelu(A: Arithmetic, a: Jet, *, approximate: str = "none") -> Jet:
+    if approximate == "tanh":
+        inner = product_of(A, a, sum_of(A, product_of(A, product_of(A, a, a), 0.044715), 1.0))
+        step = Jet(0.5 * function_of(A, "tanh", product_of(A, inner, math.sqrt(2 / math.pi))).c)
+        return product_of(A, a, sum_of(A, step, 0.5))
+    return product_of(A, a, function_of(A, "special_ndtr", a))
+
+
+# ---------------------------------------------------------------------------------------------------- powers
+
+
+def _falling(p: Any, r: int) -> Any:
+    """p (p - 1) … to r factors."""
+    return functools.reduce(lambda y, k: y * (p - k), range(1, r), p) if r else 1
+
+
+@rule("pow", "float_power")
+def _pow(A: Arithmetic, a: Any, p: Any) -> Jet:
+    if is_discrete(a, p) and not isinstance(a, float) and not isinstance(p, float):
+        return discrete(A, torch.pow, a, p)
+    (a, p), dtype = promoted(A, a, p)
+    if isinstance(p, Jet):
+        return _power_that_varies(A, a, p)
+    if isinstance(p, numbers.Number):
+        if a.square is not None and isinstance(p, int | float) and p > 0 and p % 2 == 0:
+            return _pow(A, Jet(a.square), p // 2) if p > 2 else Jet(a.square)
+        if p == 2:
+            return product_of(A, a, a)
+    return Jet(power(A, aligned(a.c, _ndim(a, p)), p))
+
+
+def power(A: Arithmetic, c: Tensor, p: Any) -> Tensor:
+    """Coefficients of a power with a constant exponent, a number or one at each point."""
+    v = c[0]
+
+    def term(r: int) -> Any:
+        factor = _falling(p, r)
+        if isinstance(factor, Tensor):
+            return torch.where(factor == 0, 0, factor * v ** (p - r))
+        return 0 if factor == 0 else factor * v ** (p - r)
+
+    order = A.orders.order if len(c) > 1 else 0
+    return composed(A, [v**p, *(term(r) for r in range(1, order + 1))], c, singular=True)
+
+
+def _power_that_varies(A: Arithmetic, a: Any, p: Jet) -> Jet:
+    """exp(p log a) where a > 0; elsewhere only p that is constant there has derivatives."""
+    a = a if isinstance(a, Jet) else Jet(A.coefficients(a, p.dtype))
+    shape = torch.broadcast_shapes(a.shape, p.shape)
+    a_c, p_c = (aligned(t.c, len(shape)).expand(-1, -1, *shape) for t in (a, p))
+    if p.is_complex() or a.is_complex():
+        return function_of(A, "exp", product_of(A, Jet(p_c), function_of(A, "log", Jet(a_c))))
+    count = A.orders.counts[-1]
+    positive, one = a_c[0] > 0, _one_like(a_c)
+    logs = function_of(A, "log", Jet(torch.where(positive, a_c, one)))
+    above = A.padded(function_of(A, "exp", product_of(A, Jet(p_c), logs)).c, count)
+    below = A.padded(power(A, torch.where(positive, one, a_c), p_c[0]), count)
+    rest = torch.where(positive, above[1:], torch.where(is_constant(p_c), below[1:], math.nan))
+    return Jet(torch.cat([torch.pow(a_c[:1], p_c[:1]), rest]))
+
+
+def _one_like(c: Tensor) -> Tensor:
+    """The coefficients of the constant 1."""
+    return torch.cat([torch.ones_like(c[:1]), torch.zeros_like(c[1:])])
+
+
+# ------------------------------------------------------------------------------------ of two variables
+
+
+@rule("atan2", "arctan2")
+def _atan2(A: Arithmetic, y: Any, x: Any) -> Jet:
+    """The angle: by the derivatives of atan(y / x) or of -atan(x / y), whichever is far from its pole."""
+    (y, x), dtype = promoted(A, y, x)
+    shape = torch.broadcast_shapes(y.shape, x.shape)
+    y_c, x_c = (aligned(A.coefficients(t, dtype), len(shape)).expand(-1, -1, *shape) for t in (y, x))
+    count = max(len(y_c), len(x_c))
+    y_c, x_c = A.padded(y_c, count), A.padded(x_c, count)
+    steep = y_c[0].abs() > x_c[0].abs()
+    p, q = torch.where(steep, -x_c, y_c), torch.where(steep, y_c, x_c)
+    angle = function_of(A, "atan", _div(A, Jet(p), Jet(q)), singular=True).c
+    value = torch.atan2(y_c[0], x_c[0]).unsqueeze(0)
+    found = torch.cat([value, angle[1:]])
+    cut = (y_c[0] == 0) & (x_c[0] < 0) & ~is_constant(y_c)
+    return Jet(unknown_from(A, found, cut)) if len(found) > 1 else Jet(found)
+
+
+@rule("hypot")
+def _hypot(A: Arithmetic, a: Any, b: Any) -> Jet:
+    def square(t: Any) -> Any:
+        return product_of(A, t, t) if isinstance(t, Jet) else t * t
+
+    y = _sqrt(A, sum_of(A, square(a), square(b)))
+    head = torch.hypot(*(t if isinstance(t, Tensor) else torch.as_tensor(t) for t in values(a, b))).unsqueeze(0)
+    y, square = Jet(head if len(y.c) == 1 else torch.cat([head, y.c[1:]])), y.square
+    y.square = square
+    return y
+
+
+def _times_log(A: Arithmetic, log: str, a: Any, b: Any) -> Jet:
+    """a log b, 0 where a is the constant 0."""
+    (a, b), dtype = promoted(A, a, b)
+    logarithm = function_of(A, log, b, singular=True) if isinstance(b, Jet) else FUNCTIONS[log][0](torch.as_tensor(b, dtype=dtype))
+    y = product_of(A, a, logarithm).c
+    left, right = values(a, b)
+    right = torch.as_tensor(right, dtype=dtype)
+    zero = (torch.as_tensor(left) == 0) & ~torch.isnan(right)
+    head = torch.where(zero, 0, y[:1])
+    if len(y) == 1:
+        return Jet(head)
+    still = zero & is_constant(aligned(a.c, y.ndim - 2)) if isinstance(a, Jet) else zero
+    return Jet(torch.cat([head, torch.where(still, 0, y[1:])]))
+
+
+rule("xlogy")(functools.partial(lambda A, a, b: _times_log(A, "log", a, b)))
+rule("special_xlog1py")(functools.partial(lambda A, a, b: _times_log(A, "log1p", a, b)))
+
+
+@rule("logaddexp")
+def _logaddexp(A: Arithmetic, a: Any, b: Any) -> Jet:
+    """b + softplus(a - b)."""
+    return sum_of(A, b, _softplus(A, _sub(A, a, b)))
+
+
+@rule("logaddexp2")
+def _logaddexp2(A: Arithmetic, a: Any, b: Any) -> Jet:
+    scaled = product_of(A, _sub(A, a, b), math.log(2))
+    return sum_of(A, b, product_of(A, _softplus(A, scaled), 1 / math.log(2)))
+
+
+# --------------------------------------------------------------------------- kinks, jumps and choices
+
+
+def _piecewise_constant(A: Arithmetic, a: Jet, f: Callable[[Tensor], Tensor]) -> Jet:
+    """floor and its like: jumps at whole numbers."""
+    if not a.is_floating_point():
+        return a
+    v = a.c[0]
+    y = f(v)
+    jumps = (v == torch.round(v)) & ~is_constant(a.c)
+    if f is torch.trunc:
+        jumps = jumps & (v != 0)
+    return Jet(unknown_from(A, y.unsqueeze(0), jumps)) if len(a.c) > 1 else Jet(y.unsqueeze(0))
+
+
+for _name in ("floor", "ceil", "trunc", "fix"):
+    rule(_name)(functools.partial(lambda A, a, f: _piecewise_constant(A, a, f), f=getattr(torch, _name)))
+
+
+@rule("round")
+def _round(A: Arithmetic, a: Jet, *, decimals: int = 0) -> Jet:
+    if not a.is_floating_point():
+        return a
+    v = a.c[0] * 10.0**decimals + 0.5
+    y = torch.round(a.c[0], decimals=decimals).unsqueeze(0)
+    return Jet(unknown_from(A, y, (v == torch.round(v)) & ~is_constant(a.c))) if len(a.c) > 1 else Jet(y)
+
+
+@rule("frac")
+def _frac(A: Arithmetic, a: Jet) -> Jet:
+    return _sub(A, a, _piecewise_constant(A, a, torch.trunc))
+
+
+def compare(A: Arithmetic, f: Callable[[Tensor, Tensor], Tensor], a: Any, b: Any) -> Jet:
+    """A comparison, which jumps where both sides meet and do not stay together."""
+    if is_discrete(a, b):
+        return discrete(A, f, a, b)
+    (a, b), _ = promoted(A, a, b)
+    left, right = values(a, b)
+    y = f(left, right)
+    jumps = (left == right) & ~is_constant(_sub(A, a, b).c)
+    carried = any_jumps(a, b)
+    return Jet(y.unsqueeze(0), jumps if carried is None else jumps | carried)
+
+
+for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
+    rule(_name)(functools.partial(lambda A, a, b, f: compare(A, f, a, b), f=getattr(torch, _name)))
+for _name in ("logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor"):
+    rule(_name)(functools.partial(lambda A, a, b, f: _logical(A, f, a, b), f=getattr(torch, _name)))
+for _name in ("logical_not", "bitwise_not"):
+    rule(_name)(functools.partial(lambda A, a, f: _logical(A, f, a), f=getattr(torch, _name)))
+
+
+def _logical(A: Arithmetic, f: Callable[..., Tensor], *args: Any) -> Jet:
+    return discrete(A, f, *(cast(A, a, torch.bool) if isinstance(a, Jet) and not is_discrete(a) else a for a in args))
+
+
+for _name in ("isnan", "isinf", "isfinite", "isposinf", "isneginf"):
+    rule(_name)(functools.partial(lambda A, a, f: Jet(f(a.c[0]).unsqueeze(0)), f=getattr(torch, _name)))
+
+
+@rule("signbit")
+def _signbit(A: Arithmetic, a: Jet) -> Jet:
+    return Jet(torch.signbit(a.c[:1]), (a.c[0] == 0) & ~is_constant(a.c))
+
+
+def choose(A: Arithmetic, condition: Any, a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
+    """Coefficients of a where the condition holds and of b elsewhere.
+
+    Where it jumps both are to agree: the derivatives are known up to the first degree at which they do not.
+    """
+    count = max(len(a), len(b))
+    a, b = A.padded(a, count), A.padded(b, count)
+    mask = condition.c[0] if isinstance(condition, Jet) else condition
+    jumps = condition.jumps if isinstance(condition, Jet) else None
+    y = torch.where(mask, a, b)
+    if jumps is None:
+        return y
+    return agreed(A, y, a, b, jumps)
+
+
+def agreed(A: Arithmetic, y: Tensor, a: Tensor, b: Tensor, where: Tensor) -> Tensor:
+    """y, whose derivatives are NaN from the first degree on at which a and b differ, at the places given."""
+    close = 64 * torch.finfo(y.dtype).eps
+    count = A.orders.counts[-1]
+    y, a, b = A.padded(y, count), A.padded(a, count), A.padded(b, count)
+    size = a.abs() + b.abs()
+    differ = ~((a - b).abs() <= close * size)
+    blocks, unknown = [y[:1]], where & differ[0]
+    for k in range(1, A.orders.order + 1):
+        unknown = unknown | (where & A.orders.block(differ, k).any(0))
+        blocks.append(torch.where(unknown, math.nan, A.orders.block(y, k)))
+    return torch.cat(blocks)
+
+
+@rule("where")
+def _where(A: Arithmetic, condition: Any, a: Any = None, b: Any = None) -> Jet:
+    if a is None:
+        raise Refused("has as many results as the point decides; use `torch.where(condition, a, b)`")
+    if isinstance(condition, Jet) and condition.dtype != torch.bool:
+        condition = cast(A, condition, torch.bool)
+    ndim = max(_ndim(condition, *(t for t in (a, b) if isinstance(t, Tensor))), 0)
+    if isinstance(condition, Jet):
+        jumps = condition.jumps
+        condition = Jet(aligned(condition.c, ndim), None if jumps is None else aligned(jumps.unsqueeze(0), ndim)[0])
+    if is_discrete(a, b) and not isinstance(a, float) and not isinstance(b, float):
+        if isinstance(condition, Jet) or _any_jet(a, b):
+            return discrete(A, torch.where, condition, a, b)
+    (a, b), dtype = promoted(A, a, b)
+    a_c, b_c = (aligned(A.coefficients(t, dtype), ndim) for t in (a, b))
+    return Jet(choose(A, condition, a_c, b_c, dtype))
+
+
+def kinked(A: Arithmetic, condition: Jet, a: Any, b: Any) -> Jet:
+    return _where(A, condition, a, b)
+
+
+@rule("abs", "absolute")
+def _abs(A: Arithmetic, a: Jet) -> Jet:
+    if a.is_complex():
+        parts = torch.view_as_real(a.c)
+        re, im = Jet(parts[..., 0]), Jet(parts[..., 1])
+        return _sqrt(A, sum_of(A, product_of(A, re, re), product_of(A, im, im)))
+    if not a.is_floating_point():
+        return discrete(A, torch.abs, a)
+    y = _where(A, compare(A, torch.ge, a, 0), a, Jet(-a.c))
+    y = Jet(torch.cat([a.c[:1].abs(), y.c[1:]]))
+    y.square = product(A, a.c, a.c)
+    return y
+
+
+@rule("sign", "sgn")
+def _sign(A: Arithmetic, a: Jet) -> Jet:
+    if a.is_complex():
+        return _div(A, a, cast(A, _abs(A, a), a.dtype))
+    if not a.is_floating_point():
+        return discrete(A, torch.sign, a)
+    y = torch.sign(a.c[:1])
+    return Jet(unknown_from(A, y, (a.c[0] == 0) & ~is_constant(a.c))) if len(a.c) > 1 else Jet(y)
+
+
+@rule("angle")
+def _angle(A: Arithmetic, a: Jet) -> Jet:
+    if a.is_complex():
+        re, im = (Jet(part) for part in torch.view_as_real(a.c).unbind(-1))
+        return _atan2(A, im, re)
+    y = torch.angle(a.c[:1])
+    return Jet(unknown_from(A, y, (a.c[0] == 0) & ~is_constant(a.c))) if len(a.c) > 1 else Jet(y)
+
+
+@rule("relu", "relu6")
+def _relu(A: Arithmetic, a: Jet) -> Jet:
+    A.kinks.add("relu")
+    return _where(A, compare(A, torch.gt, a, 0), a, 0.0)
+
+
+@rule("maximum", "fmax")
+def _maximum(A: Arithmetic, a: Any, b: Any) -> Jet:
+    if is_discrete(a, b):
+        return discrete(A, torch.maximum, a, b)
+    (a, b), _ = promoted(A, a, b)
+    y = _where(A, compare(A, torch.ge, a, b), a, b)
+    return _with_nan(A, y, a, b)
+
+
+@rule("minimum", "fmin")
+def _minimum(A: Arithmetic, a: Any, b: Any) -> Jet:
+    if is_discrete(a, b):
+        return discrete(A, torch.minimum, a, b)
+    (a, b), _ = promoted(A, a, b)
+    y = _where(A, compare(A, torch.le, a, b), a, b)
+    return _with_nan(A, y, a, b)
+
+
+def _with_nan(A: Arithmetic, y: Jet, a: Any, b: Any) -> Jet:
+    left, right = values(a, b)
+    lost = torch.isnan(left) if isinstance(left, Tensor) else torch.zeros((), dtype=torch.bool)
+    if isinstance(right, Tensor):
+        lost = lost | torch.isnan(right)
+    return Jet(torch.where(lost, math.nan, y.c))
+
+
+@rule("clamp", "clip")
+def _clamp(A: Arithmetic, a: Jet, min: Any = None, max: Any = None) -> Jet:
+    a = a if min is None else _maximum(A, a, min)
+    return a if max is None else _minimum(A, a, max)
+
+
+rule("clamp_min")(_maximum)
+rule("clamp_max")(_minimum)
+
+
+@rule("hardtanh")
+def _hardtanh(A: Arithmetic, a: Jet, min_val: Any = -1.0, max_val: Any = 1.0) -> Jet:
+    A.kinks.add("hardtanh")
+    return _clamp(A, a, min_val, max_val)
+
+
+@rule("fmod")
+def _fmod(A: Arithmetic, a: Any, b: Any) -> Jet:
+    """a - b trunc(a / b)."""
+    return _modulo(A, a, b, torch.fmod, torch.trunc)
+
+
+@rule("remainder")
+def _remainder(A: Arithmetic, a: Any, b: Any) -> Jet:
+    """a - b floor(a / b)."""
+    return _modulo(A, a, b, torch.remainder, torch.floor)
+
+
+def _modulo(A: Arithmetic, a: Any, b: Any, f: Callable[..., Tensor], whole: Callable[[Tensor], Tensor]) -> Jet:
+    if is_discrete(a, b) and not isinstance(b, float):
+        return discrete(A, f, a, b)
+    (a, b), dtype = promoted(A, a, b)
+    head = f(*values(a, b)).unsqueeze(0)
+    quotient = _div(A, a, b)
+    number = torch.round(torch.div(*_minus(head, a, b)))
+    jumps = (head[0] == 0) & ~is_constant(quotient.c)
+    if whole is torch.trunc:
+        jumps = jumps & (values(a, b)[0] != 0)
+    steps = Jet(unknown_from(A, number, jumps)) if len(quotient.c) > 1 else Jet(number)
+    y = _sub(A, a, product_of(A, b, steps))
+    return Jet(torch.cat([head, y.c[1:]]))
+
+
+def _minus(head: Tensor, a: Any, b: Any) -> tuple[Tensor, Any]:
+    left, right = values(a, b)
+    return left - head, right
+
+
+@rule("copysign")
+def _copysign(A: Arithmetic, a: Any, b: Any) -> Jet:
+    (a, b), dtype = promoted(A, a, b)
+    size = _abs(A, a) if isinstance(a, Jet) else abs(a)
+    if not isinstance(b, Jet):
+        sign = torch.where(torch.signbit(torch.as_tensor(b)), -1.0, 1.0)
+        return product_of(A, size, sign.to(dtype))
+    negative = _signbit(A, b)
+    return _where(A, negative, product_of(A, size, -1.0) if isinstance(size, Jet) else -size, size)
+
+
+@rule("nan_to_num")
+def _nan_to_num(A: Arithmetic, a: Jet, nan: Any = None, posinf: Any = None, neginf: Any = None) -> Jet:
+    v = a.c[0]
+    y = torch.nan_to_num(v, nan, posinf, neginf)
+    finite = v.isfinite()
+    return Jet(torch.cat([y.unsqueeze(0), torch.where(finite, a.c[1:], 0)]))

@@ -1,0 +1,338 @@
+"""Jets: tensors that stand for a value and its derivatives at many points, and look like the value at one.
+
+A user's function is called once, with a `Jet`. Every operation that it reaches, by whatever name, arrives at
+`Arithmetic.__torch_dispatch__` as an operation of ATen and is done by its rule, on plain tensors, among the caller's
+transforms: what records gradients there records the rules. Nothing is kept between calls.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C import _functorch
+from torch._functorch import pyfunctorch
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from riemann._arithmetic.orders import Orders, orders
+
+
+class Refused(Exception):
+    """What an operation does that has no derivatives, and what to write instead: the end of a sentence."""
+
+
+class Memory:
+    """Coefficients that several jets look at: one writes, all see it."""
+
+    __slots__ = ("c", "writes")
+
+    def __init__(self, c: Tensor):
+        self.c, self.writes = c, 0
+
+
+class Jet(Tensor):
+    """The value and derivatives of one tensor of a user's function, `c` of shape `(count, points, *shape)`.
+
+    `count` may be that of a lower degree than is asked for: the derivatives of higher degree are 0.
+
+    Attributes:
+        jumps: for what has no derivatives (masks, whole numbers), where it jumps, `(points, *shape)`, or None.
+        square: coefficients of the smooth square of a root, or None.
+    """
+
+    memory: Memory
+    take: Callable[[Tensor], Tensor] | None
+    jumps: Tensor | None
+    square: Tensor | None
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @staticmethod
+    def __new__(cls, c: Tensor, jumps: Tensor | None = None) -> "Jet":
+        jet = Tensor._make_wrapper_subclass(cls, c.shape[2:], dtype=c.dtype, device=c.device)
+        jet.memory, jet.take, jet.jumps, jet.square = Memory(c), None, jumps, None
+        jet._c, jet._writes = c, 0
+        return jet
+
+    def view_by(self, take: Callable[[Tensor], Tensor]) -> "Jet":
+        """A view, `take` of the coefficients."""
+        view = Jet(take(self.c), None if self.jumps is None else take(self.jumps.unsqueeze(0))[0])
+        view.memory, view._writes = self.memory, self.memory.writes
+        view.take = take if (before := self.take) is None else lambda c: take(before(c))
+        return view
+
+    def become(self, view: "Jet") -> None:
+        """Takes the place of a view of it: its shape is changed elsewhere."""
+        self.take, self._c, self._writes, self.jumps = view.take, view._c, view._writes, view.jumps
+
+    @property
+    def c(self) -> Tensor:
+        """The coefficients as they are now."""
+        if self._writes != self.memory.writes:
+            self._c = self.memory.c if self.take is None else self.take(self.memory.c)
+            self._writes = self.memory.writes
+        return self._c
+
+    def write(self, value: Tensor, copying: bool) -> None:
+        """Sets the coefficients, in place; `copying` first, if what was read must stay as it was."""
+        missing = value.shape[0] - self.c.shape[0]
+        if missing > 0 or copying:
+            whole = self.memory.c
+            self.memory.c = torch.cat([whole, whole.new_zeros((max(0, missing), *whole.shape[1:]))])
+            self.memory.writes += 1
+        here = self.c
+        here[: len(value)] = value
+        if len(value) < len(here):
+            here[len(value) :] = 0
+        self.square = None
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        raise RuntimeError(f"{func} is called with a value of a point of a call of riemann that is over")
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        return f"Jet({tuple(self.shape)}, {self.dtype})"
+
+
+Rule = Callable[..., Any]
+RULES: dict[str, Rule] = {}
+"""`rule(arithmetic, *arguments)` by the name of the operation of ATen, or by name and overload."""
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Registers a rule."""
+
+    def register(f: Rule) -> Rule:
+        RULES.update(dict.fromkeys(names, f))
+        return f
+
+    return register
+
+
+class Arithmetic(TorchDispatchMode):
+    """Performs the operations of one call of a user's function.
+
+    Args:
+        orders: the derivatives that are asked for.
+        points: how many there are.
+        name: how messages call the function.
+    """
+
+    def __init__(self, orders: Orders, points: int, name: str):
+        super().__init__()
+        self.orders, self.points, self.name = orders, points, name
+        self.include = torch._C._dispatch_tls_local_include_set()
+        self.exclude = torch._C._dispatch_tls_local_exclude_set()
+        self.stack = pyfunctorch.retrieve_all_functorch_interpreters()
+        self.gradients = torch.is_grad_enabled()
+        self.made: dict[int, StorageWeakRef] = {}
+        self.shadows: dict[int, Jet] = {}
+        self.kinks: set[str] = set()
+
+    # ------------------------------------------------------------------------------------------- two worlds
+
+    @contextlib.contextmanager
+    def caller(self) -> Iterator[None]:
+        """Where rules run: among the transforms of riemann's caller."""
+        enabled = torch.is_grad_enabled()
+        with contextlib.ExitStack() as stack:
+            if self.stack:
+                stack.enter_context(pyfunctorch.temporarily_restore_interpreter_stack(self.stack))
+            stack.enter_context(torch._C._ForceDispatchKeyGuard(self.include, self.exclude))
+            torch._C._set_grad_enabled(self.gradients)
+            try:
+                yield
+            finally:
+                torch._C._set_grad_enabled(enabled)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        with torch._C.DisableTorchFunction():
+            if self.shadows:
+                jets = _mapped(self.shadow_of, (args, kwargs))
+            else:
+                jets = args, kwargs
+            if not _has_jet(jets):
+                result = func(*args, **kwargs)
+                self.note(result)
+                return result
+            return self.perform(func, args, kwargs, *jets)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled inside: torch need not load its compiler to be told so."""
+        return False
+
+    def perform(self, func: Any, args: tuple, kwargs: dict, jets: tuple, named: dict) -> Any:
+        """One operation on jets."""
+        name = func._schema.name.split("::")[1]
+        try:
+            if func._schema.is_mutable:
+                return self.write(func, name, args, jets, named)
+            if (found := RULES.get(f"{name}.{func._overloadname}") or RULES.get(name)) is not None:
+                with self.caller():
+                    return found(self, *jets, **named)
+            if (decomposed := decomposition(func)) is not None:
+                with self:
+                    return decomposed(*jets, **named)
+            raise Refused("has no rule for derivatives; write it with other operations")
+        except Refused as refused:
+            raise ValueError(f"the {self.name} calls `{name.lstrip('_')}`, which {refused}.") from None
+
+    # ------------------------------------------------------------------------------------ writing in place
+
+    def note(self, result: Any) -> None:
+        """Remembers what memory was made inside: that may be written to."""
+        for y in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(y, Tensor) and y.layout == torch.strided:
+                storage = y.untyped_storage()
+                self.made.setdefault(storage._cdata, StorageWeakRef(storage))
+
+    def shadow_of(self, a: Any) -> Any:
+        """The jet of a plain tensor into whose memory jets were written."""
+        if not isinstance(a, Tensor) or isinstance(a, Jet) or a.layout != torch.strided:
+            return a
+        shadow = self.shadows.get(a.untyped_storage()._cdata)
+        return a if shadow is None else shadow.view_by(_strided(a))
+
+    def write(self, func: Any, name: str, args: tuple, jets: tuple, named: dict) -> Any:
+        """An operation in place, by the one that is not."""
+        target = args[0]
+        if torch.Tag.inplace_view in func.tags:
+            if isinstance(target, Jet):
+                with self.caller():
+                    target.become(RULES[name[:-1]](self, *jets, **named))
+            with torch._C._DisableTorchDispatch():
+                return func(*args, **named)
+        if not name.endswith("_") or name.endswith("__"):
+            raise Refused("has no derivatives with `out=`; assign the result")
+        jet = jets[0]
+        if not isinstance(jet, Jet):
+            storage = target.untyped_storage()
+            if storage._cdata not in self.made:
+                raise Refused(
+                    "would write values of the point into a tensor from outside; write into its `clone()`, or call "
+                    "`.eval()` on a module in training mode, which counts its calls"
+                )
+            with self.caller():
+                flat = target.as_strided((storage.nbytes() // target.element_size(),), (1,), 0)
+                constant = flat.expand(1, self.points, -1).clone(memory_format=torch.contiguous_format)
+            self.shadows[storage._cdata] = Jet(constant)
+            jet = self.shadow_of(target)
+        with self.caller():
+            if name in ("copy_", "fill_", "zero_"):
+                value = 0 if name == "zero_" else jets[1]
+            else:
+                plain = getattr(getattr(torch.ops.aten, name[:-1]), func._overloadname)
+                with self:
+                    value = plain(jet, *jets[1:], **named)
+            c = self.coefficients(value, jet.dtype)
+            c = aligned(c, jet.ndim).expand(len(c), self.points, *jet.shape)
+            jet.write(c, copying=self.gradients and (c.requires_grad or jet.c.requires_grad))
+        return target
+
+    # ---------------------------------------------------------------------------------------- for the rules
+
+    def coefficients(self, a: Any, dtype: torch.dtype | None = None) -> Tensor:
+        """Coefficients of a jet, a tensor or a number."""
+        if isinstance(a, Jet):
+            c = a.c
+        elif isinstance(a, Tensor):
+            c = a.expand(1, self.points, *a.shape)
+        else:
+            c = torch.full((1, self.points), a, dtype=dtype, device=self.orders.device)
+        return c if dtype is None or c.dtype == dtype else c.to(dtype)
+
+    def degree(self, c: Tensor) -> int:
+        """The degree up to which derivatives are not 0."""
+        return self.orders.degree(c.shape[0])
+
+    def padded(self, c: Tensor, count: int) -> Tensor:
+        """With derivatives that are 0 up to `count` of them."""
+        if c.shape[0] == count:
+            return c
+        return torch.cat([c, c.new_zeros((count - c.shape[0], *c.shape[1:]))])
+
+
+def aligned(c: Tensor, ndim: int) -> Tensor:
+    """`c` with axes of length 1 before the axes of its shape, so that shapes of `ndim` axes broadcast."""
+    missing = ndim - (c.ndim - 2)
+    return c if missing <= 0 else c[(slice(None), slice(None), *[None] * missing)]
+
+
+def _has_jet(tree: Any) -> bool:
+    if isinstance(tree, Jet):
+        return True
+    if isinstance(tree, tuple | list):
+        return any(map(_has_jet, tree))
+    if isinstance(tree, dict):
+        return any(map(_has_jet, tree.values()))
+    return False
+
+
+def _mapped(f: Callable[[Any], Any], tree: Any) -> Any:
+    if isinstance(tree, tuple | list):
+        return type(tree)(_mapped(f, branch) for branch in tree)
+    if isinstance(tree, dict):
+        return {key: _mapped(f, branch) for key, branch in tree.items()}
+    return f(tree)
+
+
+def _strided(a: Tensor) -> Callable[[Tensor], Tensor]:
+    size, stride, offset = a.shape, a.stride(), a.storage_offset()
+
+    def take(c: Tensor) -> Tensor:
+        count, points, numbers = c.shape
+        return c.as_strided((count, points, *size), (points * numbers, numbers, *stride), offset)
+
+    return take
+
+
+def decomposition(func: Any) -> Callable[..., Any] | None:
+    """Another way to write an operation, of torch's own."""
+    from torch._decomp import core_aten_decompositions, decomposition_table
+
+    found = core_aten_decompositions().get(func) or decomposition_table.get(func)
+    if found is None and func._can_decompose():
+        return func.decompose
+    return found
+
+
+def pushed(f: Callable[[Tensor], Any], x: Tensor, directions: Tensor, order: int, name: str) -> list[Tensor]:
+    """Derivatives along directions: `f` of the points `x + s^a directions_a`, differentiated by s.
+
+    Args:
+        f: a function of one point `(n,)` to a tensor `(*s)`.
+        x: points, `(points, n)`.
+        directions: `(variables, points, n)`.
+        order: highest derivative.
+        name: how messages call the function.
+
+    Returns:
+        For each degree k the derivatives in $i_1 \\le \\dots \\le i_k$, `(count, points, *s)`.
+    """
+    tables = orders(len(directions), order, x.device)
+    c = torch.cat([x.unsqueeze(0), directions]) if order else x.unsqueeze(0)
+    arithmetic = Arithmetic(tables, len(x), name)
+    with pyfunctorch.temporarily_clear_interpreter_stack(), arithmetic:
+        y = f(Jet(c))
+    if not isinstance(y, Tensor):
+        raise TypeError(f"`{name}` returned {type(y).__name__} at one point, expected a torch.Tensor")
+    y = arithmetic.shadow_of(y)
+    c = arithmetic.padded(arithmetic.coefficients(y), tables.counts[-1])
+    return [tables.block(c, k) for k in range(order + 1)]
+
+
+def derivatives(f: Callable[[Tensor], Any], x: Tensor, order: int, name: str = "function") -> tuple[Tensor, ...]:
+    """`(f, df, ddf, …)` at points `(points, n)`: `(points, *s)`, `(points, *s, n)`, `(points, *s, n, n)`, …."""
+    points, n = x.shape
+    eye = torch.eye(n, dtype=x.dtype, device=x.device).unsqueeze(1).expand(n, points, n)
+    blocks = pushed(f, x, eye, order, name)
+    tables = orders(n, order, x.device)
+    found = [blocks[0][0]]
+    for k in range(1, order + 1):
+        full = blocks[k][tables.places[k]].movedim(0, -1)
+        found.append(full.unflatten(-1, [n] * k))
+    return tuple(found)

@@ -1,0 +1,457 @@
+"""Operations that move, copy or add up numbers: the same for each coefficient."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from riemann._arithmetic.elementwise import cast, is_discrete, promoted
+from riemann._arithmetic.jet import Arithmetic, Jet, Refused, aligned, rule
+
+# ------------------------------------------------------------------------------------------------- views
+
+
+def _axis(a: Jet, dim: int, extra: int = 0) -> int:
+    """The axis of the coefficients that is axis `dim` of the jet, which may have `extra` more."""
+    return dim % max(1, a.ndim + extra) + 2
+
+
+def _view(*names: str) -> Callable[[Callable[..., Callable[[Tensor], Tensor]]], Any]:
+    """Registers a function of the jet and arguments to what takes the view of coefficients."""
+
+    def register(f: Callable[..., Callable[[Tensor], Tensor]]) -> Any:
+        rule(*names)(lambda A, a, *args, **kwargs: a.view_by(f(a, *args, **kwargs)))
+        return f
+
+    return register
+
+
+@_view("alias", "detach", "lift_fresh")
+def _alias(a: Jet) -> Callable[[Tensor], Tensor]:
+    return lambda c: c.view(c.shape)
+
+
+rule("_neg_view")(lambda A, a: Jet(-a.c))
+rule("_conj", "conj", "conj_physical", "resolve_conj")(lambda A, a: Jet(a.c.conj().resolve_conj(), a.jumps))
+rule("resolve_neg")(lambda A, a: a)
+
+
+@_view("view", "_unsafe_view", "reshape", "_reshape_alias")
+def _reshape(a: Jet, size: Any, *_: Any) -> Callable[[Tensor], Tensor]:
+    if isinstance(size, torch.dtype):
+        raise Refused("reads the bits of numbers")
+    return lambda c: c.reshape(c.shape[0], c.shape[1], *_filled(size, a.numel()))
+
+
+def _filled(size: Any, numel: int) -> list[int]:
+    """A shape with -1 replaced."""
+    size = list(size)
+    if -1 in size:
+        known = math.prod(s for s in size if s != -1)
+        size[size.index(-1)] = numel // known if known else 0
+    return size
+
+
+@_view("expand")
+def _expand(a: Jet, size: Any, implicit: bool = False) -> Callable[[Tensor], Tensor]:
+    return lambda c: aligned(c, len(size)).expand(-1, -1, *size)
+
+
+@_view("permute")
+def _permute(a: Jet, dims: Any) -> Callable[[Tensor], Tensor]:
+    return lambda c: c.permute(0, 1, *(_axis(a, d) for d in dims))
+
+
+@_view("transpose")
+def _transpose(a: Jet, p: int, q: int) -> Callable[[Tensor], Tensor]:
+    return lambda c: c.transpose(_axis(a, p), _axis(a, q)) if a.ndim else c.view(c.shape)
+
+
+@_view("t")
+def _t(a: Jet) -> Callable[[Tensor], Tensor]:
+    return lambda c: c.transpose(2, 3) if a.ndim == 2 else c.view(c.shape)
+
+
+@_view("unsqueeze")
+def _unsqueeze(a: Jet, dim: int) -> Callable[[Tensor], Tensor]:
+    return lambda c: c.unsqueeze(_axis(a, dim, 1))
+
+
+@_view("squeeze")
+def _squeeze(a: Jet, dim: Any = None) -> Callable[[Tensor], Tensor]:
+    dims = range(a.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
+    axes = [_axis(a, d) for d in dims if a.ndim and a.shape[d] == 1]
+    return lambda c: c.squeeze(axes) if axes else c.view(c.shape)
+
+
+@_view("select")
+def _select(a: Jet, dim: int, index: int) -> Callable[[Tensor], Tensor]:
+    return lambda c: c.select(_axis(a, dim), index)
+
+
+@_view("slice")
+def _slice(a: Jet, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Callable[[Tensor], Tensor]:
+    return lambda c: torch.ops.aten.slice(c, _axis(a, dim), start, end, step)
+
+
+@_view("narrow")
+def _narrow(a: Jet, dim: int, start: int, length: int) -> Callable[[Tensor], Tensor]:
+    return lambda c: c.narrow(_axis(a, dim), start, length)
+
+
+@_view("diagonal")
+def _diagonal(a: Jet, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Callable[[Tensor], Tensor]:
+    return lambda c: c.diagonal(offset, _axis(a, dim1), _axis(a, dim2))
+
+
+@_view("unfold")
+def _unfold(a: Jet, dim: int, size: int, step: int) -> Callable[[Tensor], Tensor]:
+    return lambda c: c.unfold(_axis(a, dim), size, step) if a.ndim else c.unsqueeze(-1)
+
+
+@_view("view_as_real")
+def _view_as_real(a: Jet) -> Callable[[Tensor], Tensor]:
+    return torch.view_as_real
+
+
+@_view("view_as_complex")
+def _view_as_complex(a: Jet) -> Callable[[Tensor], Tensor]:
+    return torch.view_as_complex
+
+
+@_view("real")
+def _real(a: Jet) -> Callable[[Tensor], Tensor]:
+    return lambda c: c.real
+
+
+@_view("imag")
+def _imag(a: Jet) -> Callable[[Tensor], Tensor]:
+    return lambda c: c.imag
+
+
+def _parts(a: Jet, sizes: list[int], dim: int) -> list[Jet]:
+    found, start = [], 0
+    for size in sizes:
+        found.append(a.view_by(_narrow(a, dim, start, size)))
+        start += size
+    return found
+
+
+@rule("split")
+def _split(A: Arithmetic, a: Jet, size: Any, dim: int = 0) -> list[Jet]:
+    if not isinstance(size, int):
+        return _parts(a, list(size), dim)
+    length = a.shape[dim]
+    return _parts(a, [min(size, length - k) for k in range(0, length, size)] if length else [0], dim)
+
+
+@rule("split_with_sizes")
+def _split_with_sizes(A: Arithmetic, a: Jet, sizes: Any, dim: int = 0) -> list[Jet]:
+    return _parts(a, list(sizes), dim)
+
+
+@rule("unbind")
+def _unbind(A: Arithmetic, a: Jet, dim: int = 0) -> list[Jet]:
+    return [a.view_by(_select(a, dim, k)) for k in range(a.shape[dim])]
+
+
+@rule("as_strided")
+def _as_strided(A: Arithmetic, a: Jet, *_: Any) -> Jet:
+    raise Refused("reads memory that is laid out otherwise here; use indexing")
+
+
+# ------------------------------------------------------------------------------------ what makes copies
+
+
+@rule("clone", "contiguous")
+def _clone(A: Arithmetic, a: Jet, *, memory_format: Any = None) -> Jet:
+    return Jet(a.c.clone(), a.jumps)
+
+
+@rule("_to_copy")
+def _to_copy(A: Arithmetic, a: Jet, *, dtype: Any = None, device: Any = None, **_: Any) -> Tensor:
+    if device is not None and torch.device(device).type == "meta":  # torch asks for shapes
+        return torch.empty(a.shape, dtype=dtype or a.dtype, device="meta")
+    if device is not None and torch.device(device).type != a.device.type:
+        raise Refused("moves values of the point to another device")
+    return cast(A, a, dtype) if dtype not in (None, a.dtype) else Jet(a.c.clone(), a.jumps)
+
+
+def _fresh(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def made(A: Arithmetic, a: Jet, *args: Any, dtype: Any = None, device: Any = None, layout: Any = None,
+             pin_memory: Any = None, memory_format: Any = None) -> Tensor:  # fmt: skip
+        like = torch.empty(a.shape, dtype=dtype or a.dtype, device="meta")
+        y = f(like, *args, device=a.c.device)
+        A.note(y)
+        return y
+
+    return made
+
+
+for _name in ("zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty", "new_full"):
+    _of = getattr(Tensor, _name, None) or getattr(torch, _name)
+    rule(_name)(_fresh(_of))
+
+
+@rule("new_empty_strided", "empty_strided")
+def _new_empty_strided(A: Arithmetic, a: Jet, size: Any, stride: Any, **kwargs: Any) -> Tensor:
+    y = torch.zeros(size, dtype=kwargs.get("dtype") or a.dtype, device=a.c.device)
+    A.note(y)
+    return y
+
+
+@rule("_new_zeros_with_same_feature_meta")
+def _zeros_of(A: Arithmetic, a: Any, like: Any, *, self_num_batch_dims: int = 0) -> Tensor:
+    y = torch.zeros((*a.shape[:self_num_batch_dims], *like.shape), dtype=like.dtype, device=A.orders.device)
+    A.note(y)
+    return y
+
+
+@rule("fill")
+def _fill(A: Arithmetic, a: Jet, number: Any) -> Jet:
+    c = A.coefficients(number, a.dtype)
+    return Jet(aligned(c, a.ndim).expand(-1, -1, *a.shape).clone())
+
+
+def joined(A: Arithmetic, tensors: Any, f: Callable[[list[Tensor]], Tensor]) -> Jet:
+    """Jets and tensors of one rank, put together by `f` of their coefficients."""
+    tensors, dtype = promoted(A, *tensors)
+    if is_discrete(*tensors):
+        masks = [t.jumps for t in tensors if isinstance(t, Jet) and t.jumps is not None]
+        parts = [A.coefficients(t) for t in tensors]
+        if not masks:
+            return Jet(f(parts))
+        jumps = [
+            t.jumps.unsqueeze(0) if isinstance(t, Jet) and t.jumps is not None else torch.zeros_like(p, dtype=torch.bool)
+            for t, p in zip(tensors, parts, strict=True)
+        ]
+        return Jet(f(parts), f(jumps)[0])
+    parts = [A.coefficients(t, dtype) for t in tensors]
+    count = max(map(len, parts))
+    return Jet(f([A.padded(p, count) for p in parts]))
+
+
+@rule("cat", "concat", "concatenate")
+def _cat(A: Arithmetic, tensors: Any, dim: int = 0) -> Jet:
+    some = [t for t in tensors if t.shape != (0,)] or list(tensors)
+    ndim = some[0].ndim
+    return joined(A, some, lambda parts: torch.cat(parts, dim % ndim + 2))
+
+
+@rule("stack")
+def _stack(A: Arithmetic, tensors: Any, dim: int = 0) -> Jet:
+    ndim = tensors[0].ndim
+    return joined(A, tensors, lambda parts: torch.stack(parts, dim % (ndim + 1) + 2))
+
+
+def each(A: Arithmetic, f: Callable[..., Any], *args: Any) -> Any:
+    """`f`, linear in all its tensors together and written for one point, of each coefficient."""
+    jets = [a for a in args if isinstance(a, Jet)]
+    count = max(len(a.c) for a in jets)
+    flat = [A.padded(a.c, count).flatten(0, 1) if isinstance(a, Jet) else a for a in args]
+    y = torch.func.vmap(f, in_dims=tuple(0 if isinstance(a, Jet) else None for a in args))(*flat)
+    return _mapped(lambda t: Jet(t.unflatten(0, (count, A.points))), y)
+
+
+def _mapped(f: Callable[[Tensor], Any], y: Any) -> Any:
+    return type(y)(_mapped(f, part) for part in y) if isinstance(y, tuple | list) else f(y)
+
+
+def of_values(A: Arithmetic, f: Callable[..., Tensor], *args: Any, jumps: bool = True) -> Jet:
+    """`f`, written for one point, of masks and whole numbers: where one jumps, all of the point's result may."""
+    jets = [a for a in args if isinstance(a, Jet)]
+    dims = tuple(0 if isinstance(a, Jet) else None for a in args)
+    y = torch.func.vmap(f, in_dims=dims)(*(a.c[0] if isinstance(a, Jet) else a for a in args))
+    masks = [a.jumps.flatten(1).any(1) for a in jets if a.jumps is not None] if jumps else []
+    if not masks:
+        return _mapped(lambda t: Jet(t.unsqueeze(0)), y)
+    mask = functools.reduce(torch.logical_or, masks)
+    return _mapped(lambda t: Jet(t.unsqueeze(0), mask.view(-1, *[1] * (t.ndim - 1)).expand(t.shape)), y)
+
+
+LINEAR = (
+    "flip roll repeat tril triu diag_embed constant_pad_nd select_backward slice_backward diagonal_backward "
+    "unfold_backward index_select gather take index im2col col2im pixel_shuffle pixel_unshuffle cumsum trace "
+    "reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d "
+    "avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d "
+    "upsample_linear1d upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d upsample_nearest1d "
+    "upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d "
+    "_upsample_nearest_exact3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa channel_shuffle rot90 "
+    "select_scatter slice_scatter diagonal_scatter block_diag _fft_r2c _fft_c2c _fft_c2r view_copy "
+    "expand_copy permute_copy squeeze_copy unsqueeze_copy transpose_copy t_copy alias_copy diagonal_copy select_copy "
+    "slice_copy unfold_copy detach_copy _unsafe_index _unsafe_masked_index "
+    "index_add index_copy scatter scatter_add masked_fill index_fill index_put _unsafe_index_put masked_scatter "
+    "reflection_pad1d_backward reflection_pad2d_backward cumsum_backward complex polar_ renorm_ reshape_copy "
+    "max_unpool2d max_unpool3d diff _index_put_impl _safe_softmax_ "
+).split()
+"""Linear in the tensors that are no indices and no masks."""
+
+_INDICES = frozenset(("index", "indices", "mask", "indices_or_sections"))
+
+
+def _linear(A: Arithmetic, name: str, *args: Any, **kwargs: Any) -> Any:
+    operation = getattr(torch.ops.aten, name)
+    schema = _schema(operation, args, kwargs)
+    named = dict(zip((formal.name for formal in schema.arguments), args, strict=False)) | kwargs
+    leaves: list[Any] = []
+    slots: dict[str, Any] = {}
+    kinds = [a for a in _leaves(named) if isinstance(a, Tensor)]
+    moved = {key: a for key, a in named.items() if key not in _INDICES and key != "mask"}
+    floating = [a for a in _leaves(moved) if isinstance(a, Tensor) and not is_discrete(a)]
+    dtype = functools.reduce(torch.promote_types, (a.dtype for a in floating)) if floating else None
+
+    def slot(key: str, a: Any) -> Any:
+        if isinstance(a, tuple | list) and any(isinstance(t, Tensor) for t in a):
+            return type(a)(slot(key, t) for t in a)
+        if isinstance(a, Tensor):
+            if key not in _INDICES and dtype is not None and a.dtype != dtype and name not in ("_fft_c2r", "_fft_r2c"):
+                a = cast(A, a, dtype)
+            leaves.append(a)
+            return _Slot(len(leaves) - 1)
+        return a
+
+    slots = {key: slot(key, a) for key, a in named.items()}
+    discrete = [a for a in leaves if isinstance(a, Jet) and is_discrete(a)]
+
+    def call(*tensors: Tensor) -> Any:
+        filled = {key: _put(a, tensors) for key, a in slots.items()}
+        ordered = [filled.pop(formal.name) for formal in schema.arguments if formal.name in filled and not formal.kwarg_only]
+        return operation(*ordered, **filled)
+
+    if dtype is None or not any(isinstance(a, Jet) and not is_discrete(a) for a in leaves) and not floating:
+        return of_values(A, call, *leaves)
+    count = max((len(a.c) for a in leaves if isinstance(a, Jet) and not is_discrete(a)), default=1)
+    keys = _keys(slots)
+    flat, dims = [], []
+    for k, a in enumerate(leaves):
+        if isinstance(a, Jet) and not is_discrete(a):
+            flat.append(A.padded(a.c, count).flatten(0, 1))
+            dims.append(0)
+        elif isinstance(a, Jet):
+            flat.append(a.c.expand(count, *a.c.shape[1:]).flatten(0, 1))
+            dims.append(0)
+        elif keys[k] in _INDICES or is_discrete(a):
+            flat.append(a)
+            dims.append(None)
+        else:  # a constant: 0 in the derivatives
+            flat.append(A.padded(A.coefficients(a), count).flatten(0, 1))
+            dims.append(0)
+    numbers = [key for key, a in named.items() if key in ("value", "fill_value") and not isinstance(a, Tensor)]
+    if numbers and count > 1:  # a number that is put in is a constant, too
+        y0 = torch.func.vmap(call, in_dims=tuple(dims))(*(f if d is None else f[: A.points] for f, d in zip(flat, dims, strict=True)))
+        for key in numbers:
+            slots[key] = 0
+        y1 = torch.func.vmap(call, in_dims=tuple(dims))(*(f if d is None else f[A.points :] for f, d in zip(flat, dims, strict=True)))
+        y = torch.cat([y0, y1])
+    else:
+        y = torch.func.vmap(call, in_dims=tuple(dims))(*flat)
+    result = _mapped(lambda t: Jet(t.unflatten(0, (count, A.points))), y)
+    masks = [a.jumps.flatten(1).any(1) for a in discrete if a.jumps is not None]
+    if masks:
+        mask = functools.reduce(torch.logical_or, masks)
+        result = _mapped(lambda j: jumping(A, j, mask), result)
+    return result
+
+
+def jumping(A: Arithmetic, a: Jet, points: Tensor) -> Jet:
+    """A jet whose derivatives are not known at some points."""
+    from riemann._arithmetic.elementwise import unknown_from
+
+    return Jet(unknown_from(A, a.c, points.view(-1, *[1] * a.ndim)))
+
+
+class _Slot(int):
+    """The place of a tensor among the tensors of a call."""
+
+
+def _put(a: Any, tensors: Any) -> Any:
+    if isinstance(a, _Slot):
+        return tensors[a]
+    return type(a)(_put(t, tensors) for t in a) if isinstance(a, tuple | list) else a
+
+
+def _keys(slots: dict[str, Any]) -> dict[int, str]:
+    found: dict[int, str] = {}
+
+    def walk(key: str, a: Any) -> None:
+        if isinstance(a, _Slot):
+            found[int(a)] = key
+        elif isinstance(a, tuple | list):
+            for t in a:
+                walk(key, t)
+
+    for key, a in slots.items():
+        walk(key, a)
+    return found
+
+
+def _leaves(tree: Any) -> list[Any]:
+    if isinstance(tree, tuple | list):
+        return [leaf for branch in tree for leaf in _leaves(branch)]
+    if isinstance(tree, dict):
+        return [leaf for branch in tree.values() for leaf in _leaves(branch)]
+    return [tree]
+
+
+def _schema(operation: Any, args: tuple, kwargs: dict) -> Any:
+    """The schema of the overload that takes these arguments: its names."""
+    overloads = [getattr(operation, name) for name in operation.overloads()]
+    overloads = [o for o in overloads if not any(a.is_out for a in o._schema.arguments)]
+    for o in overloads:
+        formals = o._schema.arguments
+        positional = [a for a in formals if not a.kwarg_only]
+        if len(args) > len(positional) or not kwargs.keys() <= {a.name for a in formals}:
+            continue
+        if all(_fits(a, f) for a, f in zip(args, positional, strict=False)):
+            return o._schema
+    return overloads[0]._schema
+
+
+def _fits(a: Any, formal: Any) -> bool:
+    kind = str(formal.type)
+    if isinstance(a, Tensor):
+        return "Tensor" in kind
+    if isinstance(a, tuple | list):
+        return "List" in kind
+    return kind != "Tensor" or a is None
+
+
+for _name in LINEAR:
+    if hasattr(torch.ops.aten, _name):
+        rule(_name)(functools.partial(lambda A, *args, name, **kwargs: _linear(A, name, *args, **kwargs), name=_name))
+
+
+# ------------------------------------------------------------------------------------------------ sums
+
+
+def _axes(a: Jet, dim: Any) -> list[int]:
+    dims = range(a.ndim) if dim is None or dim == [] or dim == () else [dim] if isinstance(dim, int) else dim
+    return [_axis(a, d) for d in dims] if a.ndim else []
+
+
+@rule("sum")
+def _sum(A: Arithmetic, a: Jet, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Jet:
+    a = cast(A, a, dtype) if dtype is not None else a
+    if is_discrete(a):
+        return of_values(A, lambda t: torch.sum(t) if dim is None else torch.sum(t, dim, keepdim), a)
+    axes = _axes(a, dim)
+    return Jet(a.c.sum(axes, keepdim=keepdim) if axes else a.c)
+
+
+@rule("mean")
+def _mean(A: Arithmetic, a: Jet, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Jet:
+    a = cast(A, a, dtype) if dtype is not None else a
+    axes = _axes(a, dim)
+    return Jet(a.c.mean(axes, keepdim=keepdim) if axes else a.c)
+
+
+for _name in ("any", "all", "count_nonzero"):
+
+    def _reduce(A: Arithmetic, a: Jet, *args: Any, name: str = _name, **kwargs: Any) -> Jet:
+        mask = cast(A, a, torch.bool)
+        return of_values(A, lambda t: getattr(torch, name)(t, *args, **kwargs), mask)
+
+    rule(_name)(_reduce)

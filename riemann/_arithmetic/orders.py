@@ -1,0 +1,82 @@
+r"""Which derivatives a jet holds, and how those of products and compositions are made of them.
+
+The derivatives of degree k in m variables are those of the multi-indices $i_1 \le \dots \le i_k$: one number for each,
+no factorials. Leibniz and Faà di Bruno are sums over the ways to deal the k places out.
+"""
+
+import functools
+import itertools
+
+import torch
+from torch import Tensor
+
+
+class Orders:
+    """Tables for derivatives in `variables` variables up to degree `order`.
+
+    Attributes:
+        counts: `counts[k]` is the number of derivatives up to degree k.
+        splits: for each degree k the terms `(p, I, q, J)` of Leibniz with 0 < p, q: derivative I of degree p of one
+            factor times derivative J of degree q of the other.
+        partitions: for each degree k and number r >= 2 of blocks, the terms of Faà di Bruno: r pairs `(p, I)`.
+        places: for each degree k where the derivative in $i_1, …, i_k$ stands among those of its degree, `(m, …, m)`.
+    """
+
+    def __init__(self, variables: int, order: int, device: torch.device):
+        self.variables, self.order, self.device = variables, order, device
+        indices = [list(itertools.combinations_with_replacement(range(variables), k)) for k in range(order + 1)]
+        place = [{index: position for position, index in enumerate(row)} for row in indices]
+        self.counts = list(itertools.accumulate(map(len, indices)))
+
+        def of(k: int, places: tuple[int, ...]) -> Tensor:
+            """Where the derivatives in some of the places of those of degree k stand."""
+            found = [place[len(places)][tuple(index[p] for p in places)] for index in indices[k]]
+            return torch.tensor(found, dtype=torch.long, device=device)
+
+        self.splits: list[list[tuple[int, Tensor, int, Tensor]]] = []
+        self.partitions: list[dict[int, list[list[tuple[int, Tensor]]]]] = []
+        for k in range(order + 1):
+            terms = []
+            for p in range(1, k):
+                for first in itertools.combinations(range(k), p):
+                    second = tuple(sorted({*range(k)} - {*first}))
+                    terms.append((p, of(k, first), k - p, of(k, second)))
+            self.splits.append(terms)
+            blocks: dict[int, list[list[tuple[int, Tensor]]]] = {}
+            for partition in _partitions(list(range(k))):
+                if len(partition) >= 2:
+                    blocks.setdefault(len(partition), []).append([(len(b), of(k, tuple(b))) for b in partition])
+            self.partitions.append(blocks)
+        self.places = [
+            torch.tensor(
+                [place[k][tuple(sorted(index))] for index in itertools.product(range(variables), repeat=k)],
+                dtype=torch.long,
+                device=device,
+            )
+            for k in range(order + 1)
+        ]
+
+    def degree(self, count: int) -> int:
+        """The highest degree of so many derivatives."""
+        return self.counts.index(count)
+
+    def block(self, c: Tensor, k: int) -> Tensor:
+        """The derivatives of degree k among `c`, `(count, …)`."""
+        return c[0 if k == 0 else self.counts[k - 1] : self.counts[k]]
+
+
+def _partitions(items: list[int]) -> list[list[list[int]]]:
+    """All partitions of a set into blocks, each in order."""
+    if not items:
+        return [[]]
+    head, found = items[0], []
+    for rest in _partitions(items[1:]):
+        found.append([[head], *rest])
+        found += [[*rest[:i], [head, *rest[i]], *rest[i + 1 :]] for i in range(len(rest))]
+    return found
+
+
+@functools.lru_cache(maxsize=64)
+def orders(variables: int, order: int, device: torch.device) -> Orders:
+    """The tables, made once."""
+    return Orders(variables, order, device)

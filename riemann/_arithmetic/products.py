@@ -1,0 +1,201 @@
+"""Products that are linear in each factor: matrices, convolutions, products of many numbers."""
+
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from riemann._arithmetic.elementwise import cast, is_discrete, product, product_of, promoted, sum_of
+from riemann._arithmetic.jet import Arithmetic, Jet, rule
+from riemann._arithmetic.moves import of_values
+
+
+def matmul(A: Arithmetic, a: Any, b: Any) -> Tensor:
+    """Coefficients of the product of matrices on the last two axes, of jets or constant tensors."""
+    if isinstance(a, Jet) and isinstance(b, Jet):
+        return product(A, a.c, b.c, torch.matmul)
+    if isinstance(a, Jet):
+        return a.c @ b
+    return (b.c.mT @ a.mT).mT if a.ndim == 2 else a @ b.c
+
+
+@rule("mm", "bmm")
+def _mm(A: Arithmetic, a: Any, b: Any) -> Jet:
+    (a, b), _ = promoted(A, a, b)
+    if is_discrete(a, b):
+        return of_values(A, torch.matmul, a, b)
+    return Jet(matmul(A, a, b))
+
+
+@rule("mv")
+def _mv(A: Arithmetic, a: Any, v: Any) -> Jet:
+    if isinstance(v, Jet) and not isinstance(a, Jet):
+        return Jet(v.c @ a.mT)
+    if not isinstance(v, Jet):
+        return Jet(a.c @ v)
+    return Jet(product(A, a.c, v.c, lambda p, q: (p @ q.unsqueeze(-1)).squeeze(-1)))
+
+
+@rule("dot")
+def _dot(A: Arithmetic, u: Any, v: Any) -> Jet:
+    if not isinstance(v, Jet):
+        u, v = v, u
+    if not isinstance(u, Jet):
+        return Jet(v.c @ u)
+    return Jet(product(A, u.c, v.c, lambda p, q: (p * q).sum(-1)))
+
+
+@rule("vdot")
+def _vdot(A: Arithmetic, u: Any, v: Any) -> Jet:
+    if isinstance(u, Jet):
+        return _dot(A, Jet(u.c.conj()), v)
+    return _dot(A, u.conj(), v)
+
+
+def _added(A: Arithmetic, C: Any, y: Jet, beta: Any, alpha: Any) -> Jet:
+    y = y if alpha == 1 else Jet(y.c * alpha)
+    if beta == 0:
+        return y
+    C = C if beta == 1 else product_of(A, C, beta) if isinstance(C, Jet) else C * beta
+    return sum_of(A, C, y)
+
+
+def _constant_product(f: Callable[..., Any], A: Arithmetic, a: Any, b: Any) -> Any:
+    return f(A, a, b)
+
+
+@rule("addmm", "baddbmm")
+def _addmm(A: Arithmetic, C: Any, a: Any, b: Any, *, beta: Any = 1, alpha: Any = 1) -> Jet:
+    if not (isinstance(a, Jet) or isinstance(b, Jet)):
+        return sum_of(A, product_of(A, C, beta), alpha * (a @ b))
+    return _added(A, C, _mm(A, a, b), beta, alpha)
+
+
+@rule("addbmm")
+def _addbmm(A: Arithmetic, C: Any, a: Any, b: Any, *, beta: Any = 1, alpha: Any = 1) -> Jet:
+    if not (isinstance(a, Jet) or isinstance(b, Jet)):
+        return sum_of(A, product_of(A, C, beta), alpha * (a @ b).sum(0))
+    y = _mm(A, a, b)
+    return _added(A, C, Jet(y.c.sum(2)), beta, alpha)
+
+
+@rule("addmv")
+def _addmv(A: Arithmetic, C: Any, a: Any, b: Any, *, beta: Any = 1, alpha: Any = 1) -> Jet:
+    if not (isinstance(a, Jet) or isinstance(b, Jet)):
+        return sum_of(A, product_of(A, C, beta), alpha * (a @ b))
+    return _added(A, C, _mv(A, a, b), beta, alpha)
+
+
+@rule("addr")
+def _addr(A: Arithmetic, C: Any, u: Any, v: Any, *, beta: Any = 1, alpha: Any = 1) -> Jet:
+    def column(t: Any) -> Any:
+        return Jet(t.c.unsqueeze(-1)) if isinstance(t, Jet) else t.unsqueeze(-1)
+
+    if not (isinstance(u, Jet) or isinstance(v, Jet)):
+        return sum_of(A, product_of(A, C, beta), alpha * torch.outer(u, v))
+    return _added(A, C, product_of(A, column(u), v), beta, alpha)
+
+
+@rule("linear")
+def _linear(A: Arithmetic, a: Any, W: Any, bias: Any = None) -> Jet:
+    Wt = Jet(W.c.mT) if isinstance(W, Jet) else W.mT
+    if isinstance(a, Jet) and isinstance(Wt, Jet):
+        if a.ndim == 1:
+            y = Jet(product(A, a.c, Wt.c, lambda p, q: (p.unsqueeze(-2) @ q).squeeze(-2)))
+        else:
+            y = Jet(product(A, a.c, Wt.c.unsqueeze(2) if a.ndim > 2 else Wt.c, torch.matmul))
+    else:
+        y = Jet(a.c @ Wt) if isinstance(a, Jet) else Jet(a @ Wt.c if a.ndim > 1 else (a @ Wt.c))
+    return y if bias is None else sum_of(A, y, bias)
+
+
+@rule("linalg_cross")
+def _cross(A: Arithmetic, u: Any, v: Any, *, dim: int = -1) -> Jet:
+    ndim = max(u.ndim, v.ndim)
+    axis = dim % ndim - ndim
+
+    def rolled(t: Any, k: int) -> Any:
+        return Jet(t.c.roll(k, axis)) if isinstance(t, Jet) else t.roll(k, axis)
+
+    first = product_of(A, rolled(u, -1), rolled(v, -2))
+    second = product_of(A, rolled(u, -2), rolled(v, -1))
+    return sum_of(A, first, second, -1)
+
+
+def bilinear(A: Arithmetic, f: Callable[[Tensor, Tensor], Tensor], a: Any, b: Any) -> Jet:
+    """A product written for one point, linear in each factor."""
+
+    def times(p: Tensor, q: Tensor) -> Tensor:
+        p, q = (t.expand(max(len(p), len(q)), *t.shape[1:]) for t in (p, q))
+        y = torch.func.vmap(f)(p.flatten(0, 1), q.flatten(0, 1))
+        return y.unflatten(0, p.shape[:2])
+
+    if isinstance(a, Jet) and isinstance(b, Jet):
+        return Jet(product(A, a.c, b.c, times))
+    dims = tuple(0 if isinstance(t, Jet) else None for t in (a, b))
+    c = a.c if isinstance(a, Jet) else b.c
+    y = torch.func.vmap(f, in_dims=dims)(*(t.c.flatten(0, 1) if isinstance(t, Jet) else t for t in (a, b)))
+    return Jet(y.unflatten(0, c.shape[:2]))
+
+
+@rule("convolution", "_convolution")
+def _convolution(A: Arithmetic, a: Any, W: Any, bias: Any, *args: Any) -> Jet:
+    if len(args) > 6:
+        args = args[:6]
+
+    def f(p: Tensor, q: Tensor) -> Tensor:
+        return torch.ops.aten.convolution(p, q, None, *args)
+
+    if isinstance(a, Jet) or isinstance(W, Jet):
+        y = bilinear(A, f, a, W)
+    else:
+        y = f(a, W)
+    if bias is None:
+        return y
+    space = [1] * (a.ndim - 2)
+    bias = Jet(bias.c.reshape(*bias.c.shape, *space)) if isinstance(bias, Jet) else bias.reshape(-1, *space)
+    return sum_of(A, y, bias)
+
+
+@rule("prod")
+def _prod(A: Arithmetic, a: Jet, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Jet:
+    a = cast(A, a, dtype) if dtype is not None else a
+    if is_discrete(a):
+        return of_values(A, lambda t: torch.prod(t) if dim is None else torch.prod(t, dim, keepdim), a)
+    c = a.c.flatten(2).unsqueeze(-1) if dim is None else a.c.unsqueeze(-1) if a.ndim == 0 else a.c
+    axis = 2 if dim is None or a.ndim == 0 else dim % a.ndim + 2
+    factors = list(c.unbind(axis))
+    if not factors:
+        one = torch.ones(c.shape[:axis] + c.shape[axis + 1 :], dtype=c.dtype, device=c.device)[:1]
+        y = one
+    else:
+        while len(factors) > 1:  # pairwise: the same for a zero factor as for any
+            pairs = [product(A, p, q) for p, q in zip(factors[::2], factors[1::2], strict=False)]
+            factors = pairs + ([factors[-1]] if len(factors) % 2 else [])
+        y = factors[0]
+    if dim is None:
+        y = y.squeeze(-1)
+    elif a.ndim == 0:
+        return Jet(y if y.ndim == 2 else y.squeeze(-1))
+    return Jet(y.unsqueeze(axis) if keepdim and dim is not None else y)
+
+
+@rule("cumprod")
+def _cumprod(A: Arithmetic, a: Jet, dim: int, *, dtype: Any = None) -> Jet:
+    a = cast(A, a, dtype) if dtype is not None else a
+    if is_discrete(a):
+        return of_values(A, lambda t: torch.cumprod(t, dim), a)
+    if a.ndim == 0 or a.shape[dim] == 0:
+        return Jet(a.c)
+    axis = dim % a.ndim + 2
+    columns = list(a.c.unbind(axis))
+    for k in range(1, len(columns)):
+        columns[k] = product(A, columns[k - 1], columns[k])
+    count = max(map(len, columns))
+    return Jet(torch.stack([A.padded(column, count) for column in columns], axis))
+
+
+_ = functools, operator

@@ -1,0 +1,455 @@
+"""What selects among its entries: the derivatives of what is selected, unless others tie with it and differ."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from riemann._arithmetic.elementwise import (
+    _abs,
+    _pow,
+    _sqrt,
+    _sub,
+    agreed,
+    cast,
+    compare,
+    function_of,
+    is_constant,
+    is_discrete,
+    product_of,
+    sum_of,
+    unknown_from,
+)
+from riemann._arithmetic.jet import Arithmetic, Jet, Refused, aligned, rule
+from riemann._arithmetic.moves import _sum, of_values
+
+_ = is_constant, aligned, compare
+
+
+def _tied(A: Arithmetic, c: Tensor, y: Tensor, axis: int) -> Tensor:
+    """The selected entries y (axis kept), unknown from the degree on at which entries of equal value differ from it."""
+    count, close = A.orders.counts[-1], 64 * torch.finfo(c.dtype).eps
+    c, y = A.padded(c, count), A.padded(y, count)
+    ties = c[0] == y[0]
+    differ = ties & ~((c - y).abs() <= close * (c.abs() + y.abs()))
+    blocks, unknown = [y[:1]], torch.zeros_like(y[0], dtype=torch.bool)
+    for k in range(1, A.orders.order + 1):
+        block = A.orders.block(differ, k)
+        if len(block):
+            unknown = unknown | block.any(0).any(axis - 1, keepdim=True)
+        blocks.append(torch.where(unknown, math.nan, A.orders.block(y, k)))
+    return torch.cat(blocks)
+
+
+def _picked(A: Arithmetic, a: Jet, index: Tensor, axis: int) -> Tensor:
+    """Entries along an axis of the coefficients, `index` of shape `(points, …)`."""
+    return a.c.gather(axis, index.unsqueeze(0).expand(len(a.c), *index.shape))
+
+
+def _with_jumps(index: Tensor, c: Tensor) -> Jet:
+    """Positions, which jump where what was selected is not determined."""
+    jumps = c[1:].isnan().any(0)
+    return Jet(index.unsqueeze(0), jumps)
+
+
+def _extreme(A: Arithmetic, a: Jet, dim: int, keepdim: bool, pick: Callable[..., Tensor]) -> tuple[Jet, Jet]:
+    if a.ndim == 0:
+        return Jet(a.c), Jet(torch.zeros_like(a.c[:1], dtype=torch.long))
+    axis = dim % a.ndim + 2
+    index = pick(a.c[0].detach(), axis - 1, keepdim=True)
+    y = _tied(A, a.c, _picked(A, a, index, axis), axis)
+    positions = _with_jumps(index, y)
+    if keepdim:
+        return Jet(y), positions
+    return Jet(y.squeeze(axis)), Jet(index.squeeze(axis - 1).unsqueeze(0), positions.jumps.squeeze(axis - 1))
+
+
+def _flattened(a: Jet, dims: Any) -> tuple[Jet, list[int]]:
+    """The axes to reduce, flattened into a last one."""
+    over = sorted(d % a.ndim for d in dims)
+    kept = [d for d in range(a.ndim) if d not in over]
+    c = a.c.permute(0, 1, *(d + 2 for d in kept), *(d + 2 for d in over)).flatten(2 + len(kept))
+    return Jet(c), over
+
+
+def _over(A: Arithmetic, a: Jet, dim: Any, keepdim: bool, pick: Callable[..., Tensor]) -> Jet:
+    if a.ndim == 0:
+        return Jet(a.c)
+    dims = range(a.ndim) if dim is None or dim == [] or dim == () else [dim] if isinstance(dim, int) else dim
+    flat, over = _flattened(a, dims)
+    c = _extreme(A, flat, -1, False, pick)[0].c
+    if keepdim:
+        for d in over:
+            c = c.unsqueeze(d + 2)
+    return Jet(c)
+
+
+def _number_or(A: Arithmetic, name: str, a: Jet, *args: Any, **kwargs: Any) -> Any:
+    return of_values(A, lambda t: getattr(torch, name)(t, *args, **kwargs), a)
+
+
+def _register_extremes(name: str, pick: Callable[..., Tensor]) -> None:
+    def whole(A: Arithmetic, a: Jet, dim: Any = None, keepdim: bool = False) -> Any:
+        if is_discrete(a):
+            return _number_or(A, name, a, *(() if dim is None else (dim, keepdim)))
+        if dim is None:
+            return _over(A, a, None, False, pick)
+        return _extreme(A, a, dim, keepdim, pick)
+
+    def over(A: Arithmetic, a: Jet, dim: Any = (), keepdim: bool = False) -> Jet:
+        if is_discrete(a):
+            return _number_or(A, "a" + name, a, dim, keepdim)
+        return _over(A, a, dim, keepdim, pick)
+
+    def position(A: Arithmetic, a: Jet, dim: Any = None, keepdim: bool = False) -> Jet:
+        if is_discrete(a):
+            return _number_or(A, "arg" + name, a, dim, keepdim)
+        if dim is None:
+            flat = Jet(a.c.flatten(2) if a.ndim else a.c.unsqueeze(2))
+            return _extreme(A, flat, 0, False, pick)[1]
+        return _extreme(A, a, dim, keepdim, pick)[1]
+
+    rule(name)(whole)
+    rule("a" + name)(over)
+    rule("arg" + name)(position)
+
+
+_register_extremes("max", torch.argmax)
+_register_extremes("min", torch.argmin)
+
+
+@rule("aminmax")
+def _aminmax(A: Arithmetic, a: Jet, *, dim: Any = None, keepdim: bool = False) -> Any:
+    return _over(A, a, dim, keepdim, torch.argmin), _over(A, a, dim, keepdim, torch.argmax)
+
+
+def _sorted(A: Arithmetic, a: Jet, dim: int, descending: bool, stable: bool = True) -> tuple[Tensor, Tensor]:
+    """Coefficients in order, unknown where entries tie and differ, and positions."""
+    axis = dim % a.ndim + 2
+    index = torch.sort(a.c[0].detach(), dim=axis - 1, descending=descending, stable=True)[1]
+    y = A.padded(_picked(A, a, index, axis), A.orders.counts[-1])
+    if y.shape[axis] < 2:
+        return y, index
+    close = 64 * torch.finfo(y.dtype).eps
+    low, high = y.narrow(axis, 0, y.shape[axis] - 1), y.narrow(axis, 1, y.shape[axis] - 1)
+    tie = low[0] == high[0]
+    differ = tie & ~((low - high).abs() <= close * (low.abs() + high.abs()))
+    edge = torch.zeros_like(y[0].narrow(axis - 1, 0, 1), dtype=torch.bool)
+    group = torch.cat([edge, ~tie], axis - 1).cumsum(axis - 1)  # what ties is unknown as one
+    blocks, unknown = [y[:1]], torch.zeros_like(y[0], dtype=torch.bool)
+    for k in range(1, A.orders.order + 1):
+        block = A.orders.block(differ, k).any(0)
+        marks = torch.cat([edge, block], axis - 1) | torch.cat([block, edge], axis - 1)
+        counted = torch.zeros_like(group).scatter_add(axis - 1, group, marks.long()).gather(axis - 1, group)
+        unknown = unknown | (counted > 0)
+        blocks.append(torch.where(unknown, math.nan, A.orders.block(y, k)))
+    return torch.cat(blocks), index
+
+
+@rule("sort")
+def _sort(A: Arithmetic, a: Jet, dim: int = -1, descending: bool = False, *, stable: Any = None) -> Any:
+    if a.ndim == 0:
+        return Jet(a.c), Jet(torch.zeros_like(a.c[:1], dtype=torch.long))
+    if is_discrete(a):
+        return of_values(A, lambda t: torch.sort(t, dim=dim, descending=descending), a)
+    y, index = _sorted(A, a, dim, descending)
+    return Jet(y), _with_jumps(index, y)
+
+
+@rule("argsort")
+def _argsort(A: Arithmetic, a: Jet, dim: int = -1, descending: bool = False, *, stable: Any = None) -> Jet:
+    return _sort(A, a, dim, descending)[1]
+
+
+@rule("msort")
+def _msort(A: Arithmetic, a: Jet) -> Jet:
+    return _sort(A, a, 0)[0]
+
+
+@rule("topk")
+def _topk(A: Arithmetic, a: Jet, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+    y, index = _sort(A, a, dim, largest)
+    if a.ndim == 0:
+        return y, index
+    axis = dim % a.ndim + 2
+    return Jet(y.c.narrow(axis, 0, k)), Jet(index.c.narrow(axis, 0, k), index.jumps.narrow(axis - 1, 0, k))
+
+
+@rule("kthvalue")
+def _kthvalue(A: Arithmetic, a: Jet, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+    return _ranked(A, a, k - 1, dim, keepdim)
+
+
+def _ranked(A: Arithmetic, a: Jet, k: int, dim: int, keepdim: bool) -> Any:
+    y, index = _sort(A, a, dim)
+    if a.ndim == 0:
+        return y, index
+    axis = dim % a.ndim + 2
+    parts = y.c.narrow(axis, k, 1), index.c.narrow(axis, k, 1), index.jumps.narrow(axis - 1, k, 1)
+    if not keepdim:
+        parts = parts[0].squeeze(axis), parts[1].squeeze(axis), parts[2].squeeze(axis - 1)
+    return Jet(parts[0]), Jet(parts[1], parts[2])
+
+
+@rule("median")
+def _median(A: Arithmetic, a: Jet, dim: Any = None, keepdim: bool = False) -> Any:
+    if dim is None:
+        flat = Jet(a.c.flatten(2) if a.ndim else a.c.unsqueeze(2))
+        return _ranked(A, flat, (flat.shape[0] - 1) // 2, 0, False)[0]
+    if a.ndim == 0:
+        return _sort(A, a)
+    return _ranked(A, a, (a.shape[dim] - 1) // 2, dim, keepdim)
+
+
+@rule("cummax")
+def _cummax(A: Arithmetic, a: Jet, dim: int) -> Any:
+    return _running(A, a, dim, torch.cummax, torch.argmax)
+
+
+@rule("cummin")
+def _cummin(A: Arithmetic, a: Jet, dim: int) -> Any:
+    return _running(A, a, dim, torch.cummin, torch.argmin)
+
+
+def _running(A: Arithmetic, a: Jet, dim: int, f: Callable[..., Any], pick: Callable[..., Tensor]) -> Any:
+    if a.ndim == 0:
+        return Jet(a.c), Jet(torch.zeros_like(a.c[:1], dtype=torch.long))
+    axis = dim % a.ndim + 2
+    index = f(a.c[0].detach(), axis - 1)[1]
+    columns = []
+    for k in range(a.shape[dim]):
+        y = _picked(A, a, index.narrow(axis - 1, k, 1), axis)
+        columns.append(_tied(A, a.c.narrow(axis, 0, k + 1), y, axis))
+    y = torch.cat(columns, axis)
+    return Jet(y), _with_jumps(index, y)
+
+
+@rule("mode")
+def _mode(A: Arithmetic, a: Jet, dim: int = -1, keepdim: bool = False) -> Any:
+    if a.ndim == 0:
+        return Jet(a.c), Jet(torch.zeros_like(a.c[:1], dtype=torch.long))
+    axis = dim % a.ndim + 2
+    index = torch.mode(a.c[0].detach(), axis - 1, keepdim=True)[1]
+    y = unknown_from(A, _picked(A, a, index, axis), ~is_constant(a.c).all(axis - 1, keepdim=True))
+    positions = _with_jumps(index, y)
+    if keepdim:
+        return Jet(y), positions
+    return Jet(y.squeeze(axis)), Jet(index.squeeze(axis - 1).unsqueeze(0), positions.jumps.squeeze(axis - 1))
+
+
+@rule("searchsorted", "bucketize")
+def _searchsorted(A: Arithmetic, first: Any, second: Any, *args: Any, **kwargs: Any) -> Jet:
+    raise NotImplementedError  # registered below
+
+
+def _positions(A: Arithmetic, boundaries: Any, numbers: Any, find: Callable[[Tensor, Tensor], Tensor]) -> Jet:
+    """Where numbers stand among boundaries: it jumps where a number is one of them."""
+    if not isinstance(numbers, Tensor):
+        numbers = torch.as_tensor(numbers)
+    dims = tuple(0 if isinstance(t, Jet) else None for t in (boundaries, numbers))
+    b, v = (t.c[0].contiguous() if isinstance(t, Jet) else t for t in (boundaries, numbers))
+    b_all, v_all = (t if d is not None else t.expand(A.points, *t.shape) for t, d in zip((b, v), dims, strict=True))
+    index = torch.stack([find(p, q) for p, q in zip(b_all.unbind(), v_all.unbind(), strict=True)]) if A.points < 0 else None
+    index = _batched_search(find, b_all, v_all)
+    lead = b_all.ndim - 1
+    meets = (v_all.unsqueeze(-1) == _facing(b_all, v_all, lead)).any(-1)
+    varies = torch.zeros_like(meets)
+    if isinstance(numbers, Jet):
+        varies = varies | ~is_constant(numbers.c)
+    if isinstance(boundaries, Jet):
+        varies = varies | (~is_constant(boundaries.c)).flatten(1).any(1).view(-1, *[1] * (meets.ndim - 1))
+    return Jet(index.unsqueeze(0), meets & varies)
+
+
+def _facing(b: Tensor, v: Tensor, lead: int) -> Tensor:
+    """Boundaries `(points, …, k)` against numbers `(points, …, m)`, to compare each with each."""
+    if b.ndim == 2:
+        return b.view(len(b), *[1] * (v.ndim - 1), b.shape[-1])
+    return b.unsqueeze(-2)
+
+
+def _batched_search(find: Callable[[Tensor, Tensor], Tensor], b: Tensor, v: Tensor) -> Tensor:
+    if b.ndim == 2:
+        flat = v.reshape(len(v), -1).contiguous()
+        return find(b.contiguous(), flat).reshape(v.shape)
+    return find(b.contiguous(), v.contiguous())
+
+
+@rule("searchsorted")
+def _search(A: Arithmetic, boundaries: Any, numbers: Any, *, out_int32: bool = False, right: bool = False,
+            side: Any = None, sorter: Any = None) -> Jet:  # fmt: skip
+    if sorter is not None:
+        raise Refused("has no rule for `sorter=`; sort the boundaries first")
+    find = functools.partial(torch.searchsorted, out_int32=out_int32, right=right, side=side)
+    return _positions(A, boundaries, numbers, find)
+
+
+@rule("bucketize")
+def _bucketize(A: Arithmetic, numbers: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False) -> Jet:
+    return _search(A, boundaries, numbers, out_int32=out_int32, right=right)
+
+
+# ---------------------------------------------------------------------------------- sums of exponentials
+
+
+def _shifted(A: Arithmetic, a: Jet, dim: Any) -> tuple[Jet, Tensor]:
+    """a minus its greatest value, which is taken for a constant: the result does not depend on it."""
+    axes = [d % a.ndim + 1 for d in ([dim] if isinstance(dim, int) else dim)] if a.ndim else []
+    top = a.c[0].detach().amax(axes, keepdim=True) if axes else a.c[0].detach()
+    top = torch.where(top.isfinite(), top, 0).unsqueeze(0)
+    return Jet(torch.cat([a.c[:1] - top, a.c[1:]])), top
+
+
+@rule("logsumexp")
+def _logsumexp(A: Arithmetic, a: Jet, dim: Any, keepdim: bool = False) -> Jet:
+    a = a if not is_discrete(a) else cast(A, a, torch.get_default_dtype())
+    low, top = _shifted(A, a, dim)
+    y = function_of(A, "log", _sum(A, function_of(A, "exp", low), dim, True)).c
+    y = torch.cat([y[:1] + top, y[1:]])
+    axes = [d % a.ndim + 2 for d in ([dim] if isinstance(dim, int) else dim)] if a.ndim else []
+    return Jet(y if keepdim or not axes else y.squeeze(axes))
+
+
+@rule("_softmax", "_safe_softmax")
+def _softmax(A: Arithmetic, a: Jet, dim: int, half_to_float: Any = False, **_: Any) -> Jet:
+    powers = function_of(A, "exp", _shifted(A, a, dim)[0])
+    total = function_of(A, "reciprocal", _sum(A, powers, dim, True))
+    y = product_of(A, powers, total)
+    head = torch.softmax(a.c[0], dim % max(a.ndim, 1) + 1 if a.ndim else 0).unsqueeze(0)
+    return Jet(torch.cat([head, y.c[1:]])) if a.ndim else y
+
+
+@rule("_log_softmax")
+def _log_softmax(A: Arithmetic, a: Jet, dim: int, half_to_float: bool = False) -> Jet:
+    return _sub(A, a, _logsumexp(A, a, dim, True))
+
+
+@rule("logcumsumexp")
+def _logcumsumexp(A: Arithmetic, a: Jet, dim: int) -> Jet:
+    if a.ndim == 0:
+        return Jet(a.c)
+    columns = [Jet(a.c.narrow(dim % a.ndim + 2, 0, k + 1)) for k in range(a.shape[dim])]
+    found = [_logsumexp(A, column, dim, True).c for column in columns]
+    count = max(map(len, found)) if found else 1
+    return Jet(torch.cat([A.padded(c, count) for c in found], dim % a.ndim + 2)) if found else Jet(a.c)
+
+
+# ----------------------------------------------------------------------------------------------- norms
+
+
+@rule("var.correction")
+def _var(A: Arithmetic, a: Jet, dim: Any = None, *, correction: Any = 1, keepdim: bool = False) -> Jet:
+    return Jet(_variance(A, a, dim, correction, keepdim)[0])
+
+
+def _variance(A: Arithmetic, a: Jet, dim: Any, correction: Any, keepdim: bool) -> tuple[Tensor, Tensor]:
+    dims = range(a.ndim) if dim is None or dim == [] else [dim] if isinstance(dim, int) else dim
+    axes = [d % a.ndim + 2 for d in dims] if a.ndim else []
+    count = math.prod(a.c.shape[d] for d in axes)
+    mean = a.c.mean(axes, keepdim=True) if axes else a.c
+    squares = product_of(A, centred := Jet(a.c - mean), centred).c
+    y = squares.sum(axes, keepdim=keepdim) if axes else squares
+    correction = 1 if correction is None else correction
+    if count - correction <= 0:
+        return torch.full_like(y, math.nan), mean
+    return y / (count - correction), mean if keepdim or not axes else mean.squeeze(axes)
+
+
+@rule("var", "var.dim")
+def _var_by_flag(A: Arithmetic, a: Jet, *args: Any, unbiased: bool = True, keepdim: bool = False) -> Jet:
+    return Jet(_variance(A, a, *_by_flag(args, unbiased, keepdim))[0])
+
+
+@rule("std", "std.dim")
+def _std_by_flag(A: Arithmetic, a: Jet, *args: Any, unbiased: bool = True, keepdim: bool = False) -> Jet:
+    return _sqrt(A, Jet(_variance(A, a, *_by_flag(args, unbiased, keepdim))[0]))
+
+
+def _by_flag(args: tuple, unbiased: bool, keepdim: bool) -> tuple[Any, int, bool]:
+    """Axes, correction and `keepdim` of the older overloads: `(unbiased)` or `(dim, unbiased, keepdim)`."""
+    dim = None if not args or isinstance(args[0], bool) else args[0]
+    flags = [*args[0 if dim is None else 1 :]]
+    unbiased = flags[0] if flags else unbiased
+    return dim, int(unbiased), flags[1] if len(flags) > 1 else keepdim
+
+
+@rule("var_mean", "var_mean.dim")
+def _var_mean_by_flag(A: Arithmetic, a: Jet, *args: Any, unbiased: bool = True, keepdim: bool = False) -> Any:
+    variance, mean = _variance(A, a, *_by_flag(args, unbiased, keepdim))
+    return Jet(variance), Jet(mean)
+
+
+@rule("std_mean", "std_mean.dim")
+def _std_mean_by_flag(A: Arithmetic, a: Jet, *args: Any, unbiased: bool = True, keepdim: bool = False) -> Any:
+    variance, mean = _var_mean_by_flag(A, a, *args, unbiased=unbiased, keepdim=keepdim)
+    return _sqrt(A, variance), mean
+
+
+@rule("var_mean.correction")
+def _var_mean(A: Arithmetic, a: Jet, dim: Any = None, *, correction: Any = 1, keepdim: bool = False) -> Any:
+    variance, mean = _variance(A, a, dim, correction, keepdim)
+    return Jet(variance), Jet(mean)
+
+
+@rule("std.correction")
+def _std(A: Arithmetic, a: Jet, dim: Any = None, *, correction: Any = 1, keepdim: bool = False) -> Jet:
+    return _sqrt(A, Jet(_variance(A, a, dim, correction, keepdim)[0]))
+
+
+@rule("std_mean.correction")
+def _std_mean(A: Arithmetic, a: Jet, dim: Any = None, *, correction: Any = 1, keepdim: bool = False) -> Any:
+    variance, mean = _variance(A, a, dim, correction, keepdim)
+    return _sqrt(A, Jet(variance)), Jet(mean)
+
+
+@rule("linalg_vector_norm")
+def vector_norm(A: Arithmetic, a: Jet, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Jet:
+    a = a if dtype is None else cast(A, a, dtype)
+    p = 2.0 if ord is None else float(ord)
+    dim = None if dim in ([], ()) else dim
+    if p == 2 and not a.is_complex():
+        return _sqrt(A, _sum(A, product_of(A, a, a), dim, keepdim))
+    if p == 2:
+        parts = torch.view_as_real(a.c)
+        squares = sum_of(A, *(product_of(A, t, t) for t in map(Jet, parts.unbind(-1))))
+        return _sqrt(A, _sum(A, squares, dim, keepdim))
+    size = _abs(A, a)
+    if math.isinf(p):
+        return _over(A, size, dim, keepdim, torch.argmax if p > 0 else torch.argmin)
+    if p == 1:
+        return _sum(A, size, dim, keepdim)
+    if p == 0:
+        nonzero = cast(A, compare(A, torch.ne, a, 0), size.dtype)
+        return _sum(A, nonzero, dim, keepdim)
+    powers = _pow(A, a if p % 2 == 0 and not a.is_complex() else size, p)
+    return _pow(A, _sum(A, powers, dim, keepdim), 1 / p)
+
+
+@rule("norm")
+def _norm(A: Arithmetic, a: Jet, p: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Jet:
+    return vector_norm(A, a, p, dim, keepdim, dtype=dtype)
+
+
+@rule("dist")
+def _dist(A: Arithmetic, a: Any, b: Any, p: Any = 2) -> Jet:
+    return vector_norm(A, _sub(A, a, b), p)
+
+
+@rule("_cdist_forward", "cdist", "_euclidean_dist")
+def _cdist(A: Arithmetic, a: Any, b: Any, p: Any = 2.0, compute_mode: Any = None) -> Jet:
+    def widened(t: Any, axis: int) -> Any:
+        return Jet(t.c.unsqueeze(axis)) if isinstance(t, Jet) else t.unsqueeze(axis)
+
+    return vector_norm(A, _sub(A, widened(a, -2), widened(b, -3)), p, [-1])
+
+
+@rule("_pdist_forward", "pdist")
+def _pdist(A: Arithmetic, a: Jet, p: Any = 2.0) -> Jet:
+    i, j = torch.triu_indices(a.shape[0], a.shape[0], 1, device=a.c.device)
+    return vector_norm(A, Jet(a.c[:, :, i] - a.c[:, :, j]), p, [-1])
+
+
+_ = agreed

@@ -1,0 +1,170 @@
+"""Derivatives of functions of one number: each by its first derivative, the higher ones by power series arithmetic."""
+
+import functools
+import math
+import numbers
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Operand = Any
+
+
+class Series:
+    """A function of one number s: its value and derivatives $y, y', y'', …$ as tensors, or numbers for constants."""
+
+    def __init__(self, terms: list[Any]):
+        self.terms = terms
+
+    def _of(self, other: Operand) -> "Series":
+        return other if isinstance(other, Series) else Series([other] + [0] * (len(self.terms) - 1))
+
+    def __add__(self, other: Operand) -> "Series":
+        return Series(list(map(_plus, self.terms, self._of(other).terms)))
+
+    __radd__ = __add__
+
+    def __neg__(self) -> "Series":
+        return Series([_times(-1, t) for t in self.terms])
+
+    def __sub__(self, other: Operand) -> "Series":
+        return self + -self._of(other)
+
+    def __rsub__(self, other: Operand) -> "Series":
+        return self._of(other) - self
+
+    def __mul__(self, other: Operand) -> "Series":
+        a, b = self.terms, self._of(other).terms
+        return Series(
+            [
+                functools.reduce(
+                    _plus, (_times(math.comb(k, p), _times(a[p], b[k - p])) for p in range(k + 1))
+                )
+                for k in range(len(a))
+            ]
+        )
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Operand) -> "Series":
+        return self * (call("reciprocal", other) if isinstance(other, Series) else 1 / other)
+
+    def __rtruediv__(self, other: Operand) -> "Series":
+        return other * call("reciprocal", self)
+
+
+def _plus(a: Any, b: Any) -> Any:
+    """a + b, where Python's 0 is nothing."""
+    return b if _is(a, 0) else a if _is(b, 0) else a + b
+
+
+def _times(a: Any, b: Any) -> Any:
+    if _is(a, 0) or _is(b, 0):
+        return 0
+    return b if _is(a, 1) else a if _is(b, 1) else a * b
+
+
+def _is(a: Any, number: int) -> bool:
+    return isinstance(a, numbers.Number) and a == number
+
+
+First = Callable[[Any, Any], Any]
+FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], First]] = {}
+"""Value and first derivative: `f(v)` of tensors, and `f'(v, y)` of series or tensors with `y = f(v)`."""
+
+
+def call(name: str, v: Any) -> Any:
+    """A function of the table, of a tensor, a number or a series."""
+    f, first = FUNCTIONS[name]
+    if not isinstance(v, Series):
+        return f(v)
+    terms = derivatives(f, first, v.terms[0], len(v.terms) - 1)
+    return Series(composed(terms, v.terms))
+
+
+def derivatives(f: Callable[[Tensor], Tensor], first: First, v: Tensor, order: int) -> list[Any]:
+    """`[f(v), f'(v), …]` to an order."""
+    terms: list[Any] = [f(v)]
+    for k in range(order):  # the derivative of degree k of f' needs f to degree k
+        if k == 0:
+            terms.append(first(v, terms[0]))
+        else:
+            slope = first(Series([v, 1] + [0] * (k - 1)), Series(terms[: k + 1]))
+            terms.append(slope.terms[k] if isinstance(slope, Series) else 0)
+    return terms
+
+
+def composed(terms: list[Any], inner: list[Any]) -> list[Any]:
+    """Derivatives of f(a(s)) from those of f at a(0) and of a: Faà di Bruno, by Bell's recursion."""
+    order = len(inner) - 1
+
+    @functools.cache
+    def bell(k: int, r: int) -> Any:
+        if r == 0:
+            return 1 if k == 0 else 0
+        total: Any = 0
+        for i in range(1, k - r + 2):
+            total = _plus(total, _times(math.comb(k - 1, i - 1), _times(inner[i], bell(k - i, r - 1))))
+        return total
+
+    found = [terms[0]]
+    for k in range(1, order + 1):
+        found.append(functools.reduce(_plus, (_times(terms[r], bell(k, r)) for r in range(1, k + 1)), 0))
+    return found
+
+
+def function(name: str, f: Callable[[Tensor], Tensor], first: First) -> None:
+    """Adds to the table."""
+    FUNCTIONS[name] = f, first
+
+
+_f = functools.partial(lambda name, v: call(name, v))
+
+
+def _sq(v: Any) -> Any:
+    return v * v
+
+
+function("exp", torch.exp, lambda v, y: y)
+function("log", torch.log, lambda v, y: call("reciprocal", v))
+function("reciprocal", torch.reciprocal, lambda v, y: -(y * y))
+function("sin", torch.sin, lambda v, y: call("cos", v))
+function("cos", torch.cos, lambda v, y: -call("sin", v))
+function("tan", torch.tan, lambda v, y: 1 + y * y)
+function("sinh", torch.sinh, lambda v, y: call("cosh", v))
+function("cosh", torch.cosh, lambda v, y: call("sinh", v))
+function("tanh", torch.tanh, lambda v, y: 1 - y * y)
+function("sigmoid", torch.sigmoid, lambda v, y: y * call("sigmoid", -v))
+function("sqrt", torch.sqrt, lambda v, y: 0.5 * call("reciprocal", y))
+function("rsqrt", torch.rsqrt, lambda v, y: -0.5 * (y * call("reciprocal", v)))
+function("asin", torch.asin, lambda v, y: call("rsqrt", (1 - v) * (1 + v)))
+function("acos", torch.acos, lambda v, y: -call("rsqrt", (1 - v) * (1 + v)))
+function("atan", torch.atan, lambda v, y: call("reciprocal", 1 + v * v))
+function("asinh", torch.asinh, lambda v, y: call("rsqrt", 1 + v * v))
+function("acosh", torch.acosh, lambda v, y: call("rsqrt", (v - 1)) * call("rsqrt", v + 1))
+function("atanh", torch.atanh, lambda v, y: call("reciprocal", (1 - v) * (1 + v)))
+function("exp2", torch.exp2, lambda v, y: math.log(2) * y)
+function("expm1", torch.expm1, lambda v, y: call("exp", v))
+function("log1p", torch.log1p, lambda v, y: call("reciprocal", 1 + v))
+function("log2", torch.log2, lambda v, y: (1 / math.log(2)) * call("reciprocal", v))
+function("log10", torch.log10, lambda v, y: (1 / math.log(10)) * call("reciprocal", v))
+function("erf", torch.erf, lambda v, y: (2 / math.sqrt(math.pi)) * call("exp", -(v * v)))
+function("erfc", torch.erfc, lambda v, y: (-2 / math.sqrt(math.pi)) * call("exp", -(v * v)))
+function("erfinv", torch.erfinv, lambda v, y: (math.sqrt(math.pi) / 2) * call("exp", y * y))
+function("special_erfcx", torch.special.erfcx, lambda v, y: 2 * (v * y) - 2 / math.sqrt(math.pi))
+function(
+    "softplus",
+    lambda v: torch.clamp_min(v, 0) + torch.log1p(torch.exp(-torch.abs(v))),
+    lambda v, y: call("sigmoid", v),
+)
+function("special_ndtr", torch.special.ndtr, lambda v, y: (1 / math.sqrt(2 * math.pi)) * call("exp", -0.5 * (v * v)))
+function("special_ndtri", torch.special.ndtri, lambda v, y: math.sqrt(2 * math.pi) * call("exp", 0.5 * (y * y)))
+function(
+    "special_log_ndtr",
+    torch.special.log_ndtr,
+    lambda v, y: (1 / math.sqrt(2 * math.pi)) * call("exp", -0.5 * (v * v) - y),
+)
+function("i0", torch.special.i0, lambda v, y: call("special_i1", v))
