@@ -18,6 +18,7 @@ from torch._C import _functorch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from riemann._arithmetic.jet import Jet
 from riemann._faults import Faults, collected, say
 from riemann._memory import room
 from riemann._types import ChunkSize, Progress
@@ -30,7 +31,9 @@ GROWTH = 8  # from one weighed piece to the next
 
 def has_values(x: Tensor) -> bool:
     """Whether values can be looked at: outside transforms and compilation, on a device that has them."""
-    return not (torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(x) or x.is_meta)
+    if torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(x) or x.is_meta:
+        return False
+    return not isinstance(x, Jet)
 
 
 def in_chunks(

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch._C import _functorch
 
-from riemann import _safe
+from riemann import _arithmetic, _safe
 from riemann._chunks import has_values as has_values
 from riemann._chunks import in_chunks
 from riemann._faults import first as first
@@ -65,11 +65,10 @@ def jet(
     """
     check_count("order", order, 0)
 
-    def jets(x: Tensor) -> tuple[Tensor, ...]:
-        return over_points(lambda p: derivatives(safe(f, p, order), p, order), x)
-
     check_points(x)
-    return in_chunks(jets, x, rank=2 + order, chunk_size=chunk_size, progress=progress)
+    return in_chunks(
+        lambda x: jets_at(f, x, order), x, rank=2 + order, chunk_size=chunk_size, progress=progress
+    )
 
 
 def jvp(
@@ -168,6 +167,37 @@ def recorded_gradients(value: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor
         (tensor([2., 2.]),)
     """
     return torch.autograd.grad(value, tensors, retain_graph=True, allow_unused=True, materialize_grads=True)
+
+
+# ------------------------------------------------------------------------------------------- many points at once
+
+
+def jets_at(f: Field, x: Tensor, order: int, name: str = "function") -> tuple[Tensor, ...]:
+    """`(f, df, ddf, …)` at points `(*batch, n)`, derivative axes last; messages call the function `name`."""
+    batch, n = x.shape[:-1], x.shape[-1]
+    flat = x.reshape(-1, n) if batch.numel() else x.new_ones(1, n)  # shapes come from a point that stands in
+    with full_precision(x.device.type):
+        found = _arithmetic.derivatives(_answering(f, x, name), flat, order, name)
+    return tuple(y[: batch.numel()].reshape(*batch, *y.shape[1:]) for y in found)
+
+
+def _answering(f: Field, x: Tensor, name: str) -> Field:
+    """`f`, whose value is checked to be a tensor like `x`."""
+    f = _safe.unwrapped(f)
+
+    def field(y: Tensor) -> Tensor:
+        with _safe._eager():
+            value = f(y)
+        if not isinstance(value, Tensor):
+            raise TypeError(f"`{name}` returned {type(value).__name__} at one point, expected a torch.Tensor")
+        if value.dtype != x.dtype or value.device != x.device:
+            raise ValueError(
+                f"`{name}` returned {value.dtype} on {value.device} for a point in {x.dtype} on {x.device}; make its "
+                "constants with `dtype=x.dtype, device=x.device`, or move x"
+            )
+        return value
+
+    return field
 
 
 # --------------------------------------------------------------------- one point, inside `over_points`

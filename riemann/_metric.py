@@ -19,7 +19,8 @@ ASYMMETRY = {torch.float64: 1e-6}  # relative to the entries of row and column; 
 @open_function(rank=None)
 def jets_of(metric: Metric, x: Tensor, order: int) -> tuple[Tensor, ...]:
     """`(g, dg, ddg, …)` at points `(*batch, n)`, not judged: where a type brings its own, by `at.register`."""
-    return _jets.over_points(lambda p: _jets.derivatives(safe_metric(metric, p, order), p, order), x)
+    check_metric_callable(metric)
+    return _jets.jets_at(_one_point(unwrapped(metric)), x, order, "metric")
 
 
 def metric_jet(metric: Metric, x: Tensor, order: int) -> tuple[Tensor, ...]:

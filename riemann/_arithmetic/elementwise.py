@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from riemann._arithmetic.jet import Arithmetic, Jet, Refused, aligned, rule
-from riemann._arithmetic.series import FUNCTIONS, First, derivatives
+from riemann._arithmetic.series import FUNCTIONS, First, derivatives, polygamma
 
 # ------------------------------------------------------------------------------------------- the two formulas
 
@@ -202,8 +202,8 @@ def product_of(A: Arithmetic, a: Any, b: Any) -> Jet:
     """a b."""
     if is_discrete(a, b) and not isinstance(a, float) and not isinstance(b, float):
         return discrete(A, torch.mul, a, b)
-    if a is b and isinstance(a, Jet) and a.square is not None:
-        return Jet(a.square)
+    if a is b and isinstance(a, Jet) and (square := a.smooth_square) is not None:
+        return Jet(square)
     (a, b), _ = promoted(A, a, b)
     ndim = _ndim(a, b)
     return Jet(times(A, *(_shaped(A, t, ndim) for t in (a, b)), ndim))
@@ -233,7 +233,28 @@ for _name in FUNCTIONS:
     if _name not in ("sqrt", "softplus"):
         rule(_name)(functools.partial(lambda A, a, name: function_of(A, name, a, name in SINGULAR), name=_name))
 
-rule("add", "add_")(sum_of)
+@rule("polygamma", "special_polygamma")
+def _polygamma(A: Arithmetic, n: int, a: Jet) -> Jet:
+    return function_of(A, polygamma(n), a)
+
+
+@rule("polygamma_")
+def _polygamma_of(A: Arithmetic, a: Jet, n: int) -> Jet:
+    return _polygamma(A, n, a)
+
+
+@rule("sinc", "special_sinc")
+def _sinc(A: Arithmetic, a: Jet) -> Jet:
+    y = function_of(A, "special_spherical_bessel_j0", product_of(A, a, math.pi))
+    return Jet(torch.cat([torch.sinc(a.c[:1]), y.c[1:]]))
+
+
+@rule("special_entr")
+def _entr(A: Arithmetic, a: Jet) -> Jet:
+    return Jet(-_times_log(A, "log", a, a).c)
+
+
+rule("add")(sum_of)
 rule("mul", "multiply")(product_of)
 
 
@@ -298,15 +319,16 @@ def _lerp(A: Arithmetic, a: Any, b: Any, weight: Any) -> Jet:
 @rule("sqrt")
 def _sqrt(A: Arithmetic, a: Jet) -> Jet:
     y = function_of(A, "sqrt", a, singular=True)
-    y.square = a.c if a.is_complex() else torch.where(a.c[0] < 0, math.nan, a.c)
-    return y
+    return y.with_square(a.c if a.is_complex() else torch.where(a.c[0] < 0, math.nan, a.c))
 
 
 @rule("softplus")
 def _softplus(A: Arithmetic, a: Jet, beta: Any = 1, threshold: Any = 20) -> Jet:
-    """Without the cut of torch at `threshold`: the function has none."""
-    y = function_of(A, "softplus", a if beta == 1 else product_of(A, a, beta))
-    return y if beta == 1 else Jet(y.c / beta)
+    """Without the cut of torch at 20, where the function has none; another threshold is meant."""
+    scaled = a if beta == 1 else product_of(A, a, beta)
+    y = function_of(A, "softplus", scaled)
+    y = y if beta == 1 else Jet(y.c / beta)
+    return y if threshold == 20 else _where(A, compare(A, torch.gt, scaled, threshold), a, y)
 
 
 @rule("log_sigmoid_forward")
@@ -349,8 +371,8 @@ def _pow(A: Arithmetic, a: Any, p: Any) -> Jet:
     if isinstance(p, Jet):
         return _power_that_varies(A, a, p)
     if isinstance(p, numbers.Number):
-        if a.square is not None and isinstance(p, int | float) and p > 0 and p % 2 == 0:
-            return _pow(A, Jet(a.square), p // 2) if p > 2 else Jet(a.square)
+        if (square := a.smooth_square) is not None and isinstance(p, int | float) and p > 0 and p % 2 == 0:
+            return _pow(A, Jet(square), p // 2) if p > 2 else Jet(square)
         if p == 2:
             return product_of(A, a, a)
     return Jet(power(A, aligned(a.c, _ndim(a, p)), p))
@@ -418,9 +440,7 @@ def _hypot(A: Arithmetic, a: Any, b: Any) -> Jet:
 
     y = _sqrt(A, sum_of(A, square(a), square(b)))
     head = torch.hypot(*(t if isinstance(t, Tensor) else torch.as_tensor(t) for t in values(a, b))).unsqueeze(0)
-    y, square = Jet(head if len(y.c) == 1 else torch.cat([head, y.c[1:]])), y.square
-    y.square = square
-    return y
+    return Jet(head if len(y.c) == 1 else torch.cat([head, y.c[1:]])).with_square(y.smooth_square)
 
 
 def _times_log(A: Arithmetic, log: str, a: Any, b: Any) -> Jet:
@@ -580,9 +600,7 @@ def _abs(A: Arithmetic, a: Jet) -> Jet:
     if not a.is_floating_point():
         return discrete(A, torch.abs, a)
     y = _where(A, compare(A, torch.ge, a, 0), a, Jet(-a.c))
-    y = Jet(torch.cat([a.c[:1].abs(), y.c[1:]]))
-    y.square = product(A, a.c, a.c)
-    return y
+    return Jet(torch.cat([a.c[:1].abs(), y.c[1:]])).with_square(product(A, a.c, a.c))
 
 
 @rule("sign", "sgn")
@@ -604,9 +622,8 @@ def _angle(A: Arithmetic, a: Jet) -> Jet:
     return Jet(unknown_from(A, y, (a.c[0] == 0) & ~is_constant(a.c))) if len(a.c) > 1 else Jet(y)
 
 
-@rule("relu", "relu6")
+@rule("relu")
 def _relu(A: Arithmetic, a: Jet) -> Jet:
-    A.kinks.add("relu")
     return _where(A, compare(A, torch.gt, a, 0), a, 0.0)
 
 
@@ -648,7 +665,6 @@ rule("clamp_max")(_minimum)
 
 @rule("hardtanh")
 def _hardtanh(A: Arithmetic, a: Jet, min_val: Any = -1.0, max_val: Any = 1.0) -> Jet:
-    A.kinks.add("hardtanh")
     return _clamp(A, a, min_val, max_val)
 
 

@@ -6,6 +6,8 @@ transforms: what records gradients there records the rules. Nothing is kept betw
 """
 
 import contextlib
+import math
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -39,54 +41,79 @@ class Jet(Tensor):
 
     Attributes:
         jumps: for what has no derivatives (masks, whole numbers), where it jumps, `(points, *shape)`, or None.
-        square: coefficients of the smooth square of a root, or None.
     """
 
-    memory: Memory
-    take: Callable[[Tensor], Tensor] | None
     jumps: Tensor | None
-    square: Tensor | None
+    _memory: Memory
+    _take: Callable[[Tensor], Tensor] | None
+    _square: Tensor | None
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
     def __new__(cls, c: Tensor, jumps: Tensor | None = None) -> "Jet":
-        jet = Tensor._make_wrapper_subclass(cls, c.shape[2:], dtype=c.dtype, device=c.device)
-        jet.memory, jet.take, jet.jumps, jet.square = Memory(c), None, jumps, None
+        jet = Tensor._make_wrapper_subclass(
+            cls, c.shape[2:], c.stride()[2:], c.storage_offset(), dtype=c.dtype, device=c.device
+        )
+        jet._memory, jet._take, jet.jumps, jet._square = Memory(c), None, jumps, None
         jet._c, jet._writes = c, 0
         return jet
 
     def view_by(self, take: Callable[[Tensor], Tensor]) -> "Jet":
         """A view, `take` of the coefficients."""
         view = Jet(take(self.c), None if self.jumps is None else take(self.jumps.unsqueeze(0))[0])
-        view.memory, view._writes = self.memory, self.memory.writes
-        view.take = take if (before := self.take) is None else lambda c: take(before(c))
+        view._memory, view._writes = self._memory, self._memory.writes
+        view._take = take if (before := self._take) is None else lambda c: take(before(c))
+        return view
+
+    def view_of_memory(self, size: Any, stride: Any, offset: int) -> "Jet":
+        """A view as of `as_strided`, if the memory lies as that of a plain tensor would."""
+        whole = self._memory.c
+        lying = [math.prod(whole.shape[k + 1 :]) for k in range(whole.ndim)]
+        if list(whole.stride()) != lying or whole.storage_offset():
+            raise Refused("reads memory that is laid out otherwise here; use indexing")
+
+        def take(c: Tensor) -> Tensor:
+            numbers = math.prod(c.shape[2:])
+            return c.as_strided((*c.shape[:2], *size), (c.shape[1] * numbers, numbers, *stride), offset)
+
+        view = Jet(take(whole))
+        view._memory, view._writes, view._take = self._memory, self._memory.writes, take
         return view
 
     def become(self, view: "Jet") -> None:
         """Takes the place of a view of it: its shape is changed elsewhere."""
-        self.take, self._c, self._writes, self.jumps = view.take, view._c, view._writes, view.jumps
+        self._take, self._c, self._writes, self.jumps = view._take, view._c, view._writes, view.jumps
 
     @property
     def c(self) -> Tensor:
         """The coefficients as they are now."""
-        if self._writes != self.memory.writes:
-            self._c = self.memory.c if self.take is None else self.take(self.memory.c)
-            self._writes = self.memory.writes
+        if self._writes != self._memory.writes:
+            self._c = self._memory.c if self._take is None else self._take(self._memory.c)
+            self._writes = self._memory.writes
         return self._c
 
     def write(self, value: Tensor, copying: bool) -> None:
         """Sets the coefficients, in place; `copying` first, if what was read must stay as it was."""
         missing = value.shape[0] - self.c.shape[0]
         if missing > 0 or copying:
-            whole = self.memory.c
-            self.memory.c = torch.cat([whole, whole.new_zeros((max(0, missing), *whole.shape[1:]))])
-            self.memory.writes += 1
+            whole = self._memory.c
+            self._memory.c = torch.cat([whole, whole.new_zeros((max(0, missing), *whole.shape[1:]))])
+        self._memory.writes += 1
         here = self.c
         here[: len(value)] = value
         if len(value) < len(here):
             here[len(value) :] = 0
-        self.square = None
+
+    def with_square(self, square: Tensor) -> "Jet":
+        """A root that knows the coefficients of its smooth square."""
+        self._square = square
+        return self
+
+    @property
+    def smooth_square(self) -> Tensor | None:
+        """The coefficients of the square of a root, unless it was written to."""
+        return self._square if self._memory.writes == 0 else None
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -154,8 +181,15 @@ class Arithmetic(TorchDispatchMode):
                 jets = _mapped(self.shadow_of, (args, kwargs))
             else:
                 jets = args, kwargs
+            if torch.Tag.nondeterministic_seeded in func.tags:
+                raise ValueError(
+                    f"the {self.name} calls `{func._schema.name.split('::')[1].strip('_')}`, which is random: a function "
+                    "of the point gives the same value each time. Call `.eval()` on a module in training mode (or pass "
+                    "`training=False`), or draw the numbers outside"
+                )
             if not _has_jet(jets):
-                result = func(*args, **kwargs)
+                with self.caller() if self.loses_gradients(args, kwargs) else contextlib.nullcontext():
+                    result = func(*args, **kwargs)
                 self.note(result)
                 return result
             return self.perform(func, args, kwargs, *jets)
@@ -171,15 +205,31 @@ class Arithmetic(TorchDispatchMode):
         try:
             if func._schema.is_mutable:
                 return self.write(func, name, args, jets, named)
-            if (found := RULES.get(f"{name}.{func._overloadname}") or RULES.get(name)) is not None:
-                with self.caller():
-                    return found(self, *jets, **named)
-            if (decomposed := decomposition(func)) is not None:
-                with self:
-                    return decomposed(*jets, **named)
-            raise Refused("has no rule for derivatives; write it with other operations")
+            with self.caller():
+                return self.result(func, name, jets, named)
         except Refused as refused:
-            raise ValueError(f"the {self.name} calls `{name.lstrip('_')}`, which {refused}.") from None
+            raise ValueError(f"the {self.name} calls `{name.strip('_')}`, which {refused}.") from None
+
+    PIECEWISE_LINEAR = frozenset(
+        "relu relu_ leaky_relu prelu _prelu_kernel hardtanh relu6 hardshrink softshrink threshold rrelu hardsigmoid".split()
+    )
+
+    def result(self, func: Any, name: str, jets: tuple, named: dict) -> Any:
+        """What an operation returns that does not write: by its rule, or by torch's own decomposition."""
+        if name in self.PIECEWISE_LINEAR:
+            self.kinks.add(name.strip("_").removesuffix("_kernel"))
+        if (found := RULES.get(f"{name}.{func._overloadname}") or RULES.get(name)) is not None:
+            return found(self, *jets, **named)
+        if func._schema.is_mutable:
+            func = getattr(getattr(torch.ops.aten, name), func._overloadname)
+        if (decomposed := decomposition(func)) is None:
+            raise Refused("has no rule for derivatives; write it with other operations")
+        with self:
+            return decomposed(*jets, **named)
+
+    def loses_gradients(self, *tree: Any) -> bool:
+        """Whether an operation on constants, inside `no_grad` or a backward pass, would drop the caller's gradients."""
+        return self.gradients and not torch.is_grad_enabled() and any(a.requires_grad for a in _tensors(tree))
 
     # ------------------------------------------------------------------------------------ writing in place
 
@@ -195,7 +245,7 @@ class Arithmetic(TorchDispatchMode):
         if not isinstance(a, Tensor) or isinstance(a, Jet) or a.layout != torch.strided:
             return a
         shadow = self.shadows.get(a.untyped_storage()._cdata)
-        return a if shadow is None else shadow.view_by(_strided(a))
+        return a if shadow is None else shadow.view_of_memory(a.shape, a.stride(), a.storage_offset())
 
     def write(self, func: Any, name: str, args: tuple, jets: tuple, named: dict) -> Any:
         """An operation in place, by the one that is not."""
@@ -225,15 +275,18 @@ class Arithmetic(TorchDispatchMode):
             if name in ("copy_", "fill_", "zero_"):
                 value = 0 if name == "zero_" else jets[1]
             else:
-                plain = getattr(getattr(torch.ops.aten, name[:-1]), func._overloadname)
-                with self:
-                    value = plain(jet, *jets[1:], **named)
+                value = self.result(func, name[:-1], (jet, *jets[1:]), named)
             c = self.coefficients(value, jet.dtype)
             c = aligned(c, jet.ndim).expand(len(c), self.points, *jet.shape)
             jet.write(c, copying=self.gradients and (c.requires_grad or jet.c.requires_grad))
         return target
 
     # ---------------------------------------------------------------------------------------- for the rules
+
+    def constant(self, a: Tensor) -> "Jet":
+        """A tensor of the caller's as a jet without derivatives."""
+        with torch._C.DisableTorchFunction(), self.caller():
+            return Jet(a.expand(1, self.points, *a.shape))
 
     def coefficients(self, a: Any, dtype: torch.dtype | None = None) -> Tensor:
         """Coefficients of a jet, a tensor or a number."""
@@ -272,22 +325,20 @@ def _has_jet(tree: Any) -> bool:
     return False
 
 
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, tuple | list | dict):
+        for branch in tree.values() if isinstance(tree, dict) else tree:
+            yield from _tensors(branch)
+
+
 def _mapped(f: Callable[[Any], Any], tree: Any) -> Any:
     if isinstance(tree, tuple | list):
         return type(tree)(_mapped(f, branch) for branch in tree)
     if isinstance(tree, dict):
         return {key: _mapped(f, branch) for key, branch in tree.items()}
     return f(tree)
-
-
-def _strided(a: Tensor) -> Callable[[Tensor], Tensor]:
-    size, stride, offset = a.shape, a.stride(), a.storage_offset()
-
-    def take(c: Tensor) -> Tensor:
-        count, points, numbers = c.shape
-        return c.as_strided((count, points, *size), (points * numbers, numbers, *stride), offset)
-
-    return take
 
 
 def decomposition(func: Any) -> Callable[..., Any] | None:
@@ -314,15 +365,23 @@ def pushed(f: Callable[[Tensor], Any], x: Tensor, directions: Tensor, order: int
         For each degree k the derivatives in $i_1 \\le \\dots \\le i_k$, `(count, points, *s)`.
     """
     tables = orders(len(directions), order, x.device)
-    c = torch.cat([x.unsqueeze(0), directions]) if order else x.unsqueeze(0)
+    c = torch.cat([x.unsqueeze(0), directions]) if order else x.unsqueeze(0).clone()
     arithmetic = Arithmetic(tables, len(x), name)
-    with pyfunctorch.temporarily_clear_interpreter_stack(), arithmetic:
+    from riemann._arithmetic.surface import Surface
+
+    with arithmetic, Surface(x, arithmetic):
         y = f(Jet(c))
-    if not isinstance(y, Tensor):
-        raise TypeError(f"`{name}` returned {type(y).__name__} at one point, expected a torch.Tensor")
-    y = arithmetic.shadow_of(y)
-    c = arithmetic.padded(arithmetic.coefficients(y), tables.counts[-1])
-    return [tables.block(c, k) for k in range(order + 1)]
+    with torch._C.DisableTorchFunction():
+        c = arithmetic.coefficients(arithmetic.shadow_of(y))
+        if order >= 2 and arithmetic.kinks:
+            warnings.warn(
+                f"the {name} calls {', '.join(sorted(arithmetic.kinks))}: piecewise linear, so its second derivatives "
+                "are 0 between kinks and the curvature misses what happens at them. Use a smooth activation (tanh, "
+                "softplus, silu).",
+                stacklevel=2,
+            )
+        c = arithmetic.padded(c, tables.counts[-1])
+        return [tables.block(c, k) for k in range(order + 1)]
 
 
 def derivatives(f: Callable[[Tensor], Any], x: Tensor, order: int, name: str = "function") -> tuple[Tensor, ...]:

@@ -129,9 +129,13 @@ def _hermitian(c: Tensor, upper: bool) -> Tensor:
     return c.triu() + c.triu(1).mH if upper else c.tril() + c.tril(-1).mH
 
 
-@rule("linalg_cholesky_ex", "cholesky")
-def _cholesky_ex(A: Arithmetic, a: Jet, *args: Any, upper: bool = False, check_errors: bool = False) -> Any:
-    upper = args[0] if args else upper
+@rule("cholesky")
+def _cholesky(A: Arithmetic, a: Jet, upper: bool = False) -> Jet:
+    return _cholesky_ex(A, a, upper=upper)[0]
+
+
+@rule("linalg_cholesky_ex")
+def _cholesky_ex(A: Arithmetic, a: Jet, *, upper: bool = False, check_errors: bool = False) -> Any:
     b = _blocks(A, _hermitian(a.c, upper))
     L, info = torch.linalg.cholesky_ex(b[0])
     if check_errors and bool(info.any()):
@@ -147,10 +151,10 @@ def _cholesky_ex(A: Arithmetic, a: Jet, *args: Any, upper: bool = False, check_e
     return Jet(y.mH if upper else y), Jet(info)
 
 
-@rule("linalg_lu_factor_ex", "_lu_with_info")
+@rule("linalg_lu_factor_ex")
 def _lu_factor_ex(A: Arithmetic, a: Jet, *, pivot: bool = True, check_errors: bool = False) -> Any:
     if a.shape[-1] != a.shape[-2]:
-        raise Refused("has no rule for derivatives where the matrix is not square")
+        raise Refused("has no rule for derivatives of a matrix that is not square; use `torch.linalg.qr`")
     LU, pivots, info = torch.linalg.lu_factor_ex(a.c[:1], pivot=pivot)
     P, L, U = torch.lu_unpack(LU, pivots)
     b = _blocks(A, P.mT @ a.c)
@@ -414,9 +418,9 @@ def _qr(A: Arithmetic, a: Jet, mode: str = "reduced") -> Any:
 
 
 @rule("linalg_pinv", "pinverse")
-def _pinv(A: Arithmetic, a: Jet, *_: Any, **__: Any) -> Jet:
+def _pinv(A: Arithmetic, a: Jet, *_: Any, hermitian: bool = False, **__: Any) -> Jet:
     """Of matrices of full rank."""
-    c, m, n = a.c, *a.shape[-2:]
+    c, m, n = _hermitian(a.c, upper=False) if hermitian else a.c, *a.shape[-2:]
     times = functools.partial(product, A, times=torch.matmul)
     if m >= n:
         x = times(inverse(A, times(c.mH, c)), c.mH)

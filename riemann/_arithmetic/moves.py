@@ -158,9 +158,15 @@ def _unbind(A: Arithmetic, a: Jet, dim: int = 0) -> list[Jet]:
     return [a.view_by(_select(a, dim, k)) for k in range(a.shape[dim])]
 
 
+@rule("unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk")
+def _unsafe_split(A: Arithmetic, a: Jet, sizes: Any, dim: int = 0) -> list[Jet]:
+    return [Jet(part.c.clone()) for part in _split(A, a, sizes, dim)]
+
+
 @rule("as_strided")
-def _as_strided(A: Arithmetic, a: Jet, *_: Any) -> Jet:
-    raise Refused("reads memory that is laid out otherwise here; use indexing")
+def _as_strided(A: Arithmetic, a: Jet, size: Any, stride: Any, offset: int | None = None) -> Jet:
+    """A view of the memory, if it lies as that of a plain tensor would."""
+    return a.view_of_memory(size, stride, a.storage_offset() if offset is None else offset)
 
 
 # ------------------------------------------------------------------------------------ what makes copies
@@ -198,16 +204,26 @@ for _name in ("zeros_like", "ones_like", "empty_like", "full_like", "new_zeros",
 
 @rule("new_empty_strided", "empty_strided")
 def _new_empty_strided(A: Arithmetic, a: Jet, size: Any, stride: Any, **kwargs: Any) -> Tensor:
-    y = torch.zeros(size, dtype=kwargs.get("dtype") or a.dtype, device=a.c.device)
-    A.note(y)
+    y = torch.empty_strided(size, stride, dtype=kwargs.get("dtype") or a.dtype, device=a.c.device)
+    A.note(y.zero_())
     return y
 
 
 @rule("_new_zeros_with_same_feature_meta")
 def _zeros_of(A: Arithmetic, a: Any, like: Any, *, self_num_batch_dims: int = 0) -> Tensor:
-    y = torch.zeros((*a.shape[:self_num_batch_dims], *like.shape), dtype=like.dtype, device=A.orders.device)
-    A.note(y)
+    """A tangent that lies in memory as the value does, for each of a batch."""
+    batch = a.shape[:self_num_batch_dims]
+    span = 1 + sum((size - 1) * step for size, step in zip(like.shape, like.stride(), strict=True))
+    steps = [span * math.prod(batch[k + 1 :]) for k in range(len(batch))]
+    y = torch.empty_strided((*batch, *like.shape), (*steps, *like.stride()), dtype=like.dtype, device=A.orders.device)
+    A.note(y.zero_())
     return y
+
+
+@rule("_has_same_storage_numel")
+def _has_same_storage_numel(A: Arithmetic, a: Any, b: Any) -> bool:
+    """What torch asks of a tangent, to share its memory as the value does: jets see to that themselves."""
+    return True
 
 
 @rule("fill")
@@ -265,7 +281,7 @@ def of_values(A: Arithmetic, f: Callable[..., Tensor], *args: Any, jumps: bool =
     jets = [a for a in args if isinstance(a, Jet)]
     dims = tuple(0 if isinstance(a, Jet) else None for a in args)
     y = torch.func.vmap(f, in_dims=dims)(*(a.c[0] if isinstance(a, Jet) else a for a in args))
-    masks = [a.jumps.flatten(1).any(1) for a in jets if a.jumps is not None] if jumps else []
+    masks = [a.jumps.reshape(A.points, -1).any(1) for a in jets if a.jumps is not None] if jumps else []
     if not masks:
         return _mapped(lambda t: Jet(t.unsqueeze(0)), y)
     mask = functools.reduce(torch.logical_or, masks)
@@ -339,7 +355,7 @@ def _linear(A: Arithmetic, name: str, *args: Any, **kwargs: Any) -> Any:
         else:  # a constant: 0 in the derivatives
             flat.append(A.padded(A.coefficients(a), count).flatten(0, 1))
             dims.append(0)
-    numbers = [key for key, a in named.items() if key in ("value", "fill_value") and not isinstance(a, Tensor)]
+    numbers = [key for key, a in named.items() if key in ("value", "fill_value", "fill") and not isinstance(a, Tensor)]
     if numbers and count > 1:  # a number that is put in is a constant, too
         y0 = torch.func.vmap(call, in_dims=tuple(dims))(*(f if d is None else f[: A.points] for f, d in zip(flat, dims, strict=True)))
         for key in numbers:
@@ -349,7 +365,7 @@ def _linear(A: Arithmetic, name: str, *args: Any, **kwargs: Any) -> Any:
     else:
         y = torch.func.vmap(call, in_dims=tuple(dims))(*flat)
     result = _mapped(lambda t: Jet(t.unflatten(0, (count, A.points))), y)
-    masks = [a.jumps.flatten(1).any(1) for a in discrete if a.jumps is not None]
+    masks = [a.jumps.reshape(A.points, -1).any(1) for a in discrete if a.jumps is not None]
     if masks:
         mask = functools.reduce(torch.logical_or, masks)
         result = _mapped(lambda j: jumping(A, j, mask), result)
@@ -419,7 +435,12 @@ def _fits(a: Any, formal: Any) -> bool:
     return kind != "Tensor" or a is None
 
 
-for _name in LINEAR:
+LINEAR += [
+    f"{name}_backward"
+    for name in LINEAR
+    if name.startswith(("upsample", "_upsample", "avg_pool", "_adaptive_avg", "reflection_pad", "replication_pad"))
+]
+for _name in dict.fromkeys(LINEAR):
     if hasattr(torch.ops.aten, _name):
         rule(_name)(functools.partial(lambda A, *args, name, **kwargs: _linear(A, name, *args, **kwargs), name=_name))
 

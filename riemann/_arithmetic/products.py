@@ -160,6 +160,30 @@ def _convolution(A: Arithmetic, a: Any, W: Any, bias: Any, *args: Any) -> Jet:
     return sum_of(A, y, bias)
 
 
+@rule("convolution_backward")
+def _convolution_backward(A: Arithmetic, grad: Any, a: Any, W: Any, bias_sizes: Any, *args: Any) -> Any:
+    """The gradients by input, weight and bias: each bilinear in `grad` and what it does not differentiate by."""
+    *args, mask = args
+
+    def by(k: int) -> Callable[[Tensor, Tensor], Tensor]:
+        of = lambda g, p, q: torch.ops.aten.convolution_backward(g, p, q, None, *args, [k == 0, k == 1, False])[k]
+        shape = a.shape if k == 0 else W.shape
+        like = lambda g: g.new_zeros(shape)
+        return (lambda g, q: of(g, like(g), q)) if k == 0 else (lambda g, p: of(g, p, like(g)))
+
+    def product_by(k: int) -> Any:
+        other = W if k == 0 else a
+        if isinstance(grad, Jet) or isinstance(other, Jet):
+            return bilinear(A, by(k), grad, other)
+        return by(k)(grad, other)
+
+    axes = [0, *range(2, grad.ndim)]
+    of_bias = None
+    if mask[2]:
+        of_bias = Jet(grad.c.sum([d + 2 for d in axes])) if isinstance(grad, Jet) else grad.sum(axes)
+    return product_by(0) if mask[0] else None, product_by(1) if mask[1] else None, of_bias
+
+
 @rule("prod")
 def _prod(A: Arithmetic, a: Jet, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Jet:
     a = cast(A, a, dtype) if dtype is not None else a

@@ -233,7 +233,7 @@ def _mode(A: Arithmetic, a: Jet, dim: int = -1, keepdim: bool = False) -> Any:
         return Jet(a.c), Jet(torch.zeros_like(a.c[:1], dtype=torch.long))
     axis = dim % a.ndim + 2
     index = torch.mode(a.c[0].detach(), axis - 1, keepdim=True)[1]
-    y = unknown_from(A, _picked(A, a, index, axis), ~is_constant(a.c).all(axis - 1, keepdim=True))
+    y = _tied(A, a.c, _picked(A, a, index, axis), axis)
     positions = _with_jumps(index, y)
     if keepdim:
         return Jet(y), positions
@@ -260,7 +260,7 @@ def _positions(A: Arithmetic, boundaries: Any, numbers: Any, find: Callable[[Ten
     if isinstance(numbers, Jet):
         varies = varies | ~is_constant(numbers.c)
     if isinstance(boundaries, Jet):
-        varies = varies | (~is_constant(boundaries.c)).flatten(1).any(1).view(-1, *[1] * (meets.ndim - 1))
+        varies = varies | (~is_constant(boundaries.c)).reshape(A.points, -1).any(1).view(-1, *[1] * (meets.ndim - 1))
     return Jet(index.unsqueeze(0), meets & varies)
 
 

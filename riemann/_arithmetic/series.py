@@ -167,4 +167,98 @@ function(
     torch.special.log_ndtr,
     lambda v, y: (1 / math.sqrt(2 * math.pi)) * call("exp", -0.5 * (v * v) - y),
 )
-function("i0", torch.special.i0, lambda v, y: call("special_i1", v))
+
+
+# ------------------------------------------------------------------------------------- Bessel functions and the like
+
+
+def _power_series(s: Any, coefficients: list[float]) -> Any:
+    """A polynomial, nested."""
+    return functools.reduce(lambda y, c: y * s + c, coefficients[-2::-1], coefficients[-1])
+
+
+def _near_zero(coefficients: list[float], radius: float) -> Callable[[Callable[..., Any]], First]:
+    """A function of v that is a power series in v^2 for |v| < radius and is written otherwise elsewhere."""
+
+    def decorated(away: Callable[..., Any]) -> First:
+        def f(v: Any, *args: Any) -> Any:
+            near = (v.terms[0] if isinstance(v, Series) else v).abs() < radius
+            inside, outside = _chosen(near, v, 0.0), _chosen(~near, v, 2 * radius)
+            return _joined(near, _power_series(inside * inside, coefficients), away(outside, *args))
+
+        return f
+
+    return decorated
+
+
+def _chosen(where: Tensor, v: Any, other: float) -> Any:
+    """v, and another number where it is not to be looked at."""
+    if not isinstance(v, Series):
+        return torch.where(where, v, other)
+    return Series([torch.where(where, v.terms[0], other), *v.terms[1:]])
+
+
+def _joined(where: Tensor, a: Any, b: Any) -> Any:
+    if not isinstance(a, Series) and not isinstance(b, Series):
+        return torch.where(where, a, b)
+    order = len((a if isinstance(a, Series) else b).terms)
+    a, b = (t if isinstance(t, Series) else Series([t] + [0] * (order - 1)) for t in (a, b))
+    return Series([torch.where(where, p, q) for p, q in zip(a.terms, b.terms, strict=True)])
+
+
+def _bessel_series(sign: int) -> list[float]:
+    """Of J_1(v) / v or I_1(v) / v in powers of v^2."""
+    return [sign**k / (2 ** (2 * k + 1) * math.factorial(k) * math.factorial(k + 1)) for k in range(16)]
+
+
+special = torch.special
+_j1_over = _near_zero(_bessel_series(-1), 2.0)(lambda v: call("special_bessel_j1", v) * call("reciprocal", v))
+_i1_over = _near_zero(_bessel_series(1), 2.0)(lambda v: call("special_i1", v) * call("reciprocal", v))
+_sin_over = _near_zero([(-1) ** k / math.factorial(2 * k + 1) for k in range(14)], 1.5)(
+    lambda v: call("sin", v) * call("reciprocal", v)
+)
+_sin_slope = _near_zero([(-1) ** (k + 1) * (2 * k + 2) / math.factorial(2 * k + 3) for k in range(14)], 1.5)(
+    lambda v: (call("cos", v) - call("sin", v) * call("reciprocal", v)) * call("reciprocal", v * v)
+)  # of sin(v) / v, over v
+
+function("special_bessel_j0", special.bessel_j0, lambda v, y: -call("special_bessel_j1", v))
+function("special_bessel_j1", special.bessel_j1, lambda v, y: call("special_bessel_j0", v) - _j1_over(v))
+function("special_bessel_y0", special.bessel_y0, lambda v, y: -call("special_bessel_y1", v))
+function(
+    "special_bessel_y1", special.bessel_y1, lambda v, y: call("special_bessel_y0", v) - y * call("reciprocal", v)
+)
+for _i0, _i1 in (("i0", "special_i1"), ("special_modified_bessel_i0", "special_modified_bessel_i1")):
+    _f0 = special.i0 if _i0 == "i0" else special.modified_bessel_i0
+    _f1 = special.i1 if _i0 == "i0" else special.modified_bessel_i1
+    function(_i0, _f0, lambda v, y, i1=_i1: call(i1, v))
+    function(_i1, _f1, lambda v, y, i0=_i0: call(i0, v) - _i1_over(v))
+function("special_modified_bessel_k0", special.modified_bessel_k0, lambda v, y: -call("special_modified_bessel_k1", v))
+function(
+    "special_modified_bessel_k1",
+    special.modified_bessel_k1,
+    lambda v, y: -call("special_modified_bessel_k0", v) - y * call("reciprocal", v),
+)
+function(
+    "special_scaled_modified_bessel_k0",
+    special.scaled_modified_bessel_k0,
+    lambda v, y: y - call("special_scaled_modified_bessel_k1", v),
+)
+function(
+    "special_scaled_modified_bessel_k1",
+    special.scaled_modified_bessel_k1,
+    lambda v, y: y - call("special_scaled_modified_bessel_k0", v) - y * call("reciprocal", v),
+)
+function("special_spherical_bessel_j0", special.spherical_bessel_j0, lambda v, y: v * _sin_slope(v))
+
+
+def _polygamma(n: int) -> str:
+    """The name of a polygamma function in the table."""
+    name = "digamma" if n == 0 else f"polygamma {n}"
+    if name not in FUNCTIONS:
+        function(name, functools.partial(special.polygamma, n), lambda v, y: call(_polygamma(n + 1), v))
+    return name
+
+
+polygamma = _polygamma
+function("lgamma", torch.lgamma, lambda v, y: call(_polygamma(0), v))
+function("digamma", torch.digamma, lambda v, y: call(_polygamma(1), v))

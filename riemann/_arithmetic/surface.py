@@ -1,0 +1,253 @@
+"""What is seen of a user's function above its operations: fresh tensors, and what would cut values off.
+
+Operations get right derivatives where they are performed (`jet.Arithmetic`). Here are the calls that never become
+operations on values, those whose meaning is that of the point's dtype, and the few functions of which torch's own
+derivatives, which the user's function takes itself, are wrong.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C import _functorch
+from torch.overrides import TorchFunctionMode
+
+from riemann._arithmetic.jet import Arithmetic, Jet
+from riemann._safe import Refusal
+
+CUTS = {
+    **dict.fromkeys(
+        ("detach", "detach_", "data"),
+        "cuts the value off from its derivatives; use the value itself (and `create_graph=True` with what calls it, "
+        "such as `torch.autograd.functional`)",
+    ),
+    **dict.fromkeys(
+        ("item", "tolist", "__float__", "__int__", "__complex__"),
+        "turns a tensor into numbers, which have no derivatives; write it with torch functions, not with `math`",
+    ),
+    "__deepcopy__": "copies the numbers without their derivatives; use `clone`",
+    **dict.fromkeys(
+        ("numpy", "__array__"),
+        "turns a tensor into an array, which has no derivatives; use the torch function of the same name",
+    ),
+    "__index__": "makes a value of the point an index: the result would branch on data; use `torch.where`",
+    **dict.fromkeys(
+        ("__bool__", "is_nonzero", "equal", "allclose"),
+        "makes the result branch on the value of a coordinate; use `torch.where`",
+    ),
+}
+OWN_DTYPE = frozenset(
+    "zeros ones empty full eye linspace logspace arange tensor as_tensor asarray scalar_tensor".split()
+)
+COPIES = frozenset(("tensor", "as_tensor", "asarray", "new_tensor"))
+_DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
+
+
+class Surface(TorchFunctionMode):
+    """The calls of a user's function.
+
+    Args:
+        x: the point, whose dtype and device fresh tensors have.
+        arithmetic: what performs the operations.
+    """
+
+    def __init__(self, x: Tensor, arithmetic: Arithmetic):
+        super().__init__()
+        self.x, self.arithmetic, self.name = x, arithmetic, arithmetic.name
+        self.outer = len(arithmetic.stack)
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        if self.outer:
+            args, kwargs = self.lifted(args), self.lifted(kwargs)
+        handler = _HANDLERS.get(getattr(func, "__name__", ""))
+        if handler is None:
+            return func(*args, **kwargs)
+        return handler(self, func.__name__, func, args, kwargs)
+
+    def depends(self, value: Any) -> bool:
+        """Whether a tensor depends on the point."""
+        if not isinstance(value, Tensor):
+            return False
+        with torch._C.DisableTorchFunction():
+            while _functorch.is_functorch_wrapped_tensor(value):
+                value = _functorch.get_unwrapped(value)
+            return isinstance(self.arithmetic.shadow_of(value), Jet)
+
+    def lifted(self, tree: Any) -> Any:
+        """Tensors of the caller's transforms as jets of constants."""
+        if isinstance(tree, tuple | list):
+            return type(tree)(map(self.lifted, tree)) if not hasattr(tree, "_fields") else type(tree)(*map(self.lifted, tree))
+        if isinstance(tree, dict):
+            return {key: self.lifted(value) for key, value in tree.items()}
+        if not isinstance(tree, Tensor) or not _functorch.is_functorch_wrapped_tensor(tree):
+            return tree
+        if _functorch.maybe_get_level(tree) > self.outer:
+            return tree
+        if self.depends(tree):
+            raise Refusal(
+                f"the {self.name} mixes a transform of its own with tensors of one around riemann, where derivatives "
+                "would be lost; give the tensors to the metric as parameters of a module, and use `backward`"
+            )
+        return self.arithmetic.constant(tree)
+
+    # -------------------------------------------------------------------------------------- what is done to a call
+
+    def cut(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """What has no derivatives, allowed for constants."""
+        if name == "__get__":
+            if func != _DATA:
+                return func(*args, **kwargs)
+            name = "data"
+        if any(map(self.depends, args)):
+            raise Refusal(f"the {self.name} calls `{name}` on a value that depends on the point, which {CUTS[name]}.")
+        return func(*args, **kwargs)
+
+    def fresh(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """A fresh tensor in the point's dtype and on its device, if none is said."""
+        if name in COPIES:
+            data = args[1] if name == "new_tensor" else args[0] if args else kwargs["data"]
+            if isinstance(data, Tensor) and name != "tensor":
+                return func(*args, **kwargs)
+            if any(map(self.depends, _tensors(data))):
+                raise Refusal(
+                    f"the {self.name} puts values that depend on the point into `torch.{name}([...])`, which copies "
+                    "numbers and drops their derivatives. Use `torch.stack([...])` (of rows, for a matrix)."
+                )
+        if name in OWN_DTYPE:
+            kwargs = dict(kwargs)
+            if kwargs.get("device") is None and self.x.device.type != "cpu":
+                kwargs["device"] = self.x.device
+            if kwargs.get("dtype") is None and kwargs.get("out") is None:
+                kwargs.pop("dtype", None)
+                if func(*args, **kwargs).dtype == torch.get_default_dtype():
+                    kwargs["dtype"] = self.x.dtype
+        return func(*args, **kwargs)
+
+    def getitem(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """An index that depends on the point picks along its axis, as a number does."""
+        x, index = args
+        parts = list(index) if isinstance(index, tuple) else [index]
+        if not any(_is_position(p) and self.depends(p) for p in parts):
+            return func(*args, **kwargs)
+        widened = tuple(p.unsqueeze(0) if _is_position(p) and self.depends(p) else p for p in parts)
+        if sum(isinstance(p, Tensor | list) for p in parts) > 1:  # they broadcast against each other
+            return func(x, index, **kwargs) if not all(map(_is_position, parts)) else func(x, widened)[0]
+        axis = parts.index(next(p for p in parts if _is_position(p))) if len(parts) == 1 else _axis_of(parts)
+        return func(x, widened).squeeze(axis)
+
+    def rewritten(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """A function of which torch takes wrong derivatives, where it takes them: the user's own."""
+        inner = any(
+            isinstance(a, Tensor) and (_functorch.is_functorch_wrapped_tensor(a) or a.requires_grad)
+            for a in (*args, *kwargs.values())
+        )
+        return REWRITTEN[name](*args, **kwargs) if inner else func(*args, **kwargs)
+
+
+def _is_position(p: Any) -> bool:
+    return isinstance(p, Tensor) and p.ndim == 0 and not p.is_floating_point() and p.dtype != torch.bool
+
+
+def _axis_of(parts: list[Any]) -> int:
+    """The axis of the result that stands for the only tensor among the parts of an index."""
+    place = next(k for k, p in enumerate(parts) if _is_position(p))
+    before = parts[:place]
+    if Ellipsis in before:
+        after = parts[place + 1 :]
+        return -1 - sum(p is not None and not isinstance(p, int) or p is None for p in after)
+    return sum(not isinstance(p, int) or isinstance(p, bool) for p in before)
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    if isinstance(tree, tuple | list):
+        return [leaf for branch in tree for leaf in _tensors(branch)]
+    return [tree] if isinstance(tree, Tensor) else []
+
+
+# -------------------------------------------------------------------- functions of which torch's derivatives are wrong
+
+
+def _solve(A: Tensor, B: Tensor, *, left: bool = True, out: Any = None) -> Tensor:
+    vector = B.ndim == 1 or (A.ndim - 1 == B.ndim and A.shape[:-1] == B.shape)
+    B = B.unsqueeze(-1) if vector else B
+    inverse = torch.linalg.inv_ex(A).inverse
+    X = inverse @ B if left else B @ inverse
+    return X.squeeze(-1) if vector else X
+
+
+def _lu(A: Tensor) -> tuple[Tensor, Tensor]:
+    """The diagonal of U in A = P L U, and the sign of P."""
+    LU, pivots, _ = torch.linalg.lu_factor_ex(A)
+    swaps = (pivots != torch.arange(1, A.shape[-1] + 1, device=A.device, dtype=pivots.dtype)).sum(-1)
+    return LU.diagonal(dim1=-2, dim2=-1), 1 - 2 * (swaps % 2).to(A.dtype)
+
+
+def _det(A: Tensor) -> Tensor:
+    if A.shape[-1] == 1:
+        return A[..., 0, 0]
+    if A.shape[-1] == 2:
+        return A[..., 0, 0] * A[..., 1, 1] - A[..., 0, 1] * A[..., 1, 0]
+    if A.shape[-1] == 3:
+        return (A[..., 0, :] * torch.linalg.cross(A[..., 1, :], A[..., 2, :])).sum(-1)
+    diagonal, sign = _lu(A)
+    return functools.reduce(torch.mul, diagonal.unbind(-1), sign)
+
+
+def _slogdet(A: Tensor) -> Any:
+    diagonal, sign = _lu(A)
+    sign = sign * torch.sgn(diagonal).prod(-1)
+    return torch.return_types.linalg_slogdet((sign, torch.log(torch.abs(diagonal)).sum(-1)))  # type: ignore[call-arg]
+
+
+def _logdet(A: Tensor) -> Tensor:
+    sign, log_abs_det = _slogdet(A)
+    return torch.where(sign < 0, torch.nan, log_abs_det)
+
+
+def _layer_norm(x: Tensor, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any) -> Tensor:
+    dims = tuple(range(-len(shape), 0))
+    centred = x - x.mean(dims, keepdim=True)
+    return _affine(centred * (centred.square().mean(dims, keepdim=True) + eps) ** -0.5, weight, bias)
+
+
+def _affine(y: Tensor, weight: Any, bias: Any) -> Tensor:
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+def _group_norm(x: Tensor, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any) -> Tensor:
+    y = _layer_norm(x.reshape(x.shape[0], groups, -1), (x[0].numel() // groups,), eps=eps).reshape(x.shape)
+    weight, bias = (None if p is None else p.reshape(-1, *[1] * (x.ndim - 2)) for p in (weight, bias))
+    return _affine(y, weight, bias)
+
+
+def _glu(x: Tensor, dim: int = -1) -> Tensor:
+    a, b = x.chunk(2, dim)
+    return a * torch.sigmoid(b)
+
+
+def _cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> Tensor:
+    return torch.linalg.vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, dim=-1)
+
+
+REWRITTEN: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(("det", "linalg_det"), _det),
+    **dict.fromkeys(("slogdet", "linalg_slogdet"), _slogdet),
+    "logdet": _logdet,
+    "linalg_solve": _solve,
+    "layer_norm": _layer_norm,
+    "group_norm": _group_norm,
+    "glu": _glu,
+    "cdist": _cdist,
+}
+
+_HANDLERS: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(CUTS, Surface.cut),
+    **dict.fromkeys((*OWN_DTYPE, *COPIES), Surface.fresh),
+    **dict.fromkeys(REWRITTEN, Surface.rewritten),
+    "__getitem__": Surface.getitem,
+    "__get__": Surface.cut,  # of `.data`
+}
