@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C import _functorch
+from torch._C import _functorch
 from torch._functorch import pyfunctorch
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode_temporarily
 
 from riemann._arithmetic.orders import Orders, orders
 
@@ -128,6 +129,10 @@ RULES: dict[str, Rule] = {}
 """`rule(arithmetic, *arguments)` by the name of the operation of ATen, or by name and overload."""
 
 
+OF_SHAPES: dict[str, Rule] = {}
+"""Rules for what depends on shapes only, and is done among the user's transforms: fresh tensors."""
+
+
 def rule(*names: str) -> Callable[[Rule], Rule]:
     """Registers a rule."""
 
@@ -152,7 +157,8 @@ class Arithmetic(TorchDispatchMode):
         self.orders, self.points, self.name = orders, points, name
         self.include = torch._C._dispatch_tls_local_include_set()
         self.exclude = torch._C._dispatch_tls_local_exclude_set()
-        self.stack = pyfunctorch.retrieve_all_functorch_interpreters()
+        with pyfunctorch.temporarily_clear_interpreter_stack() as stack:
+            self.stack = stack
         self.gradients = torch.is_grad_enabled()
         self.made: dict[int, StorageWeakRef] = {}
         self.shadows: dict[int, Jet] = {}
@@ -166,6 +172,7 @@ class Arithmetic(TorchDispatchMode):
         enabled = torch.is_grad_enabled()
         with contextlib.ExitStack() as stack:
             if self.stack:
+                stack.enter_context(pyfunctorch.temporarily_clear_interpreter_stack())
                 stack.enter_context(pyfunctorch.temporarily_restore_interpreter_stack(self.stack))
             stack.enter_context(torch._C._ForceDispatchKeyGuard(self.include, self.exclude))
             torch._C._set_grad_enabled(self.gradients)
@@ -173,6 +180,18 @@ class Arithmetic(TorchDispatchMode):
                 yield
             finally:
                 torch._C._set_grad_enabled(enabled)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Where the user's function runs: without the transforms of riemann's caller, but with levels above theirs."""
+        with pyfunctorch.temporarily_clear_interpreter_stack():
+            for _ in self.stack:
+                _functorch._vmap_increment_nesting(1, "error")
+            try:
+                yield
+            finally:
+                for _ in self.stack:
+                    _functorch._vmap_decrement_nesting()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
@@ -205,8 +224,11 @@ class Arithmetic(TorchDispatchMode):
         try:
             if func._schema.is_mutable:
                 return self.write(func, name, args, jets, named)
-            with self.caller():
-                return self.result(func, name, jets, named)
+            if name in OF_SHAPES:
+                result = OF_SHAPES[name](self, *jets, **named)
+                self.note(result)
+                return result
+            return self.result(func, name, jets, named)
         except Refused as refused:
             raise ValueError(f"the {self.name} calls `{name.strip('_')}`, which {refused}.") from None
 
@@ -219,7 +241,8 @@ class Arithmetic(TorchDispatchMode):
         if name in self.PIECEWISE_LINEAR:
             self.kinks.add(name.strip("_").removesuffix("_kernel"))
         if (found := RULES.get(f"{name}.{func._overloadname}") or RULES.get(name)) is not None:
-            return found(self, *jets, **named)
+            with self.caller():
+                return found(self, *jets, **named)
         if func._schema.is_mutable:
             func = getattr(getattr(torch.ops.aten, name), func._overloadname)
         if (decomposed := decomposition(func)) is None:
@@ -229,7 +252,7 @@ class Arithmetic(TorchDispatchMode):
 
     def loses_gradients(self, *tree: Any) -> bool:
         """Whether an operation on constants, inside `no_grad` or a backward pass, would drop the caller's gradients."""
-        return self.gradients and not torch.is_grad_enabled() and any(a.requires_grad for a in _tensors(tree))
+        return self.gradients and not self.stack and not torch.is_grad_enabled() and any(a.requires_grad for a in _tensors(tree))
 
     # ------------------------------------------------------------------------------------ writing in place
 
@@ -271,11 +294,11 @@ class Arithmetic(TorchDispatchMode):
                 constant = flat.expand(1, self.points, -1).clone(memory_format=torch.contiguous_format)
             self.shadows[storage._cdata] = Jet(constant)
             jet = self.shadow_of(target)
+        if name in ("copy_", "fill_", "zero_"):
+            value = 0 if name == "zero_" else jets[1]
+        else:
+            value = self.result(func, name[:-1], (jet, *jets[1:]), named)
         with self.caller():
-            if name in ("copy_", "fill_", "zero_"):
-                value = 0 if name == "zero_" else jets[1]
-            else:
-                value = self.result(func, name[:-1], (jet, *jets[1:]), named)
             c = self.coefficients(value, jet.dtype)
             c = aligned(c, jet.ndim).expand(len(c), self.points, *jet.shape)
             jet.write(c, copying=self.gradients and (c.requires_grad or jet.c.requires_grad))
@@ -285,7 +308,7 @@ class Arithmetic(TorchDispatchMode):
 
     def constant(self, a: Tensor) -> "Jet":
         """A tensor of the caller's as a jet without derivatives."""
-        with torch._C.DisableTorchFunction(), self.caller():
+        with torch._C.DisableTorchFunction(), _pop_mode_temporarily(), self.caller():
             return Jet(a.expand(1, self.points, *a.shape))
 
     def coefficients(self, a: Any, dtype: torch.dtype | None = None) -> Tensor:
@@ -369,7 +392,7 @@ def pushed(f: Callable[[Tensor], Any], x: Tensor, directions: Tensor, order: int
     arithmetic = Arithmetic(tables, len(x), name)
     from riemann._arithmetic.surface import Surface
 
-    with arithmetic, Surface(x, arithmetic):
+    with arithmetic.alone(), arithmetic, Surface(x, arithmetic):
         y = f(Jet(c))
     with torch._C.DisableTorchFunction():
         c = arithmetic.coefficients(arithmetic.shadow_of(y))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from riemann._arithmetic.elementwise import cast, is_discrete, promoted
-from riemann._arithmetic.jet import Arithmetic, Jet, Refused, aligned, rule
+from riemann._arithmetic.jet import OF_SHAPES, Arithmetic, Jet, Refused, aligned, rule
 
 # ------------------------------------------------------------------------------------------------- views
 
@@ -186,41 +186,41 @@ def _to_copy(A: Arithmetic, a: Jet, *, dtype: Any = None, device: Any = None, **
     return cast(A, a, dtype) if dtype not in (None, a.dtype) else Jet(a.c.clone(), a.jumps)
 
 
+def _of_shapes(name: str) -> Callable[[Any], Any]:
+    return lambda f: OF_SHAPES.setdefault(name, f)
+
+
 def _fresh(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def made(A: Arithmetic, a: Jet, *args: Any, dtype: Any = None, device: Any = None, layout: Any = None,
              pin_memory: Any = None, memory_format: Any = None) -> Tensor:  # fmt: skip
         like = torch.empty(a.shape, dtype=dtype or a.dtype, device="meta")
-        y = f(like, *args, device=a.c.device)
-        A.note(y)
-        return y
+        return f(like, *args, device=a.device)
 
     return made
 
 
 for _name in ("zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty", "new_full"):
     _of = getattr(Tensor, _name, None) or getattr(torch, _name)
-    rule(_name)(_fresh(_of))
+    OF_SHAPES[_name] = _fresh(_of)
 
 
-@rule("new_empty_strided", "empty_strided")
+@_of_shapes("new_empty_strided")
 def _new_empty_strided(A: Arithmetic, a: Jet, size: Any, stride: Any, **kwargs: Any) -> Tensor:
-    y = torch.empty_strided(size, stride, dtype=kwargs.get("dtype") or a.dtype, device=a.c.device)
-    A.note(y.zero_())
-    return y
+    y = torch.empty_strided(size, stride, dtype=kwargs.get("dtype") or a.dtype, device=a.device)
+    return y.zero_()
 
 
-@rule("_new_zeros_with_same_feature_meta")
+@_of_shapes("_new_zeros_with_same_feature_meta")
 def _zeros_of(A: Arithmetic, a: Any, like: Any, *, self_num_batch_dims: int = 0) -> Tensor:
     """A tangent that lies in memory as the value does, for each of a batch."""
     batch = a.shape[:self_num_batch_dims]
     span = 1 + sum((size - 1) * step for size, step in zip(like.shape, like.stride(), strict=True))
     steps = [span * math.prod(batch[k + 1 :]) for k in range(len(batch))]
     y = torch.empty_strided((*batch, *like.shape), (*steps, *like.stride()), dtype=like.dtype, device=A.orders.device)
-    A.note(y.zero_())
-    return y
+    return y.zero_()
 
 
-@rule("_has_same_storage_numel")
+@_of_shapes("_has_same_storage_numel")
 def _has_same_storage_numel(A: Arithmetic, a: Any, b: Any) -> bool:
     """What torch asks of a tangent, to share its memory as the value does: jets see to that themselves."""
     return True

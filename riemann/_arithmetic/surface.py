@@ -84,7 +84,7 @@ class Surface(TorchFunctionMode):
             return {key: self.lifted(value) for key, value in tree.items()}
         if not isinstance(tree, Tensor) or not _functorch.is_functorch_wrapped_tensor(tree):
             return tree
-        if _functorch.maybe_get_level(tree) > self.outer:
+        if not 1 <= _functorch.maybe_get_level(tree) <= self.outer:  # of a transform inside, or of one that is over
             return tree
         if self.depends(tree):
             raise Refusal(
@@ -233,6 +233,19 @@ def _cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> 
     return torch.linalg.vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, dim=-1)
 
 
+def _attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
+               *, scale: Any = None, enable_gqa: bool = False) -> Tensor:  # fmt: skip
+    q = torch.nn.functional.dropout(q, dropout_p) if dropout_p else q  # refused there
+    if enable_gqa:
+        k, v = (t.repeat_interleave(q.shape[-3] // t.shape[-3], -3) for t in (k, v))
+    scores = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+    if attn_mask is not None:
+        scores = torch.where(attn_mask, scores, -torch.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
+    return torch.softmax(scores, -1) @ v
+
+
 REWRITTEN: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("det", "linalg_det"), _det),
     **dict.fromkeys(("slogdet", "linalg_slogdet"), _slogdet),
@@ -244,10 +257,14 @@ REWRITTEN: dict[str, Callable[..., Any]] = {
     "cdist": _cdist,
 }
 
+ALWAYS = {"scaled_dot_product_attention": _attention}
+"""Functions whose operations hide what they compute."""
+
 _HANDLERS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(CUTS, Surface.cut),
     **dict.fromkeys((*OWN_DTYPE, *COPIES), Surface.fresh),
     **dict.fromkeys(REWRITTEN, Surface.rewritten),
+    **dict.fromkeys(ALWAYS, lambda self, name, func, args, kwargs: ALWAYS[name](*args, **kwargs)),
     "__getitem__": Surface.getitem,
     "__get__": Surface.cut,  # of `.data`
 }
