@@ -17,7 +17,7 @@ from torch._C import _functorch
 from torch._C import _functorch
 from torch._functorch import pyfunctorch
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode_temporarily
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from riemann._arithmetic.orders import Orders, orders
 
@@ -184,7 +184,7 @@ class Arithmetic(TorchDispatchMode):
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Where the user's function runs: without the transforms of riemann's caller, but with levels above theirs."""
-        with pyfunctorch.temporarily_clear_interpreter_stack():
+        with pyfunctorch.temporarily_clear_interpreter_stack(), torch.inference_mode(False):
             for _ in self.stack:
                 _functorch._vmap_increment_nesting(1, "error")
             try:
@@ -206,9 +206,10 @@ class Arithmetic(TorchDispatchMode):
                     "of the point gives the same value each time. Call `.eval()` on a module in training mode (or pass "
                     "`training=False`), or draw the numbers outside"
                 )
+            if self.gradients and not torch.is_grad_enabled():
+                jets = _mapped(self.with_gradients, jets)
             if not _has_jet(jets):
-                with self.caller() if self.loses_gradients(args, kwargs) else contextlib.nullcontext():
-                    result = func(*args, **kwargs)
+                result = func(*args, **kwargs)
                 self.note(result)
                 return result
             return self.perform(func, args, kwargs, *jets)
@@ -250,9 +251,10 @@ class Arithmetic(TorchDispatchMode):
         with self:
             return decomposed(*jets, **named)
 
-    def loses_gradients(self, *tree: Any) -> bool:
-        """Whether an operation on constants, inside `no_grad` or a backward pass, would drop the caller's gradients."""
-        return self.gradients and not self.stack and not torch.is_grad_enabled() and any(a.requires_grad for a in _tensors(tree))
+    def with_gradients(self, a: Any) -> Any:
+        """A constant that needs the caller's gradients as a jet: `no_grad` and backward passes inside drop them."""
+        plain = isinstance(a, Tensor) and not isinstance(a, Jet) and a.requires_grad
+        return self.constant(a) if plain else a
 
     # ------------------------------------------------------------------------------------ writing in place
 
@@ -301,14 +303,16 @@ class Arithmetic(TorchDispatchMode):
         with self.caller():
             c = self.coefficients(value, jet.dtype)
             c = aligned(c, jet.ndim).expand(len(c), self.points, *jet.shape)
-            jet.write(c, copying=self.gradients and (c.requires_grad or jet.c.requires_grad))
+            if self.stack:  # what is mapped or differentiated there goes into memory that is, too
+                jet._memory.c = jet._memory.c + torch.zeros_like(c).sum()
+            jet.write(c, copying=bool(self.stack) or (self.gradients and (c.requires_grad or jet.c.requires_grad)))
         return target
 
     # ---------------------------------------------------------------------------------------- for the rules
 
     def constant(self, a: Tensor) -> "Jet":
         """A tensor of the caller's as a jet without derivatives."""
-        with torch._C.DisableTorchFunction(), _pop_mode_temporarily(), self.caller():
+        with torch._C.DisableTorchFunction(), self.caller():
             return Jet(a.expand(1, self.points, *a.shape))
 
     def coefficients(self, a: Any, dtype: torch.dtype | None = None) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch._C import _functorch
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _pop_mode_temporarily
 
 from riemann._arithmetic.jet import Arithmetic, Jet
 from riemann._safe import Refusal
@@ -91,7 +92,8 @@ class Surface(TorchFunctionMode):
                 f"the {self.name} mixes a transform of its own with tensors of one around riemann, where derivatives "
                 "would be lost; give the tensors to the metric as parameters of a module, and use `backward`"
             )
-        return self.arithmetic.constant(tree)
+        with _pop_mode_temporarily():
+            return self.arithmetic.constant(tree)
 
     # -------------------------------------------------------------------------------------- what is done to a call
 
