@@ -174,11 +174,12 @@ def recorded_gradients(value: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor
 
 def jets_at(f: Field, x: Tensor, order: int, name: str = "function") -> tuple[Tensor, ...]:
     """`(f, df, ddf, …)` at points `(*batch, n)`, derivative axes last; messages call the function `name`."""
+    _load_decompositions()
     batch, n = x.shape[:-1], x.shape[-1]
     flat = x.reshape(-1, n) if batch.numel() else x.new_ones(1, n)  # shapes come from a point that stands in
     with full_precision(x.device.type):
         found = _arithmetic.derivatives(_answering(f, x, name), flat, order, name)
-    return tuple(y[: batch.numel()].reshape(*batch, *y.shape[1:]) for y in found)
+    return tuple(y[: batch.numel()].reshape((*batch, *y.shape[1:])) for y in found)
 
 
 def _answering(f: Field, x: Tensor, name: str) -> Field:

@@ -22,6 +22,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._pytree import tree_leaves
 
+from riemann._arithmetic.jet import Refusal
 from riemann._kinks import KINKS, PIECEWISE_LINEAR, kinked, square_of, tie_of, tied, with_ties
 from riemann._rewrites import GENERIC, REFUSED, REWRITES, Refused
 
@@ -97,10 +98,6 @@ _DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 
 
 Traced = Literal["numbers", "expressions"] | None
-
-
-class Refusal(ValueError):
-    """A function cannot be differentiated right as it is written; the message says what to write instead."""
 
 
 class Safe(TorchFunctionMode):

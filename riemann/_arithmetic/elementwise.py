@@ -587,8 +587,11 @@ def _where(A: Arithmetic, condition: Any, a: Any = None, b: Any = None) -> Jet:
     return Jet(choose(A, condition, a_c, b_c, dtype))
 
 
-def kinked(A: Arithmetic, condition: Jet, a: Any, b: Any) -> Jet:
-    return _where(A, condition, a, b)
+@rule("masked_fill")
+def _masked_fill(A: Arithmetic, a: Any, mask: Any, value: Any) -> Jet:
+    if isinstance(value, Tensor):
+        value = cast(A, value, a.dtype)
+    return _where(A, mask, value if isinstance(value, Tensor) or not is_discrete(a) else int(value), a)
 
 
 @rule("abs", "absolute")

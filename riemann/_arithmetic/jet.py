@@ -6,6 +6,7 @@ transforms: what records gradients there records the rules. Nothing is kept betw
 """
 
 import contextlib
+import functools
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,12 +23,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from riemann._arithmetic.orders import Orders, orders
 
 
+class Refusal(ValueError):
+    """A function cannot be differentiated right as it is written; the message says what to write instead."""
+
+
 class Refused(Exception):
     """What an operation does that has no derivatives, and what to write instead: the end of a sentence."""
 
 
 class Memory:
-    """Coefficients that several jets look at: one writes, all see it."""
+    """Coefficients that several jets look at: one writes, all see it.
+
+    Before the first write they are copied: a rule may have returned the coefficients of another jet.
+    """
 
     __slots__ = ("c", "writes")
 
@@ -54,7 +62,7 @@ class Jet(Tensor):
     @staticmethod
     def __new__(cls, c: Tensor, jumps: Tensor | None = None) -> "Jet":
         jet = Tensor._make_wrapper_subclass(
-            cls, c.shape[2:], c.stride()[2:], c.storage_offset(), dtype=c.dtype, device=c.device
+            cls, c.shape[2:], c.stride()[2:], _offset(c), dtype=c.dtype, device=c.device
         )
         jet._memory, jet._take, jet.jumps, jet._square = Memory(c), None, jumps, None
         jet._c, jet._writes = c, 0
@@ -71,7 +79,7 @@ class Jet(Tensor):
         """A view as of `as_strided`, if the memory lies as that of a plain tensor would."""
         whole = self._memory.c
         lying = [math.prod(whole.shape[k + 1 :]) for k in range(whole.ndim)]
-        if list(whole.stride()) != lying or whole.storage_offset():
+        if list(whole.stride()) != lying or _offset(whole):
             raise Refused("reads memory that is laid out otherwise here; use indexing")
 
         def take(c: Tensor) -> Tensor:
@@ -97,9 +105,9 @@ class Jet(Tensor):
     def write(self, value: Tensor, copying: bool) -> None:
         """Sets the coefficients, in place; `copying` first, if what was read must stay as it was."""
         missing = value.shape[0] - self.c.shape[0]
-        if missing > 0 or copying:
+        if missing > 0 or copying or not self._memory.writes:
             whole = self._memory.c
-            self._memory.c = torch.cat([whole, whole.new_zeros((max(0, missing), *whole.shape[1:]))])
+            self._memory.c = torch.cat([whole, whole.new_zeros((max(0, missing), *whole.shape[1:]))]).contiguous()
         self._memory.writes += 1
         here = self.c
         here[: len(value)] = value
@@ -122,6 +130,11 @@ class Jet(Tensor):
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return f"Jet({tuple(self.shape)}, {self.dtype})"
+
+
+def _offset(c: Tensor) -> int:
+    """Where a tensor begins in its memory, as far as that can be asked."""
+    return 0 if _functorch.is_functorch_wrapped_tensor(c) else c.storage_offset()
 
 
 Rule = Callable[..., Any]
@@ -163,6 +176,7 @@ class Arithmetic(TorchDispatchMode):
         self.made: dict[int, StorageWeakRef] = {}
         self.shadows: dict[int, Jet] = {}
         self.kinks: set[str] = set()
+        self.called: str | None = None  # what the user's code calls: operations have other names
 
     # ------------------------------------------------------------------------------------------- two worlds
 
@@ -200,11 +214,11 @@ class Arithmetic(TorchDispatchMode):
                 jets = _mapped(self.shadow_of, (args, kwargs))
             else:
                 jets = args, kwargs
-            if torch.Tag.nondeterministic_seeded in func.tags:
-                raise ValueError(
-                    f"the {self.name} calls `{func._schema.name.split('::')[1].strip('_')}`, which is random: a function "
-                    "of the point gives the same value each time. Call `.eval()` on a module in training mode (or pass "
-                    "`training=False`), or draw the numbers outside"
+            if torch.Tag.nondeterministic_seeded in func.tags and "dropout_p" not in _arguments(func):
+                raise self.refusal(
+                    func._schema.name.split("::")[1],
+                    "is random, where a function of the point has one value; call `.eval()` on a module in training "
+                    "mode (or pass `training=False`), or draw the numbers outside",
                 )
             if self.gradients and not torch.is_grad_enabled():
                 jets = _mapped(self.with_gradients, jets)
@@ -231,7 +245,11 @@ class Arithmetic(TorchDispatchMode):
                 return result
             return self.result(func, name, jets, named)
         except Refused as refused:
-            raise ValueError(f"the {self.name} calls `{name.strip('_')}`, which {refused}.") from None
+            raise self.refusal(name, str(refused)) from None
+
+    def refusal(self, name: str, why: str) -> Refusal:
+        """The error for an operation, by the name that the user's code calls it."""
+        return Refusal(f"the {self.name} calls `{self.called or name.lstrip('_')}`, which {why}.")
 
     PIECEWISE_LINEAR = frozenset(
         "relu relu_ leaky_relu prelu _prelu_kernel hardtanh relu6 hardshrink softshrink threshold rrelu hardsigmoid".split()
@@ -267,10 +285,16 @@ class Arithmetic(TorchDispatchMode):
 
     def shadow_of(self, a: Any) -> Any:
         """The jet of a plain tensor into whose memory jets were written."""
-        if not isinstance(a, Tensor) or isinstance(a, Jet) or a.layout != torch.strided:
+        if not self.holds(a) or isinstance(a, Jet):
             return a
-        shadow = self.shadows.get(a.untyped_storage()._cdata)
-        return a if shadow is None else shadow.view_of_memory(a.shape, a.stride(), a.storage_offset())
+        with self.caller():
+            return self.shadows[a.untyped_storage()._cdata].view_of_memory(a.shape, a.stride(), a.storage_offset())
+
+    def holds(self, a: Any) -> bool:
+        """Whether a value depends on the point: it is a jet, or one was written into its memory."""
+        if isinstance(a, Jet) or not isinstance(a, Tensor):
+            return isinstance(a, Jet)
+        return bool(self.shadows) and a.layout == torch.strided and a.untyped_storage()._cdata in self.shadows
 
     def write(self, func: Any, name: str, args: tuple, jets: tuple, named: dict) -> Any:
         """An operation in place, by the one that is not."""
@@ -368,6 +392,12 @@ def _mapped(f: Callable[[Any], Any], tree: Any) -> Any:
     return f(tree)
 
 
+@functools.cache
+def _arguments(func: Any) -> list[str]:
+    return [a.name for a in func._schema.arguments]
+
+
+@functools.cache
 def decomposition(func: Any) -> Callable[..., Any] | None:
     """Another way to write an operation, of torch's own."""
     from torch._decomp import core_aten_decompositions, decomposition_table

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._arithmetic.elementwise import is_constant, product, product_of, sum_of, unknown_from
+from riemann._arithmetic.elementwise import composed, is_constant, product, unknown_from
 from riemann._arithmetic.jet import Arithmetic, Jet, Refused, rule
 
 
@@ -259,8 +259,6 @@ def determinant(A: Arithmetic, c: Tensor) -> Tensor:
     P, Q, R, S = c[..., :k, :k], c[..., :k, k:], c[..., k:, :k], c[..., k:, k:]
     schur = minus(S, times(R, times(inverse(A, P), Q, torch.matmul), torch.matmul))
     sign, logs = log_determinant(A, P)
-    from riemann._arithmetic.elementwise import composed
-
     head = torch.linalg.det(P[0])
     first = composed(A, [head] * (A.orders.order + 1), logs)
     found = times(first, determinant(A, schur)) * parity
@@ -324,7 +322,7 @@ def eigen(A: Arithmetic, c: Tensor, values: Tensor, vectors: Tensor, some: int) 
     n = values.shape[-1]
     gap = values[..., None, :some] - values[..., :, None]
     y = [torch.eye(n, some, dtype=c.dtype, device=c.device).expand(1, *gap.shape[1:])]
-    logs = [torch.diag_embed(values[..., :some])]
+    logs = [torch.diag_embed(values[..., :some]).to(c.dtype)]
     for k in range(1, len(a)):
         R = a[k] @ y[0] + _mixed(A, a, y, k) - _mixed(A, y, logs, k)
         diagonal = R.diagonal(dim1=-2, dim2=-1).real if R.is_complex() else R.diagonal(dim1=-2, dim2=-1)
@@ -335,7 +333,7 @@ def eigen(A: Arithmetic, c: Tensor, values: Tensor, vectors: Tensor, some: int) 
         widened = torch.zeros_like(off)
         widened[..., :some, :] = torch.diag_embed(own.to(off.dtype))
         y.append(torch.where(eye, widened, off))
-        logs.append(torch.diag_embed(diagonal))
+        logs.append(torch.diag_embed(diagonal).to(c.dtype))
     lambdas = torch.cat([l.diagonal(dim1=-2, dim2=-1) for l in logs])
     return lambdas.real if lambdas.is_complex() else lambdas, vectors @ torch.cat(y)
 
@@ -457,21 +455,3 @@ def _squarings(size: Tensor) -> int:
     if not has_values(size) or not bool(torch.isfinite(size)):
         return 10
     return max(0, math.ceil(math.log2(max(float(size), 1e-30))) + 2)
-
-
-for _name, _why in {
-    "linalg_householder_product": "multiply the reflections I - tau v v^T yourself",
-    "ormqr": "multiply the reflections I - tau v v^T yourself",
-    "geqrf": "use `torch.linalg.qr`",
-    "linalg_lstsq": "use `torch.linalg.pinv(A) @ B`",
-    "linalg_eig": "use `torch.linalg.eigh` of a symmetric matrix, or traces of powers of this one",
-    "_linalg_eigvals": "use `torch.linalg.eigh` of a symmetric matrix, or traces of powers of this one",
-    "linalg_eigvals": "use `torch.linalg.eigh` of a symmetric matrix, or traces of powers of this one",
-}.items():
-
-    def _refuse(A: Arithmetic, *_: Any, why: str = _why, **__: Any) -> Any:
-        raise Refused(f"has no rule for derivatives; {why}")
-
-    rule(_name)(_refuse)
-
-_ = product_of, sum_of

@@ -299,7 +299,7 @@ LINEAR = (
     "select_scatter slice_scatter diagonal_scatter block_diag _fft_r2c _fft_c2c _fft_c2r view_copy "
     "expand_copy permute_copy squeeze_copy unsqueeze_copy transpose_copy t_copy alias_copy diagonal_copy select_copy "
     "slice_copy unfold_copy detach_copy _unsafe_index _unsafe_masked_index "
-    "index_add index_copy scatter scatter_add masked_fill index_fill index_put _unsafe_index_put masked_scatter "
+    "index_add index_copy scatter scatter_add index_fill index_put _unsafe_index_put masked_scatter "
     "reflection_pad1d_backward reflection_pad2d_backward cumsum_backward complex polar_ renorm_ reshape_copy "
     "max_unpool2d max_unpool3d diff _index_put_impl _safe_softmax_ "
 ).split()
@@ -309,6 +309,8 @@ _INDICES = frozenset(("index", "indices", "mask", "indices_or_sections"))
 
 
 def _linear(A: Arithmetic, name: str, *args: Any, **kwargs: Any) -> Any:
+    if any(isinstance(a, Jet) and a.dtype == torch.bool for a in _leaves(args)) and "index" in name:
+        raise Refused("has as many results as the point decides; use `torch.where`")
     operation = getattr(torch.ops.aten, name)
     schema = _schema(operation, args, kwargs)
     named = dict(zip((formal.name for formal in schema.arguments), args, strict=False)) | kwargs

@@ -1,7 +1,5 @@
 """Products that are linear in each factor: matrices, convolutions, products of many numbers."""
 
-import functools
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +7,7 @@ import torch
 from torch import Tensor
 
 from riemann._arithmetic.elementwise import cast, is_discrete, product, product_of, promoted, sum_of
-from riemann._arithmetic.jet import Arithmetic, Jet, rule
+from riemann._arithmetic.jet import Arithmetic, Jet, Refused, rule
 from riemann._arithmetic.moves import of_values
 
 
@@ -222,4 +220,45 @@ def _cumprod(A: Arithmetic, a: Jet, dim: int, *, dtype: Any = None) -> Jet:
     return Jet(torch.stack([A.padded(column, count) for column in columns], axis))
 
 
-_ = functools, operator
+
+
+# ------------------------------------------------------------------------------------- layers of networks
+
+
+@rule("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "batch_norm")
+def _batch_norm(A: Arithmetic, a: Jet, weight: Any, bias: Any, mean: Any, variance: Any, *args: Any) -> Any:
+    *flags, _, eps = args
+    if mean is None or not isinstance(mean, Tensor) or any(flags):
+        raise Refused(
+            "is in training mode, where its value at one point depends on the other points of the batch; call "
+            "`.eval()` on the module first"
+        )
+    space = [1] * (a.ndim - 2)
+
+    def by_channel(p: Tensor) -> Tensor:
+        return p.reshape(-1, *space)
+
+    scale = (by_channel(variance) + eps) ** -0.5
+    y = product_of(A, sum_of(A, a, by_channel(mean), -1), scale)
+    y = y if weight is None else product_of(A, y, by_channel(weight))
+    y = y if bias is None else sum_of(A, y, by_channel(bias))
+    return y, a.c.new_zeros(0), a.c.new_zeros(0)
+
+
+@rule("_scaled_dot_product_flash_attention_for_cpu")
+def _attention(A: Arithmetic, q: Any, k: Any, v: Any, dropout_p: float = 0.0, is_causal: bool = False, *,
+               attn_mask: Any = None, scale: Any = None) -> Any:  # fmt: skip
+    """softmax(q k^T / sqrt d) v, and the logarithm of the sums that it divides by."""
+    from riemann._arithmetic.selections import _logsumexp, _softmax
+
+    if dropout_p:
+        raise Refused("is random in training mode; call `.eval()` on the module first")
+    scores = _mm(A, q, Jet(k.c.mT) if isinstance(k, Jet) else k.mT)
+    scores = product_of(A, scores, q.shape[-1] ** -0.5 if scale is None else scale)
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+    if attn_mask is not None:
+        if attn_mask.dtype == torch.bool:
+            attn_mask = torch.where(attn_mask, 0.0, -torch.inf)
+        scores = sum_of(A, scores, attn_mask)
+    return _mm(A, _softmax(A, scores, -1), v), _logsumexp(A, scores, -1)

@@ -15,14 +15,13 @@ from torch._C import _functorch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _pop_mode_temporarily
 
-from riemann._arithmetic.jet import Arithmetic, Jet
-from riemann._safe import Refusal
+from riemann._arithmetic.jet import Arithmetic, Refusal
 
 CUTS = {
     **dict.fromkeys(
         ("detach", "detach_", "data"),
-        "cuts the value off from its derivatives; use the value itself (and `create_graph=True` with what calls it, "
-        "such as `torch.autograd.functional`)",
+        "cuts the value off from its derivatives; use the value itself (not a `torch.nn.Parameter` made of it, and "
+        "`create_graph=True` with functions of `torch.autograd.functional`)",
     ),
     **dict.fromkeys(
         ("item", "tolist", "__float__", "__int__", "__complex__"),
@@ -63,10 +62,14 @@ class Surface(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.outer:
             args, kwargs = self.lifted(args), self.lifted(kwargs)
-        handler = _HANDLERS.get(getattr(func, "__name__", ""))
-        if handler is None:
-            return func(*args, **kwargs)
-        return handler(self, func.__name__, func, args, kwargs)
+        name = getattr(func, "__name__", "")
+        before, self.arithmetic.called = self.arithmetic.called, name
+        try:
+            if (handler := _HANDLERS.get(name)) is None:
+                return func(*args, **kwargs)
+            return handler(self, name, func, args, kwargs)
+        finally:
+            self.arithmetic.called = before
 
     def depends(self, value: Any) -> bool:
         """Whether a tensor depends on the point."""
@@ -75,7 +78,7 @@ class Surface(TorchFunctionMode):
         with torch._C.DisableTorchFunction():
             while _functorch.is_functorch_wrapped_tensor(value):
                 value = _functorch.get_unwrapped(value)
-            return isinstance(self.arithmetic.shadow_of(value), Jet)
+            return self.arithmetic.holds(value)
 
     def lifted(self, tree: Any) -> Any:
         """Tensors of the caller's transforms as jets of constants."""
@@ -105,7 +108,7 @@ class Surface(TorchFunctionMode):
             name = "data"
         if any(map(self.depends, args)):
             raise Refusal(f"the {self.name} calls `{name}` on a value that depends on the point, which {CUTS[name]}.")
-        return func(*args, **kwargs)
+        return func(*(a.detach() if isinstance(a, Tensor) else a for a in args), **kwargs)
 
     def fresh(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """A fresh tensor in the point's dtype and on its device, if none is said."""
