@@ -6,8 +6,6 @@ raises there instead of being differentiated to 0), with the function under `rie
 
 import functools
 import math
-import sys
-import threading
 import warnings
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
@@ -178,38 +176,24 @@ def jets_at(f: Field, x: Tensor, order: int, name: str = "function") -> tuple[Te
     batch, n = x.shape[:-1], x.shape[-1]
     flat = x.reshape(-1, n) if batch.numel() else x.new_ones(1, n)  # shapes come from a point that stands in
     with full_precision(x.device.type):
-        found = _arithmetic.derivatives(_answering(f, x, name), flat, order, name)
+        found = _arithmetic.derivatives(safe(f, x, order, name), flat, order, name)
     return tuple(y[: batch.numel()].reshape((*batch, *y.shape[1:])) for y in found)
-
-
-def _answering(f: Field, x: Tensor, name: str) -> Field:
-    """`f`, whose value is checked to be a tensor like `x`."""
-    f = _safe.unwrapped(f)
-
-    def field(y: Tensor) -> Tensor:
-        with _safe._eager():
-            value = f(y)
-        if not isinstance(value, Tensor):
-            raise TypeError(f"`{name}` returned {type(value).__name__} at one point, expected a torch.Tensor")
-        if value.dtype != x.dtype or value.device != x.device:
-            raise ValueError(
-                f"`{name}` returned {value.dtype} on {value.device} for a point in {x.dtype} on {x.device}; make its "
-                "constants with `dtype=x.dtype, device=x.device`, or move x"
-            )
-        return value
-
-    return field
 
 
 # --------------------------------------------------------------------- one point, inside `over_points`
 
 
 def safe(f: Field, x: Tensor, order: int, name: str = "function", traced: _safe.Traced = None) -> Field:
-    """`f` as `over_points` may differentiate it `order` times at `x` (or be traced there)."""
+    """`f` as it may be differentiated at points like x (or be traced there); its value is checked to be like x."""
     level, dtype, device = _functorch.maybe_get_level(x), x.dtype, x.device
+    inner = _safe.unwrapped(f)
 
     def field(y: Tensor) -> Tensor:
-        value = _safe.call(f, y, level, name, order, traced)
+        if traced:
+            value = _safe.call(f, y, level, name, order, traced)
+        else:
+            with _safe._eager():
+                value = _arithmetic.at_the_surface(inner, y, name)
         if not isinstance(value, Tensor):
             raise TypeError(f"`{name}` returned {type(value).__name__} at one point, expected a torch.Tensor")
         if value.dtype != dtype or value.device != device:
@@ -223,63 +207,87 @@ def safe(f: Field, x: Tensor, order: int, name: str = "function", traced: _safe.
 
 
 def derivatives(f: Field, x: Tensor, order: int) -> tuple[Tensor, ...]:
-    """`(f, df, ddf, …)` at one point by nested forward mode: one call of `f`."""
-
-    def lift(lower: Callable[[Tensor], tuple[Tensor, ...]]) -> Callable[[Tensor], tuple[Tensor, ...]]:
-        def highest_first(y: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-            jets = lower(y)
-            return jets[-1], jets
-
-        def lifted(y: Tensor) -> tuple[Tensor, ...]:
-            d, jets = torch.func.jacfwd(highest_first, has_aux=True)(y)
-            return (*jets, d)
-
-        return lifted
-
-    jets: Callable[[Tensor], tuple[Tensor, ...]] = lambda y: (f(y),)  # noqa: E731
-    for _ in range(order):
-        jets = lift(jets)
-    return jets(x)
+    """`(f, df, ddf, …)` at one point: one call of `f`."""
+    return tuple(y.squeeze(0) for y in _arithmetic.derivatives(f, x.unsqueeze(0), order))
 
 
 def along(f: Callable[[Tensor], Any], x: Tensor, v: Tensor) -> tuple[Any, Any]:
     """`f` and its derivative along `v` at one point."""
-    return torch.func.jvp(f, (x,), (v,))
+    c = _arithmetic.pushed(f, x.unsqueeze(0), v.reshape(1, 1, -1), 1)
+    return _parts(lambda y: y[0, 0], c), _parts(lambda y: y[1, 0], c)
 
 
 def along_twice(f: Field, x: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """`f, D_u f, D_v f, D_u D_v f` at one point."""
-    (y, dv), (du, dudv) = along(lambda p: along(f, p, v), x, u)
+    y, du, dv, _, dudv, _ = _arithmetic.pushed(f, x.unsqueeze(0), torch.stack((u, v)).unsqueeze(1), 2).squeeze(1)
     return y, du, dv, dudv
 
 
+def _parts(f: Callable[[Tensor], Tensor], y: Any) -> Any:
+    return type(y)(_parts(f, part) for part in y) if isinstance(y, tuple | list) else f(y)
+
+
 def pulling(f: Field, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """`f` at one point, and the map that pulls covectors of its values back to the point."""
-    y, pull, *_ = torch.func.vjp(f, x)
-    return y, lambda w: pull(w)[0]
+    """`f` at one point, and the map that pulls covectors of its values back to the point.
+
+    By reverse mode through the rules, beside the derivative along one direction in general position, which tells where
+    there is none.
+    """
+    n = x.shape[-1]
+    direction = torch.cos(torch.arange(1.0, n + 1, dtype=x.dtype, device=x.device)).reshape(1, 1, n)
+
+    def value(x: Tensor) -> tuple[Tensor, Tensor]:
+        y, dy = _arithmetic.pushed(f, x.unsqueeze(0), direction, 1).squeeze(1)
+        return y, dy.isnan().any()
+
+    y, pull, kinked = torch.func.vjp(value, x, has_aux=True)
+    return y, lambda w: torch.where(kinked, math.nan, pull(w)[0])
 
 
 def second_derivatives_in_blocks(f: Field, x: Tensor, size: int) -> Iterator[tuple[int, Tensor, Tensor]]:
     """`D_k f` and `D_l D_k f` at one point for `size` values of l at a time: half of the second derivatives is enough.
 
     Yields:
-        The first l of the block, `[k, ...]` and `[l, k, ...]` for the l of the block and all k up to its last l. The
-        inner tangents are shared by the l of a block.
+        The first l of the block, `[k, ...]` and `[l, k, ...]` for the l of the block and all k up to its last l.
     """
-    basis = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    basis = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device).unsqueeze(1)
     for start in range(0, len(basis), size):
         block, upto = basis[start : start + size], basis[: start + size]
 
         def first(y: Tensor, upto: Tensor = upto) -> Tensor:
-            return over_vectors(lambda k: along(f, y, k)[1], upto)
+            return _arithmetic.pushed(f, y.unsqueeze(0), upto, 1)[1:, 0]
 
-        df, ddf = over_vectors(lambda l: along(first, x, l), block)
-        yield start, df[0], ddf
+        c = _arithmetic.pushed(first, x.unsqueeze(0), block, 1).squeeze(1)
+        yield start, c[0], c[1:]
 
 
-def over_vectors(f: Callable[..., Any], *vectors: Any, chunk_size: int | None = None) -> Any:
+def over_vectors(f: Callable[..., Any], *vectors: Tensor, chunk_size: int | None = None) -> Any:
     """`f` at many vectors (first axis of each argument) and one point."""
-    return torch.func.vmap(f, chunk_size=chunk_size)(*vectors)
+    count = len(vectors[0])
+    pieces = []
+    for start in range(0, count, chunk_size or count):
+        some = [v[start : start + (chunk_size or count)].unsqueeze(0) for v in vectors]
+        pieces.append(_evaluated(f, some))
+    return pieces[0] if len(pieces) == 1 else _joined(pieces)
+
+
+def _joined(pieces: list[Any]) -> Any:
+    if isinstance(pieces[0], tuple):
+        return tuple(_joined(list(parts)) for parts in zip(*pieces, strict=True))
+    return torch.cat(pieces)
+
+
+def _evaluated(f: Callable[..., Any], arguments: Sequence[Tensor]) -> Any:
+    """Values of a function of one point, or one vector, over arguments `(1, points, …)`."""
+    x = arguments[0]
+    return _parts_of_tuples(lambda y: y[0], _arithmetic.evaluated(f, arguments, _arithmetic.orders(0, 0, x.device)))
+
+
+def _parts_of_tuples(f: Callable[[Tensor], Tensor], y: Any) -> Any:
+    if isinstance(y, tuple | list):
+        parts = [_parts_of_tuples(f, part) for part in y]
+        return type(y)(*parts) if hasattr(y, "_fields") else tuple(parts)
+    return f(y)
 
 
 def frozen(f: Callable[..., Any], *tensors: Tensor) -> Any:
@@ -337,8 +345,6 @@ class _Never(_Once):
 
 # ------------------------------------------------------------------------------------------------- many points
 
-_ALONE = threading.RLock()  # torch's levels of forward mode are those of the process, not of the thread
-
 
 def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor) -> Any:
     """`f(x, *arguments)`, a function of one point, over `x` of shape `(*batch, n)`; arguments lead with `batch`."""
@@ -347,26 +353,17 @@ def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor) -> Any:
     batch = x.shape[:-1]
     count = math.prod(batch)
     flat = [a.reshape((count, *a.shape[len(batch) :])) for a in (x, *arguments)]
-    flat[0] = flat[0].clone()  # the user's function may write into its point
     if count == 0:  # shapes come from a point that stands in
         flat = [a.new_ones(1, *a.shape[1:]) for a in flat]
-    mapped = torch.func.vmap(f)
-    if "torch._dynamo" in sys.modules:
-        mapped = torch.compiler.disable(mapped)
-    with _ALONE, full_precision(x.device.type):
-        results = mapped(*flat)
+    with full_precision(x.device.type):
+        results = _evaluated(f, [a.unsqueeze(0) for a in flat])
 
-    def unflatten(y: Any) -> Any:
-        if isinstance(y, tuple):
-            parts = [unflatten(part) for part in y]
-            return type(y)(*parts) if hasattr(y, "_fields") else tuple(parts)
-        if y._is_zerotensor():  # what torch gives for no derivative cannot be written to
-            y = torch.zeros_like(y)
-        elif any(step == 0 and size > 1 for step, size in zip(y.stride(), y.shape, strict=True)):  # nor this
-            y = y.clone(memory_format=torch.contiguous_format)
+    def unflatten(y: Tensor) -> Tensor:
+        if any(step == 0 and size > 1 for step, size in zip(y.stride(), y.shape, strict=True)):
+            y = y.clone(memory_format=torch.contiguous_format)  # so that it can be written to
         return y[:count].reshape((*batch, *y.shape[1:]))
 
-    return unflatten(results)
+    return _parts_of_tuples(unflatten, results)
 
 
 def unsafe_values(f: Field, x: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ transforms: what records gradients there records the rules. Nothing is kept betw
 import contextlib
 import functools
 import math
+import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +30,15 @@ class Refusal(ValueError):
 
 class Refused(Exception):
     """What an operation does that has no derivatives, and what to write instead: the end of a sentence."""
+
+
+class _Running(threading.local):
+    """The arithmetic whose rules run now, in this thread: calls of riemann may be inside one another."""
+
+    arithmetic: "Arithmetic | None" = None
+
+
+_running = _Running()
 
 
 class Memory:
@@ -65,7 +75,7 @@ class Jet(Tensor):
             cls, c.shape[2:], c.stride()[2:], _offset(c), dtype=c.dtype, device=c.device
         )
         jet._memory, jet._take, jet.jumps, jet._square = Memory(c), None, jumps, None
-        jet._c, jet._writes = c, 0
+        jet._c, jet._writes, jet.owner = c, 0, _running.arithmetic
         return jet
 
     def view_by(self, take: Callable[[Tensor], Tensor]) -> "Jet":
@@ -183,7 +193,8 @@ class Arithmetic(TorchDispatchMode):
     @contextlib.contextmanager
     def caller(self) -> Iterator[None]:
         """Where rules run: among the transforms of riemann's caller."""
-        enabled = torch.is_grad_enabled()
+        enabled, outer = torch.is_grad_enabled(), _running.arithmetic
+        _running.arithmetic = self
         with contextlib.ExitStack() as stack:
             if self.stack:
                 stack.enter_context(pyfunctorch.temporarily_clear_interpreter_stack())
@@ -194,6 +205,7 @@ class Arithmetic(TorchDispatchMode):
                 yield
             finally:
                 torch._C._set_grad_enabled(enabled)
+                _running.arithmetic = outer
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -210,18 +222,13 @@ class Arithmetic(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         with torch._C.DisableTorchFunction():
-            if self.shadows:
-                jets = _mapped(self.shadow_of, (args, kwargs))
-            else:
-                jets = args, kwargs
+            jets = _mapped(self.as_jet, (args, kwargs))
             if torch.Tag.nondeterministic_seeded in func.tags and "dropout_p" not in _arguments(func):
                 raise self.refusal(
                     func._schema.name.split("::")[1],
                     "is random, where a function of the point has one value; call `.eval()` on a module in training "
                     "mode (or pass `training=False`), or draw the numbers outside",
                 )
-            if self.gradients and not torch.is_grad_enabled():
-                jets = _mapped(self.with_gradients, jets)
             if not _has_jet(jets):
                 result = func(*args, **kwargs)
                 self.note(result)
@@ -269,10 +276,21 @@ class Arithmetic(TorchDispatchMode):
         with self:
             return decomposed(*jets, **named)
 
-    def with_gradients(self, a: Any) -> Any:
-        """A constant that needs the caller's gradients as a jet: `no_grad` and backward passes inside drop them."""
-        plain = isinstance(a, Tensor) and not isinstance(a, Jet) and a.requires_grad
-        return self.constant(a) if plain else a
+    def as_jet(self, a: Any) -> Any:
+        """What depends on the point, and constants that need the caller's gradients, as jets of this arithmetic.
+
+        `no_grad` and backward passes inside the user's function would drop the gradients of constants. A jet of
+        another arithmetic, around this one, is a constant.
+        """
+        if not isinstance(a, Tensor):
+            return a
+        if isinstance(a, Jet):
+            return a if a.owner is self else self.constant(a)
+        if self.shadows and self.holds(a):
+            return self.shadow_of(a)
+        if self.gradients and a.requires_grad and not torch.is_grad_enabled():
+            return self.constant(a)
+        return a
 
     # ------------------------------------------------------------------------------------ writing in place
 
@@ -293,7 +311,7 @@ class Arithmetic(TorchDispatchMode):
     def holds(self, a: Any) -> bool:
         """Whether a value depends on the point: it is a jet, or one was written into its memory."""
         if isinstance(a, Jet) or not isinstance(a, Tensor):
-            return isinstance(a, Jet)
+            return isinstance(a, Jet) and a.owner is self
         return bool(self.shadows) and a.layout == torch.strided and a.untyped_storage()._cdata in self.shadows
 
     def write(self, func: Any, name: str, args: tuple, jets: tuple, named: dict) -> Any:
@@ -318,7 +336,7 @@ class Arithmetic(TorchDispatchMode):
             with self.caller():
                 flat = target.as_strided((storage.nbytes() // target.element_size(),), (1,), 0)
                 constant = flat.expand(1, self.points, -1).clone(memory_format=torch.contiguous_format)
-            self.shadows[storage._cdata] = Jet(constant)
+                self.shadows[storage._cdata] = Jet(constant)
             jet = self.shadow_of(target)
         if name in ("copy_", "fill_", "zero_"):
             value = 0 if name == "zero_" else jets[1]
@@ -408,47 +426,67 @@ def decomposition(func: Any) -> Callable[..., Any] | None:
     return found
 
 
-def pushed(f: Callable[[Tensor], Any], x: Tensor, directions: Tensor, order: int, name: str) -> list[Tensor]:
+def evaluated(f: Callable[..., Any], arguments: Sequence[Tensor], tables: Orders, name: str = "function") -> Any:
+    """`f`, a function of one point, over coefficients `(count, points, …)` of its arguments.
+
+    Returns:
+        What `f` returns, a tensor or a tuple, as coefficients.
+    """
+    arithmetic = Arithmetic(tables, arguments[0].shape[1], name)
+    with arithmetic.caller():
+        given = [Jet(c) for c in arguments]
+    with arithmetic.alone(), arithmetic:
+        y = f(*given)
+
+    def coefficients(y: Any) -> Any:
+        if isinstance(y, tuple | list):
+            parts = map(coefficients, y)
+            return type(y)(*parts) if hasattr(y, "_fields") else type(y)(parts)
+        return arithmetic.padded(arithmetic.coefficients(arithmetic.as_jet(y)), tables.counts[-1])
+
+    if tables.order >= 2 and arithmetic.kinks:
+        warnings.warn(
+            f"the {arithmetic.name} calls {', '.join(sorted(arithmetic.kinks))}: piecewise linear, so its second "
+            "derivatives are 0 between kinks and the curvature misses what happens at them. Use a smooth activation "
+            "(tanh, softplus, silu).",
+            stacklevel=2,
+        )
+    return coefficients(y)
+
+
+def pushed(f: Callable[[Tensor], Any], x: Tensor, directions: Tensor, order: int, name: str = "function") -> Any:
     """Derivatives along directions: `f` of the points `x + s^a directions_a`, differentiated by s.
 
     Args:
-        f: a function of one point `(n,)` to a tensor `(*s)`.
+        f: a function of one point `(n,)` to a tensor `(*s)`, or a tuple of them.
         x: points, `(points, n)`.
         directions: `(variables, points, n)`.
         order: highest derivative.
         name: how messages call the function.
 
     Returns:
-        For each degree k the derivatives in $i_1 \\le \\dots \\le i_k$, `(count, points, *s)`.
+        The derivatives, of each degree in $i_1 \\le \\dots \\le i_k$, `(count, points, *s)`.
     """
-    tables = orders(len(directions), order, x.device)
-    c = torch.cat([x.unsqueeze(0), directions]) if order else x.unsqueeze(0).clone()
-    arithmetic = Arithmetic(tables, len(x), name)
-    from riemann._arithmetic.surface import Surface
-
-    with arithmetic.alone(), arithmetic, Surface(x, arithmetic):
-        y = f(Jet(c))
-    with torch._C.DisableTorchFunction():
-        c = arithmetic.coefficients(arithmetic.shadow_of(y))
-        if order >= 2 and arithmetic.kinks:
-            warnings.warn(
-                f"the {name} calls {', '.join(sorted(arithmetic.kinks))}: piecewise linear, so its second derivatives "
-                "are 0 between kinks and the curvature misses what happens at them. Use a smooth activation (tanh, "
-                "softplus, silu).",
-                stacklevel=2,
-            )
-        c = arithmetic.padded(c, tables.counts[-1])
-        return [tables.block(c, k) for k in range(order + 1)]
+    c = torch.cat([x.unsqueeze(0), directions]) if order else x.unsqueeze(0)
+    return evaluated(f, [c], orders(len(directions), order, x.device), name)
 
 
 def derivatives(f: Callable[[Tensor], Any], x: Tensor, order: int, name: str = "function") -> tuple[Tensor, ...]:
     """`(f, df, ddf, …)` at points `(points, n)`: `(points, *s)`, `(points, *s, n)`, `(points, *s, n, n)`, …."""
     points, n = x.shape
     eye = torch.eye(n, dtype=x.dtype, device=x.device).unsqueeze(1).expand(n, points, n)
-    blocks = pushed(f, x, eye, order, name)
-    tables = orders(n, order, x.device)
-    found = [blocks[0][0]]
+    c, tables = pushed(f, x, eye, order, name), orders(n, order, x.device)
+    found = [c[0]]
     for k in range(1, order + 1):
-        full = blocks[k][tables.places[k]].movedim(0, -1)
+        full = tables.block(c, k)[tables.places[k]].movedim(0, -1)
         found.append(full.unflatten(-1, [n] * k))
     return tuple(found)
+
+
+def at_the_surface(f: Callable[[Tensor], Any], x: Tensor, name: str) -> Any:
+    """`f(x)` of a user's function at a jet, with the calls that never become operations seen to."""
+    from riemann._arithmetic.surface import Surface
+
+    x.owner.name = name
+    with Surface(x, x.owner):
+        return f(x)
