@@ -32,7 +32,7 @@ def product(A: Arithmetic, a: Tensor, b: Tensor, times: Callable[[Tensor, Tensor
     blocks = [O.block(torch.cat(parts) if len(left) > short else torch.cat(parts[:2]), k) for k in range(max(p, q) + 1)]
     for k in range(2, degree + 1):
         terms = [
-            times(O.block(a, i)[I], O.block(b, j)[J]) for i, I, j, J in O.splits[k] if i <= p and j <= q
+            times(O.block(a, i).index_select(0, I), O.block(b, j).index_select(0, J)) for i, I, j, J in O.splits[k] if i <= p and j <= q
         ]
         if terms:
             cross = functools.reduce(torch.add, terms)
@@ -57,7 +57,7 @@ def composed(A: Arithmetic, terms: Sequence[Any], c: Tensor, singular: bool = Fa
             if r >= len(terms) or _is_zero(terms[r]):
                 continue
             products = [
-                functools.reduce(torch.mul, (O.block(c, i)[I] for i, I in blocks_of))
+                functools.reduce(torch.mul, (O.block(c, i).index_select(0, I) for i, I in blocks_of))
                 for blocks_of in partitions
                 if all(i <= p for i, _ in blocks_of)
             ]

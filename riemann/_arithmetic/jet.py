@@ -166,6 +166,58 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     return register
 
 
+class Operation:
+    """What is known of an operation of ATen: looked up once."""
+
+    PIECEWISE_LINEAR = frozenset(
+        "relu leaky_relu prelu _prelu_kernel hardtanh relu6 hardshrink softshrink threshold rrelu hardsigmoid".split()
+    )
+
+    def __init__(self, func: Any):
+        schema = func._schema
+        self.name = schema.name.split("::")[1]
+        self.mutable = schema.is_mutable
+        self.base = self.name[:-1] if self.mutable and self.name.endswith("_") else self.name
+        self.rule = RULES.get(f"{self.base}.{func._overloadname}") or RULES.get(self.base)
+        self.of_shapes = OF_SHAPES.get(self.name)
+        self.makes = not any(result.alias_info for result in schema.returns)  # memory of its own
+        self.random = torch.Tag.nondeterministic_seeded in func.tags and "dropout_p" not in {
+            a.name for a in schema.arguments
+        }
+        self.kink = self.base.strip("_").removesuffix("_kernel") if self.base in self.PIECEWISE_LINEAR else None
+
+    @staticmethod
+    @functools.cache
+    def of(func: Any) -> "Operation":
+        """That of an overload."""
+        return Operation(func)
+
+
+class _Caller:
+    """The context in which rules run: among the transforms of riemann's caller."""
+
+    def __init__(self, arithmetic: "Arithmetic"):
+        self.arithmetic, self.entered = arithmetic, []
+
+    def __enter__(self) -> None:
+        A = self.arithmetic
+        guards = [torch._C._ForceDispatchKeyGuard(A.include, A.exclude)]
+        if A.stack:
+            restored = pyfunctorch.temporarily_restore_interpreter_stack(A.stack)
+            guards = [pyfunctorch.temporarily_clear_interpreter_stack(), restored, *guards]
+        for guard in guards:
+            guard.__enter__()
+        self.entered.append((guards, torch.is_grad_enabled(), _running.arithmetic))
+        _running.arithmetic = A
+        torch._C._set_grad_enabled(A.gradients)
+
+    def __exit__(self, *error: Any) -> None:
+        guards, enabled, _running.arithmetic = self.entered.pop()
+        torch._C._set_grad_enabled(enabled)
+        for guard in reversed(guards):
+            guard.__exit__(None, None, None)
+
+
 class Arithmetic(TorchDispatchMode):
     """Performs the operations of one call of a user's function.
 
@@ -183,29 +235,16 @@ class Arithmetic(TorchDispatchMode):
         with pyfunctorch.temporarily_clear_interpreter_stack() as stack:
             self.stack = stack
         self.gradients = torch.is_grad_enabled()
+        self.caller = _Caller(self)
         self.made: dict[int, StorageWeakRef] = {}
         self.shadows: dict[int, Jet] = {}
         self.kinks: set[str] = set()
         self.called: str | None = None  # what the user's code calls: operations have other names
 
-    # ------------------------------------------------------------------------------------------- two worlds
-
-    @contextlib.contextmanager
-    def caller(self) -> Iterator[None]:
-        """Where rules run: among the transforms of riemann's caller."""
-        enabled, outer = torch.is_grad_enabled(), _running.arithmetic
-        _running.arithmetic = self
-        with contextlib.ExitStack() as stack:
-            if self.stack:
-                stack.enter_context(pyfunctorch.temporarily_clear_interpreter_stack())
-                stack.enter_context(pyfunctorch.temporarily_restore_interpreter_stack(self.stack))
-            stack.enter_context(torch._C._ForceDispatchKeyGuard(self.include, self.exclude))
-            torch._C._set_grad_enabled(self.gradients)
-            try:
-                yield
-            finally:
-                torch._C._set_grad_enabled(enabled)
-                _running.arithmetic = outer
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled inside: torch need not load its compiler to be told so."""
+        return False
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -221,76 +260,64 @@ class Arithmetic(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
+        operation = Operation.of(func)
         with torch._C.DisableTorchFunction():
-            jets = _mapped(self.as_jet, (args, kwargs))
-            if torch.Tag.nondeterministic_seeded in func.tags and "dropout_p" not in _arguments(func):
-                raise self.refusal(
-                    func._schema.name.split("::")[1],
-                    "is random, where a function of the point has one value; call `.eval()` on a module in training "
-                    "mode (or pass `training=False`), or draw the numbers outside",
-                )
-            if not _has_jet(jets):
-                result = func(*args, **kwargs)
-                self.note(result)
-                return result
-            return self.perform(func, args, kwargs, *jets)
+            try:
+                if operation.random:
+                    raise Refused(
+                        "is random, where a function of the point has one value; call `.eval()` on a module in "
+                        "training mode (or pass `training=False`), or draw the numbers outside"
+                    )
+                found: list[Jet] = []
+                jets = tuple([self.taken(a, found) for a in args])
+                named = {key: self.taken(a, found) for key, a in kwargs.items()} if kwargs else kwargs
+                if not found or operation.of_shapes:
+                    result = operation.of_shapes(self, *jets, **named) if found else func(*args, **kwargs)
+                    if operation.makes:
+                        self.note(result)
+                    return result
+                if operation.mutable:
+                    return self.write(func, operation, args, jets, named)
+                return self.result(func, operation, jets, named)
+            except Refused as refused:
+                raise Refusal(
+                    f"the {self.name} calls `{self.called or operation.name.lstrip('_')}`, which {refused}."
+                ) from None
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Nothing is compiled inside: torch need not load its compiler to be told so."""
-        return False
+    def taken(self, a: Any, found: "list[Jet]") -> Any:
+        """An argument, with what depends on the point as jets of this arithmetic; they are added to `found`.
 
-    def perform(self, func: Any, args: tuple, kwargs: dict, jets: tuple, named: dict) -> Any:
-        """One operation on jets."""
-        name = func._schema.name.split("::")[1]
-        try:
-            if func._schema.is_mutable:
-                return self.write(func, name, args, jets, named)
-            if name in OF_SHAPES:
-                result = OF_SHAPES[name](self, *jets, **named)
-                self.note(result)
-                return result
-            return self.result(func, name, jets, named)
-        except Refused as refused:
-            raise self.refusal(name, str(refused)) from None
+        So are constants that need the caller's gradients, which `no_grad` and backward passes inside the user's
+        function would drop, and jets of an arithmetic around this one, which are constants here.
+        """
+        if isinstance(a, Tensor):
+            if isinstance(a, Jet):
+                jet = a if a.owner is self else self.constant(a)
+            elif self.shadows and self.holds(a):
+                jet = self.shadow_of(a)
+            elif self.gradients and a.requires_grad and not torch.is_grad_enabled():
+                jet = self.constant(a)
+            else:
+                return a
+            found.append(jet)
+            return jet
+        if isinstance(a, tuple | list):
+            return type(a)([self.taken(branch, found) for branch in a])
+        return a
 
-    def refusal(self, name: str, why: str) -> Refusal:
-        """The error for an operation, by the name that the user's code calls it."""
-        return Refusal(f"the {self.name} calls `{self.called or name.lstrip('_')}`, which {why}.")
-
-    PIECEWISE_LINEAR = frozenset(
-        "relu relu_ leaky_relu prelu _prelu_kernel hardtanh relu6 hardshrink softshrink threshold rrelu hardsigmoid".split()
-    )
-
-    def result(self, func: Any, name: str, jets: tuple, named: dict) -> Any:
-        """What an operation returns that does not write: by its rule, or by torch's own decomposition."""
-        if name in self.PIECEWISE_LINEAR:
-            self.kinks.add(name.strip("_").removesuffix("_kernel"))
-        if (found := RULES.get(f"{name}.{func._overloadname}") or RULES.get(name)) is not None:
-            with self.caller():
-                return found(self, *jets, **named)
-        if func._schema.is_mutable:
-            func = getattr(getattr(torch.ops.aten, name), func._overloadname)
+    def result(self, func: Any, operation: Operation, jets: tuple, named: dict) -> Any:
+        """What an operation returns: by its rule, or by torch's own decomposition."""
+        if operation.kink:
+            self.kinks.add(operation.kink)
+        if operation.rule is not None:
+            with self.caller:
+                return operation.rule(self, *jets, **named)
+        if operation.mutable:
+            func = getattr(getattr(torch.ops.aten, operation.base), func._overloadname)
         if (decomposed := decomposition(func)) is None:
             raise Refused("has no rule for derivatives; write it with other operations")
         with self:
             return decomposed(*jets, **named)
-
-    def as_jet(self, a: Any) -> Any:
-        """What depends on the point, and constants that need the caller's gradients, as jets of this arithmetic.
-
-        `no_grad` and backward passes inside the user's function would drop the gradients of constants. A jet of
-        another arithmetic, around this one, is a constant.
-        """
-        if not isinstance(a, Tensor):
-            return a
-        if isinstance(a, Jet):
-            return a if a.owner is self else self.constant(a)
-        if self.shadows and self.holds(a):
-            return self.shadow_of(a)
-        if self.gradients and a.requires_grad and not torch.is_grad_enabled():
-            return self.constant(a)
-        return a
 
     # ------------------------------------------------------------------------------------ writing in place
 
@@ -305,7 +332,7 @@ class Arithmetic(TorchDispatchMode):
         """The jet of a plain tensor into whose memory jets were written."""
         if not self.holds(a) or isinstance(a, Jet):
             return a
-        with self.caller():
+        with self.caller:
             return self.shadows[a.untyped_storage()._cdata].view_of_memory(a.shape, a.stride(), a.storage_offset())
 
     def holds(self, a: Any) -> bool:
@@ -314,16 +341,16 @@ class Arithmetic(TorchDispatchMode):
             return isinstance(a, Jet) and a.owner is self
         return bool(self.shadows) and a.layout == torch.strided and a.untyped_storage()._cdata in self.shadows
 
-    def write(self, func: Any, name: str, args: tuple, jets: tuple, named: dict) -> Any:
+    def write(self, func: Any, operation: Operation, args: tuple, jets: tuple, named: dict) -> Any:
         """An operation in place, by the one that is not."""
         target = args[0]
         if torch.Tag.inplace_view in func.tags:
             if isinstance(target, Jet):
-                with self.caller():
-                    target.become(RULES[name[:-1]](self, *jets, **named))
+                with self.caller:
+                    target.become(operation.rule(self, *jets, **named))
             with torch._C._DisableTorchDispatch():
                 return func(*args, **named)
-        if not name.endswith("_") or name.endswith("__"):
+        if operation.base == operation.name:
             raise Refused("has no derivatives with `out=`; assign the result")
         jet = jets[0]
         if not isinstance(jet, Jet):
@@ -333,16 +360,16 @@ class Arithmetic(TorchDispatchMode):
                     "would write values of the point into a tensor from outside; write into its `clone()`, or call "
                     "`.eval()` on a module in training mode, which counts its calls"
                 )
-            with self.caller():
+            with self.caller:
                 flat = target.as_strided((storage.nbytes() // target.element_size(),), (1,), 0)
                 constant = flat.expand(1, self.points, -1).clone(memory_format=torch.contiguous_format)
                 self.shadows[storage._cdata] = Jet(constant)
             jet = self.shadow_of(target)
-        if name in ("copy_", "fill_", "zero_"):
-            value = 0 if name == "zero_" else jets[1]
+        if operation.base in ("copy", "fill", "zero"):
+            value = 0 if operation.base == "zero" else jets[1]
         else:
-            value = self.result(func, name[:-1], (jet, *jets[1:]), named)
-        with self.caller():
+            value = self.result(func, operation, (jet, *jets[1:]), named)
+        with self.caller:
             c = self.coefficients(value, jet.dtype)
             c = aligned(c, jet.ndim).expand(len(c), self.points, *jet.shape)
             if self.stack:  # what is mapped or differentiated there goes into memory that is, too
@@ -354,7 +381,7 @@ class Arithmetic(TorchDispatchMode):
 
     def constant(self, a: Tensor) -> "Jet":
         """A tensor of the caller's as a jet without derivatives."""
-        with torch._C.DisableTorchFunction(), self.caller():
+        with torch._C.DisableTorchFunction(), self.caller:
             return Jet(a.expand(1, self.points, *a.shape))
 
     def coefficients(self, a: Any, dtype: torch.dtype | None = None) -> Tensor:
@@ -384,37 +411,6 @@ def aligned(c: Tensor, ndim: int) -> Tensor:
     return c if missing <= 0 else c[(slice(None), slice(None), *[None] * missing)]
 
 
-def _has_jet(tree: Any) -> bool:
-    if isinstance(tree, Jet):
-        return True
-    if isinstance(tree, tuple | list):
-        return any(map(_has_jet, tree))
-    if isinstance(tree, dict):
-        return any(map(_has_jet, tree.values()))
-    return False
-
-
-def _tensors(tree: Any) -> Iterator[Tensor]:
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, tuple | list | dict):
-        for branch in tree.values() if isinstance(tree, dict) else tree:
-            yield from _tensors(branch)
-
-
-def _mapped(f: Callable[[Any], Any], tree: Any) -> Any:
-    if isinstance(tree, tuple | list):
-        return type(tree)(_mapped(f, branch) for branch in tree)
-    if isinstance(tree, dict):
-        return {key: _mapped(f, branch) for key, branch in tree.items()}
-    return f(tree)
-
-
-@functools.cache
-def _arguments(func: Any) -> list[str]:
-    return [a.name for a in func._schema.arguments]
-
-
 @functools.cache
 def decomposition(func: Any) -> Callable[..., Any] | None:
     """Another way to write an operation, of torch's own."""
@@ -433,7 +429,7 @@ def evaluated(f: Callable[..., Any], arguments: Sequence[Tensor], tables: Orders
         What `f` returns, a tensor or a tuple, as coefficients.
     """
     arithmetic = Arithmetic(tables, arguments[0].shape[1], name)
-    with arithmetic.caller():
+    with arithmetic.caller:
         given = [Jet(c) for c in arguments]
     with arithmetic.alone(), arithmetic:
         y = f(*given)
@@ -442,7 +438,7 @@ def evaluated(f: Callable[..., Any], arguments: Sequence[Tensor], tables: Orders
         if isinstance(y, tuple | list):
             parts = map(coefficients, y)
             return type(y)(*parts) if hasattr(y, "_fields") else type(y)(parts)
-        return arithmetic.padded(arithmetic.coefficients(arithmetic.as_jet(y)), tables.counts[-1])
+        return arithmetic.padded(arithmetic.coefficients(arithmetic.taken(y, [])), tables.counts[-1])
 
     if tables.order >= 2 and arithmetic.kinks:
         warnings.warn(

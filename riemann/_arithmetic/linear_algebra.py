@@ -24,7 +24,7 @@ def _blocks(A: Arithmetic, c: Tensor) -> list[Tensor]:
 
 def _mixed(A: Arithmetic, a: list[Tensor], b: list[Tensor], k: int, times: Callable[..., Tensor] = torch.matmul) -> Any:
     """The terms of Leibniz for degree k in which neither factor is a value."""
-    terms = [times(a[p][I], b[q][J]) for p, I, q, J in A.orders.splits[k]]
+    terms = [times(a[p].index_select(0, I), b[q].index_select(0, J)) for p, I, q, J in A.orders.splits[k]]
     return functools.reduce(torch.add, terms) if terms else 0
 
 
@@ -202,7 +202,7 @@ def log_determinant(A: Arithmetic, c: Tensor) -> tuple[Tensor, Tensor]:
         total = trace(x[0], a[k])
         for p, I, q, J in A.orders.splits[k]:
             if _holds_first(A, k, q, J):
-                total = total + trace(x[p][I], a[q][J])
+                total = total + trace(x[p].index_select(0, I), a[q].index_select(0, J))
         logs.append(total)
     y = torch.cat(logs)
     return sign, y.real if y.is_complex() else y
