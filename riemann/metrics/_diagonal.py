@@ -71,6 +71,12 @@ def christoffel_vector(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Ten
     return _jets.over_points(at_point, x, u, v)
 
 
+def _or_nan(x: Tensor, d: Tensor, dd: Tensor) -> Tensor:
+    r"""The entries; NaN where the last bit of a coordinate changes one by as much as itself."""
+    last_bit = torch.finfo(d.dtype).eps * (dd.abs() @ x.abs().unsqueeze(-1)).squeeze(-1)
+    return torch.where(d.abs() <= 2 * last_bit, torch.full_like(d, torch.nan), d)
+
+
 def _planes(d: Tensor, dd: Tensor, second: Tensor) -> Tensor:
     r"""$R_{ijij}$, `[..., i, j]`, from $d_i$, $\partial_j d_i$ and $\partial_j^2 d_i$, both `[..., i, j]`.
 
@@ -94,7 +100,7 @@ def scalar_curvature(metric: Diagonal, x: Tensor) -> Tensor:
         return _jets.over_vectors(lambda e: _jets.along_twice(entries, p, e, e), basis)
 
     d, dd, _, second = _jets.over_points(at_point, x)
-    d = d[..., 0, :]
+    d = _or_nan(x, d[..., 0, :], dd.mT)
     planes = _planes(d, dd.mT, second.mT)
     return torch.einsum("...i,...j,...ij->...", 1 / d, 1 / d, planes)
 
@@ -102,7 +108,7 @@ def scalar_curvature(metric: Diagonal, x: Tensor) -> Tensor:
 def _threes(metric: Diagonal, x: Tensor) -> tuple[Tensor, Tensor]:
     r"""The entries and $R_{ijik}$, `[..., i, j, k]`, 0 for i = j and i = k."""
     d, dd, ddd = _entries(metric, x, 2)
-    n = x.shape[-1]
+    d, n = _or_nan(x, d, dd), x.shape[-1]
     first = dd.unsqueeze(-1) * dd.unsqueeze(-2) / d[..., None, None]  # d_j d_i  d_k d_i / d_i
     second = dd.unsqueeze(-1) * (dd / d.unsqueeze(-1)).unsqueeze(-3)  # d_j d_i  d_k d_j / d_j
     threes = -0.5 * ddd + 0.25 * (first + second + second.mT)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
+from riemann._rank import ROUNDING
 from riemann._safe import unwrapped
 from riemann._types import Field, Metric
 from riemann.metrics._constant import Constant
@@ -88,14 +89,29 @@ def jets(metric: Pullback, x: Tensor, order: int) -> Jets:
     J = tuple(derivatives)
     if not _curved(metric):
         G = _ambient(metric, y)
-        return leibniz("Ai,Aj->ij", J, J if G is None else tuple((G @ T.flatten(x.ndim)).reshape(T.shape) for T in J))
+        lowered = J if G is None else tuple((G @ T.flatten(x.ndim)).reshape(T.shape) for T in J)
+        g, *rest = leibniz("Ai,Aj->ij", J, lowered)
+        return _cleared(g, J[0], G), *rest
 
     def ambient(p: Tensor) -> Tensor:
         y = part(metric.map, p, (None,), _MAP)
         return part(metric.ambient, y, y.shape * 2, "ambient of Pullback")
 
     G = part_jet(ambient, x, order, (None, None), "ambient of Pullback")
-    return leibniz("Ai,Aj->ij", J, leibniz("AB,Bj->Aj", G, J))
+    g, *rest = leibniz("Ai,Aj->ij", J, leibniz("AB,Bj->Aj", G, J))
+    return _cleared(g, J[0], G[0]), *rest
+
+
+def _cleared(g: Tensor, J: Tensor, G: Tensor | None) -> Tensor:
+    """The induced metric, 0 where an entry is what rounding leaves of terms that cancel: a null direction is null."""
+    if G is None:
+        return g
+
+    def rest(g: Tensor, J: Tensor, G: Tensor) -> Tensor:
+        size = J.abs().mT @ G.abs() @ J.abs()
+        return torch.where(g.abs() <= ROUNDING * torch.finfo(g.dtype).eps * size, g, torch.zeros_like(g))
+
+    return g - _jets.frozen(rest, g, J, G)  # a constant, so that derivatives of the entry stay
 
 
 def _lower(G: Tensor | None, a: Tensor) -> Tensor:
@@ -112,7 +128,7 @@ def _ambient(metric: Pullback, y: Tensor) -> Tensor | None:
 def _tangent(J: Tensor, G: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """The inverse of the induced metric, and the normal part of rows `(*batch, k, m)` of ambient vectors."""
     GJ = J if G is None else G @ J
-    inverse = formulas.inverse_metric(J.mT @ GJ)
+    inverse = formulas.inverse_metric(_cleared(J.mT @ GJ, J, G))
     return inverse, lambda a: a - a @ GJ @ inverse @ J.mT
 
 
