@@ -9,6 +9,7 @@ from torch import Tensor
 from riemann import _jets, _rank
 from riemann._faults import UNKNOWN, Faults, warn_of, with_nan
 from riemann._open import open_function
+from riemann._rounding import few_digits
 from riemann._safe import Refusal, Traced, unwrapped
 from riemann._types import Field, Metric
 
@@ -120,12 +121,16 @@ def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> Faults:
     if len(jets) > 1:  # the last bit of a coordinate may change g by as much as g itself: the poles at `math.pi`
         size = size + torch.einsum("...ijk,...k->...ij", jets[1].detach().abs(), x.detach().abs() / _rank.ROUNDING)
     singular = finite & (_rank.is_singular(inverse, size) | (info != 0))
-    return {
+    faults = {
         "is not finite": ~finite,
         "is not symmetric": _is_asymmetric(jets),
         **_rank.by_rank(g, size, singular),
         INFINITE: ~_are_finite(jets[1:], x),
     }
+    if len(jets) > 2:
+        good = ~torch.stack(list(faults.values())).any(0)
+        faults |= few_digits(*(y.detach() for y in jets[:3]), inverse, good)
+    return faults
 
 
 def _are_finite(jets: Sequence[Tensor], x: Tensor) -> Tensor:
