@@ -59,22 +59,40 @@ def units(g: Tensor) -> Tensor:
 
 def few_digits(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, good: Tensor) -> Faults:
     """The note on `good` points of jets without gradients: by norms, and term by term where these say too little."""
-    n = g.shape[-1]
-    if n == 1 or not g.numel():
+    if g.shape[-1] == 1 or not g.numel():
         return {}
     r = units(g)
-    rr = r.unsqueeze(-1) * r.unsqueeze(-2)
-    h = (inverse / rr).abs().amax((-1, -2))
-    square = rr.square().flatten(-2).unsqueeze(-2)
-    first = square @ dg.square().flatten(-3, -2) @ r.square().unsqueeze(-1)
-    second = square @ ddg.square().flatten(-4, -3).flatten(-2) @ square.mT
-    error = last_bits(h.square() * (second.sqrt() + h[..., None, None] * first)[..., 0, 0])
-    suspect = good & ~(error <= floor_of(g.dtype))
-    if not bool(suspect.any()):
-        return {}
-    error, value = (torch.zeros_like(error) for _ in range(2))
+    error, value = (torch.zeros_like(r[..., 0]) for _ in range(2))
+    suspect = good
+    for bound in (_by_norms, _by_scaled_norms):
+        here = [y[suspect] if suspect is not good else y for y in (g, dg, ddg, inverse, r)]
+        high = ~(bound(*here) <= floor_of(g.dtype))
+        suspect = suspect & high if suspect is good else suspect.masked_scatter(suspect, high)
+        if not bool(suspect.any()):
+            return {}
     error[suspect], value[suspect] = _term_by_term(*(y[suspect] for y in (g, dg, ddg, inverse, r)))
     return note(error, value)
+
+
+def _by_norms(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, r: Tensor) -> Tensor:
+    """A bound of the error of Riemann from one pass over the jets, in units of the shortest coordinate vector."""
+    largest = r.amax(-1)
+    norm = torch.linalg.vector_norm
+    first, second = norm(dg, dim=(-3, -2, -1)) * largest**3, norm(ddg, dim=(-4, -3, -2, -1)) * largest**4
+    return _of_norms(first.square(), second, inverse, r)
+
+
+def _by_scaled_norms(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, r: Tensor) -> Tensor:
+    """The same, each coordinate in its own unit."""
+    square = (r.unsqueeze(-1) * r.unsqueeze(-2)).square().flatten(-2).unsqueeze(-2)
+    first = square @ dg.square().flatten(-3, -2) @ r.square().unsqueeze(-1)
+    second = square @ ddg.square().flatten(-4, -3).flatten(-2) @ square.mT
+    return _of_norms(first[..., 0, 0], second[..., 0, 0].sqrt(), inverse, r)
+
+
+def _of_norms(first: Tensor, second: Tensor, inverse: Tensor, r: Tensor) -> Tensor:
+    h = (inverse / (r.unsqueeze(-1) * r.unsqueeze(-2))).abs().amax((-1, -2))
+    return last_bits(h.square() * (second + h * first))
 
 
 def _term_by_term(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
