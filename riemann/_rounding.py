@@ -46,6 +46,30 @@ def say_few(error: Tensor, value: Tensor) -> None:
         say(note(error.detach(), value.detach()))
 
 
+def judged_forms(forms: Tensor) -> Tensor:
+    """The values of `_directional.curvature_form_by`, `(…, 3)`; a note where few of their digits are left."""
+    value, terms, area = forms.unbind(-1)
+    if _jets.has_values(forms):
+        value_of_plane, terms_of_plane = (y.detach() / area.detach() for y in (value.abs(), terms))
+        say_few(last_bits(terms_of_plane), value_of_plane)
+    return value
+
+
+def judged_images(images: Tensor, g: Tensor, *vectors: Tensor) -> Tensor:
+    """The values of `(…, 2, *s)`, of scalars or of vectors, with their terms: per unit length of all the vectors."""
+    rank = images.ndim - g.ndim + 1  # 0 of scalars
+    value, terms = images.unbind(-1 - rank)
+    if _jets.has_values(images):
+        g = g.detach()
+        lengths = [torch.einsum("...i,...ij,...j->...", v.abs(), g.abs(), v.abs()).sqrt() for v in vectors]
+        sizes = [y.detach().abs() for y in (value, terms)]
+        if rank:
+            sizes = [(y / units(g)).amax(-1) for y in sizes]
+        value_of_units, terms_of_units = (y / torch.stack(lengths).prod(0) for y in sizes)
+        say_few(last_bits(terms_of_units), value_of_units)
+    return value
+
+
 def last_bits(terms: Tensor) -> Tensor:
     """The error of a sum, from the sum of absolute values."""
     return UNITS * torch.finfo(terms.dtype).eps * terms

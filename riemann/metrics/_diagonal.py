@@ -5,6 +5,7 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._directional import curvature_form_by
+from riemann._rounding import judged_forms
 from riemann._types import Field
 from riemann.metrics._structure import Jets, derive, part, part_at, part_jet, positioned, route
 
@@ -146,7 +147,7 @@ def sectional_form(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
         d = entries(p)
         return curvature_form_by(lambda y, vectors: vectors * entries(y), lambda w: w / d, p, u, v)
 
-    return _jets.over_points(at_point, x, u, v)
+    return judged_forms(_jets.over_points(at_point, x, u, v))
 
 
 @route(Diagonal)

@@ -8,6 +8,7 @@ from torch import Tensor
 from riemann import _jets, formulas
 from riemann._directional import connection_covector, curvature_form_by
 from riemann._rank import is_singular
+from riemann._rounding import judged_forms
 from riemann._types import Field
 from riemann.metrics._structure import Jets, derive, leibniz, part, part_at, part_jet, route
 
@@ -147,7 +148,7 @@ def sectional_form(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor)
     def at_point(p: Tensor, u: Tensor, v: Tensor) -> Tensor:
         return curvature_form_by(*_by_images(metric, p, 2), p, u, v)
 
-    return _jets.over_points(at_point, x, u, v)
+    return judged_forms(_jets.over_points(at_point, x, u, v))
 
 
 @route(LowRankPlusDiagonal)
