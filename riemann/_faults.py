@@ -16,7 +16,6 @@ Faults = dict[str, Tensor]
 """What is wrong, a predicate such as "is singular" or a sentence, and a mask of the points where it is."""
 
 
-
 class Note(str):
     """A sentence of `Faults` on points where results are kept."""
 
@@ -42,7 +41,9 @@ def say(faults: Faults) -> None:
     if (pieces := _PIECES.get()) is not None:
         pieces.append(faults)
         return
-    for group in (_nan(faults), {name: mask for name, mask in faults.items() if isinstance(name, Note)}):
+    known = _any(nan := _nan(faults))
+    notes = {name: mask & ~known for name, mask in faults.items() if isinstance(name, Note)}
+    for group in (nan, notes):
         if not bool((bad := _any(group)).any()):
             continue
         where = first(bad)

@@ -119,7 +119,8 @@ def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> Faults:
     inverse, info = torch.linalg.inv_ex(g)
     size = g.abs()
     if len(jets) > 1:  # the last bit of a coordinate may change g by as much as g itself: the poles at `math.pi`
-        size = size + torch.einsum("...ijk,...k->...ij", jets[1].detach().abs(), x.detach().abs() / _rank.ROUNDING)
+        last_bit = torch.einsum("...ijk,...k->...ij", jets[1].detach().abs(), x.detach().abs() / _rank.ROUNDING)
+        size = size + last_bit.nan_to_num(0.0, 0.0)
     singular = finite & (_rank.is_singular(inverse, size) | (info != 0))
     faults = {
         "is not finite": ~finite,

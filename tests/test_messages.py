@@ -100,7 +100,9 @@ def test_errors(call, error, words):
 
 def test_a_point_that_fails_is_nan_and_named_once_and_the_others_are_right():
     x = torch.tensor([[1.0, 2.0], [0.0, 1.0], [0.5, 0.0]], dtype=torch.float64)
-    with pytest.warns(UserWarning, match=r"singular: rank . of . at point \[1\] of the batch: results are NaN there") as caught:
+    with pytest.warns(
+        UserWarning, match=r"singular: rank . of . at point \[1\] of the batch: results are NaN there"
+    ) as caught:
         value = S(sphere, x)
     assert len(caught) == 1
     assert value[1].isnan()
@@ -134,7 +136,9 @@ def test_a_pole_to_the_last_bit_is_a_pole(dtype):
 def test_chunks_warn_once_and_count_points_of_the_whole_batch():
     x = torch.ones(8, 2, dtype=torch.float64)
     x[5, 0] = x[7, 0] = 0
-    with pytest.warns(UserWarning, match=r"singular: rank . of . at point \[5\] of the batch \(and at 1 more") as caught:
+    with pytest.warns(
+        UserWarning, match=r"singular: rank . of . at point \[5\] of the batch \(and at 1 more"
+    ) as caught:
         value = S(sphere, x, chunk_size=2)
     assert len(caught) == 1 and value.isnan().nonzero().flatten().tolist() == [5, 7]
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._directional import curvature_form_by
-from riemann._rounding import judged_forms
+from riemann._rounding import judged_forms, last_bits, say_few
 from riemann._types import Field
 from riemann.metrics._structure import Jets, derive, part, part_at, part_jet, positioned, route
 
@@ -88,7 +88,20 @@ def _planes(d: Tensor, dd: Tensor, second: Tensor) -> Tensor:
     gamma = own - 0.5 * dd  # Gamma_eii, [..., i, e]
     mixed = 0.25 * dd.square() / d.unsqueeze(-1) - 0.5 * second
     planes = mixed + mixed.mT - gamma @ (gamma / d.unsqueeze(-2)).mT
+    _say_few(d, dd, second, planes)
     return planes - torch.diag_embed(planes.diagonal(dim1=-2, dim2=-1))
+
+
+def _say_few(d: Tensor, dd: Tensor, second: Tensor, planes: Tensor) -> None:
+    """Says where the terms of `_planes` cancel to few digits."""
+    if not _jets.has_values(planes):
+        return
+    d, dd, second, planes = (y.detach().abs() for y in (d, dd, second, planes))
+    mixed = 0.25 * dd.square() / d.unsqueeze(-1) + 0.5 * second
+    terms = mixed + mixed.mT + 0.25 * dd @ (dd / d.unsqueeze(-2)).mT
+    other = ~torch.eye(d.shape[-1], dtype=torch.bool, device=d.device)
+    area = d.unsqueeze(-1) * d.unsqueeze(-2)
+    say_few(*((y / area * other).amax((-1, -2)) for y in (last_bits(terms), planes)))
 
 
 @route(Diagonal)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
 from riemann._rank import ROUNDING
+from riemann._rounding import last_bits, say_few
 from riemann._safe import unwrapped
 from riemann._types import Field, Metric
 from riemann.metrics._constant import Constant
@@ -146,8 +147,20 @@ def _second(metric: Pullback, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor
     r"""$f$, $J^A_i$, $II_{ij}{}^A$ with rows ij, `(*batch, n², m)`, the same with A down, and the inverse metric."""
     y, J, G, second = immersed(_shortened(metric), x)
     inverse, normal = _tangent(J, G)
-    II = normal(second.movedim(-3, -1).flatten(-3, -2))
+    second = second.movedim(-3, -1).flatten(-3, -2)
+    II = normal(second)
+    if _jets.has_values(II):
+        _say_few(*(y.detach() for y in (J, II, second, inverse)))
     return y, J, II, _lower(G, II), inverse
+
+
+def _say_few(J: Tensor, II: Tensor, second: Tensor, inverse: Tensor) -> None:
+    """Says where the normal part of the second derivatives keeps few digits: they are far larger along the surface."""
+    r = J.square().sum(-2).rsqrt()
+    rr = (r.unsqueeze(-1) * r.unsqueeze(-2)).square().flatten(-2)
+    normal, whole = (torch.linalg.vecdot(rr, y.square().sum(-1)) for y in (II, second))
+    h = (inverse / (r.unsqueeze(-1) * r.unsqueeze(-2))).abs().amax((-1, -2))
+    say_few(last_bits(h.square() * (normal * whole).sqrt()), normal)
 
 
 def _raised(II: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:

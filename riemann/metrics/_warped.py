@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from riemann import _curvature, formulas
+from riemann import _curvature, _jets, formulas
+from riemann._rounding import last_bits, say_few
 from riemann._types import Field, Metric
 from riemann.metrics._structure import (
     Jets,
@@ -84,8 +85,19 @@ def _w(metric: Warped, b: Tensor) -> tuple[Tensor, ...]:
     """W, dw, its Hessian, the inverse of the base, and |dw|²."""
     w, dw, ddw = _warp_or_nan(metric, b, 2)
     inverse = _curvature.inverse_metric(metric.base, b)
-    hessian = ddw - torch.einsum("...kij,...k->...ij", _curvature.christoffel(metric.base, b), dw)
-    return w, dw, hessian, inverse, quadratic(inverse, dw, dw)
+    gamma = _curvature.christoffel(metric.base, b)
+    hessian = ddw - torch.einsum("...kij,...k->...ij", gamma, dw)
+    square = quadratic(inverse, dw, dw)
+    if _jets.has_values(w):
+        _say_few(*(y.detach().abs() for y in (w, dw, ddw, gamma, hessian, inverse)))
+    return w, dw, hessian, inverse, square
+
+
+def _say_few(w: Tensor, dw: Tensor, ddw: Tensor, gamma: Tensor, hessian: Tensor, inverse: Tensor) -> None:
+    r"""Says, of absolute values, where $|dw|^2 / w^2$, which meets the curvature of the fibre, or $\nabla\nabla w / w$ keeps few digits."""
+    second = ddw + torch.einsum("...kij,...k->...ij", gamma, dw)
+    terms = contract(inverse, second) / w + quadratic(inverse, dw, dw) / w**2
+    say_few(last_bits(terms), contract(inverse, hessian) / w)
 
 
 @route(Warped)
