@@ -1,9 +1,9 @@
 r"""A quantity of a metric as torch code without derivatives: traced into expressions, derived exactly, written out.
 
 Beside the quantity the code has one more value, the doubt
-$\epsilon \sum |g^{ij}|\, (32 |g_{ij}| + |\partial_k g_{ij}|\, |x^k|)$: what rounding of g and of the coordinates does to
-$\log \det g$. Where it is not small (or NaN, as it is where any value is not finite), g may be no metric: the point has
-to be looked at.
+$\epsilon \sum |g^{ij}|\, (32 |g_{ij}| + |\partial_k g_{ij}|\, |x^k|)$: what rounding of g and of the coordinates does
+to $\log \det g$. Where it is not small (or NaN, as it is where any value is not finite), g may be no metric: the point
+has to be looked at.
 """
 
 import dataclasses

@@ -124,7 +124,7 @@ def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> Faults:
     singular = finite & (_rank.is_singular(inverse, size) | (info != 0))
     faults = {
         "is not finite": ~finite,
-        "is not symmetric": _is_asymmetric(jets),
+        "is not symmetric": is_asymmetric(jets, ASYMMETRY.get(g.dtype, 1e-3)),
         **_rank.by_rank(g, size, singular),
         INFINITE: ~_are_finite(jets[1:], x),
     }
@@ -141,11 +141,11 @@ def _are_finite(jets: Sequence[Tensor], x: Tensor) -> Tensor:
     return finite
 
 
-def _is_asymmetric(jets: tuple[Tensor, ...]) -> Tensor:
+def is_asymmetric(jets: tuple[Tensor, ...], tolerance: float) -> Tensor:
     """Where entries, or their derivatives, differ from those across the diagonal, against the size of their rows."""
     n = jets[0].shape[-1]
     flat = [y.detach().flatten(jets[0].ndim) if y.ndim > jets[0].ndim else y.detach().unsqueeze(-1) for y in jets]
     difference = torch.stack([(y - y.transpose(-2, -3)).abs().amax(-1) for y in flat]).amax(0)
     row = torch.stack([y.abs().amax(-1).amax(-1) for y in flat]).amax(0)
     size = torch.sqrt(row.unsqueeze(-1)) * torch.sqrt(row.unsqueeze(-2))
-    return (difference > ASYMMETRY.get(jets[0].dtype, 1e-3) * size).any(-1).any(-1) if n > 1 else row[..., 0] < 0
+    return (difference > tolerance * size).any(-1).any(-1) if n > 1 else row[..., 0] < 0

@@ -21,14 +21,19 @@ def is_singular(inverse: Tensor, size: Tensor) -> Tensor:
     return ~(change < 0.5)
 
 
-def ranks(g: Tensor, size: Tensor) -> Tensor:
-    """Rank of singular matrices `(points, n, n)`: eigenvalues above rounding, after scaling their sizes to unit rows."""
+def to_unit_rows(g: Tensor, size: Tensor) -> Tensor:
+    """`s_i s_j g_ij` for scales s that make every row of the size have largest entry 1: the signature of g stays."""
     for _ in range(8):
         row = size.amax(-1).sqrt()
         scale = torch.where(row > 0, row, torch.ones_like(row))
         size, g = (y / scale.unsqueeze(-1) / scale.unsqueeze(-2) for y in (size, g))
-    values = torch.linalg.eigvalsh(0.5 * (g + g.mT)).abs()
+    return 0.5 * (g + g.mT)
+
+
+def ranks(g: Tensor, size: Tensor) -> Tensor:
+    """Rank of singular matrices `(points, n, n)`: eigenvalues above rounding, once rows have unit size."""
     n = g.shape[-1]
+    values = torch.linalg.eigvalsh(to_unit_rows(g, size)).abs()
     rank = (values > ROUNDING * n * torch.finfo(g.dtype).eps).sum(-1)
     return rank.clamp(max=n - 1)  # of what was found singular
 

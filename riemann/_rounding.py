@@ -35,8 +35,8 @@ def note(error: Tensor, value: Tensor) -> Faults:
 def _sentence(digits: int) -> Note:
     left = f"about {digits} digits" if digits != 1 else "about 1 digit"
     return Note(
-        f"rounding leaves {left} of the curvature (its terms are far larger and cancel: the coordinates of `metric` are "
-        "nearly singular, other coordinates keep more digits)"
+        f"rounding leaves {left} of the curvature (its terms are far larger and cancel: the coordinates of `metric` "
+        "are nearly singular, other coordinates keep more digits)"
     )
 
 
@@ -76,7 +76,7 @@ def last_bits(terms: Tensor) -> Tensor:
 
 
 def units(g: Tensor) -> Tensor:
-    """What makes the diagonal of g 1, `(*batch, n)`: lengths of coordinate vectors, inverse; of null ones by the row."""
+    """1 over the lengths of coordinate vectors, `(*batch, n)`: what makes the diagonal of g 1; null ones by the row."""
     d = g.diagonal(dim1=-2, dim2=-1).abs()
     return torch.where(d > 0, d, g.abs().amax(-1)).rsqrt()
 

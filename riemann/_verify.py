@@ -87,9 +87,8 @@ class VerificationReport:
             lines.append(f"FAIL  {self.failure}")
         if self.comparisons:
             width = max(len(c.truth) for c in self.comparisons)
-            lines.append(
-                f"{'':6}{'quantity':20}{'error':>8}  {'of value':>8}  {'digits lost':>11}  {'truth':{width}}  worst point"
-            )
+            head = f"{'':6}{'quantity':20}{'error':>8}  {'of value':>8}  {'digits lost':>11}"
+            lines.append(f"{head}  {'truth':{width}}  worst point")
         for c in self.comparisons:
             of_value = f"{c.of_value:.1e}" if math.isfinite(c.of_value) else "-"
             point = "(" + ", ".join(f"{v:.4g}" for v in c.point) + ")"
