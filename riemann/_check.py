@@ -11,7 +11,6 @@ from torch import Tensor
 from riemann import _jets, _rank, formulas
 from riemann._faults import Note
 from riemann._metric import INFINITE, checked_jet, is_asymmetric, jets_of, metric_jet, safe_metric
-from riemann._rounding import units
 from riemann._types import Metric
 
 # What passes, in float64 and in lower precision. Everything is measured in units of its own: entries of g against the
@@ -125,8 +124,12 @@ def _passes(limits: tuple[float, float], x: Tensor) -> float:
 
 
 def _symmetry(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
-    jets = jets_of(metric, x, 1)
-    asymmetric = is_asymmetric(jets, _passes(SYMMETRY, x))
+    g, dg = jets_of(metric, x, 1)
+    difference, entry = (g - g.mT).abs(), torch.maximum(g.abs(), g.mT.abs())
+    unit = 1 / _rank.unit_scales(g.abs())
+    noise = 1e4 * torch.finfo(x.dtype).eps * unit.unsqueeze(-1) * unit.unsqueeze(-2)  # of an entry 0 but for rounding
+    off = difference > torch.maximum(_passes(SYMMETRY, x) * entry, noise)
+    asymmetric = off.any(-1).any(-1) | is_asymmetric((g, dg), _passes(SYMMETRY, x))
     if bool(asymmetric.any()):
         where = x[_jets.first(asymmetric)].tolist()
         return False, f"g or dg is not symmetric at {where}", "return `0.5 * (g + g.T)`, or mend an entry"
@@ -143,7 +146,7 @@ def _symmetry(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
 def _eigenvalues(metric: Metric, x: Tensor) -> Tensor:
     """Of g with its rows scaled to unit size: signs are those of g, and units are none."""
     g = _value(metric, x)
-    return torch.linalg.eigvalsh(_rank.to_unit_rows(g, g.abs()))
+    return torch.linalg.eigvalsh(_rank.in_unit_rows(g, g.abs()))
 
 
 def _signature(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
@@ -210,7 +213,7 @@ def _other_dtype(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
 
 def _lengths(x: Tensor, g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
     """How far g at points `(points, n)` stays what it is, along each coordinate: no unit is assumed but for 0."""
-    r = units(g)
+    r = _rank.unit_scales(g.abs())
     first = (dg.abs() * (r.unsqueeze(-1) * r.unsqueeze(-2)).unsqueeze(-1)).amax((1, 2))
     second = ddg.diagonal(dim1=-2, dim2=-1).abs() * (r.unsqueeze(-1) * r.unsqueeze(-2)).unsqueeze(-1)
     rate = (first + second.amax((1, 2)).sqrt()).nan_to_num(0.0, 0.0)
@@ -219,7 +222,7 @@ def _lengths(x: Tensor, g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
 
 def _derivatives(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
     g, dg, ddg = metric_jet(metric, x, 2)
-    length, r = _lengths(x, g, dg, ddg), units(g)
+    length, r = _lengths(x, g, dg, ddg), _rank.unit_scales(g.abs())
     h = torch.finfo(x.dtype).eps ** 0.2 * 0.1 * length
     first, second = (
         central_differences(lambda y: metric_jet(metric, y, 0)[0], x, h),
@@ -310,7 +313,7 @@ def chart_error(metric: Metric, x: Tensor, seed: int) -> float:
     generator = torch.Generator().manual_seed(seed)
     n, x = x.shape[-1], x[:16]
     jets = metric_jet(metric, x, 2)
-    unit = units(jets[0])
+    unit = _rank.unit_scales(jets[0].abs())
     A = unit.unsqueeze(-1) * (torch.eye(n) + 0.3 * torch.randn(n, n, generator=generator) / n**0.5).to(x)
     B = unit[..., None, None] * (0.2 * torch.randn(n, n, n, generator=generator) / n).to(x)
 

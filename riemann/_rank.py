@@ -21,19 +21,26 @@ def is_singular(inverse: Tensor, size: Tensor) -> Tensor:
     return ~(change < 0.5)
 
 
-def to_unit_rows(g: Tensor, size: Tensor) -> Tensor:
-    """`s_i s_j g_ij` for scales s that make every row of the size have largest entry 1: the signature of g stays."""
+def unit_scales(size: Tensor) -> Tensor:
+    """Scales s of coordinates, `(*batch, n)`, for which every row of `s_i s_j size_ij` has largest entry 1."""
+    s = torch.ones_like(size[..., 0])
     for _ in range(8):
-        row = size.amax(-1).sqrt()
-        scale = torch.where(row > 0, row, torch.ones_like(row))
-        size, g = (y / scale.unsqueeze(-1) / scale.unsqueeze(-2) for y in (size, g))
+        row = (s.unsqueeze(-1) * size * s.unsqueeze(-2)).amax(-1)
+        s = torch.where(row > 0, s * row.rsqrt(), s)
+    return s
+
+
+def in_unit_rows(g: Tensor, size: Tensor) -> Tensor:
+    """`s_i s_j g_ij` with the scales of its size: no unit is left, and the signature is that of g."""
+    s = unit_scales(size)
+    g = s.unsqueeze(-1) * g * s.unsqueeze(-2)
     return 0.5 * (g + g.mT)
 
 
 def ranks(g: Tensor, size: Tensor) -> Tensor:
     """Rank of singular matrices `(points, n, n)`: eigenvalues above rounding, once rows have unit size."""
     n = g.shape[-1]
-    values = torch.linalg.eigvalsh(to_unit_rows(g, size)).abs()
+    values = torch.linalg.eigvalsh(in_unit_rows(g, size)).abs()
     rank = (values > ROUNDING * n * torch.finfo(g.dtype).eps).sum(-1)
     return rank.clamp(max=n - 1)  # of what was found singular
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from riemann import _curvature, _jets, _truth
 from riemann._geometry import at
-from riemann._rounding import floor_of, units
+from riemann._rank import unit_scales
+from riemann._rounding import floor_of
 from riemann._safe import Refusal
 from riemann._sample import sample_points
 from riemann._scale import scales
@@ -234,7 +235,7 @@ _POSITIONS = {
 
 def _lost(values: Values, truths: list[tuple[str, Values]], g: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """Of each quantity the error of its value, and where no digit is right: `(points,)`, coordinates in their units."""
-    unit = units(g.double())
+    unit = unit_scales(g.double().abs())
     exact = {name: next(exact[name] for _, exact in truths if name in exact) for name in QUANTITIES}
 
     def size(name: str, T: Tensor) -> Tensor:
