@@ -77,6 +77,10 @@ def check_metric(metric: Metric, x: Tensor) -> MetricReport:
     Raises:
         TypeError, ValueError: `x` is no tensor of finite floating-point coordinates.
 
+    Note:
+        No unit is assumed: an asymmetry of 1e-9 (1e-4 in float32) is against the entry, the condition number is that of
+        g with rows scaled to unit size, steps are fractions of the length on which g changes.
+
     Example:
         >>> relu = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)).double()
         >>> conformal = lambda x: torch.exp(relu(x)) * torch.eye(2)

@@ -56,7 +56,7 @@ def inverse_metric(
         progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
-        `(*batch, n, n)`; NaN where g is singular.
+        `(*batch, n, n)`; NaN where g is singular to rounding, as all functions here are.
 
     Raises:
         TypeError, ValueError: as `at`, for all functions here.

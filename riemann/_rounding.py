@@ -11,7 +11,7 @@ from torch import Tensor
 from riemann import _jets, formulas
 from riemann._faults import Faults, Note, say
 from riemann._indices import contract_axis
-from riemann._scale import ricci_product_terms, riemann_terms
+from riemann._scale import inverse_terms, ricci_product_terms, riemann_terms
 
 UNITS = 4  # of the last bit, with which each term of a sum is taken to be computed
 DIGITS = 3  # as many digits are enough
@@ -125,7 +125,7 @@ def _term_by_term(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, r: Tensor
     frame = (V * w.abs().rsqrt().unsqueeze(-2)).mT * r.unsqueeze(-2)  # [..., a, i]
     riemann = formulas.riemann_tensor(g, dg, ddg, "llll")
     distinct = ~torch.eye(g.shape[-1], dtype=torch.bool, device=g.device)  # R_aacd = 0, whatever its terms
-    terms = riemann_terms(inverse.abs(), dg, ddg) * (distinct[:, :, None, None] & distinct)
+    terms = riemann_terms(inverse_terms(g, inverse), dg, ddg) * (distinct[:, :, None, None] & distinct)
     for axis in range(4):
         riemann, terms = contract_axis(riemann, frame, axis, 4), contract_axis(terms, frame.abs(), axis, 4)
     return last_bits(terms.flatten(1).amax(-1)), riemann.flatten(1).abs().amax(-1)
@@ -135,6 +135,6 @@ def few_digits_of_ricci(g: Tensor, dg: Tensor, inverse: Tensor, ricci: Tensor, g
     """The note where Ricci comes without second derivatives of g: by the other half of its terms."""
     r = units(g)
     rr = r.unsqueeze(-1) * r.unsqueeze(-2)
-    terms = ricci_product_terms(inverse.abs(), dg)
+    terms = ricci_product_terms(inverse_terms(g, inverse), dg)
     error, value = ((rr * y).abs().amax((-1, -2)) for y in (last_bits(terms), ricci))
     return note(torch.where(good, error, 0.0), value)

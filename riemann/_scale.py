@@ -28,10 +28,18 @@ def _gamma_terms(inverse: Tensor, dg: Tensor) -> tuple[Tensor, Tensor]:
     return gamma, torch.einsum("...kl,...lij->...kij", inverse, gamma)
 
 
-def scales(g: Tensor, dg: Tensor, ddg: Tensor) -> dict[str, Tensor]:
-    """The sum of absolute values of the terms of each component of each quantity, by the name of its formula."""
+def inverse_terms(g: Tensor, inverse: Tensor) -> Tensor:
+    """What rounding of g does to its inverse is what rounding of these terms, $|g^{-1}| |g| |g^{-1}|$, would do."""
+    return inverse.abs() @ g.abs() @ inverse.abs()
+
+
+def scales(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor | None = None) -> dict[str, Tensor]:
+    """The sum of absolute values of the terms of each component of each quantity, by the name of its formula.
+
+    `inverse` holds the terms of the inverse metric; its absolute values are taken else.
+    """
     n = g.shape[-1]
-    inverse, size = formulas.inverse_metric(g).abs(), g.abs()
+    inverse, size = formulas.inverse_metric(g).abs() if inverse is None else inverse, g.abs()
     riemann = riemann_terms(inverse, dg, ddg)
     ricci = torch.einsum("...ac,...abcd->...bd", inverse, riemann)
     scalar = torch.einsum("...bd,...bd->...", inverse, ricci)
