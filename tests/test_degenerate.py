@@ -1,4 +1,4 @@
-"""Degenerate metrics are NaN with their rank, on every route; metrics that only look degenerate are right, in silence."""
+"""Degenerate metrics are NaN with their rank, on every route; what only looks degenerate is right, in silence."""
 
 import inspect
 import math
@@ -84,7 +84,7 @@ DEGENERATE = {
     "warped, degenerate fibre": (metrics.Warped(line, (square, 2), lambda b: 1 + b[0] ** 2), points(3), 2),
     "product": (metrics.Product((square, 2), line), points(3), 2),
     "conformal": (metrics.Conformal(softmax, lambda x: torch.sin(x[0])), points(3), 2),
-    "conformal to a constant": (metrics.Conformal(metrics.Constant(torch.ones(3, 3, dtype=D)), torch.sum), points(3), 1),
+    "conformal to a constant": (metrics.Conformal(metrics.Constant(0 * one_zero + 1), torch.sum), points(3), 1),
     "Hessian": (metrics.Hessian(lambda x: torch.logsumexp(x, 0)), points(3), 2),
     "Hessian of fewer variables": (metrics.Hessian(lambda x: torch.sin(x[0] + x[1]) + x[2] ** 2), points(3), 2),
     "diagonal": (metrics.Diagonal(lambda x: torch.stack([1 + x[0] ** 2, 0 * x[1], 1 + x[0]])), points(3), 2),

@@ -94,7 +94,7 @@ def _w(metric: Warped, b: Tensor) -> tuple[Tensor, ...]:
 
 
 def _say_few(w: Tensor, dw: Tensor, ddw: Tensor, gamma: Tensor, hessian: Tensor, inverse: Tensor) -> None:
-    r"""Says, of absolute values, where $\nabla\nabla w / w$ or $|dw|^2 / w^2$, which meets the fibre's, has few digits."""
+    r"""Says where, by absolute values, $\nabla\nabla w / w$ or $|dw|^2 / w^2$, which meets the fibre's, cancels."""
     second = ddw + torch.einsum("...kij,...k->...ij", gamma, dw)
     terms = contract(inverse, second) / w + quadratic(inverse, dw, dw) / w**2
     say_few(last_bits(terms), contract(inverse, hessian) / w)

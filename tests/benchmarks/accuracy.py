@@ -34,9 +34,9 @@ something where the truth is 0, too. Points are numbers of float32, so that both
 worst component of the worst of {POINTS} points.
 
 An error of 10 units is one decimal digit lost. Towards a horizon of the coordinates, digits of g itself are lost to
-cancellation, in $1 - 2M/r$ for instance, and no formula for curvature brings them back. "Of Riemann" is the error of the
-Riemann tensor against its own largest component, coordinates in units of their own: near a pole its terms are far larger
-than it, and digits are lost that the other columns do not show. A dash stands for a value of 0.
+cancellation, in $1 - 2M/r$ for instance, and no formula for curvature brings them back. "Of Riemann" is the error of
+the Riemann tensor against its own largest component, coordinates in units of their own: near a pole its terms are far
+larger than it, and digits are lost that the other columns do not show. A dash stands for a value of 0.
 """
 
 
