@@ -51,8 +51,9 @@ def judged(metric: Metric, x: Tensor, vectors: Sequence[Tensor], result: Tensor)
     lost = result.detach().isnan().reshape(*shape, -1).any(-1)
     for v in vectors:
         lost = lost & v.isfinite().reshape(*shape, -1).all(-1)
-    warn_of(lost := {**faults, UNKNOWN: lost})
-    return with_nan(lost, result)[0]
+    faults[UNKNOWN] = lost
+    warn_of(faults)
+    return with_nan(faults, result)[0]
 
 
 def safe_metric(metric: Metric, x: Tensor, order: int, *, traced: Traced = None) -> Field:
