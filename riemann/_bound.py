@@ -46,7 +46,7 @@ def bound_rounding(
         >>> sphere = lambda x: torch.diag(torch.stack([torch.ones_like(x[0]), torch.sin(x[0]) ** 2]))
         >>> x = torch.tensor([[1.0, 0.3], [1e-3, 0.3]], dtype=torch.float64)
         >>> bound_rounding(sphere, x)["scalar_curvature"] < 1e-6
-        tensor([ True, True])
+        tensor([True, True])
     """
     _jets.check_points(x)
 
