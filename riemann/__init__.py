@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from riemann import formulas as formulas
 from riemann import metrics as metrics
+from riemann._bound import bound_rounding as bound_rounding
 from riemann._check import MetricReport as MetricReport
 from riemann._check import check_metric as check_metric
 from riemann._compile import Compiled as Compiled

@@ -8,9 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas
-from riemann._metric import INFINITE, checked_jet, metric_jet, safe_metric
+from riemann import _jets, _rank, formulas
+from riemann._faults import Note
+from riemann._metric import INFINITE, checked_jet, is_asymmetric, jets_of, metric_jet, safe_metric
 from riemann._types import Metric
+
+# What passes, in float64 and in lower precision. Everything is measured in units of its own: entries of g against the
+# diagonal of their row and column, coordinates against the length on which g changes.
+SYMMETRY = (1e-9, 1e-4)  # of entries, and of their derivatives
+CONDITION = 0.01  # of the condition number that rounding makes infinite
+DERIVATIVES = (1e-5, 2e-2)  # against finite differences
+COVARIANCE = (1e-6, 1e-2)  # of the Riemann tensor in two charts, against its terms
+LEAST_DIGITS = (6, 2)
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,10 @@ def check_metric(metric: Metric, x: Tensor) -> MetricReport:
     Raises:
         TypeError, ValueError: `x` is no tensor of finite floating-point coordinates.
 
+    Note:
+        No unit is assumed: an asymmetry of 1e-9 (1e-4 in float32) is against the entry, the condition number is that of
+        g with rows scaled to unit size, steps are fractions of the length on which g changes.
+
     Example:
         >>> relu = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)).double()
         >>> conformal = lambda x: torch.exp(relu(x)) * torch.eye(2)
@@ -109,13 +122,22 @@ def _shape(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
     return True, f"{tuple(g.shape[1:])} at one point, finite, {str(g.dtype)[6:]} on {g.device} as the points", ""
 
 
+def _passes(limits: tuple[float, float], x: Tensor) -> float:
+    """The limit for the precision of the points."""
+    return limits[0] if x.dtype == torch.float64 else limits[1]
+
+
 def _symmetry(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
-    _, faults = checked_jet(metric, x, 1)
-    asymmetric = faults["is not symmetric"]
+    g, dg = jets_of(metric, x, 1)
+    difference, entry = (g - g.mT).abs(), torch.maximum(g.abs(), g.mT.abs())
+    unit = 1 / _rank.unit_scales(g.abs())
+    noise = 1e4 * torch.finfo(x.dtype).eps * unit.unsqueeze(-1) * unit.unsqueeze(-2)  # of an entry 0 but for rounding
+    off = difference > torch.maximum(_passes(SYMMETRY, x) * entry, noise)
+    asymmetric = off.any(-1).any(-1) | is_asymmetric((g, dg), _passes(SYMMETRY, x))
     if bool(asymmetric.any()):
         where = x[_jets.first(asymmetric)].tolist()
         return False, f"g or dg is not symmetric at {where}", "return `0.5 * (g + g.T)`, or mend an entry"
-    infinite = faults[INFINITE]
+    infinite = checked_jet(metric, x, 1)[1][INFINITE]
     if bool(infinite.any()):
         return (
             False,
@@ -125,9 +147,14 @@ def _symmetry(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
     return True, "g and its derivatives are finite and symmetric", ""
 
 
+def _eigenvalues(metric: Metric, x: Tensor) -> Tensor:
+    """Of g with its rows scaled to unit size: signs are those of g, and units are none."""
+    g = _value(metric, x)
+    return torch.linalg.eigvalsh(_rank.in_unit_rows(g, g.abs()))
+
+
 def _signature(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
-    w = torch.linalg.eigvalsh(metric_jet(metric, x, 0)[0])
-    negative = (w < 0).sum(-1)
+    negative = (_eigenvalues(metric, x) < 0).sum(-1)
     signs = ["(" + ", ".join("-" * int(k) + "+" * (x.shape[-1] - int(k))) + ")" for k in negative.unique()]
     found = " and ".join(signs) + f" at {x.shape[0]} points"
     return (
@@ -138,12 +165,12 @@ def _signature(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
 
 
 def _conditioning(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
-    w = torch.linalg.eigvalsh(metric_jet(metric, x, 0)[0]).abs()
+    w = _eigenvalues(metric, x).abs()
     condition = w.amax(-1) / w.amin(-1)
     worst = int(condition.argmax())
-    found = f"condition number {float(condition[worst]):.1e} at {x[worst].tolist()}"
-    ok = float(condition[worst]) < 0.01 / torch.finfo(x.dtype).eps
-    return ok, found, "g is singular to rounding there: stay away, or scale the coordinates"
+    found = f"condition number {float(condition[worst]):.1e}, rows scaled to unit size, at {x[worst].tolist()}"
+    ok = float(condition[worst]) < CONDITION / torch.finfo(x.dtype).eps
+    return ok, found, "g is singular to rounding there, in whatever units: a coordinate too many, or a chart's edge"
 
 
 def _plain_torch(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
@@ -188,19 +215,29 @@ def _other_dtype(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
     return ok, f"float32 and float64 agree to {error:.0e}", "a constant is made in the wrong dtype, or digits cancel"
 
 
+def _lengths(x: Tensor, g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
+    """How far g at points `(points, n)` stays what it is, along each coordinate: no unit is assumed but for 0."""
+    r = _rank.unit_scales(g.abs())
+    first = (dg.abs() * (r.unsqueeze(-1) * r.unsqueeze(-2)).unsqueeze(-1)).amax((1, 2))
+    second = ddg.diagonal(dim1=-2, dim2=-1).abs() * (r.unsqueeze(-1) * r.unsqueeze(-2)).unsqueeze(-1)
+    rate = (first + second.amax((1, 2)).sqrt()).nan_to_num(0.0, 0.0)
+    return torch.minimum(0.1 + x.abs(), 1 / rate)
+
+
 def _derivatives(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
     g, dg, ddg = metric_jet(metric, x, 2)
-    h = torch.finfo(x.dtype).eps ** 0.2 * 0.1 * x.abs().clamp(min=0.1)
+    length, r = _lengths(x, g, dg, ddg), _rank.unit_scales(g.abs())
+    h = torch.finfo(x.dtype).eps ** 0.2 * 0.1 * length
     first, second = (
         central_differences(lambda y: metric_jet(metric, y, 0)[0], x, h),
         central_differences(lambda y: metric_jet(metric, y, 1)[1], x, h),
     )
-    size = g.abs().amax()
-    errors = [
-        float((d - fd).nan_to_num(0.0).abs().amax() / (fd.nan_to_num(0.0).abs().amax() + size))
-        for d, fd in ((dg, first), (ddg, second))
-    ]
-    tolerance = 1e-5 if x.dtype == torch.float64 else 2e-2
+    unit = torch.einsum("zi,zj,zk->zijk", r, r, length)
+    scales = (unit, torch.einsum("zijk,zl->zijkl", unit, length))
+    errors = []
+    for d, fd, scale in zip((dg, ddg), (first, second), scales, strict=True):
+        error, size = (((y * scale).nan_to_num(0.0)).abs().amax() for y in (d - fd, fd))
+        errors.append(float(error / (1 + size)))
     found = f"differ from finite differences by {errors[0]:.0e} (first) and {errors[1]:.0e} (second)"
     remedy = "a custom derivative is wrong, or the metric is not smooth here"
     nan = dg.isnan().any() or ddg.isnan().any()
@@ -210,7 +247,7 @@ def _derivatives(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
             "derivatives are NaN: the metric has a kink or a coordinate singularity at a point",
             "move the points",
         )
-    return max(errors) < tolerance, found, remedy
+    return max(errors) < _passes(DERIVATIVES, x), found, remedy
 
 
 def central_differences(f: Callable[[Tensor], Tensor], x: Tensor, h: Tensor) -> Tensor:
@@ -242,7 +279,8 @@ def _jump(metric: Metric, x: Tensor, steps: int = 65) -> list[float] | None:
     count, n = min(x.shape[0], 8), x.shape[-1]
     direction = torch.nn.functional.normalize(torch.randn(count, n, generator=generator, dtype=x.dtype), dim=-1).to(x)
     t = torch.linspace(-0.1, 0.1, steps, dtype=x.dtype, device=x.device)
-    line = x[:count, None] + t[None, :, None] * direction[:, None] * (0.1 + x[:count, None].abs())
+    length = _lengths(x[:count], *metric_jet(metric, x[:count], 2))
+    line = x[:count, None] + t[None, :, None] * (direction * length)[:, None]
     _, dg, ddg = metric_jet(metric, line, 2)
     change = (dg[:, 1:] - dg[:, :-1]).abs().amax((-1, -2, -3))
     step = (line[:, 1:] - line[:, :-1]).norm(dim=-1)
@@ -258,15 +296,17 @@ def _jump(metric: Metric, x: Tensor, steps: int = 65) -> list[float] | None:
 
 def _covariance(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
     error = chart_error(metric, x, seed=0)
-    ok = error < (1e-6 if x.dtype == torch.float64 else 1e-2)
+    ok = error < _passes(COVARIANCE, x)
     return ok, f"the Riemann tensor in another chart agrees to {error:.0e} of its terms", "a derivative is wrong here"
 
 
 def _digits(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
+    few = [note for note in checked_jet(metric, x, 2)[1] if isinstance(note, Note)]
+    if few:
+        return False, few[0].split(" (")[0], "the coordinates are nearly singular there: use others, or move away"
     digits = -math.log10(max(chart_error(metric, x, seed=1), torch.finfo(x.dtype).eps))
-    ok = digits >= (6 if x.dtype == torch.float64 else 2)
     return (
-        ok,
+        digits >= _passes(LEAST_DIGITS, x),
         f"about {digits:.0f} digits of the curvature can be trusted",
         "move away from singularities, or use float64",
     )
@@ -276,10 +316,12 @@ def chart_error(metric: Metric, x: Tensor, seed: int) -> float:
     """The largest error of the Riemann tensor, against the size of its terms, under a random change of coordinates."""
     generator = torch.Generator().manual_seed(seed)
     n, x = x.shape[-1], x[:16]
-    A = (torch.eye(n) + 0.3 * torch.randn(n, n, generator=generator) / n**0.5).to(x)
-    B = (0.2 * torch.randn(n, n, n, generator=generator) / n).to(x)
+    jets = metric_jet(metric, x, 2)
+    unit = _rank.unit_scales(jets[0].abs())
+    A = unit.unsqueeze(-1) * (torch.eye(n) + 0.3 * torch.randn(n, n, generator=generator) / n**0.5).to(x)
+    B = unit[..., None, None] * (0.2 * torch.randn(n, n, n, generator=generator) / n).to(x)
 
-    def jets_in_chart(p: Tensor) -> tuple[Tensor, ...]:  # of the pulled-back metric, at y = 0
+    def jets_in_chart(p: Tensor, A: Tensor, B: Tensor) -> tuple[Tensor, ...]:  # of the pulled-back metric, at y = 0
         here = safe_metric(metric, p, 2)
 
         def chart(y: Tensor) -> Tensor:
@@ -291,10 +333,10 @@ def chart_error(metric: Metric, x: Tensor, seed: int) -> float:
 
         return _jets.derivatives(pulled_back, torch.zeros_like(p), 2)
 
-    pulled = _jets.over_points(jets_in_chart, x)
+    pulled = _jets.over_points(jets_in_chart, x, A, B)
     there = formulas.riemann_tensor(*pulled, indices="llll")
-    riemann = formulas.riemann_tensor(*metric_jet(metric, x, 2), indices="llll")
-    error = there - torch.einsum("zabcd,ai,bj,ck,dl->zijkl", riemann, A, A, A, A)
+    riemann = formulas.riemann_tensor(*jets, indices="llll")
+    error = there - torch.einsum("zabcd,zai,zbj,zck,zdl->zijkl", riemann, A, A, A, A)
     return float((error.abs().amax((-1, -2, -3, -4)) / _terms(*pulled)).amax())
 
 

@@ -19,6 +19,7 @@ from riemann._memory import LARGE
 from riemann._metric import check_metric_callable, checked_jet, warn_of
 from riemann._open import dispatched
 from riemann._precision import full_precision
+from riemann._rank import ROUNDING
 from riemann._safe import unwrapped
 from riemann._types import Metric
 
@@ -374,13 +375,12 @@ class _OfJets(_Kernel):
         values = getattr(LocalGeometry(x, jets), self.quantity)(**self.options)
         values = values if self.full else picked(values, self.pattern)
         flat = _jets.detached(values).reshape((x.shape[0], -1))
-        doubt = (flat - flat).sum(-1)
+        g = _jets.detached(jets[0])
+        size = ROUNDING * g.abs()
         if len(jets) > 1:
-            g, dg, size = (_jets.detached(y) for y in (jets[0], jets[1], x.abs()))
-            inverse = formulas.inverse_metric(g).abs().sum(-2)
-            slopes = (dg.abs().sum(-2) * size.unsqueeze(-2)).sum(-1)
-            doubt = doubt + torch.finfo(x.dtype).eps * (inverse * slopes).sum(-1)
-        return values, doubt
+            size = size + (_jets.detached(jets[1]).abs() * _jets.detached(x).abs()[:, None, None]).sum(-1)
+        doubt = torch.finfo(x.dtype).eps * (formulas.inverse_metric(g).abs() * size).sum((-2, -1))
+        return values, (flat - flat).sum(-1) + doubt
 
     def shaped(self, values: Tensor, doubt: Tensor) -> tuple[Tensor, Tensor]:
         return values, doubt

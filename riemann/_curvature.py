@@ -15,6 +15,7 @@ from riemann._indices import check_positions
 from riemann._metric import checked_jet, judged, metric_jet, safe_metric
 from riemann._open import open_function
 from riemann._ricci import ricci_in_blocks
+from riemann._rounding import judged_forms, judged_images
 from riemann._types import ChunkSize, Field, Metric, Progress
 
 FULL_JETS = 16  # up to this dimension all second derivatives in one pass are faster than blocks of them
@@ -55,7 +56,7 @@ def inverse_metric(
         progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
     Returns:
-        `(*batch, n, n)`; NaN where g is singular.
+        `(*batch, n, n)`; NaN where g is singular to rounding, as all functions here are.
 
     Raises:
         TypeError, ValueError: as `at`, for all functions here.
@@ -613,8 +614,8 @@ def sectional_form(
     x = x.expand(points.shape[len(samples) :])
     inverse = formulas.inverse_metric(metric_jet(metric, x, 0)[0])
     u, v = (a.reshape(samples.numel(), *x.shape).movedim(0, -2) for a in (u, v))
-    forms = _jets.over_points(at_point, x, inverse, u, v)
-    return forms.movedim(-1, 0).reshape(points.shape[:-1])
+    forms = _jets.over_points(at_point, x, inverse, u, v).movedim(-2, 0)
+    return judged_forms(forms).reshape(points.shape[:-1])
 
 
 @open_function(rank=None)
@@ -718,11 +719,12 @@ def curvature_endomorphism(
     """
 
     def image(g: Field, p: Tensor, inverse: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
-        return inverse @ curvature_covector(g, p, inverse, u, v, w)
+        covector, terms = curvature_covector(g, p, inverse, u, v, w)
+        return torch.stack((inverse @ covector, inverse.abs() @ terms))
 
     x, u, v, w = _jets.broadcast_vectors(x, u=u, v=v, w=w)
     g = metric_jet(metric, x, 0)[0]
-    return _along_vectors(image, metric, x, g, u, v, w)
+    return judged_images(_along_vectors(image, metric, x, g, u, v, w), g, u, v, w)
 
 
 @open_function(rank=3, judge=judged)
@@ -756,4 +758,4 @@ def ricci_curvature(
     """
     x, v = _jets.broadcast_vectors(x, v=v)
     g = metric_jet(metric, x, 0)[0]
-    return _along_vectors(ricci_form, metric, x, g, v)
+    return judged_images(_along_vectors(ricci_form, metric, x, g, v), g, v, v)

@@ -1,8 +1,9 @@
 r"""A quantity of a metric as torch code without derivatives: traced into expressions, derived exactly, written out.
 
 Beside the quantity the code has one more value, the doubt
-$\epsilon \sum |g^{ia}|\, |\partial_k g_{aj}|\, |x^k|$: what the last bit of the coordinates does to g, against g. Where
-it is not small (or NaN, as it is where any value is not finite), g may be no metric: the point has to be looked at.
+$\epsilon \sum |g^{ij}|\, (32 |g_{ij}| + |\partial_k g_{ij}|\, |x^k|)$: what rounding of g and of the coordinates does
+to $\log \det g$. Where it is not small (or NaN, as it is where any value is not finite), g may be no metric: the point
+has to be looked at.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from riemann import _clock, _emit, _jets
 from riemann._metric import jets_of, safe_metric
+from riemann._rank import ROUNDING
 from riemann._safe import unwrapped
 from riemann._trace import Trace, numbered
 from riemann._types import Metric
@@ -270,26 +272,22 @@ def _distinct(entries: Sequence[sp.Expr]) -> tuple[list[sp.Expr], tuple[int, ...
 
 
 class _Doubt:
-    """The doubt as a function of the values of g^-1 and dg that are not 0."""
+    r"""The doubt, $\sum |g^{ij}| \epsilon_{ij}$ as `_rank.is_singular` adds it up, of the values that are not 0."""
 
     def __init__(self, symbolic: SymbolicMetric, order: int):
         n, g, inverse = symbolic.dim, symbolic.matrix, symbolic.inverse_metric()
-        self.inverse = [(a, inverse[i, a]) for a in range(n) for i in range(n) if inverse[i, a] != 0]
-        self.slopes = []  # a lone order 0 asks only whether g has an inverse
-        for a in range(n) if order else ():
-            for k, x in enumerate(symbolic.coordinates):
-                slopes = [sp.diff(g[a, j], x) for j in range(n)]
-                self.slopes += [(a, k, slope) for slope in slopes if slope != 0]
-        self.expressions = [e for _, e in self.inverse] + [e for *_, e in self.slopes]
+        self.entries = [(i, j) for i in range(n) for j in range(n) if inverse[i, j] != 0]
+        self.terms = [(p, None, g[i, j]) for p, (i, j) in enumerate(self.entries)]  # which g^ij, which coordinate
+        for k, x in enumerate(symbolic.coordinates) if order else ():  # order 0 asks only whether g has an inverse
+            self.terms += [(p, k, sp.diff(g[i, j], x)) for p, (i, j) in enumerate(self.entries)]
+        self.terms = [term for term in self.terms if term[2] != 0]
+        self.expressions = [inverse[i, j] for i, j in self.entries] + [e for *_, e in self.terms]
 
     def __call__(self, values: Sequence[Tensor], found: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
         values, found, x = ([_jets.detached(y) for y in ys] for ys in (values, found, x))
-        rows: dict[int, Tensor] = {}
-        for (a, _), y in zip(self.inverse, found, strict=False):
-            rows[a] = rows[a] + y.abs() if a in rows else y.abs()
-        doubt = sum((row - row for row in rows.values()), torch.zeros_like(x[0]))
-        for (a, k, _), y in zip(self.slopes, found[len(self.inverse) :], strict=True):
-            doubt = doubt + torch.finfo(y.dtype).eps * rows[a] * y.abs() * x[k].abs()
-        for y in values:
-            doubt = doubt + (y - y)
+        inverse, terms = found[: len(self.entries)], found[len(self.entries) :]
+        doubt = sum((y - y for y in (*inverse, *values)), torch.zeros_like(x[0]))
+        for (p, k, _), y in zip(self.terms, terms, strict=True):
+            size = ROUNDING if k is None else x[k].abs()
+            doubt = doubt + torch.finfo(y.dtype).eps * (inverse[p] * y).abs() * size
         return doubt

@@ -23,19 +23,22 @@ Lower = Callable[[Tensor, Tensor], Tensor]
 
 
 def curvature_form(g: Field, x: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    r"""$\langle R(u,v)v, u \rangle$, a scalar: the numerator of the sectional curvature."""
+    r"""$\langle R(u,v)v, u \rangle$, the numerator of the sectional curvature, with its sizes: `(3,)`."""
     return curvature_form_by(lambda y, vectors: vectors @ g(y), lambda w: inverse @ w, x, u, v)
 
 
 def curvature_form_by(lower: Lower, solve: Field, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """`curvature_form` of a metric known by `lower(y, vectors)`, rows lowered at y, and `solve`, which raises at x."""
+    """`curvature_form` of a metric known by `lower(y, vectors)`, rows lowered at y, and `solve`, which raises at x.
+
+    Returns:
+        The form, the sum of absolute values of its terms, and $|u|^2 |v|^2$ of absolute values: `(3,)`.
+    """
     plane = torch.stack((u, v))
 
     def images(s: Tensor) -> Tensor:  # (g u, g v) at x + s_0 u + s_1 v
         return lower(x + s @ plane, plane)
 
-    _, d, dd = _jets.derivatives(images, x.new_zeros(2), 2)
-    second = u @ dd[1, :, 0, 1] - 0.5 * (v @ dd[1, :, 0, 0]) - 0.5 * (u @ dd[0, :, 1, 1])
+    lowered, d, dd = _jets.derivatives(images, x.new_zeros(2), 2)
 
     def products(p: Tensor) -> Tensor:  # g(u, u), g(v, v), g(u, v)
         gu, gv = lower(p, plane)
@@ -46,7 +49,11 @@ def curvature_form_by(lower: Lower, solve: Field, x: Tensor, u: Tensor, v: Tenso
     G_uu = d[0, :, 0] - 0.5 * grad_uu
     G_vv = d[1, :, 1] - 0.5 * grad_vv
     G_uv = 0.5 * (d[1, :, 0] + d[0, :, 1] - grad_uv)
-    return second + G_uv @ solve(G_uv) - G_uu @ solve(G_vv)
+    left = torch.stack((u, -0.5 * v, -0.5 * u, G_uv, -G_uu))
+    right = torch.stack((dd[1, :, 0, 1], dd[1, :, 0, 0], dd[0, :, 1, 1], solve(G_uv), solve(G_vv)))
+    terms = left * right
+    lengths = (plane * lowered).abs().sum(-1)
+    return torch.stack((terms.sum(), terms.abs().sum(), lengths.prod()))
 
 
 def connection_covector(lower: Lower, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
@@ -59,7 +66,7 @@ def connection_covector(lower: Lower, x: Tensor, u: Tensor, v: Tensor) -> Tensor
 
 
 def curvature_covector(g: Field, x: Tensor, inverse: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
-    r"""$g\, R(u,v)w$, `(n,)`, the lowered image of w.
+    r"""$g\, R(u,v)w$, the lowered image of w, and the sums of absolute values of its terms: `(2, n)`.
 
     $\tfrac12 (D_w D_u (g v) - D_w D_v (g u) + \partial D_v g(w,u) - \partial D_u g(w,v)) + H(p,v) - H(q,u)$ with
     $p = \nabla_w u$, $q = \nabla_w v$ and $H(p,d) = \tfrac12 (\partial\, g(p,d) + D_d (g p) - D_p (g d))$.
@@ -81,18 +88,24 @@ def curvature_covector(g: Field, x: Tensor, inverse: Tensor, u: Tensor, v: Tenso
     def nabla(a: Tensor, b: Tensor) -> Tensor:
         return 0.5 * inverse @ (slope(image(b), a) + slope(image(a), b) - gradient(product(a, b)))
 
-    def H(p: Tensor, d: Tensor) -> Tensor:
-        return 0.5 * (gradient(product(p, d)) + slope(image(p), d) - slope(image(d), p))
+    def H(p: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return gradient(product(p, d)), slope(image(p), d), -slope(image(d), p)
 
     _, _, _, DwDu_gv = _jets.along_twice(image(v), x, w, u)
     _, _, _, DwDv_gu = _jets.along_twice(image(u), x, w, v)
     mixed = gradient(lambda y: _jets.along(product(w, u), y, v)[1] - _jets.along(product(w, v), y, u)[1])
-    return 0.5 * (DwDu_gv - DwDv_gu + mixed) + H(nabla(w, u), v) - H(nabla(w, v), u)
+    minus = (-term for term in H(nabla(w, v), u))
+    terms = 0.5 * torch.stack((DwDu_gv, -DwDv_gu, mixed, *H(nabla(w, u), v), *minus))
+    return torch.stack((terms.sum(0), terms.abs().sum(0)))
 
 
 def ricci_form(g: Field, x: Tensor, inverse: Tensor, v: Tensor) -> Tensor:
-    r"""$\mathrm{Ric}(v,v) = g^{ac} (g R(\partial_a, v) v)_c$, n passes, as many at a time as the budget holds."""
+    r"""$\mathrm{Ric}(v,v) = g^{ac} (g R(\partial_a, v) v)_c$, n passes, as many at a time as the budget holds.
+
+    Returns:
+        It, and the sum of absolute values of its terms: `(2,)`.
+    """
     basis = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
     together = max(1, BUDGET // (ALIVE * basis.numel() * x.element_size()))
     images = _jets.over_vectors(lambda e: curvature_covector(g, x, inverse, e, v, v), basis, chunk_size=together)
-    return (inverse * images).sum()
+    return torch.stack(((inverse * images[:, 0]).sum(), (inverse.abs() * images[:, 1]).sum()))

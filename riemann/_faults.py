@@ -1,4 +1,7 @@
-"""What is wrong with a metric, and at which points: said in one warning, however many pieces the points came in."""
+"""What is wrong with a metric, and at which points: said in one warning, however many pieces the points came in.
+
+A fault makes results NaN. A `Note` does not: it says how far to trust them.
+"""
 
 import contextlib
 import functools
@@ -12,6 +15,12 @@ from torch import Tensor
 Faults = dict[str, Tensor]
 """What is wrong, a predicate such as "is singular" or a sentence, and a mask of the points where it is."""
 
+
+class Note(str):
+    """A sentence of `Faults` on points where results are kept."""
+
+
+UNKNOWN = "gives no finite number"
 _PIECES: ContextVar[list[Faults] | None] = ContextVar("pieces", default=None)
 
 
@@ -22,23 +31,29 @@ def first(mask: Tensor) -> tuple[int, ...]:
 
 def warn_of(faults: Faults, what: str = "`metric`") -> None:
     """One warning, that names the first point of the batch where something is wrong with `what`."""
-    say({f"{what} {predicate}": mask for predicate, mask in faults.items()})
+    say({name if isinstance(name, Note) else f"{what} {name}": mask for name, mask in faults.items()})
 
 
 def say(faults: Faults) -> None:
     """`warn_of` of whole sentences; what is wrong in a piece of the points is said at the end of all."""
-    bad = _bad(faults)
-    if not bool(bad.any()):
+    if not bool(_any(faults).any()):
         return
     if (pieces := _PIECES.get()) is not None:
         pieces.append(faults)
         return
-    where = first(bad)
-    fault = next(sentence for sentence, mask in faults.items() if mask[where])
-    count = f" (and at {int(bad.sum()) - 1} more points)" if bad.sum() > 1 else ""
-    place = f"at point {list(where)} of the batch" if where else "at this point"
-    more = " `check_metric` says more." if fault.startswith("`metric`") else ""
-    warnings.warn(f"{fault} {place}{count}: results are NaN there.{more}", stacklevel=2)
+    known = _any(nan := _nan(faults))
+    notes = {name: mask & ~known for name, mask in faults.items() if isinstance(name, Note)}
+    for group in (nan, notes):
+        if not bool((bad := _any(group)).any()):
+            continue
+        where = first(bad)
+        found = (sentence for sentence, mask in group.items() if mask[where])
+        sentence = min(found, key=lambda sentence: sentence.endswith(UNKNOWN))  # the first that says more
+        count = f" (and at {int(bad.sum()) - 1} more points)" if bad.sum() > 1 else ""
+        place = f"at point {list(where)} of the batch" if where else "at this point"
+        end = "." if isinstance(sentence, Note) else ": results are NaN there."
+        more = " `check_metric` says more." if sentence.startswith("`metric`") else ""
+        warnings.warn(f"{sentence} {place}{count}{end}{more}", stacklevel=2)
 
 
 @contextlib.contextmanager
@@ -53,7 +68,7 @@ def collected(whole: Faults, batch: tuple[int, ...], start: int, stop: int) -> I
         yield
     finally:
         _PIECES.reset(token)
-    for name, mask in (item for faults in pieces for item in faults.items()):
+    for name, mask in (item for faults in reversed(pieces) for item in faults.items()):  # what is around comes last
         mask = mask.reshape(-1, stop - start).any(0)
         known = whole.setdefault(name, torch.zeros(batch, dtype=torch.bool, device=mask.device))
         known.view(-1)[start:stop] |= mask
@@ -61,12 +76,16 @@ def collected(whole: Faults, batch: tuple[int, ...], start: int, stop: int) -> I
 
 def with_nan(faults: Faults, *tensors: Tensor) -> tuple[Tensor, ...]:
     """The tensors, NaN at the points where something is wrong."""
-    bad = _bad(faults)
+    bad = _any(_nan(faults))
     if not bool(bad.any()):
         return tensors
     masks = (bad.reshape((*bad.shape, *[1] * (y.ndim - bad.ndim))) for y in tensors)
     return tuple(torch.where(m, torch.full_like(y, torch.nan), y) for m, y in zip(masks, tensors, strict=True))
 
 
-def _bad(faults: Faults) -> Tensor:
+def _nan(faults: Faults) -> Faults:
+    return {name: mask for name, mask in faults.items() if not isinstance(name, Note)}
+
+
+def _any(faults: Faults) -> Tensor:
     return functools.reduce(torch.logical_or, faults.values(), torch.tensor(False))

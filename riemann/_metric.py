@@ -6,13 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann import _jets
-from riemann._faults import Faults, warn_of, with_nan
+from riemann import _jets, _rank
+from riemann._faults import UNKNOWN, Faults, warn_of, with_nan
 from riemann._open import open_function
+from riemann._rounding import few_digits
 from riemann._safe import Refusal, Traced, unwrapped
 from riemann._types import Field, Metric
 
 INFINITE = "has derivatives that are not finite"  # the fault that leaves the value of g as it is
+FEW = 16  # dimensions in which all first derivatives are cheap enough to ask for, to say what is wrong
 ASYMMETRY = {torch.float64: 1e-6}  # relative to the entries of row and column; a coarser 1e-3 for lower precision
 
 
@@ -42,7 +44,7 @@ def judged(metric: Metric, x: Tensor, vectors: Sequence[Tensor], result: Tensor)
     """A result, NaN where g is no metric; one warning names the points that are NaN for no fault of the vectors."""
     if not _jets.has_values(result) or not bool((lost := result.detach().isfinite().logical_not()).any()):
         return result
-    _, faults = checked_jet(metric, x, 0)
+    _, faults = checked_jet(metric, x, 1 if x.shape[-1] <= FEW else 0)
     extra = vectors[0].ndim - x.ndim if vectors else 0
     shape = result.shape[: extra + x.ndim - 1]
     faults = {name: mask.expand(shape) for name, mask in faults.items()}
@@ -50,8 +52,9 @@ def judged(metric: Metric, x: Tensor, vectors: Sequence[Tensor], result: Tensor)
     lost = result.detach().isnan().reshape(*shape, -1).any(-1)
     for v in vectors:
         lost = lost & v.isfinite().reshape(*shape, -1).all(-1)
-    warn_of({**faults, "gives no finite number": lost})
-    return result
+    faults[UNKNOWN] = lost
+    warn_of(faults)
+    return with_nan(faults, result)[0]
 
 
 def safe_metric(metric: Metric, x: Tensor, order: int, *, traced: Traced = None) -> Field:
@@ -114,12 +117,23 @@ def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> Faults:
     if not all(map(_jets.has_values, (*jets, x))):
         return {}
     g = jets[0].detach()
-    return {
-        "is not finite": ~torch.isfinite(g).all(-1).all(-1),
-        "is not symmetric": _is_asymmetric(jets),
-        "is singular": (torch.linalg.lu_factor_ex(g)[2] != 0) | _is_undetermined(jets, x),
+    finite = g.isfinite().all(-1).all(-1)
+    inverse, info = torch.linalg.inv_ex(g)
+    size = g.abs()
+    if len(jets) > 1:  # the last bit of a coordinate may change g by as much as g itself: the poles at `math.pi`
+        last_bit = torch.einsum("...ijk,...k->...ij", jets[1].detach().abs(), x.detach().abs() / _rank.ROUNDING)
+        size = size + last_bit.nan_to_num(0.0, 0.0)
+    singular = finite & (_rank.is_singular(inverse, size) | (info != 0))
+    faults = {
+        "is not finite": ~finite,
+        "is not symmetric": is_asymmetric(jets, ASYMMETRY.get(g.dtype, 1e-3)),
+        **_rank.by_rank(g, size, singular),
         INFINITE: ~_are_finite(jets[1:], x),
     }
+    if len(jets) > 2:
+        good = ~torch.stack(list(faults.values())).any(0)
+        faults |= few_digits(*(y.detach() for y in jets[:3]), inverse, good)
+    return faults
 
 
 def _are_finite(jets: Sequence[Tensor], x: Tensor) -> Tensor:
@@ -129,20 +143,11 @@ def _are_finite(jets: Sequence[Tensor], x: Tensor) -> Tensor:
     return finite
 
 
-def _is_asymmetric(jets: tuple[Tensor, ...]) -> Tensor:
+def is_asymmetric(jets: tuple[Tensor, ...], tolerance: float) -> Tensor:
     """Where entries, or their derivatives, differ from those across the diagonal, against the size of their rows."""
     n = jets[0].shape[-1]
     flat = [y.detach().flatten(jets[0].ndim) if y.ndim > jets[0].ndim else y.detach().unsqueeze(-1) for y in jets]
     difference = torch.stack([(y - y.transpose(-2, -3)).abs().amax(-1) for y in flat]).amax(0)
     row = torch.stack([y.abs().amax(-1).amax(-1) for y in flat]).amax(0)
     size = torch.sqrt(row.unsqueeze(-1)) * torch.sqrt(row.unsqueeze(-2))
-    return (difference > ASYMMETRY.get(jets[0].dtype, 1e-3) * size).any(-1).any(-1) if n > 1 else row[..., 0] < 0
-
-
-def _is_undetermined(jets: tuple[Tensor, ...], x: Tensor) -> Tensor:
-    """Where the last bit of a coordinate changes g by as much as g itself: the poles of a sphere at `math.pi`."""
-    if len(jets) < 2:
-        return torch.zeros(x.shape[:-1], dtype=torch.bool, device=x.device)
-    g, dg = jets[0].detach(), jets[1].detach()
-    bit = torch.finfo(x.dtype).eps * torch.einsum("...ijk,...k->...ij", dg.abs(), x.detach().abs())
-    return (torch.linalg.inv_ex(g)[0].abs() @ bit).amax((-1, -2)) > 0.5
+    return (difference > tolerance * size).any(-1).any(-1) if n > 1 else row[..., 0] < 0

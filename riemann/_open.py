@@ -31,7 +31,8 @@ def open_function(rank: int | None, judge: Callable[..., Tensor] | None = None) 
 
     def opened(generic: Callable[..., Any]) -> Any:
         table = functools.singledispatch(generic)
-        names = list(inspect.signature(generic).parameters)[1:]
+        parameters = inspect.signature(generic).parameters.values()
+        names = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY][1:]
 
         @functools.wraps(generic)
         def function(metric: Any, *args: Any, **kwargs: Any) -> Any:
@@ -77,7 +78,7 @@ def dispatched(table: Any, metric: Any) -> Callable[..., Any]:
 def _piecewise(
     call: Callable[..., Any], judged: Callable[..., Any], names: list[str], rank: int, args: tuple, kwargs: dict
 ) -> Any:
-    """`call(*args, **kwargs)` over pieces of the points; `names` are those of the arguments, in order."""
+    """`call(*args, **kwargs)` over pieces of the points; `names` are those of positional arguments."""
     loop = {name: kwargs.pop(name) for name in ("chunk_size", "progress") if name in kwargs}
     named = dict(zip(names, args, strict=False))
     options = {**named, **kwargs}

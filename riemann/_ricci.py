@@ -12,6 +12,7 @@ from riemann import _jets, formulas
 from riemann._chunks import in_chunks
 from riemann._faults import warn_of, with_nan
 from riemann._metric import faults_of, safe_metric
+from riemann._rounding import few_digits_of_ricci
 from riemann._types import Field, Metric
 
 BYTES = 2**22  # what the second derivatives of a block may take: they stay in cache; a metric's intermediates add to it
@@ -35,7 +36,12 @@ def ricci_in_blocks(metric: Metric, x: Tensor) -> tuple[Tensor, Tensor]:
 
     def judged(x: Tensor) -> tuple[Tensor, ...]:
         g, dg, ricci = _jets.over_points(at_point, x)
-        warn_of(faults := faults_of((g, dg), x))
+        faults = faults_of((g, dg), x)
+        if faults:
+            good = ~torch.stack(list(faults.values())).any(0)
+            here = (y.detach() for y in (g, dg, formulas.inverse_metric(g), ricci))
+            faults |= few_digits_of_ricci(*here, good)
+        warn_of(faults)
         return with_nan(faults, g, ricci)
 
     return in_chunks(judged, x, rank=3, chunk_size=together)

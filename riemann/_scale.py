@@ -6,15 +6,41 @@ from torch import Tensor
 from riemann import formulas
 
 
-def scales(g: Tensor, dg: Tensor, ddg: Tensor) -> dict[str, Tensor]:
-    """The sum of absolute values of the terms of each component of each quantity, by the name of its formula."""
-    n = g.shape[-1]
-    inverse, size, d, dd = formulas.inverse_metric(g).abs(), g.abs(), dg.abs(), ddg.abs()
-    gamma = 0.5 * (d.transpose(-1, -2) + d + torch.einsum("...ijk->...kij", d))  # Gamma_kij
-    raised = torch.einsum("...kl,...lij->...kij", inverse, gamma)
+def riemann_terms(inverse: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
+    """The sum of absolute values of the terms of each R_abcd; `inverse` holds absolute values, too."""
+    dd, (gamma, raised) = ddg.abs(), _gamma_terms(inverse, dg)
     products = torch.einsum("...ebc,...ead->...abcd", gamma, raised)
     second = [torch.einsum(f"...{order}->...abcd", dd) for order in ("adbc", "bcad", "acbd", "bdac")]
-    riemann = 0.5 * sum(second) + products + products.transpose(-1, -2)
+    return 0.5 * sum(second) + products + products.transpose(-1, -2)
+
+
+def ricci_product_terms(inverse: Tensor, dg: Tensor) -> Tensor:
+    """Those of the part of Ricci that has no second derivatives, without an array of n⁴ numbers."""
+    gamma, raised = _gamma_terms(inverse, dg)
+    trace = torch.einsum("...ac,...eac->...e", inverse, raised)
+    products = torch.einsum("...ebc,...ebd->...cd", gamma, torch.einsum("...ab,...ead->...ebd", inverse, raised))
+    return products + torch.einsum("...e,...ebd->...bd", trace, gamma)
+
+
+def _gamma_terms(inverse: Tensor, dg: Tensor) -> tuple[Tensor, Tensor]:
+    d = dg.abs()
+    gamma = 0.5 * (d.transpose(-1, -2) + d + torch.einsum("...ijk->...kij", d))  # Gamma_kij
+    return gamma, torch.einsum("...kl,...lij->...kij", inverse, gamma)
+
+
+def inverse_terms(g: Tensor, inverse: Tensor) -> Tensor:
+    """What rounding of g does to its inverse is what rounding of these terms, $|g^{-1}| |g| |g^{-1}|$, would do."""
+    return inverse.abs() @ g.abs() @ inverse.abs()
+
+
+def scales(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor | None = None) -> dict[str, Tensor]:
+    """The sum of absolute values of the terms of each component of each quantity, by the name of its formula.
+
+    `inverse` holds the terms of the inverse metric; its absolute values are taken else.
+    """
+    n = g.shape[-1]
+    inverse, size = formulas.inverse_metric(g).abs() if inverse is None else inverse, g.abs()
+    riemann = riemann_terms(inverse, dg, ddg)
     ricci = torch.einsum("...ac,...abcd->...bd", inverse, riemann)
     scalar = torch.einsum("...bd,...bd->...", inverse, ricci)
     weyl = riemann
@@ -26,7 +52,7 @@ def scales(g: Tensor, dg: Tensor, ddg: Tensor) -> dict[str, Tensor]:
     twice = torch.einsum("...ae,...bf,...efcd->...abcd", inverse, inverse, riemann)
     return {
         "metric": size,
-        "christoffel": raised,
+        "christoffel": _gamma_terms(inverse, dg)[1],
         "riemann_tensor": torch.einsum("...ae,...ebcd->...abcd", inverse, riemann),
         "ricci_tensor": ricci,
         "scalar_curvature": scalar,

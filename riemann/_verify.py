@@ -11,6 +11,8 @@ from torch import Tensor
 
 from riemann import _curvature, _jets, _truth
 from riemann._geometry import at
+from riemann._rank import unit_scales
+from riemann._rounding import floor_of
 from riemann._safe import Refusal
 from riemann._sample import sample_points
 from riemann._scale import scales
@@ -33,14 +35,17 @@ class Comparison:
     Attributes:
         quantity: its name, as in this package.
         error: the largest |value - truth| over points and components, relative to the size of the terms added up.
-        digits_lost: decimal digits between that error and the precision of the dtype.
-        point: where it is largest.
+        of_value: the largest |value - truth| against the largest |truth| of a point, each coordinate in its own unit;
+            infinite where the truth is 0 and the value is not.
+        digits_lost: decimal digits between `error` and the precision of the dtype.
+        point: where `error` is largest; where no digit is right, if there is such a point.
         truth: what the value was compared with.
-        ok: whether the error is within the tolerance.
+        ok: whether `error` is within the tolerance, and a digit is right at every point.
     """
 
     quantity: str
     error: float
+    of_value: float
     digits_lost: float
     point: tuple[float, ...]
     truth: str
@@ -83,11 +88,13 @@ class VerificationReport:
             lines.append(f"FAIL  {self.failure}")
         if self.comparisons:
             width = max(len(c.truth) for c in self.comparisons)
-            lines.append(f"{'':6}{'quantity':20}{'error':>8}  {'digits lost':>11}  {'truth':{width}}  worst point")
+            head = f"{'':6}{'quantity':20}{'error':>8}  {'of value':>8}  {'digits lost':>11}"
+            lines.append(f"{head}  {'truth':{width}}  worst point")
         for c in self.comparisons:
+            of_value = f"{c.of_value:.1e}" if math.isfinite(c.of_value) else "-"
             point = "(" + ", ".join(f"{v:.4g}" for v in c.point) + ")"
             lines.append(
-                f"{'ok' if c.ok else 'FAIL':6}{c.quantity:20}{c.error:8.1e}  {c.digits_lost:11.1f}  "
+                f"{'ok' if c.ok else 'FAIL':6}{c.quantity:20}{c.error:8.1e}  {of_value:>8}  {c.digits_lost:11.1f}  "
                 f"{c.truth:{width}}  {point}"
             )
         return "\n".join((*lines, *(f"note: {note}" for note in self.notes)))
@@ -113,7 +120,10 @@ def verify(
     traced, central differences are all that is left, and the report says so.
 
     The error is $|T - T^*| / \max(|T^*|, s)$, where s is the sum of absolute values of the terms that the component
-    adds up (at least a thousandth of the largest such sum): it means something where the truth is 0, too.
+    adds up (at least a thousandth of the largest such sum): it means something where the truth is 0, too. Near a pole
+    the terms may be far larger than the truth. So the error is also told of the value, and a quantity fails where no
+    digit is right: where the error of curvature in an orthonormal frame is above 1e-6 (1e-2 in float32), and above a
+    tenth of this quantity and of the Riemann tensor there.
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.
@@ -163,7 +173,10 @@ def verify(
         geometry = lambda p: _geometry(given, p, numbers)
         truths, failure = [("SymPy", _truth.precise(geometry, points, progress)[0])], ""
     tolerance = RTOL[points.dtype] if rtol is None else rtol
-    found = (_compare(name, values[name], terms[name], points, truths, tolerance, notes) for name in QUANTITIES)
+    lost = _lost(values, truths, jets[0])
+    found = (
+        _compare(name, values[name], terms[name], points, truths, tolerance, lost[name], notes) for name in QUANTITIES
+    )
     comparisons = [comparison for comparison in found if comparison]
     failure = failure or ("" if comparisons else "there is no exact value to compare with")
     return VerificationReport(tuple(comparisons), tuple(dict.fromkeys(notes)), points, given, failure)
@@ -211,9 +224,42 @@ def _error(value: Tensor, truth: Tensor, terms: Tensor) -> Tensor:
     return torch.where(truth.isfinite().all(-1), error, math.nan)
 
 
+_POSITIONS = {
+    "metric": "ll",
+    "christoffel": "ull",
+    "riemann_tensor": "ulll",
+    "ricci_tensor": "ll",
+    "weyl_tensor": "ulll",
+}
+
+
+def _lost(values: Values, truths: list[tuple[str, Values]], g: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Of each quantity the error of its value, and where no digit is right: `(points,)`, coordinates in their units."""
+    unit = unit_scales(g.double().abs())
+    exact = {name: next(exact[name] for _, exact in truths if name in exact) for name in QUANTITIES}
+
+    def size(name: str, T: Tensor) -> Tensor:
+        T = T.double()
+        for axis, position in enumerate(_POSITIONS.get(name, "")):
+            r = unit if position == "l" else 1 / unit
+            T = T * r.reshape(len(T), *(-1 if k == axis else 1 for k in range(T.ndim - 1)))
+        return T.abs().reshape(len(T), -1).amax(-1)
+
+    curvature = size("riemann_tensor", exact["riemann_tensor"]).nan_to_num(0.0)
+    found = {}
+    for name in QUANTITIES:
+        error, truth = size(name, values[name] - exact[name]), size(name, exact[name])
+        truth = torch.where(truth > 10.0 ** (15 - DIGITS) * curvature, truth, 0.0)  # of which 40 digits made no 0
+        of_value = torch.where(error > 0, error / truth, 0.0)
+        known = {"metric": truth, "christoffel": truth, "volume_element": truth, "kretschmann_scalar": curvature**2}
+        enough = torch.maximum(truth, known.get(name, curvature))
+        found[name] = of_value, error > (0.1 * enough).clamp(min=floor_of(g.dtype))
+    return found
+
+
 def _compare(
     name: str, value: Tensor, terms: Tensor, x: Tensor, truths: list[tuple[str, Values]], tolerance: float,
-    notes: list[str],
+    lost: tuple[Tensor, Tensor], notes: list[str],
 ) -> Comparison | None:  # fmt: skip
     """The worst point of one quantity; None if no point has a truth."""
     label, exact = next((label, exact) for label, exact in truths if name in exact)
@@ -223,11 +269,17 @@ def _compare(
         notes.append(f"{name} has no exact value at {x[_jets.first(unknown)].tolist()}")
     if bool(unknown.all()):
         return None
-    worst = int(error.nan_to_num(-1.0, posinf=math.inf).argmax())
-    largest = float(error[worst])
-    lost = math.log10(max(largest / torch.finfo(x.dtype).eps, 1.0))
+    of_value, wrong = lost
+    if bool(wrong.any()):
+        notes.append(f"no digit of {name} is right at {x[_jets.first(wrong)].tolist()}: its terms cancel")
+    largest = float(error.nan_to_num(-1.0, posinf=math.inf).amax())
+    worst = int((wrong * 1.0 if bool(wrong.any()) else error.nan_to_num(-1.0, posinf=math.inf)).argmax())
+    digits = math.log10(max(largest / torch.finfo(x.dtype).eps, 1.0))
     tolerance = max(tolerance, DIFFERENCES) if label == "differences" else tolerance
-    return Comparison(name, largest, lost, tuple(x[worst].tolist()), label, largest <= tolerance)
+    ok = largest <= tolerance and not bool(wrong.any())
+    return Comparison(
+        name, largest, float(of_value.nan_to_num(0.0, math.inf).amax()), digits, tuple(x[worst].tolist()), label, ok
+    )
 
 
 def _parameters(symbolic: Any, given: Mapping[str, int | float]) -> dict[str, int | float]:

@@ -12,15 +12,17 @@ from torch import Tensor
 
 from riemann._indices import check_positions, contract_axis, move_indices
 from riemann._precision import full_precision
+from riemann._rank import is_singular
 
 # ----------------------------------------------------------------------------------------------------- the metric
 
 
 @full_precision()
 def inverse_metric(g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
-    """$g^{ij}$, `(*batch, n, n)`; NaN at a point where g is singular."""
+    """$g^{ij}$, `(*batch, n, n)`; NaN at a point where g is singular to rounding."""
     inverse, info = torch.linalg.inv_ex(g)
-    return torch.where((info == 0)[..., None, None], inverse, torch.full_like(inverse, torch.nan))
+    singular = is_singular(inverse, g) | (info != 0)
+    return torch.where(singular[..., None, None], torch.full_like(inverse, torch.nan), inverse)
 
 
 @full_precision()

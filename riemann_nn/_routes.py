@@ -139,7 +139,8 @@ def jets(metric: MLPCholesky, x: Tensor, order: int) -> tuple[Tensor, ...]:
         check_points(metric, x)
         return riemann.jet(metric, x, order)
 
-    return _over_points(lambda p: jets_at(metric, p, order), metric, x, largest=metric.dim ** (2 + order))
+    _, *derivatives = _over_points(lambda p: jets_at(metric, p, order), metric, x, largest=metric.dim ** (2 + order))
+    return metric(x), *derivatives  # also where the factor has a 0 on its diagonal: who asks sees the rank
 
 
 def jets_at(metric: MLPCholesky, x: Tensor, order: int) -> tuple[Tensor, ...]:

@@ -26,7 +26,7 @@ FAULTS = {
     "shape": lambda x: torch.sin(x),
     "symmetry": lambda x: torch.stack([torch.stack([x[0], x[1]]), torch.stack([0 * x[0], x[1]])]),
     "signature": lambda x: torch.diag(torch.stack([x[0] - 0.7, x[1]])),
-    "conditioning": lambda x: torch.diag(torch.stack([x[0], 1e-16 * x[1]])),
+    "conditioning": lambda x: torch.ones(2, 2) + torch.diag(torch.stack([1e-14 * x[0], 0 * x[1]])),
     "smoothness": lambda x: torch.eye(2) * (2 + torch.relu(x[0] - 0.31)),
 }
 

@@ -107,7 +107,9 @@ def test_one_warning_counts_points_of_the_whole_batch(chunk_size, small):
     x = torch.ones(2, 4, 2, dtype=torch.float64)
     x[1, 1, 0] = x[1, 3, 0] = 0
     for f in (rm.scalar_curvature, rm.ricci_tensor, rm.at, rm.inverse_metric):
-        with pytest.warns(UserWarning, match=r"singular at point \[1, 1\] of the batch \(and at 1 more") as said:
+        with pytest.warns(
+            UserWarning, match=r"singular: rank . of . at point \[1, 1\] of the batch \(and at 1 more"
+        ) as said:
             f(lambda p: torch.diag(p), x, chunk_size=chunk_size)
         assert len(said) == 1
 
@@ -278,5 +280,5 @@ def test_an_interrupt_leaves_all_in_order(when, chunk_size, small):
     x.requires_grad_()
     (gradient,) = torch.autograd.grad(rm.scalar_curvature(base, x).sum(), x)
     assert gradient.isfinite().all()
-    with pytest.warns(UserWarning, match="singular at point"):  # and warnings are said again
+    with pytest.warns(UserWarning, match="singular: rank . of . at point"):  # and warnings are said again
         rm.scalar_curvature(lambda p: torch.diag(p - p[0]), x.detach())

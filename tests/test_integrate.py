@@ -189,5 +189,5 @@ def test_messages():
         rm.integrate(flat, lambda x: x, ((0, 1), (0, 1)), num_samples=64)
     with pytest.raises(ValueError, match=r"`box\[0\]` is \('0', 1\), expected finite"):
         rm.volume(flat, (("0", 1), (0, 1)))
-    with pytest.raises(ValueError, match=r"`metric` is singular at .*, a point of the box"):
+    with pytest.raises(ValueError, match=r"`metric` is singular: rank 0 of 2 at .*, a point of the box"):
         rm.random_uniform(lambda x: torch.zeros(2, 2), ((0, 1), (0, 1)), 5)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
+from riemann._rounding import last_bits, say_few
 from riemann._types import Field, Metric
 from riemann.metrics._constant import Constant
 from riemann.metrics._structure import (
@@ -98,10 +99,21 @@ def christoffel_vector(metric: Conformal, x: Tensor, u: Tensor, v: Tensor) -> Te
 def _hessian(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """p, dp, the base's Hessian of p, the base and its inverse."""
     p, dp, ddp = _p(metric, x, 2)
-    g = metric_jet(metric.base, x, 0)[0]
+    g, inverse = metric_jet(metric.base, x, 0)[0], _curvature.inverse_metric(metric.base, x)
+    hessian = ddp
     if not isinstance(metric.base, Constant):
-        ddp = ddp - torch.einsum("...kij,...k->...ij", _curvature.christoffel(metric.base, x), dp)
-    return p, dp, ddp, g, _curvature.inverse_metric(metric.base, x)
+        hessian = ddp - torch.einsum("...kij,...k->...ij", _curvature.christoffel(metric.base, x), dp)
+    if _jets.has_values(p):
+        products = dp.unsqueeze(-1) * dp.unsqueeze(-2)
+        sizes = (ddp.abs() + hessian.abs() + products.abs(), (hessian - products).abs())
+        _say_few(p, *(contract(inverse.abs(), size) for size in sizes))
+    return p, dp, hessian, g, inverse
+
+
+def _say_few(p: Tensor, terms: Tensor, value: Tensor) -> None:
+    """Says where derivatives of p, in the length of the base, cancel to few digits."""
+    factor = torch.exp(-2 * p)
+    say_few(last_bits(factor * terms), factor * value)
 
 
 def _slopes(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -114,9 +126,12 @@ def _slopes(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         p = part_at(metric.log_factor, y, 2, (), "log_factor of Conformal")
         basis = torch.eye(y.shape[-1], dtype=y.dtype, device=y.device)
         value, dp, _, ddp = _jets.over_vectors(lambda e: _jets.along_twice(p, y, e, e), basis)
-        return value[0], ddp.sum(), dp.square().sum()
+        return value[0], ddp.sum(), dp.square().sum(), ddp.abs().sum()
 
-    return _jets.over_points(at_point, x)
+    p, laplacian, square, terms = _jets.over_points(at_point, x)
+    n = x.shape[-1]
+    _say_few(p, terms + (n - 2) * square, (2 * laplacian + (n - 2) * square).abs())
+    return p, laplacian, square
 
 
 @route(Conformal)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from riemann import formulas
 from riemann.metrics._structure import Jets, derive, positioned, route
 
 
@@ -41,8 +42,13 @@ def _everywhere(matrix: Tensor, x: Tensor) -> Tensor:
 
 
 def _zeros(metric: Constant, x: Tensor, rank: int) -> Tensor:
-    metric(x)  # says so if its dimension is another
     return x.new_zeros((*x.shape[:-1], *[x.shape[-1]] * rank))
+
+
+def _flat(metric: Constant, x: Tensor, rank: int) -> Tensor:
+    """0; NaN for a matrix that has no inverse."""
+    zeros, matrix = _zeros(metric, x, rank), metric(x)  # which says so if its dimension is another
+    return zeros if metric.matrix is None else zeros + 0 * formulas.inverse_metric(matrix)[0, 0]
 
 
 @route(Constant)
@@ -54,43 +60,43 @@ def jets(metric: Constant, x: Tensor, order: int) -> Jets:
 @route(Constant)
 def scalar_curvature(metric: Constant, x: Tensor) -> Tensor:
     """0."""
-    return _zeros(metric, x, 0)
+    return _flat(metric, x, 0)
 
 
 @route(Constant)
 def ricci_tensor(metric: Constant, x: Tensor, indices: str = "ll") -> Tensor:
     """0."""
-    return positioned(metric, x, _zeros(metric, x, 2), indices, "the Ricci tensor")
+    return positioned(metric, x, _flat(metric, x, 2), indices, "the Ricci tensor")
 
 
 @route(Constant)
 def riemann_tensor(metric: Constant, x: Tensor, indices: str = "ulll") -> Tensor:
     """0."""
-    return positioned(metric, x, _zeros(metric, x, 4), indices, "the Riemann tensor")
+    return positioned(metric, x, _flat(metric, x, 4), indices, "the Riemann tensor")
 
 
 @route(Constant)
 def christoffel_vector(metric: Constant, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """0."""
-    return _zeros(metric, x, 1)
+    return _flat(metric, x, 1)
 
 
 @route(Constant)
 def curvature_endomorphism(metric: Constant, x: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
     """0."""
-    return _zeros(metric, x, 1)
+    return _flat(metric, x, 1)
 
 
 @route(Constant)
 def sectional_form(metric: Constant, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """0."""
-    return _zeros(metric, x, 0)
+    return _flat(metric, x, 0)
 
 
 @route(Constant)
 def ricci_curvature(metric: Constant, x: Tensor, v: Tensor) -> Tensor:
     """0."""
-    return _zeros(metric, x, 0)
+    return _flat(metric, x, 0)
 
 
 derive(Constant, "einstein_tensor schouten_tensor weyl_tensor kretschmann_scalar sectional_curvature")

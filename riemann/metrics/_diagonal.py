@@ -5,6 +5,7 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._directional import curvature_form_by
+from riemann._rounding import judged_forms, last_bits, say_few
 from riemann._types import Field
 from riemann.metrics._structure import Jets, derive, part, part_at, part_jet, positioned, route
 
@@ -71,6 +72,12 @@ def christoffel_vector(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Ten
     return _jets.over_points(at_point, x, u, v)
 
 
+def _or_nan(x: Tensor, d: Tensor, dd: Tensor) -> Tensor:
+    r"""The entries; NaN where the last bit of a coordinate changes one by as much as itself."""
+    last_bit = torch.finfo(d.dtype).eps * (dd.abs() @ x.abs().unsqueeze(-1)).squeeze(-1)
+    return torch.where(d.abs() <= 2 * last_bit, torch.full_like(d, torch.nan), d)
+
+
 def _planes(d: Tensor, dd: Tensor, second: Tensor) -> Tensor:
     r"""$R_{ijij}$, `[..., i, j]`, from $d_i$, $\partial_j d_i$ and $\partial_j^2 d_i$, both `[..., i, j]`.
 
@@ -81,7 +88,20 @@ def _planes(d: Tensor, dd: Tensor, second: Tensor) -> Tensor:
     gamma = own - 0.5 * dd  # Gamma_eii, [..., i, e]
     mixed = 0.25 * dd.square() / d.unsqueeze(-1) - 0.5 * second
     planes = mixed + mixed.mT - gamma @ (gamma / d.unsqueeze(-2)).mT
+    _say_few(d, dd, second, planes)
     return planes - torch.diag_embed(planes.diagonal(dim1=-2, dim2=-1))
+
+
+def _say_few(d: Tensor, dd: Tensor, second: Tensor, planes: Tensor) -> None:
+    """Says where the terms of `_planes` cancel to few digits."""
+    if not _jets.has_values(planes):
+        return
+    d, dd, second, planes = (y.detach().abs() for y in (d, dd, second, planes))
+    mixed = 0.25 * dd.square() / d.unsqueeze(-1) + 0.5 * second
+    terms = mixed + mixed.mT + 0.25 * dd @ (dd / d.unsqueeze(-2)).mT
+    other = ~torch.eye(d.shape[-1], dtype=torch.bool, device=d.device)
+    area = d.unsqueeze(-1) * d.unsqueeze(-2)
+    say_few(*((y / area * other).amax((-1, -2)) for y in (last_bits(terms), planes)))
 
 
 @route(Diagonal)
@@ -94,7 +114,7 @@ def scalar_curvature(metric: Diagonal, x: Tensor) -> Tensor:
         return _jets.over_vectors(lambda e: _jets.along_twice(entries, p, e, e), basis)
 
     d, dd, _, second = _jets.over_points(at_point, x)
-    d = d[..., 0, :]
+    d = _or_nan(x, d[..., 0, :], dd.mT)
     planes = _planes(d, dd.mT, second.mT)
     return torch.einsum("...i,...j,...ij->...", 1 / d, 1 / d, planes)
 
@@ -102,7 +122,7 @@ def scalar_curvature(metric: Diagonal, x: Tensor) -> Tensor:
 def _threes(metric: Diagonal, x: Tensor) -> tuple[Tensor, Tensor]:
     r"""The entries and $R_{ijik}$, `[..., i, j, k]`, 0 for i = j and i = k."""
     d, dd, ddd = _entries(metric, x, 2)
-    n = x.shape[-1]
+    d, n = _or_nan(x, d, dd), x.shape[-1]
     first = dd.unsqueeze(-1) * dd.unsqueeze(-2) / d[..., None, None]  # d_j d_i  d_k d_i / d_i
     second = dd.unsqueeze(-1) * (dd / d.unsqueeze(-1)).unsqueeze(-3)  # d_j d_i  d_k d_j / d_j
     threes = -0.5 * ddd + 0.25 * (first + second + second.mT)
@@ -140,7 +160,7 @@ def sectional_form(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
         d = entries(p)
         return curvature_form_by(lambda y, vectors: vectors * entries(y), lambda w: w / d, p, u, v)
 
-    return _jets.over_points(at_point, x, u, v)
+    return judged_forms(_jets.over_points(at_point, x, u, v))
 
 
 @route(Diagonal)

@@ -3,7 +3,7 @@ r"""Hessian metrics: $g = \partial\partial P$."""
 import torch
 from torch import Tensor
 
-from riemann import _jets
+from riemann import _jets, formulas
 from riemann._types import Field
 from riemann.metrics._structure import Jets, derive, part_at, part_jet, positioned, route
 
@@ -56,13 +56,13 @@ def christoffel_vector(metric: Hessian, x: Tensor, u: Tensor, v: Tensor) -> Tens
         return _jets.derivatives(potential, p, 2)[2], 0.5 * _jets.derivatives(along_both, p, 1)[1]
 
     g, covector = _jets.over_points(lowered, x, u, v)
-    return torch.linalg.solve_ex(g, covector.unsqueeze(-1))[0].squeeze(-1)
+    return (formulas.inverse_metric(g) @ covector.unsqueeze(-1)).squeeze(-1)
 
 
 def _thirds(metric: Hessian, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The inverse, P_eij and P^e_ij."""
     _, _, g, thirds = _potential(metric, x, 3)
-    inverse = torch.linalg.inv_ex(g)[0]
+    inverse = formulas.inverse_metric(g)
     return inverse, thirds, torch.einsum("...ef,...fij->...eij", inverse, thirds)
 
 

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._directional import connection_covector, curvature_form_by
+from riemann._rank import is_singular
+from riemann._rounding import judged_forms
 from riemann._types import Field
 from riemann.metrics._structure import Jets, derive, leibniz, part, part_at, part_jet, route
 
@@ -87,18 +89,30 @@ def _solve(d: Tensor, U: Tensor, S: Tensor, w: Tensor) -> Tensor:
     return y - (U @ small) / d.unsqueeze(-1)
 
 
+def _or_nan(d: Tensor, U: Tensor, S: Tensor) -> Tensor:
+    r"""The diagonal; NaN where g is singular to rounding, by its diagonal and that of $g^{-1}$: O(n r²)."""
+    scaled = U / d.unsqueeze(-1)
+    small = torch.linalg.solve_ex(_core(d, U, S), S.unsqueeze(-1) * scaled.mT)[0]
+    inverse = 1 / d - torch.einsum("...ia,...ai->...i", scaled, small)
+    singular = is_singular(inverse.unsqueeze(-1), (d.abs() + U.square() @ S.abs()).unsqueeze(-1))
+    return torch.where(singular.unsqueeze(-1), torch.full_like(d, torch.nan), d)
+
+
 @route(LowRankPlusDiagonal)
 def inverse_metric(metric: LowRankPlusDiagonal, x: Tensor) -> Tensor:
     r"""Woodbury's formula."""
     (d,), (U,) = _parts(metric, x, 0)
-    return _solve(d, U, _signs(metric, U), torch.eye(x.shape[-1], dtype=x.dtype, device=x.device))
+    S = _signs(metric, U)
+    return _solve(_or_nan(d, U, S), U, S, torch.eye(x.shape[-1], dtype=x.dtype, device=x.device))
 
 
 @route(LowRankPlusDiagonal)
 def log_volume_element(metric: LowRankPlusDiagonal, x: Tensor) -> Tensor:
     r"""$\tfrac12 \sum \log |d| + \tfrac12 \log |\det(1 + S U^T D^{-1} U)|$."""
     (d,), (U,) = _parts(metric, x, 0)
-    return 0.5 * d.abs().log().sum(-1) + formulas.log_volume_element(_core(d, U, _signs(metric, U)))
+    S = _signs(metric, U)
+    d = _or_nan(d, U, S)
+    return 0.5 * d.abs().log().sum(-1) + formulas.log_volume_element(_core(d, U, S))
 
 
 def _by_images(metric: LowRankPlusDiagonal, p: Tensor, order: int) -> tuple[Callable[..., Tensor], Field]:
@@ -110,8 +124,10 @@ def _by_images(metric: LowRankPlusDiagonal, p: Tensor, order: int) -> tuple[Call
         U = factor(y)
         return vectors * diagonal(y) + ((vectors @ U) * _signs(metric, U)) @ U.mT
 
-    d, U = diagonal(p), factor(p)
-    return lower, lambda w: _solve(d, U, _signs(metric, U), w.unsqueeze(-1)).squeeze(-1)
+    U = factor(p)
+    S = _signs(metric, U)
+    d = _or_nan(diagonal(p), U, S)
+    return lower, lambda w: _solve(d, U, S, w.unsqueeze(-1)).squeeze(-1)
 
 
 @route(LowRankPlusDiagonal)
@@ -132,7 +148,7 @@ def sectional_form(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor)
     def at_point(p: Tensor, u: Tensor, v: Tensor) -> Tensor:
         return curvature_form_by(*_by_images(metric, p, 2), p, u, v)
 
-    return _jets.over_points(at_point, x, u, v)
+    return judged_forms(_jets.over_points(at_point, x, u, v))
 
 
 @route(LowRankPlusDiagonal)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
+from riemann._rank import ROUNDING
+from riemann._rounding import last_bits, say_few
 from riemann._safe import unwrapped
 from riemann._types import Field, Metric
 from riemann.metrics._constant import Constant
@@ -88,14 +90,29 @@ def jets(metric: Pullback, x: Tensor, order: int) -> Jets:
     J = tuple(derivatives)
     if not _curved(metric):
         G = _ambient(metric, y)
-        return leibniz("Ai,Aj->ij", J, J if G is None else tuple((G @ T.flatten(x.ndim)).reshape(T.shape) for T in J))
+        lowered = J if G is None else tuple((G @ T.flatten(x.ndim)).reshape(T.shape) for T in J)
+        g, *rest = leibniz("Ai,Aj->ij", J, lowered)
+        return _cleared(g, J[0], G), *rest
 
     def ambient(p: Tensor) -> Tensor:
         y = part(metric.map, p, (None,), _MAP)
         return part(metric.ambient, y, y.shape * 2, "ambient of Pullback")
 
     G = part_jet(ambient, x, order, (None, None), "ambient of Pullback")
-    return leibniz("Ai,Aj->ij", J, leibniz("AB,Bj->Aj", G, J))
+    g, *rest = leibniz("Ai,Aj->ij", J, leibniz("AB,Bj->Aj", G, J))
+    return _cleared(g, J[0], G[0]), *rest
+
+
+def _cleared(g: Tensor, J: Tensor, G: Tensor | None) -> Tensor:
+    """The induced metric, 0 where an entry is what rounding leaves of terms that cancel: a null direction is null."""
+    if G is None:
+        return g
+
+    def rest(g: Tensor, J: Tensor, G: Tensor) -> Tensor:
+        size = J.abs().mT @ G.abs() @ J.abs()
+        return torch.where(g.abs() <= ROUNDING * torch.finfo(g.dtype).eps * size, g, torch.zeros_like(g))
+
+    return g - _jets.frozen(rest, g, J, G)  # a constant, so that derivatives of the entry stay
 
 
 def _lower(G: Tensor | None, a: Tensor) -> Tensor:
@@ -112,7 +129,7 @@ def _ambient(metric: Pullback, y: Tensor) -> Tensor | None:
 def _tangent(J: Tensor, G: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """The inverse of the induced metric, and the normal part of rows `(*batch, k, m)` of ambient vectors."""
     GJ = J if G is None else G @ J
-    inverse = formulas.inverse_metric(J.mT @ GJ)
+    inverse = formulas.inverse_metric(_cleared(J.mT @ GJ, J, G))
     return inverse, lambda a: a - a @ GJ @ inverse @ J.mT
 
 
@@ -130,8 +147,20 @@ def _second(metric: Pullback, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor
     r"""$f$, $J^A_i$, $II_{ij}{}^A$ with rows ij, `(*batch, n², m)`, the same with A down, and the inverse metric."""
     y, J, G, second = immersed(_shortened(metric), x)
     inverse, normal = _tangent(J, G)
-    II = normal(second.movedim(-3, -1).flatten(-3, -2))
+    second = second.movedim(-3, -1).flatten(-3, -2)
+    II = normal(second)
+    if _jets.has_values(II):
+        _say_few(*(y.detach() for y in (J, II, second, inverse)))
     return y, J, II, _lower(G, II), inverse
+
+
+def _say_few(J: Tensor, II: Tensor, second: Tensor, inverse: Tensor) -> None:
+    """Says where the normal part of the second derivatives keeps few digits: they are far larger along the surface."""
+    r = J.square().sum(-2).rsqrt()
+    rr = (r.unsqueeze(-1) * r.unsqueeze(-2)).square().flatten(-2)
+    normal, whole = (torch.linalg.vecdot(rr, y.square().sum(-1)) for y in (II, second))
+    h = (inverse / (r.unsqueeze(-1) * r.unsqueeze(-2))).abs().amax((-1, -2))
+    say_few(last_bits(h.square() * (normal * whole).sqrt()), normal)
 
 
 def _raised(II: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from riemann import _curvature, formulas
+from riemann import _curvature, _jets, formulas
+from riemann._rounding import last_bits, say_few
 from riemann._types import Field, Metric
 from riemann.metrics._structure import (
     Jets,
@@ -73,12 +74,30 @@ def _warp(metric: Warped, b: Tensor, order: int) -> Jets:
     return part_jet(metric.warp, b, order, (), "warp of Warped")
 
 
+def _warp_or_nan(metric: Warped, b: Tensor, order: int) -> Jets:
+    """NaN where w is 0, or what the last bit of a coordinate makes of 0: the fibre is a point."""
+    w, *derivatives = _warp(metric, b, order)
+    last_bit = torch.finfo(w.dtype).eps * (derivatives[0] * b).abs().sum(-1) if derivatives else torch.zeros_like(w)
+    return torch.where(w.abs() <= 2 * last_bit, torch.full_like(w, torch.nan), w), *derivatives
+
+
 def _w(metric: Warped, b: Tensor) -> tuple[Tensor, ...]:
     """W, dw, its Hessian, the inverse of the base, and |dw|²."""
-    w, dw, ddw = _warp(metric, b, 2)
+    w, dw, ddw = _warp_or_nan(metric, b, 2)
     inverse = _curvature.inverse_metric(metric.base, b)
-    hessian = ddw - torch.einsum("...kij,...k->...ij", _curvature.christoffel(metric.base, b), dw)
-    return w, dw, hessian, inverse, quadratic(inverse, dw, dw)
+    gamma = _curvature.christoffel(metric.base, b)
+    hessian = ddw - torch.einsum("...kij,...k->...ij", gamma, dw)
+    square = quadratic(inverse, dw, dw)
+    if _jets.has_values(w):
+        _say_few(*(y.detach().abs() for y in (w, dw, ddw, gamma, hessian, inverse)))
+    return w, dw, hessian, inverse, square
+
+
+def _say_few(w: Tensor, dw: Tensor, ddw: Tensor, gamma: Tensor, hessian: Tensor, inverse: Tensor) -> None:
+    r"""Says where, by absolute values, $\nabla\nabla w / w$ or $|dw|^2 / w^2$, which meets the fibre's, cancels."""
+    second = ddw + torch.einsum("...kij,...k->...ij", gamma, dw)
+    terms = contract(inverse, second) / w + quadratic(inverse, dw, dw) / w**2
+    say_few(last_bits(terms), contract(inverse, hessian) / w)
 
 
 @route(Warped)
@@ -96,7 +115,7 @@ def jets(metric: Warped, x: Tensor, order: int) -> Jets:
 def inverse_metric(metric: Warped, x: Tensor) -> Tensor:
     """Blocks."""
     b, y = _split(metric, x)
-    fibre = scaled(_warp(metric, b, 0)[0] ** -2, _curvature.inverse_metric(metric.fibre, y))
+    fibre = scaled(_warp_or_nan(metric, b, 0)[0] ** -2, _curvature.inverse_metric(metric.fibre, y))
     n = x.shape[-1]
     return embed(_curvature.inverse_metric(metric.base, b), 2, 0, n) + embed(fibre, 2, metric.base_dim, n)
 
@@ -106,14 +125,14 @@ def log_volume_element(metric: Warped, x: Tensor) -> Tensor:
     """That of the base, of the fibre, and m log |w|."""
     b, y = _split(metric, x)
     base, fibre = _curvature.log_volume_element(metric.base, b), _curvature.log_volume_element(metric.fibre, y)
-    return base + fibre + metric.fibre_dim * _warp(metric, b, 0)[0].abs().log()
+    return base + fibre + metric.fibre_dim * _warp_or_nan(metric, b, 0)[0].abs().log()
 
 
 @route(Warped)
 def christoffel_vector(metric: Warped, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\Gamma_B - w\, g_F(u,v)\, \mathrm{grad}\, w$ in the base, $\Gamma_F + (dw(u) v + dw(v) u) / w$ in the fibre."""
     (b, y), (u_b, u_f), (v_b, v_f) = _split(metric, x), _split(metric, u), _split(metric, v)
-    w, dw = _warp(metric, b, 1)
+    w, dw = _warp_or_nan(metric, b, 1)
     gradient = (_curvature.inverse_metric(metric.base, b) @ dw.unsqueeze(-1)).squeeze(-1)
     uv = quadratic(metric_jet(metric.fibre, y, 0)[0], u_f, v_f)
     base = _curvature.christoffel_vector(metric.base, b, u_b, v_b) - scaled(w * uv, gradient)

@@ -1,0 +1,140 @@
+r"""How many digits of the curvature are left: a bound of the rounding error, and what is said where it is large.
+
+A sum of terms t is off by $\epsilon \sum |t|$, times a small factor. Near a pole, or wherever coordinates are nearly
+singular, the terms are far larger than the curvature and cancel. What cancels before, in the metric's own code, is not
+seen here.
+"""
+
+import torch
+from torch import Tensor
+
+from riemann import _jets, formulas
+from riemann._faults import Faults, Note, say
+from riemann._indices import contract_axis
+from riemann._scale import inverse_terms, ricci_product_terms, riemann_terms
+
+UNITS = 4  # of the last bit, with which each term of a sum is taken to be computed
+DIGITS = 3  # as many digits are enough
+FLOOR = {torch.float64: 1e-6}  # an error of the curvature that is never said, absolute; 1e-2 for lower precision
+
+
+def floor_of(dtype: torch.dtype) -> float:
+    """The absolute error of orthonormal components of the curvature that is never said."""
+    return FLOOR.get(dtype, 1e-2)
+
+
+def note(error: Tensor, value: Tensor) -> Faults:
+    """The points `(*batch,)` where a bound of the error is above the floor and leaves fewer than `DIGITS` digits."""
+    few = error > (value * 10.0**-DIGITS).clamp(min=floor_of(error.dtype))
+    if not bool(few.any()):
+        return {}
+    digits = torch.where(few, (value / error).log10().nan_to_num(0.0, 0.0, 0.0).clamp(0, DIGITS - 1).floor(), -1)
+    return {_sentence(int(d)): digits == d for d in digits[few].unique().tolist()}
+
+
+def _sentence(digits: int) -> Note:
+    left = f"about {digits} digits" if digits != 1 else "about 1 digit"
+    return Note(
+        f"rounding leaves {left} of the curvature (its terms are far larger and cancel: the coordinates of `metric` "
+        "are nearly singular, other coordinates keep more digits)"
+    )
+
+
+def say_few(error: Tensor, value: Tensor) -> None:
+    """Says `note` of a bound and of sizes that a route has at hand, `(*batch,)` or with axes before."""
+    if _jets.has_values(error) and error.numel():
+        say(note(error.detach(), value.detach()))
+
+
+def judged_forms(forms: Tensor) -> Tensor:
+    """The values of `_directional.curvature_form_by`, `(…, 3)`; a note where few of their digits are left."""
+    value, terms, area = forms.unbind(-1)
+    if _jets.has_values(forms):
+        value_of_plane, terms_of_plane = (y.detach() / area.detach() for y in (value.abs(), terms))
+        say_few(last_bits(terms_of_plane), value_of_plane)
+    return value
+
+
+def judged_images(images: Tensor, g: Tensor, *vectors: Tensor) -> Tensor:
+    """The values of `(…, 2, *s)`, of scalars or of vectors, with their terms: per unit length of all the vectors."""
+    rank = images.ndim - g.ndim + 1  # 0 of scalars
+    value, terms = images.unbind(-1 - rank)
+    if _jets.has_values(images):
+        g = g.detach()
+        lengths = [torch.einsum("...i,...ij,...j->...", v.abs(), g.abs(), v.abs()).sqrt() for v in vectors]
+        sizes = [y.detach().abs() for y in (value, terms)]
+        if rank:
+            sizes = [(y / units(g)).amax(-1) for y in sizes]
+        value_of_units, terms_of_units = (y / torch.stack(lengths).prod(0) for y in sizes)
+        say_few(last_bits(terms_of_units), value_of_units)
+    return value
+
+
+def last_bits(terms: Tensor) -> Tensor:
+    """The error of a sum, from the sum of absolute values."""
+    return UNITS * torch.finfo(terms.dtype).eps * terms
+
+
+def units(g: Tensor) -> Tensor:
+    """1 over the lengths of coordinate vectors, `(*batch, n)`: what makes the diagonal of g 1; null ones by the row."""
+    d = g.diagonal(dim1=-2, dim2=-1).abs()
+    return torch.where(d > 0, d, g.abs().amax(-1)).rsqrt()
+
+
+def few_digits(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, good: Tensor) -> Faults:
+    """The note on `good` points of jets without gradients: by norms, and term by term where these say too little."""
+    if g.shape[-1] == 1 or not g.numel():
+        return {}
+    r = units(g)
+    error, value = (torch.zeros_like(r[..., 0]) for _ in range(2))
+    suspect = good
+    for bound in (_by_norms, _by_scaled_norms):
+        here = [y[suspect] if suspect is not good else y for y in (g, dg, ddg, inverse, r)]
+        high = ~(bound(*here) <= floor_of(g.dtype))
+        suspect = suspect & high if suspect is good else suspect.masked_scatter(suspect, high)
+        if not bool(suspect.any()):
+            return {}
+    error[suspect], value[suspect] = _term_by_term(*(y[suspect] for y in (g, dg, ddg, inverse, r)))
+    return note(error, value)
+
+
+def _by_norms(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, r: Tensor) -> Tensor:
+    """A bound of the error of Riemann from one pass over the jets, in units of the shortest coordinate vector."""
+    largest = r.amax(-1)
+    norm = torch.linalg.vector_norm
+    first, second = norm(dg, dim=(-3, -2, -1)) * largest**3, norm(ddg, dim=(-4, -3, -2, -1)) * largest**4
+    return _of_norms(first.square(), second, inverse, r)
+
+
+def _by_scaled_norms(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, r: Tensor) -> Tensor:
+    """The same, each coordinate in its own unit."""
+    square = (r.unsqueeze(-1) * r.unsqueeze(-2)).square().flatten(-2).unsqueeze(-2)
+    first = square @ dg.square().flatten(-3, -2) @ r.square().unsqueeze(-1)
+    second = square @ ddg.square().flatten(-4, -3).flatten(-2) @ square.mT
+    return _of_norms(first[..., 0, 0], second[..., 0, 0].sqrt(), inverse, r)
+
+
+def _of_norms(first: Tensor, second: Tensor, inverse: Tensor, r: Tensor) -> Tensor:
+    h = (inverse / (r.unsqueeze(-1) * r.unsqueeze(-2))).abs().amax((-1, -2))
+    return last_bits(h.square() * (second + h * first))
+
+
+def _term_by_term(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+    """A bound of the error of Riemann, and its size, both in an orthonormal frame, `(points,)`."""
+    w, V = torch.linalg.eigh(g * r.unsqueeze(-1) * r.unsqueeze(-2))
+    frame = (V * w.abs().rsqrt().unsqueeze(-2)).mT * r.unsqueeze(-2)  # [..., a, i]
+    riemann = formulas.riemann_tensor(g, dg, ddg, "llll")
+    distinct = ~torch.eye(g.shape[-1], dtype=torch.bool, device=g.device)  # R_aacd = 0, whatever its terms
+    terms = riemann_terms(inverse_terms(g, inverse), dg, ddg) * (distinct[:, :, None, None] & distinct)
+    for axis in range(4):
+        riemann, terms = contract_axis(riemann, frame, axis, 4), contract_axis(terms, frame.abs(), axis, 4)
+    return last_bits(terms.flatten(1).amax(-1)), riemann.flatten(1).abs().amax(-1)
+
+
+def few_digits_of_ricci(g: Tensor, dg: Tensor, inverse: Tensor, ricci: Tensor, good: Tensor) -> Faults:
+    """The note where Ricci comes without second derivatives of g: by the other half of its terms."""
+    r = units(g)
+    rr = r.unsqueeze(-1) * r.unsqueeze(-2)
+    terms = ricci_product_terms(inverse_terms(g, inverse), dg)
+    error, value = ((rr * y).abs().amax((-1, -2)) for y in (last_bits(terms), ricci))
+    return note(torch.where(good, error, 0.0), value)
