@@ -67,9 +67,10 @@ def composed(A: Arithmetic, terms: Sequence[Any], c: Tensor, singular: bool = Fa
         if found is None:
             found = c.new_zeros((O.counts[k] - O.counts[k - 1], *c.shape[1:]))
         blocks.append(found)
-    if singular:
-        constant = is_constant(c)
-        blocks[1:] = [torch.where(constant, 0, block) for block in blocks[1:]]
+    slopes = [t for t in terms[1:] if isinstance(t, Tensor)]
+    if singular and slopes:
+        still = ~functools.reduce(torch.add, slopes).isfinite() & is_constant(c)
+        blocks[1:] = [torch.where(still, 0, block) for block in blocks[1:]]
     return torch.cat(blocks)
 
 
@@ -528,7 +529,18 @@ for _name in ("logical_not", "bitwise_not"):
 
 
 def _logical(A: Arithmetic, f: Callable[..., Tensor], *args: Any) -> Jet:
-    return discrete(A, f, *(cast(A, a, torch.bool) if isinstance(a, Jet) and not is_discrete(a) else a for a in args))
+    args = tuple(cast(A, a, torch.bool) if isinstance(a, Jet) and not is_discrete(a) else a for a in args)
+    y = discrete(A, f, *args)
+    decides = {"logical_and": False, "bitwise_and": False, "logical_or": True, "bitwise_or": True}.get(f.__name__)
+    if decides is None or y.jumps is None or y.dtype != torch.bool:
+        return y
+    for a in args:  # what decides alone, and stays, leaves no jump
+        steady = (value(a) if decides else ~value(a)) if isinstance(a, Jet) else (a if decides else ~a)
+        if isinstance(a, Jet):
+            steady = aligned(steady.unsqueeze(0), y.ndim)[0]
+            steady = steady if a.jumps is None else steady & ~aligned(a.jumps.unsqueeze(0), y.ndim)[0]
+        y.jumps = y.jumps & ~steady
+    return y
 
 
 for _name in ("isnan", "isinf", "isfinite", "isposinf", "isneginf"):

@@ -272,7 +272,7 @@ class Arithmetic(TorchDispatchMode):
                 jets = tuple([self.taken(a, found) for a in args])
                 named = {key: self.taken(a, found) for key, a in kwargs.items()} if kwargs else kwargs
                 if not found or operation.of_shapes:
-                    result = operation.of_shapes(self, *jets, **named) if found else func(*args, **kwargs)
+                    result = operation.of_shapes(self, *jets, **named) if found else func(*jets, **named)
                     if operation.makes:
                         self.note(result)
                     return result
@@ -298,7 +298,7 @@ class Arithmetic(TorchDispatchMode):
             elif self.gradients and a.requires_grad and not torch.is_grad_enabled():
                 jet = self.constant(a)
             else:
-                return a
+                return a.new_zeros(a.shape) if a._is_zerotensor() else a  # torch's kernels read memory that it lacks
             found.append(jet)
             return jet
         if isinstance(a, tuple | list):

@@ -74,8 +74,8 @@ def _solve_ex(A: Arithmetic, a: Any, b: Any, *, left: bool = True, check_errors:
     c, d = _both(A, a, b)
     if not left:
         c, d = c.mT, d.mT
-    value = torch.linalg.solve_ex(c[:1], d[:1])[0]
-    x = solved(A, c, d, value, torch.linalg.inv_ex(c[:1])[0]) if A.orders.order else value
+    inverse = torch.linalg.inv_ex(c[:1])[0]  # not `solve`, whose forward derivatives are wrong in torch
+    x = solved(A, c, d, inverse @ d[:1], inverse)
     x = x if left else x.mT
     info = torch.linalg.inv_ex(c[:1].detach())[1]
     LU, pivots, _ = torch.linalg.lu_factor_ex(c[:1].detach())
@@ -173,7 +173,8 @@ def _lu_factor_ex(A: Arithmetic, a: Jet, *, pivot: bool = True, check_errors: bo
 @rule("lu_unpack")
 def _lu_unpack(A: Arithmetic, LU: Any, pivots: Any, unpack_data: bool = True, unpack_pivots: bool = True) -> Any:
     c, p = A.coefficients(LU), A.coefficients(pivots)
-    P, _, _ = torch.lu_unpack(c[:1], p, unpack_data=False)
+    like = torch.zeros(c[:1].shape, dtype=c.dtype, device=c.device)
+    P, _, _ = torch.lu_unpack(like, p, unpack_data=False)
     eye = torch.eye(c.shape[-2], c.shape[-1], dtype=c.dtype, device=c.device)
     k = min(c.shape[-2:])
     strict = c.tril(-1)[..., :k]
@@ -194,9 +195,8 @@ def _lu_solve(A: Arithmetic, LU: Any, pivots: Any, b: Any, *, left: bool = True,
 def log_determinant(A: Arithmetic, c: Tensor) -> tuple[Tensor, Tensor]:
     """The sign (or phase) and coefficients of log |det| of regular matrices."""
     a = _blocks(A, c)
-    sign, value = torch.linalg.slogdet(a[0])
-    logs = [value]
-    x = [A.orders.block(inverse_c, k) for k in range(len(a))] if (inverse_c := inverse(A, c)) is not None else []
+    sign, value = _log_determinant_of(a[0])
+    logs, x = [value], _blocks(A, inverse(A, c))
     trace = lambda p, q: torch.einsum("...ij,...ji->...", p, q)
     for k in range(1, len(a)):
         total = trace(x[0], a[k])
@@ -206,6 +206,15 @@ def log_determinant(A: Arithmetic, c: Tensor) -> tuple[Tensor, Tensor]:
         logs.append(total)
     y = torch.cat(logs)
     return sign, y.real if y.is_complex() else y
+
+
+def _log_determinant_of(a: Tensor) -> tuple[Tensor, Tensor]:
+    """Sign and log |det| by LU: torch's own have wrong forward derivatives."""
+    LU, pivots, _ = torch.linalg.lu_factor_ex(a)
+    swaps = (pivots != torch.arange(1, a.shape[-1] + 1, device=a.device, dtype=pivots.dtype)).sum(-1)
+    diagonal = LU.diagonal(dim1=-2, dim2=-1)
+    sign = (1 - 2 * (swaps % 2)).to(a.dtype) * torch.sgn(diagonal).prod(-1)
+    return sign, diagonal.abs().log().sum(-1)
 
 
 def _holds_first(A: Arithmetic, k: int, q: int, J: Tensor) -> bool:
@@ -259,7 +268,7 @@ def determinant(A: Arithmetic, c: Tensor) -> Tensor:
     P, Q, R, S = c[..., :k, :k], c[..., :k, k:], c[..., k:, :k], c[..., k:, k:]
     schur = minus(S, times(R, times(inverse(A, P), Q, torch.matmul), torch.matmul))
     sign, logs = log_determinant(A, P)
-    head = torch.linalg.det(P[0])
+    head = sign[0] * logs[0].exp()
     first = composed(A, [head] * (A.orders.order + 1), logs)
     found = times(first, determinant(A, schur)) * parity
     lost = (head == 0).expand(found.shape)  # of rank n - 5 or less: at least five factors vanish

@@ -143,6 +143,15 @@ class Surface(TorchFunctionMode):
         axis = parts.index(next(p for p in parts if _is_position(p))) if len(parts) == 1 else _axis_of(parts)
         return func(x, widened).squeeze(axis)
 
+    def trained(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """A layer that in training mode makes the value at one point depend on others."""
+        if kwargs.get("training") or (len(args) > 5 and args[5]):
+            raise Refusal(
+                f"the {self.name} calls `{name}`, which is in training mode, where its value at one point depends on the "
+                "other points of the batch; call `.eval()` on the module first."
+            )
+        return func(*args, **kwargs)
+
     def rewritten(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """A function of which torch takes wrong derivatives, where it takes them: the user's own."""
         inner = any(
@@ -271,5 +280,6 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(REWRITTEN, Surface.rewritten),
     **dict.fromkeys(ALWAYS, lambda self, name, func, args, kwargs: ALWAYS[name](*args, **kwargs)),
     "__getitem__": Surface.getitem,
+    "batch_norm": Surface.trained,
     "__get__": Surface.cut,  # of `.data`
 }
