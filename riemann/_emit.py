@@ -176,9 +176,10 @@ def _number(name: str, value: Any) -> Any:
     """A real number, exactly; a float is the rational of its shortest decimal."""
     import sympy as sp
 
-    if isinstance(value, float):
-        value = sp.Rational(repr(value)) if math.isfinite(value) else sp.nan
-    if isinstance(value, str) or not (number := sp.sympify(value)).is_number or not number.is_finite:
+    from riemann.symbolic._given import expression
+
+    number = sp.nan if isinstance(value, str) else expression(value)
+    if not number.is_number or not number.is_finite:
         raise ValueError(f"`{name}` is {value!r}, expected a finite number or a 0-dim tensor")
     return number
 

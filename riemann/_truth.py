@@ -101,7 +101,7 @@ def _evaluated(array: Any, coordinates: Sequence["sp.Symbol"], x: Tensor) -> Ten
 
     entries, shape = (sp.flatten(array.tolist()), array.shape) if hasattr(array, "shape") else ([array], ())
     shape = tuple(map(int, shape))  # SymPy has integers of its own
-    function = sp.lambdify(coordinates, entries, "mpmath", cse=True)
+    function = sp.lambdify(coordinates, entries, "mpmath", cse=True, dummify=True)
 
     def at_point(point: list[float]) -> Tensor:
         with mpmath.workdps(DIGITS):

@@ -9,7 +9,7 @@ from typing import Any
 
 import sympy as sp
 
-from riemann.symbolic import _latex
+from riemann.symbolic import _given, _latex
 from riemann.symbolic._field import Element, Inexpressible
 from riemann.symbolic._numbers import Numbers
 from riemann.symbolic._reading import Reader
@@ -35,7 +35,8 @@ class SymbolicMetric(Textbook):
     positive. What the field cannot express is computed in expression trees, with a warning that names it.
 
     Args:
-        matrix: symmetric n x n matrix of expressions; floats become the rational of their shortest decimal.
+        matrix: symmetric n x n matrix of expressions; floats become the rational of their shortest decimal. A string
+            such as `"r^2*sin(theta)^2"` is parsed, never run: its names are symbols.
         coordinates: n symbols, or their names in one string, in the order of the rows.
         parameters: the other symbols of the matrix, or their names; whatever else it holds by default.
 
@@ -154,8 +155,13 @@ class SymbolicMetric(Textbook):
     def _values(self, point: Mapping[Any, Any] | Sequence[Any]) -> dict[Any, sp.Expr]:
         if not isinstance(point, Mapping):
             point = dict(zip(self.coordinates, point, strict=True))
-        by_name = {symbol.name: symbol for symbol in (*self.matrix.free_symbols, *self.coordinates)}
-        values = {by_name.get(str(name), name): _rational(value) for name, value in point.items()}
+        symbols = (*self.matrix.free_symbols, *self.coordinates, *self.parameters)
+        by_name = {symbol.name: symbol for symbol in symbols}
+        if unknown := sorted({str(name) for name in point} - set(by_name)):
+            raise ValueError(f"`point` gives a value for `{unknown[0]}`, which the metric does not have")
+        values = {by_name[str(name)]: _given.expression(value) for name, value in point.items()}
+        if symbolic := sorted(str(name) for name, value in values.items() if not value.is_number):
+            raise ValueError(f"`point` gives {values[by_name[symbolic[0]]]} for `{symbolic[0]}`, expected a number")
         if missing := sorted(map(str, self.matrix.free_symbols - set(values))):
             raise ValueError(f"`point` gives no value for {missing}")
         return values
@@ -164,19 +170,13 @@ class SymbolicMetric(Textbook):
 # ------------------------------------------------------------------------------------------------------- what is given
 
 
-def _rational(value: Any) -> sp.Expr:
-    """The value, with floats as the rational of their shortest decimal."""
-    value = sp.sympify(repr(value) if isinstance(value, float) else value, rational=True)
-    return value.replace(lambda e: e.is_Float, lambda e: sp.Rational(repr(float(e))))
-
-
 def _checked_matrix(matrix: Any) -> sp.ImmutableMatrix:
-    entries = sp.Matrix(matrix)
+    entries = _given.matrix(matrix)
     if entries.rows != entries.cols or entries.rows == 0:
         raise ValueError(f"`matrix` is {entries.rows} x {entries.cols}, expected a square matrix")
-    n, entries = entries.rows, entries.applyfunc(_rational)
+    n = entries.rows
     for i, j in itertools.combinations(range(n), 2):
-        upper, lower = sp.sympify(entries[i, j]), sp.sympify(entries[j, i])
+        upper, lower = entries[i, j], entries[j, i]
         if upper != lower and any(abs(a - b) > 1e-30 * abs(a) for a, b in _sampled([upper, lower])):
             raise ValueError(f"`matrix` is not symmetric: entry ({i}, {j}) is {upper} and entry ({j}, {i}) is {lower}")
     return sp.ImmutableMatrix(n, n, lambda i, j: entries[min(i, j), max(i, j)])

@@ -66,8 +66,9 @@ def _compiled(
         places[i, j] = [a for a in indices if known[a] != 0]
         flat += [known[a] / math.prod(map(math.factorial, a)) for a in places[i, j]]
     values = stand_ins(flat)
-    names = {atom: sp.Symbol(f"_{k}") for k, atom in enumerate(values)}
-    function = sp.lambdify([*symbols, *names.values()], [e.xreplace(names) for e in flat], "mpmath", cse=True)
+    names = {atom: sp.Dummy() for atom in values}
+    arguments, flat = [*symbols, *names.values()], [e.xreplace(names) for e in flat]
+    function = sp.lambdify(arguments, flat, "mpmath", cse=True, dummify=True)  # names of users stay out of code
 
     def evaluated(*numbers: Any) -> list[Any]:
         return function(*numbers, *(mpmath.mpf(v.p) / v.q for v in values.values()))

@@ -203,10 +203,10 @@ class Points:
     def evaluate(self, expression: sp.Expr) -> tuple[Any, ...]:
         """The values of an expression."""
         unknown = stand_ins([expression])
-        names = {atom: sp.Symbol(f"_{k}") for k, atom in enumerate(unknown)}
+        names = {atom: sp.Dummy() for atom in unknown}
         plain = expression.xreplace(names)
         symbols = sorted(plain.free_symbols, key=str)
-        function = sp.lambdify(symbols, plain, "mpmath")
+        function = sp.lambdify(symbols, plain, "mpmath", dummify=True)
         back = {name: unknown[atom] for atom, name in names.items()}
         values = []
         with mpmath.workdps(self._context.dps):
