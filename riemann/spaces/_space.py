@@ -234,7 +234,8 @@ def parameter(name: str, value: Any, *, positive: bool = False) -> sp.Expr:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"`{name}` is {value}, expected a finite number")
     exact = expression(value)
-    if isinstance(value, float) and float(simple := fractions.Fraction(value).limit_denominator(1000)) == value:
+    simple = fractions.Fraction(value).limit_denominator(1000) if isinstance(value, float) else exact
+    if isinstance(value, float) and not exact.is_Integer and float(simple) == value:
         exact = sp.Rational(simple)
     if positive:
         require(exact > 0, f"`{name}` is {value}, expected a positive number")

@@ -182,8 +182,8 @@ def _checked_matrix(matrix: Any) -> sp.ImmutableMatrix:
     return sp.ImmutableMatrix(n, n, lambda i, j: entries[min(i, j), max(i, j)])
 
 
-def _sampled(expressions: Sequence[sp.Expr], trials: int = 3) -> Iterator[list[sp.Expr]]:
-    """The values of expressions at rational points, to 40 digits, where they have values.
+def _sampled(expressions: Sequence[sp.Expr], trials: int = 3, digits: int = 40) -> Iterator[list[sp.Expr]]:
+    """The values of expressions at rational points, to so many digits, where they have values.
 
     Undetermined functions have values of their own. Numbers may be complex: an identity holds there too.
     """
@@ -193,7 +193,7 @@ def _sampled(expressions: Sequence[sp.Expr], trials: int = 3) -> Iterator[list[s
     for trial in range(trials):
         point = {s: sp.Rational(7 + 3 * k + 5 * trial, 11 + 2 * k + trial) for k, s in enumerate(symbols)}
         try:
-            values = [sp.N(e.xreplace(point), 40) for e in plain]
+            values = [sp.N(e.xreplace(point), digits, maxn=2 * digits) for e in plain]
         except ValueError:  # outside the domain of a function
             continue
         if all(value.is_number and value.is_finite for value in values):
@@ -241,10 +241,10 @@ def _check_names(
 def _check_not_singular(matrix: sp.ImmutableMatrix) -> None:
     """Raises if the determinant is 0 at several points, beside the product of the largest entries of the rows."""
     n, ratios = matrix.rows, []
-    for values in _sampled(list(matrix)):
-        small = 1e-60 * max(map(abs, values))  # what is left of an exact 0
+    for values in _sampled(list(matrix), digits=400):  # of a star in kilograms, the entries differ by 60 digits
+        small = max(map(abs, values)) * sp.Float("1e-300")  # what is left of an exact 0
         g = sp.Matrix(n, n, [value if abs(value) > small else 0 for value in values])
-        size = math.prod(max(map(abs, g.row(i))) for i in range(n))
-        ratios.append(abs(g.det()) / size if size else 0)
-    if ratios and max(ratios) < 1e-25:
+        sizes = [max(map(abs, g.row(i))) for i in range(n)]
+        ratios.append(all(sizes) and abs(g.det(method="berkowitz")) / math.prod(sizes))
+    if ratios and max(ratios) < sp.Float("1e-250"):
         raise ValueError("`matrix` is singular: its determinant is 0, so it is no metric")
