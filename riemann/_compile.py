@@ -369,12 +369,12 @@ class _OfJets(_Kernel):
         return [*x.mT.contiguous().unsqueeze(-1).unbind(0), *(s.to(x) for s in self.code.scalars())]
 
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
-        jets = self.code.jets(*arguments)
+        jets, guard = self.code.jets(*arguments)
         x = torch.cat(arguments[: jets[0].shape[-1]], -1)
         values = getattr(LocalGeometry(x, jets), self.quantity)(**self.options)
         values = values if self.full else picked(values, self.pattern)
         flat = _jets.detached(values).reshape((x.shape[0], -1))
-        doubt = (flat - flat).sum(-1)
+        doubt = guard + (flat - flat).sum(-1) + (jets[0] - jets[0]).detach().sum((-1, -2))
         if len(jets) > 1:
             g, dg, size = (_jets.detached(y) for y in (jets[0], jets[1], x.abs()))
             inverse = formulas.inverse_metric(g).abs().sum(-2)

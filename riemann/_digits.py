@@ -40,6 +40,10 @@ class Digits(Series):
         """A function of the table."""
         return self._composed(functools.partial(self._derivatives, name), x)
 
+    def quotient(self, x: Any, y: Any) -> Any:
+        """x / y."""
+        return x / y
+
     def power(self, x: Any, exponent: Any) -> Any:
         """x^exponent, by the binomial series."""
         if isinstance(exponent, Taylor):

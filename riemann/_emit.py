@@ -105,23 +105,33 @@ def emit(
     return function
 
 
-def columns(
-    entries: Sequence[Any], coordinates: Sequence[Any], scalars: Sequence[Any] = ()
-) -> tuple[Callable[..., list[Tensor]], int]:
+class Columns:
     """Expressions as a function of columns `(batch, 1)`, one a coordinate, and of 0-dim tensors, to a list of columns.
 
-    Returns:
-        The function, and the number of its operations.
+    It is pickled as its expressions.
+
+    Attributes:
+        operations: how many the code has.
 
     Raises:
         ValueError: what torch cannot express.
     """
-    import sympy as sp
 
-    zero = sp.Dummy("zero")
-    entries = _at_points([sp.sympify(entry) for entry in entries], coordinates, (), zero)
-    function = _lambdify([zero, *coordinates, *scalars], entries, zero)
-    return lambda *arguments: function(torch.zeros_like(arguments[0]), *arguments), function.operations
+    def __init__(self, entries: Sequence[Any], coordinates: Sequence[Any], scalars: Sequence[Any] = ()):
+        import sympy as sp
+
+        self._given = entries, coordinates, scalars
+        zero = sp.Dummy("zero")
+        entries = _at_points([sp.sympify(entry) for entry in entries], coordinates, (), zero)
+        self._function = _lambdify([zero, *coordinates, *scalars], entries, zero)
+        self.operations: int = self._function.operations
+
+    def __call__(self, *arguments: Tensor) -> list[Tensor]:
+        """The values."""
+        return self._function(torch.zeros_like(arguments[0]), *arguments)
+
+    def __reduce__(self) -> Any:
+        return Columns, self._given
 
 
 def _check(x: Any, n: int) -> None:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _aten, _jets
+from riemann._conditions import Condition
 from riemann._digits import Digits
 from riemann._functions import FUNCTIONS, Inexpressible
 from riemann._metric import ASYMMETRY, check_metric_callable, safe_metric
@@ -22,6 +23,7 @@ from riemann.symbolic import SymbolicMetric
 from riemann.symbolic._textbook import Textbook
 
 Names = str | Iterable[str | sp.Symbol]
+_ROUNDING = sp.Rational(1, 10**14)  # of constants: what entries across the diagonal may differ by
 
 
 def trace(
@@ -73,16 +75,30 @@ class Trace:
 
     def symbolic(self, coordinates: Names | None = None) -> SymbolicMetric:
         """The metric as a matrix of expressions; `to_symbolic` says more."""
+        return self.conditional(coordinates)[0]
+
+    def conditional(
+        self, coordinates: Names | None = None, double: bool = False
+    ) -> tuple[SymbolicMetric, list[Condition]]:
+        """The metric as a matrix of expressions, and where they are what is computed.
+
+        Args:
+            coordinates: as of `to_symbolic`.
+            double: as of `Symbols`.
+        """
         symbols = (*(_symbols(coordinates) if coordinates is not None else numbered(self.dim)), *self.parameters)
         if len(symbols) != self.dim + len(self.parameters):
             raise ValueError(
                 f"`coordinates` names {len(symbols) - len(self.parameters)}, expected {self.dim}, the dimension"
             )
         real = [sp.Symbol(f"{s.name}", real=True) for s in symbols]
-        program, E = self._program("expressions"), Symbols()
+        given = dict(zip(real, symbols, strict=True))
+        program, E = self._program("expressions"), Symbols(double)
         g = sp.Matrix(program(E, program.constants(E), self._arguments(real, E)))
-        g = _symmetric(_by_roots(g.xreplace(dict(zip(real, symbols, strict=True)))))
-        return SymbolicMetric(g, symbols[: self.dim], symbols[self.dim :])
+        g, alike = _symmetric(_by_roots(g))
+        E.note(*alike)
+        conditions = [Condition(e.xreplace(given), kind) for e, kind in E.conditions]
+        return SymbolicMetric(g.xreplace(given), symbols[: self.dim], symbols[self.dim :]), conditions
 
     def at(self, point: Any, digits: int = 40, order: int = 2) -> Textbook:
         """Curvature at a point; `high_precision` says more.
@@ -117,6 +133,18 @@ class Trace:
         if any(entry.order < order for row in g for entry in row):  # a kink
             g = [[E.without_derivatives(entry.c[0]) for entry in row] for row in g]
         return Textbook(E, g)
+
+    @property
+    def rounds_to_single(self) -> str | None:
+        """The name of an operation whose results are in single precision, beyond moving constants that are."""
+        for node in self._program("expressions").module.graph.nodes:
+            value, moved = node.meta.get("val"), node.target is operator.getitem or node.op != "call_function"
+            if not isinstance(value, Tensor) or value.dtype != torch.float32 or moved:
+                continue
+            given = [a.meta.get("val") for a in node.all_input_nodes]
+            if _name(node) not in _aten.MOVES or any(isinstance(v, Tensor) and v.dtype == torch.float64 for v in given):
+                return _name(node).lstrip("_")
+        return None
 
     @property
     def functions(self) -> int:
@@ -326,12 +354,17 @@ def _by_roots(g: sp.Matrix) -> sp.Matrix:
     return g
 
 
-def _symmetric(g: sp.Matrix) -> sp.Matrix:
-    """Entries that are the same number at a point of 30 digits are written the same way."""
-    g = g.as_mutable()
+def _symmetric(g: sp.Matrix) -> tuple[sp.Matrix, list[Condition]]:
+    """Entries that differ by rounding of constants are written the same way, and where they differ by no more."""
+    g, conditions = g.as_mutable(), []
     point = {s: sp.Rational(3 + 2 * k, 7 + 3 * k) for k, s in enumerate(sorted(g.free_symbols, key=str))}
     for i in range(g.rows):
         for j in range(i):
-            if g[i, j] != g[j, i] and abs(sp.N((g[i, j] - g[j, i]).xreplace(point), 30, chop=True)) < 1e-14:
-                g[i, j] = g[j, i]
-    return g
+            if g[i, j] != g[j, i]:
+                a, b = (sp.N(e.xreplace(point), 30) for e in (g[i, j], g[j, i]))
+                if abs(a - b) <= _ROUNDING * (abs(a) + abs(b)):
+                    if sp.expand(g[i, j] - g[j, i]) != 0:
+                        size = sp.Abs(g[i, j]) + sp.Abs(g[j, i])
+                        conditions.append(Condition(2 * _ROUNDING * size - sp.Abs(g[i, j] - g[j, i]), "positive"))
+                    g[i, j] = g[j, i]
+    return g, conditions

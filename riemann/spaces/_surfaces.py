@@ -245,6 +245,7 @@ def catenoid(c: Number = 1) -> Space:
         matrix=sp.diag(c**2 * E, E),
         parameters={"c": c},
         domain={u: _ROUND},
+        box={v: (-2 * c, 2 * c)},
         facts={"killing_dimension": 1},
     )
 

@@ -242,9 +242,8 @@ def _check_not_singular(matrix: sp.ImmutableMatrix) -> None:
     """Raises if the determinant is 0 at several points, beside the product of the largest entries of the rows."""
     n, ratios = matrix.rows, []
     for values in _sampled(list(matrix), digits=400):  # of a star in kilograms, the entries differ by 60 digits
-        small = max(map(abs, values)) * sp.Float("1e-300")  # what is left of an exact 0
-        g = sp.Matrix(n, n, [value if abs(value) > small else 0 for value in values])
+        g = sp.Matrix(n, n, [0 if value.is_Float and value._prec < 100 else value for value in values])  # no digit left
         sizes = [max(map(abs, g.row(i))) for i in range(n)]
-        ratios.append(all(sizes) and abs(g.det(method="berkowitz")) / math.prod(sizes))
+        ratios.append(abs(g.det(method="berkowitz")) / math.prod(sizes) if all(sizes) else 0)
     if ratios and max(ratios) < sp.Float("1e-250"):
         raise ValueError("`matrix` is singular: its determinant is 0, so it is no metric")
