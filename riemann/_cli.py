@@ -52,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("show", help="line element and curvature of a space, exactly")
     command.add_argument("space", help="a name of the catalogue (`riemann list`)")
-    command.add_argument("parameters", nargs="*", metavar="name=value", help="numbers, names or formulas, as in M=1 a=spin f=x*y")
+    command.add_argument(
+        "parameters", nargs="*", metavar="name=value", help="numbers, names or formulas, as in M=1 a=spin f=x*y"
+    )
     command.add_argument("--latex", action="store_true", help="print LaTeX")
     command.set_defaults(run=_show)
 

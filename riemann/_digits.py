@@ -41,7 +41,7 @@ class Digits(Series):
         return self._composed(functools.partial(self._derivatives, name), x)
 
     def quotient(self, x: Any, y: Any) -> Any:
-        """x / y."""
+        """The quotient x / y."""
         return x / y
 
     def power(self, x: Any, exponent: Any) -> Any:

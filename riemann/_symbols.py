@@ -49,7 +49,7 @@ class Symbols:
         return FUNCTIONS[name].subs(X, x)
 
     def quotient(self, x: Any, y: Any) -> sp.Expr:
-        """x / y."""
+        """The quotient x / y."""
         self.note(Condition(sp.sympify(y), "nonzero"))
         return x / y
 

@@ -16,7 +16,9 @@ _NAMES = (
 ).split()
 FUNCTIONS: dict[str, Callable[..., Any]] = {name: getattr(sp, name) for name in _NAMES}
 FUNCTIONS |= {"ln": sp.log, "abs": sp.Abs, "max": sp.Max, "min": sp.Min}
-_TOKEN = re.compile(r"\s*(?:(\d+\.?\d*(?:[eE][+-]?\d{1,4})?|\.\d+(?:[eE][+-]?\d{1,4})?)|([^\W\d]\w*)|(\*\*|[-+*/^(),]))")
+_TOKEN = re.compile(
+    r"\s*(?:(\d+\.?\d*(?:[eE][+-]?\d{1,4})?|\.\d+(?:[eE][+-]?\d{1,4})?)|([^\W\d]\w*)|(\*\*|[-+*/^(),]))"
+)
 _LONGEST = 10_000  # characters of a text, and decimal digits of a number in it
 _DEEPEST = 100  # brackets, signs and powers inside each other
 
@@ -24,7 +26,7 @@ _DEEPEST = 100  # brackets, signs and powers inside each other
 def expression(value: Any) -> Any:
     """The SymPy expression of a number, an expression or a text; a float is the rational of its shortest decimal.
 
-    In a text a name is a symbol, but for pi; a name before a bracket is a function: of the table above, or undetermined.
+    In a text a name is a symbol, but for pi; a name before a bracket is a function of the table above, or undetermined.
 
     Raises:
         TypeError: `value` is something else.
@@ -154,5 +156,3 @@ def matrix(given: Any) -> sp.Matrix:
 
 def _is_row(row: Any) -> bool:
     return hasattr(row, "__iter__") and not isinstance(row, str | sp.MatrixBase)
-
-

@@ -51,7 +51,9 @@ def function_of(atoms: Sequence[sp.Expr], expressions: Sequence[sp.Expr]) -> Cal
 
     The code has names of its own: a symbol of a user may be called `pi`, or what is no name in Python.
     """
-    undetermined = {a: sp.Symbol(f"v{k}") for k, a in enumerate(atoms) if not a.is_Symbol}  # hold symbols: they go first
+    undetermined = {
+        a: sp.Symbol(f"v{k}") for k, a in enumerate(atoms) if not a.is_Symbol
+    }  # hold symbols: they go first
     own = {a: sp.Symbol(f"a{k}", **a.assumptions0) for k, a in enumerate(atoms) if a.is_Symbol}
     plain = [sp.sympify(e).xreplace(undetermined).xreplace(own) for e in expressions]
     return sp.lambdify([{**undetermined, **own}[a] for a in atoms], plain, "mpmath", cse=True)

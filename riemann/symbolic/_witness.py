@@ -208,7 +208,10 @@ class Points:
         values = []
         with mpmath.workdps(self._context.dps):
             for place in self.places:
-                numbers = (*(place.get(s, 0) for s in symbols), *unknown.values())  # the bound symbols of a `Subs` are free
+                numbers = (
+                    *(place.get(s, 0) for s in symbols),
+                    *unknown.values(),
+                )  # the bound symbols of a `Subs` are free
                 value = mpmath.mpmathify(function(*(mpmath.mpf(v.p) / v.q for v in map(sp.S, numbers)))[0])
                 if isinstance(value, mpmath.mpc):
                     raise Inexpressible(f"{expression}, which is not real where the metric is")
