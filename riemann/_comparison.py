@@ -1,6 +1,6 @@
 """Two ways to one quantity, compared at a few points that tell them apart, against the rounding seen beside them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ ALLOWED = 1000.0  # roundings that the ways may differ by
 
 
 def telling(x: Tensor, most: int) -> Tensor:
-    """Places in points `(z, n)`: the first, the last, some with a zero, a whole number, equal or extreme coordinates."""
+    """Places in points `(z, n)`: first, last, some with a zero, a whole number, equal or extreme coordinates."""
     ordered = x.sort(-1).values
     size = x.abs()
     looks = [
@@ -21,21 +21,32 @@ def telling(x: Tensor, most: int) -> Tensor:
     return torch.stack([p.cpu() for p in places]).unique()[:most].to(x.device)
 
 
-def difference(f: Callable[[Tensor], Tensor], x: Tensor, got: Tensor) -> tuple[list[float], float, float] | None:
+def beside(y: Tensor, seed: int) -> Tensor:
+    """Numbers whose last bits are others."""
+    draw = torch.Generator().manual_seed(seed)
+    bits = torch.randint(-4, 5, y.shape, generator=draw).to(y)
+    return y * (1 + torch.finfo(y.dtype).eps * bits)
+
+
+def spread(values: Sequence[Tensor]) -> Tensor:
+    """How far several values `(z, m)` are apart where all are finite, the largest at each point, `(z, 1)`."""
+    y = torch.stack(list(values))
+    apart = y.amax(0) - y.amin(0)
+    return torch.where(apart.isfinite(), apart, 0).amax(-1, keepdim=True)
+
+
+def difference(
+    f: Callable[[Tensor], Tensor], x: Tensor, got: Tensor, noise: Tensor
+) -> tuple[list[float], float, float] | None:
     """Where values `(z, m)` at points `(z, n)` are not those of `f`: the point, the value and that of f, or None.
 
-    Rounding is what `f` changes by where the last bits of a point do.
+    Rounding is what `f` changes by where the last bits of a point do, or `noise`, `(z, 1)`.
     """
-    eps = torch.finfo(x.dtype).eps
-    draw = torch.Generator().manual_seed(0)
-    bits = torch.randint(-4, 5, (4, *x.shape), generator=draw).to(x)
-    beside = f((x * (1 + eps * bits)).reshape(-1, x.shape[-1])).reshape(4, len(x), -1)
     want = f(x)
-    spread = beside.amax(0) - beside.amin(0)
-    noise = torch.where(spread.isfinite(), spread, 0).amax(-1, keepdim=True)
+    noise = noise + spread([f(beside(x, k)) for k in range(4)])
     size = torch.where(want.isfinite(), want.abs(), 0).amax(-1, keepdim=True)
     size = torch.where(size == 0, 1, size)  # what is 0 on one way and rounded on the other
-    same = (got - want).abs() <= ALLOWED * (noise + eps * size)
+    same = (got - want).abs() <= ALLOWED * (noise + torch.finfo(x.dtype).eps * size)
     same |= got.isnan() & want.isnan() | (got == want)
     if bool(same.all()):
         return None

@@ -137,13 +137,16 @@ class Trace:
     @property
     def rounds_to_single(self) -> str | None:
         """The name of an operation whose results are in single precision, beyond moving constants that are."""
-        for node in self._program("expressions").module.graph.nodes:
-            value, moved = node.meta.get("val"), node.target is operator.getitem or node.op != "call_function"
-            if not isinstance(value, Tensor) or value.dtype != torch.float32 or moved:
-                continue
-            given = [a.meta.get("val") for a in node.all_input_nodes]
-            if _name(node) not in _aten.MOVES or any(isinstance(v, Tensor) and v.dtype == torch.float64 for v in given):
-                return _name(node).lstrip("_")
+        program = self._program("expressions")
+
+        def is_single(node: torch.fx.Node) -> bool:
+            return isinstance(value := node.meta.get("val"), Tensor) and value.dtype == torch.float32
+
+        for node in program.module.graph.nodes:
+            if node.op == "call_function" and node.target is not operator.getitem and is_single(node):
+                rounds = not all(map(is_single, node.all_input_nodes)) and node in program.varying
+                if rounds or _name(node) not in _aten.MOVES:
+                    return _name(node).lstrip("_")
         return None
 
     @property
