@@ -44,8 +44,6 @@ def perform(E: Elements, target: Any, args: tuple, kwargs: dict) -> Any:
         raise Inexpressible("makes complex numbers")
     if name == "_to_copy" and dtype not in (None, *FLOATS) and not any(map(E.varies, args[0].flat)):
         return torch.tensor([float(c) for c in args[0].flat]).reshape(args[0].shape).to(dtype).numpy()
-    if name == "_to_copy" and dtype == torch.float32 and not any(map(E.varies, args[0].flat)):
-        return filled(args[0].shape, [E.number(np.float32(c)) for c in args[0].flat])
     if name == "_to_copy" and dtype not in (None, *FLOATS) or name != "where" and _undecided(arrays):
         raise Inexpressible("makes numbers of whether something holds, or integers of coordinates; use `torch.where`")
     if name in OPERATIONS:

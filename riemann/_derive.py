@@ -193,8 +193,6 @@ def _symbolic(metric: Metric, point: Tensor) -> Traced:
     traced = Trace(field, point, symbols)
     if traced.functions > MOST_FUNCTIONS:
         raise NotDerived(f"it has {traced.functions} values of functions of the point, too many for a formula")
-    if point.dtype == torch.float64 and (name := traced.rounds_to_single):
-        raise NotDerived(f"`{name}` rounds to single precision, which no expression does")
     symbolic, found = traced.conditional(numbered(len(point)), double=point.dtype == torch.float64)
     return Traced(symbolic, found, symbols, Scalars(metric))
 

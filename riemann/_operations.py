@@ -114,6 +114,13 @@ def _clamp(E: Elements, x: Any, low: Any = None, high: Any = None) -> Any:
     return x if high is None else OPERATIONS["clamp_max"](E, x, high)
 
 
+@operation("polygamma")
+def _polygamma(E: Elements, n: int, x: Any) -> Any:
+    if f"polygamma_{n}" not in FUNCTIONS:
+        raise Inexpressible("has no exact form of such an order")
+    return each(E, functools.partial(E.call, f"polygamma_{n}"), x)
+
+
 @operation("softplus")
 def _softplus(E: Elements, x: Any, beta: Any = 1, threshold: Any = 20) -> Any:
     def f(x: Any, b: Any, t: Any) -> Any:

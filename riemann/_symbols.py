@@ -39,6 +39,14 @@ class Symbols:
         """The element for a number."""
         return exact(float(x) if self.double and isinstance(x, np.float32) else x)
 
+    def single(self, x: Any) -> sp.Expr:
+        """A result in single precision."""
+        if not self.double:
+            return x
+        if self.varies(x):
+            raise Inexpressible("rounds to single precision, which no expression does")
+        return x if x is sp.nan else self.number(np.float32(x))
+
     def varies(self, x: Any) -> bool:
         """Whether an element depends on the point."""
         return not sp.sympify(x).is_number

@@ -17,6 +17,7 @@ from riemann._conditions import Condition
 from riemann._digits import Digits
 from riemann._functions import FUNCTIONS, Inexpressible
 from riemann._metric import ASYMMETRY, check_metric_callable, safe_metric
+from riemann._operations import each
 from riemann._symbols import Symbols
 from riemann._types import Metric
 from riemann.symbolic import SymbolicMetric
@@ -135,21 +136,6 @@ class Trace:
         return Textbook(E, g)
 
     @property
-    def rounds_to_single(self) -> str | None:
-        """The name of an operation whose results are in single precision, beyond moving constants that are."""
-        program = self._program("expressions")
-
-        def is_single(node: torch.fx.Node) -> bool:
-            return isinstance(value := node.meta.get("val"), Tensor) and value.dtype == torch.float32
-
-        for node in program.module.graph.nodes:
-            if node.op == "call_function" and node.target is not operator.getitem and is_single(node):
-                rounds = not all(map(is_single, node.all_input_nodes)) and node in program.varying
-                if rounds or _name(node) not in _aten.MOVES:
-                    return _name(node).lstrip("_")
-        return None
-
-    @property
     def functions(self) -> int:
         """How many numbers are values of functions (sin, exp, …) of the point: expressions with many are too large."""
         nodes = (node for node in self._program("expressions").varying if node.target is not operator.getitem)
@@ -206,7 +192,7 @@ class Program:
             if node.op == "get_attr":
                 values[node] = _aten.elements(E, self._tensors[node])
             else:
-                values[node] = _performed(E, node, values)
+                values[node] = self._performed(E, node, values)
         return values
 
     def __call__(self, E: _aten.Elements, constants: dict[torch.fx.Node, Any], arguments: list[np.ndarray]) -> Any:
@@ -215,20 +201,21 @@ class Program:
         placeholders = [node for node in self.module.graph.nodes if node.op == "placeholder"]
         values.update(zip(placeholders, arguments, strict=True))
         for node in self.varying:
-            values[node] = _performed(E, node, values)
+            values[node] = self._performed(E, node, values)
         (output,) = (node for node in self.module.graph.nodes if node.op == "output")
         return values[output.args[0]][0]
 
-
-def _performed(E: _aten.Elements, node: torch.fx.Node, values: dict[torch.fx.Node, Any]) -> Any:
-    args, kwargs = torch.fx.map_arg((node.args, node.kwargs), values.__getitem__)
-    try:
-        return _aten.perform(E, node.target, args, kwargs)
-    except Inexpressible as reason:
-        raise ValueError(f"the metric calls `{_name(node).lstrip('_')}`, which {reason}.") from None
-    except (TypeError, IndexError, NotImplementedError) as error:
-        form = f"`{_name(node).lstrip('_')}` in a way that has no exact form as {E.kind}"
-        raise ValueError(f"the metric calls {form}.") from error
+    def _performed(self, E: _aten.Elements, node: torch.fx.Node, values: dict[torch.fx.Node, Any]) -> Any:
+        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), values.__getitem__)
+        try:
+            y, kept = _aten.perform(E, node.target, args, kwargs), node.meta.get("val")
+            single = isinstance(kept, Tensor) and kept.dtype == torch.float32 and y.dtype == object
+            return each(E, E.single, y) if single else y
+        except Inexpressible as reason:
+            raise ValueError(f"the metric calls `{_name(node).lstrip('_')}`, which {reason}.") from None
+        except (TypeError, IndexError, NotImplementedError) as error:
+            form = f"`{_name(node).lstrip('_')}` in a way that has no exact form as {E.kind}"
+            raise ValueError(f"the metric calls {form}.") from error
 
 
 def _name(node: torch.fx.Node) -> str:
