@@ -96,10 +96,9 @@ class Trace:
         given = dict(zip(real, symbols, strict=True))
         program, E = self._program("expressions"), Symbols(double)
         g = sp.Matrix(program(E, program.constants(E), self._arguments(real, E)))
-        g, alike = _symmetric(_by_roots(g))
-        E.note(*alike)
-        conditions = [Condition(e.xreplace(given), kind) for e, kind in E.conditions]
-        return SymbolicMetric(g.xreplace(given), symbols[: self.dim], symbols[self.dim :]), conditions
+        g, alike = _symmetric(_by_roots(g.xreplace(given)))
+        conditions = [*(Condition(e.xreplace(given), kind) for e, kind in E.conditions), *alike]
+        return SymbolicMetric(g, symbols[: self.dim], symbols[self.dim :]), conditions
 
     def at(self, point: Any, digits: int = 40, order: int = 2) -> Textbook:
         """Curvature at a point; `high_precision` says more.

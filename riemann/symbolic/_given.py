@@ -80,6 +80,8 @@ class _Text:
         value = self.sum()
         if self.tokens:
             raise self.error(f"did not expect {self.tokens[0].group().strip()!r}")
+        if value.has(sp.zoo, sp.nan):
+            raise self.error("it divides by 0")
         return value
 
     def sum(self) -> sp.Expr:
