@@ -255,8 +255,8 @@ class Compiled:
             if len(flat) and _jets.has_values(doubt):
                 if bool((doubtful := ~(doubt <= 0.25)).any()):
                     values = self._mended(flat, values, doubtful.nonzero()[:, 0], batch)
-                if not torch.compiler.is_compiling():
-                    self._compare(flat, values)
+                if not torch.compiler.is_compiling() and not self._compare(flat, values):
+                    return self(x)
         values = values.reshape((*batch, *values.shape[1:]))
         return Components(values, self._pattern) if self._independent else values
 
@@ -297,11 +297,14 @@ class Compiled:
     def _eager(self, x: Tensor) -> Tensor:
         return getattr(_curvature, self.quantity)(self.metric, x, **self._options)
 
-    def _compare(self, x: Tensor, values: Tensor) -> None:
-        """Raises where values are not the function's, at some points; at the first call of each kind."""
+    def _compare(self, x: Tensor, values: Tensor) -> bool:
+        """Whether values are the function's, at some points; at the first call of each kind.
+
+        Where an expression loses digits the derivatives of the metric take its place: False, once. Else it raises.
+        """
         kind = x.dtype, x.device, x.requires_grad, self._compiled is not None and len(x) > 1
         if kind in self._compared:
-            return
+            return True
         numbers = max(1, len(self._pattern.places))
         where = _comparison.telling(x.detach(), most=max(1, min(8, _comparison.MOST // numbers)))
         some = x.detach()[where]
@@ -314,11 +317,35 @@ class Compiled:
         noise = self._noise(some)
         if (found := _comparison.difference(function, some, self._whole(values.detach()[where]), noise)) is not None:
             point, ours, theirs = found
+            if isinstance(self._kernel, _OfColumns) and self._by_derivatives(some, function, noise):
+                return False
             raise ArithmeticError(
                 f"`{self.quantity}` as compiled ({self.route}) is {ours} at x = {point}, where "
                 f"`riemann.{self.quantity}` of the metric is {theirs}. {self._remedy(some, function, noise)}"
             )
         self._compared.add(kind)
+        return True
+
+    def _by_derivatives(self, x: Tensor, function: Plain, noise: Tensor) -> bool:
+        """Takes the code of the metric's derivatives instead of the quantity's, if that is right at points."""
+        from riemann import _derive
+
+        unfit, args = "its expression loses digits", (self.quantity, self._options, self._dim, self._order)
+        try:
+            code = _derive.derive(self.metric, *args, budget=60.0, unfit=unfit)
+        except _derive.NotDerived:
+            return False
+        pattern = _symmetries(self.quantity, self._options, self._dim)
+        kernel = _OfJets(code, self.quantity, self._options, pattern, not self._independent)
+        with torch.no_grad():
+            values = kernel.shaped(*kernel(*kernel.arguments(x)))[0]
+        values = Components(values, pattern).full() if self._independent else values
+        if _comparison.difference(function, x, values.reshape((len(x), -1)), noise) is not None:
+            return False
+        self._kernel, self._pattern = kernel, pattern
+        self._route = f"symbolic derivatives of the metric, {code.operations} operations ({code.why})"
+        self._make()
+        return True
 
     def _whole(self, values: Tensor) -> Tensor:
         """The entries of the tensors, `(z, m)`."""

@@ -117,9 +117,11 @@ class Traced(NamedTuple):
 
 
 def derive(
-    metric: Metric, quantity: str, options: dict[str, Any], dim: int, order: int, budget: float
+    metric: Metric, quantity: str, options: dict[str, Any], dim: int, order: int, budget: float, unfit: str = ""
 ) -> Code | JetCode:
     """The code of a quantity, derived within `budget` seconds; that of the metric's derivatives if there is none.
+
+    `unfit` says why that of the quantity is not wanted: the end of a sentence.
 
     Raises:
         NotDerived: there is neither, and why.
@@ -127,10 +129,12 @@ def derive(
     """
     point = _point(unwrapped(metric), dim)
     traced = _bounded(lambda: _symbolic(unwrapped(metric), point), budget)
-    try:
-        return _bounded(lambda: _code(traced, quantity, options, order), budget)
-    except NotDerived as error:
-        why = str(error)
+    why = unfit
+    if not unfit:
+        try:
+            return _bounded(lambda: _code(traced, quantity, options, order), budget)
+        except NotDerived as error:
+            why = str(error)
     return _bounded(lambda: _jet_code(traced, order, why), budget)
 
 

@@ -524,11 +524,24 @@ def test_a_miscompiled_function_is_an_error_that_names_both(metric, components, 
 def test_code_that_is_wrong_is_an_error_in_each_dtype(monkeypatch):
     f = plain(sphere, "scalar_curvature", 2)
     f(X)
-    monkeypatch.setattr(_compile._OfColumns, "__call__", lambda self, *a: (a[0] + 5, 0 * a[0]))
-    monkeypatch.setattr(_compile._OfColumns, "shaped", lambda self, values, doubt: (values[:, 0], doubt[:, 0]))
+    for kernel in (_compile._OfColumns, _compile._OfJets):
+        monkeypatch.setattr(kernel, "__call__", lambda self, *a: (a[0][:, 0] + 5, 0 * a[0][:, 0]))
+        monkeypatch.setattr(kernel, "shaped", lambda self, values, doubt: (values, doubt))
     f(X)  # compared before
-    with pytest.raises(ArithmeticError, match=r"is 5\.69.* of the metric is 2.*Use the function itself"):
+    with pytest.raises(ArithmeticError, match=r"is 5.69.* of the metric is 2.*Use the function itself"):
         f(X.float())
+
+
+@pytest.mark.parametrize("components", ["all", "independent"])
+def test_expressions_that_lose_digits_give_way_to_derivatives(components):
+    space = spaces.alcubierre()
+    x = space.sample(20, torch.Generator().manual_seed(1))
+    f = plain(space, "christoffel", components=components)
+    for dtype in (torch.float64, torch.float32):
+        y = f(x.to(dtype))
+        want = rm.christoffel(space, x.to(dtype))
+        assert_equal(y if components == "all" else y.full(), want, scale=want.abs().amax())
+    assert "its expression loses digits" in f.route
 
 
 # ------------------------------------------------------------------------------------------------------ copies, nets
