@@ -52,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("show", help="line element and curvature of a space, exactly")
     command.add_argument("space", help="a name of the catalogue (`riemann list`)")
-    command.add_argument("parameters", nargs="*", metavar="name=value", help="numbers or names, as in M=1 a=spin")
+    command.add_argument(
+        "parameters", nargs="*", metavar="name=value", help="numbers, names or formulas, as in M=1 a=spin f=x*y"
+    )
     command.add_argument("--latex", action="store_true", help="print LaTeX")
     command.set_defaults(run=_show)
 
@@ -158,7 +160,7 @@ def _space(name: str, parameters: dict[str, Any]) -> Any:
 
 
 def _parameters(words: Sequence[str], names: bool) -> dict[str, Any]:
-    """`M=1 n=3 a=spin` as numbers and, if `names` may stand for symbols, names."""
+    """`M=1 n=3 a=spin f=x*y` as numbers and, if `names` may stand for symbols, text, which the catalogue parses."""
     parameters: dict[str, Any] = {}
     for word in words:
         name, equals, text = word.partition("=")
@@ -166,7 +168,7 @@ def _parameters(words: Sequence[str], names: bool) -> dict[str, Any]:
             raise _Usage(f"{word!r} is no parameter, expected name=value, as in M=1")
         parameters[name] = _number(text)
         if parameters[name] is None:
-            if not (names or name in ("chart", "model")) or not text.isidentifier():
+            if not (names or name in ("chart", "model")):
                 raise _Usage(f"{word!r}: {text!r} is no number")
             parameters[name] = text
     return parameters

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from riemann import _curvature, _jets, formulas
+from riemann import _comparison, _curvature, _jets, formulas
 from riemann._chunks import in_chunks
 from riemann._geometry import LocalGeometry
 from riemann._indices import check_positions
@@ -76,6 +76,8 @@ def compile(
         the points are the last axis in memory, which is the fastest to write; `.contiguous()` makes it the first.
 
     Raises:
+        ArithmeticError: in the first call in each dtype and on each device, if the values are not those of the function
+            at some of the points, beyond rounding; both are named.
         ValueError: an unknown quantity or value of an option, `dim` missing; as `at`, no metric in `dim` dimensions.
         TypeError: an option that the function does not have.
 
@@ -84,7 +86,9 @@ def compile(
 
     Note:
         The first call compiles, for each dtype and with gradients anew: 5 to 30 seconds. Points where the code gives no
-        finite number, or g is singular to rounding, are given to the generic function: its value, or NaN and a warning.
+        finite number, g is singular to rounding, or the expressions need not be what the metric computes (at the edge
+        of a domain, in `torch.where(x == 0, …)`) are given to the generic function: its value, or NaN and a warning.
+        What is returned can be pickled and copied as far as the metric can; it is compiled anew where it arrives.
         Gradients flow once; for second derivatives use `backend=None`. Inside `vmap` and other transforms the code runs
         uncompiled.
 
@@ -107,12 +111,13 @@ def compile(
         raise ValueError(f"`budget` is {budget!r}, expected seconds, more than 0")
     whole = components == "all"
     pattern = _symmetries(quantity, options, dim)
-    plain, kernel = dispatched(_closed_form, unwrapped(metric))(unwrapped(metric), quantity, **options), None
-    if plain is not None:
-        kernel, route = _OfPoints(plain, pattern, whole), "closed form"
+    kernel = _OfPoints(unwrapped(metric), quantity, options, pattern, whole)
+    if kernel.plain is not None:
+        route = "closed form"
     else:
         from riemann import _derive
 
+        kernel = None
         try:
             code = _derive.derive(metric, quantity, options, dim, order, budget)
             if isinstance(code, _derive.Code):
@@ -206,9 +211,22 @@ class Compiled:
         self.metric, self.quantity = metric, quantity
         self._options, self._dim, self._order = options, dim, order
         self._pattern, self._independent = pattern, not whole
-        self._kernel, self._route = kernel, route
+        self._kernel, self._route, self._chosen = kernel, route, backend
+        self._make()
+
+    def _make(self) -> None:
+        """What is compiled anew where the function arrives."""
+        kernel, backend = self._kernel, self._chosen
         self._compiled = None if kernel is None or backend is None else _torch_compiled(kernel, backend)
         self._backend = "as plain torch" if self._compiled is None else f"by {backend}"
+        self._compared: set[tuple[Any, ...]] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_compiled", "_backend", "_compared")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._make()
 
     @property
     def route(self) -> str:
@@ -235,8 +253,11 @@ class Compiled:
             values = picked(values, self._pattern) if self._independent else values
         else:
             values, doubt = self._run(flat)
-            if len(flat) and _jets.has_values(doubt) and bool((doubtful := ~(doubt <= 0.25)).any()):
-                values = self._mended(flat, values, doubtful.nonzero()[:, 0], batch)
+            if len(flat) and _jets.has_values(doubt):
+                if bool((doubtful := ~(doubt <= 0.25)).any()):
+                    values = self._mended(flat, values, doubtful.nonzero()[:, 0], batch)
+                if not torch.compiler.is_compiling() and not self._compare(flat, values):
+                    return self(x)
         values = values.reshape((*batch, *values.shape[1:]))
         return Components(values, self._pattern) if self._independent else values
 
@@ -276,6 +297,83 @@ class Compiled:
 
     def _eager(self, x: Tensor) -> Tensor:
         return getattr(_curvature, self.quantity)(self.metric, x, **self._options)
+
+    def _compare(self, x: Tensor, values: Tensor) -> bool:
+        """Whether values are the function's, at some points; at the first call of each kind.
+
+        Where an expression loses digits the derivatives of the metric take its place: False, once. Else it raises.
+        """
+        kind = x.dtype, x.device, x.requires_grad, self._compiled is not None and len(x) > 1
+        if kind in self._compared:
+            return True
+        numbers = max(1, len(self._pattern.places))
+        where = _comparison.telling(x.detach(), most=max(1, min(8, _comparison.MOST // numbers)))
+        some = x.detach()[where]
+
+        def function(x: Tensor) -> Tensor:
+            with warnings.catch_warnings(), torch.no_grad():
+                warnings.simplefilter("ignore", UserWarning)
+                return self._eager(x).reshape((len(x), -1))
+
+        noise = self._noise(some)
+        if (found := _comparison.difference(function, some, self._whole(values.detach()[where]), noise)) is not None:
+            point, ours, theirs = found
+            if isinstance(self._kernel, _OfColumns) and self._by_derivatives(some, function, noise):
+                return False
+            raise ArithmeticError(
+                f"`{self.quantity}` as compiled ({self.route}) is {ours} at x = {point}, where "
+                f"`riemann.{self.quantity}` of the metric is {theirs}. {self._remedy(some, function, noise)}"
+            )
+        self._compared.add(kind)
+        return True
+
+    def _by_derivatives(self, x: Tensor, function: Plain, noise: Tensor) -> bool:
+        """Takes the code of the metric's derivatives instead of the quantity's, if that is right at points."""
+        from riemann import _derive
+
+        unfit, args = "its expression loses digits", (self.quantity, self._options, self._dim, self._order)
+        try:
+            code = _derive.derive(self.metric, *args, budget=60.0, unfit=unfit)
+        except _derive.NotDerived:
+            return False
+        pattern = _symmetries(self.quantity, self._options, self._dim)
+        kernel = _OfJets(code, self.quantity, self._options, pattern, not self._independent)
+        with torch.no_grad():
+            values = kernel.shaped(*kernel(*kernel.arguments(x)))[0]
+        values = Components(values, pattern).full() if self._independent else values
+        if _comparison.difference(function, x, values.reshape((len(x), -1)), noise) is not None:
+            return False
+        self._kernel, self._pattern = kernel, pattern
+        self._route = f"symbolic derivatives of the metric, {code.operations} operations ({code.why})"
+        self._make()
+        return True
+
+    def _whole(self, values: Tensor) -> Tensor:
+        """The entries of the tensors, `(z, m)`."""
+        return (Components(values, self._pattern).full() if self._independent else values).reshape((len(values), -1))
+
+    def _noise(self, x: Tensor) -> Tensor:
+        """What the last bits of g and its derivatives change the quantity by, `(z, 1)`; 0 where they are many."""
+        if len(x) * self._dim ** (2 + self._order) > _comparison.MOST:
+            return x.new_zeros((len(x), 1))
+        with torch.no_grad():
+            jets, _ = checked_jet(self.metric, x, self._order)
+
+            def quantity(jets: tuple[Tensor, ...]) -> Tensor:
+                return getattr(LocalGeometry(x, jets), self.quantity)(**self._options).reshape((len(x), -1))
+
+            return _comparison.spread(
+                [quantity(tuple(map(_comparison.beside, jets, [k] * len(jets)))) for k in range(4)]
+            )
+
+    def _remedy(self, x: Tensor, function: Plain, noise: Tensor) -> str:
+        """Whose fault it is, and what to do."""
+        if self._compiled is not None and self._kernel is not None:
+            with torch.no_grad():
+                plain = self._kernel.shaped(*self._kernel(*self._kernel.arguments(x)))[0]
+            if _comparison.difference(function, x, self._whole(plain), noise) is None:
+                return "torch's compiler is at fault, for the same code is right without it: use `backend=None`"
+        return "Use the function itself, and please report this metric"
 
     def _mended(self, x: Tensor, values: Tensor, where: Tensor, batch: torch.Size) -> Tensor:
         """The values with those at some points computed by the generic route, and its warning if there is no metric."""
@@ -342,9 +440,13 @@ class _OfColumns(_Kernel):
 class _OfPoints(_Kernel):
     """A closed form: points to values."""
 
-    def __init__(self, plain: Plain, pattern: "Pattern", full: bool):
+    def __init__(self, metric: Metric, quantity: str, options: dict[str, Any], pattern: "Pattern", full: bool):
         super().__init__(pattern)
-        self.plain, self.full = plain, full
+        self.metric, self.quantity, self.options, self.full = metric, quantity, options, full
+        self.plain = dispatched(_closed_form, metric)(metric, quantity, **options)
+
+    def __reduce__(self) -> Any:  # functions inside functions are not pickled
+        return _OfPoints, (self.metric, self.quantity, self.options, self.pattern, self.full)
 
     def arguments(self, x: Tensor) -> list[Tensor]:
         return list(x.mT.contiguous().unsqueeze(-1).unbind(0))
@@ -370,7 +472,7 @@ class _OfJets(_Kernel):
         return [*x.mT.contiguous().unsqueeze(-1).unbind(0), *(s.to(x) for s in self.code.scalars())]
 
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
-        jets = self.code.jets(*arguments)
+        jets, guard = self.code.jets(*arguments)
         x = torch.cat(arguments[: jets[0].shape[-1]], -1)
         values = getattr(LocalGeometry(x, jets), self.quantity)(**self.options)
         values = values if self.full else picked(values, self.pattern)
@@ -380,7 +482,7 @@ class _OfJets(_Kernel):
         if len(jets) > 1:
             size = size + (_jets.detached(jets[1]).abs() * _jets.detached(x).abs()[:, None, None]).sum(-1)
         doubt = torch.finfo(x.dtype).eps * (formulas.inverse_metric(g).abs() * size).sum((-2, -1))
-        return values, (flat - flat).sum(-1) + doubt
+        return values, guard + (flat - flat).sum(-1) + _jets.detached(jets[0] - jets[0]).sum((-1, -2)) + doubt
 
     def shaped(self, values: Tensor, doubt: Tensor) -> tuple[Tensor, Tensor]:
         return values, doubt

@@ -2,8 +2,8 @@ r"""A quantity of a metric as torch code without derivatives: traced into expres
 
 Beside the quantity the code has one more value, the doubt
 $\epsilon \sum |g^{ij}|\, (32 |g_{ij}| + |\partial_k g_{ij}|\, |x^k|)$: what rounding of g and of the coordinates does
-to $\log \det g$. Where it is not small (or NaN, as it is where any value is not finite), g may be no metric: the point
-has to be looked at.
+to $\log \det g$. Where it is not small (or NaN, as it is where any value is not finite, and where the expressions need
+not be what the metric computes), g may be no metric: the point has to be looked at.
 """
 
 import dataclasses
@@ -11,13 +11,14 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sympy as sp
 import torch
 from torch import Tensor
 
 from riemann import _clock, _emit, _jets
+from riemann._conditions import Condition, conditions
 from riemann._metric import jets_of, safe_metric
 from riemann._rank import ROUNDING
 from riemann._safe import unwrapped
@@ -40,20 +41,31 @@ class Code:
     """Torch code of a quantity.
 
     Attributes:
-        columns: the values that differ by more than a sign, and the doubt, from columns of coordinates and scalars.
+        code: of the values that differ by more than a sign, and of what the doubt takes.
+        doubt: the doubt of these.
         scalars: the module's parameters, as they are now, one 0-dim tensor a symbol.
         shape: of the quantity.
         places: which of the values stands at each entry; the last place, one more than there are, is a zero.
         signs: the sign with which it stands there.
-        operations: how many the code has.
     """
 
-    columns: Callable[..., list[Tensor]]
+    code: _emit.Columns
+    doubt: "_Doubt"
     scalars: Callable[[], list[Tensor]]
     shape: tuple[int, ...]
     places: tuple[int, ...]
     signs: tuple[int, ...]
-    operations: int
+
+    @property
+    def operations(self) -> int:
+        """How many the code has."""
+        return self.code.operations
+
+    def columns(self, *arguments: Tensor) -> list[Tensor]:
+        """The values that differ by more than a sign, and the doubt, from columns of coordinates and scalars."""
+        found = self.code(*arguments)
+        count = len(found) - len(self.doubt.expressions)
+        return [*found[:count], self.doubt(found[:count], found[count:], arguments)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,22 +73,56 @@ class JetCode:
     """Torch code of a metric and its derivatives.
 
     Attributes:
-        jets: `(g, dg, …)` at points `(z, n)` from columns of coordinates and scalars.
+        code: of the derivatives that differ, and of what the guard takes.
+        guard: where they are those of the metric.
         scalars: as of `Code`.
-        operations: as of `Code`.
+        places: for each order, which of the derivatives stands at each entry.
         why: why there is no code of the quantity: the end of a sentence.
     """
 
-    jets: Callable[..., tuple[Tensor, ...]]
+    code: _emit.Columns
+    guard: "_Guard"
     scalars: Callable[[], list[Tensor]]
-    operations: int
+    places: list[list[int]]
     why: str
+
+    @property
+    def operations(self) -> int:
+        """How many the code has."""
+        return self.code.operations
+
+    def jets(self, *arguments: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """`(g, dg, …)` at points `(z, n)` from columns of coordinates and scalars, and the doubt, 0 or NaN."""
+        found = self.code(*arguments)
+        count = len(found) - len(self.guard.expressions)
+        rows, n = torch.cat(found[:count], -1), math.isqrt(len(self.places[0]))
+        shapes = ([len(rows), *[n] * (2 + rank)] for rank in range(len(self.places)))
+        jets = tuple(rows[:, row].reshape(shape) for row, shape in zip(self.places, shapes, strict=True))
+        return jets, self.guard([_jets.detached(y) for y in found[count:]], torch.zeros_like(arguments[0])).squeeze(-1)
+
+
+class Traced(NamedTuple):
+    """A metric in expressions.
+
+    Attributes:
+        symbolic: the metric.
+        conditions: where it is what the metric computes.
+        symbols: of a module's parameters.
+        scalars: their values, as they are now.
+    """
+
+    symbolic: SymbolicMetric
+    conditions: list[Condition]
+    symbols: tuple[sp.Symbol, ...]
+    scalars: Callable[[], list[Tensor]]
 
 
 def derive(
-    metric: Metric, quantity: str, options: dict[str, Any], dim: int, order: int, budget: float
+    metric: Metric, quantity: str, options: dict[str, Any], dim: int, order: int, budget: float, unfit: str = ""
 ) -> Code | JetCode:
     """The code of a quantity, derived within `budget` seconds; that of the metric's derivatives if there is none.
+
+    `unfit` says why that of the quantity is not wanted: the end of a sentence.
 
     Raises:
         NotDerived: there is neither, and why.
@@ -84,11 +130,13 @@ def derive(
     """
     point = _point(unwrapped(metric), dim)
     traced = _bounded(lambda: _symbolic(unwrapped(metric), point), budget)
-    try:
-        return _bounded(lambda: _code(*traced, quantity, options, order), budget)
-    except NotDerived as error:
-        why = str(error)
-    return _bounded(lambda: _jet_code(*traced, order, why), budget)
+    why = unfit
+    if not unfit:
+        try:
+            return _bounded(lambda: _code(traced, quantity, options, order), budget)
+        except NotDerived as error:
+            why = str(error)
+    return _bounded(lambda: _jet_code(traced, order, why), budget)
 
 
 def _bounded(work: Callable[[], Any], budget: float) -> Any:
@@ -130,12 +178,10 @@ def _point(metric: Metric, dim: int) -> Tensor:
     raise error
 
 
-def _symbolic(
-    metric: Metric, point: Tensor
-) -> tuple[SymbolicMetric, tuple[sp.Symbol, ...], Callable[[], list[Tensor]]]:
-    """The metric in expressions, the symbols of a module's parameters, and what gives their values."""
+def _symbolic(metric: Metric, point: Tensor) -> Traced:
+    """The metric in expressions."""
     if isinstance(own := getattr(metric, "symbolic", None), SymbolicMetric) and not own.parameters:
-        return own, (), list
+        return Traced(own, conditions(own.matrix), (), list)
     tensors = _tensors(metric)
     count = sum(t.numel() for t in tensors.values())
     if count > MOST_PARAMETERS:
@@ -152,17 +198,28 @@ def _symbolic(
     traced = Trace(field, point, symbols)
     if traced.functions > MOST_FUNCTIONS:
         raise NotDerived(f"it has {traced.functions} values of functions of the point, too many for a formula")
-    shapes = {name: t.shape for name, t in tensors.items()}
+    symbolic, found = traced.conditional(numbered(len(point)), double=point.dtype == torch.float64)
+    return Traced(symbolic, found, symbols, Scalars(metric))
 
-    def scalars() -> list[Tensor]:
-        now = _tensors(metric)  # by name: `module.double()`, or an assignment, makes other tensors of them
-        if (changed := {name: t.shape for name, t in now.items()}) != shapes:
+
+class Scalars:
+    """The numbers in the parameters of a module, as they are now: by name, for `module.double()` makes other tensors.
+
+    Raises:
+        ValueError: they have other shapes than at first.
+    """
+
+    def __init__(self, metric: Metric):
+        self.metric, self.shapes = metric, {name: t.shape for name, t in _tensors(metric).items()}
+
+    def __call__(self) -> list[Tensor]:
+        """One 0-dim tensor each."""
+        now = _tensors(self.metric)
+        if (changed := {name: t.shape for name, t in now.items()}) != self.shapes:
             raise ValueError(
-                f"the module had parameters {_said(shapes)} when it was compiled, and has {_said(changed)}"
+                f"the module had parameters {_said(self.shapes)} when it was compiled, and has {_said(changed)}"
             )
         return _scalars(now)
-
-    return traced.symbolic(numbered(len(point))), symbols, scalars
 
 
 def _said(shapes: dict[str, torch.Size]) -> str:
@@ -199,14 +256,8 @@ def _taking(metric: Metric, tensors: dict[str, Tensor]) -> Callable[..., Tensor]
 # --------------------------------------------------------------------------------------------------------- the code
 
 
-def _code(
-    symbolic: SymbolicMetric,
-    symbols: tuple[sp.Symbol, ...],
-    scalars: Callable[[], list[Tensor]],
-    quantity: str,
-    options: dict[str, Any],
-    order: int,
-) -> Code:
+def _code(traced: Traced, quantity: str, options: dict[str, Any], order: int) -> Code:
+    symbolic = traced.symbolic
     if quantity == "log_volume_element":
         tensor = sp.log(symbolic.volume_element())
     else:
@@ -214,25 +265,15 @@ def _code(
     shape = tuple(map(int, getattr(tensor, "shape", ())))
     entries = [tensor] if shape == () else tensor.reshape(math.prod(shape)).tolist() if len(shape) > 2 else list(tensor)
     values, places, signs = _distinct(entries)
-    doubt = _Doubt(symbolic, order)
-    columns, operations = _emit.columns([*values, *doubt.expressions], symbolic.coordinates, symbols)
-    if operations > MOST_OPERATIONS:
-        raise NotDerived(f"its expression takes {operations} operations")
-
-    def with_doubt(*arguments: Tensor) -> list[Tensor]:
-        found = columns(*arguments)
-        return [*found[: len(values)], doubt(found[: len(values)], found[len(values) :], arguments)]
-
-    return Code(with_doubt, scalars, shape, places, signs, operations)
+    doubt = _Doubt(symbolic, order, traced.conditions)
+    code = _emit.Columns([*values, *doubt.expressions], symbolic.coordinates, traced.symbols)
+    if code.operations > MOST_OPERATIONS:
+        raise NotDerived(f"its expression takes {code.operations} operations")
+    return Code(code, doubt, traced.scalars, shape, places, signs)
 
 
-def _jet_code(
-    symbolic: SymbolicMetric,
-    symbols: tuple[sp.Symbol, ...],
-    scalars: Callable[[], list[Tensor]],
-    order: int,
-    why: str,
-) -> JetCode:
+def _jet_code(traced: Traced, order: int, why: str) -> JetCode:
+    symbolic = traced.symbolic
     n, places, values = symbolic.dim, [], {}
     jets = {(i, j): symbolic.matrix[i, j] for i in range(n) for j in range(i + 1)}
     for rank in range(order + 1):
@@ -248,16 +289,11 @@ def _jet_code(
             entry = jets[(max(i, j), min(i, j), *sorted(ks))]
             row.append(values.setdefault(entry, len(values)))
         places.append(row)
-    columns, operations = _emit.columns(list(values), symbolic.coordinates, symbols)
-    if operations > MOST_DERIVATIVES:
-        raise NotDerived(f"its derivatives take {operations} operations, too many for a compiler")
-
-    def jets_at(*arguments: Tensor) -> tuple[Tensor, ...]:
-        rows = torch.cat(columns(*arguments), -1)
-        shapes = ([len(rows), *[n] * (2 + rank)] for rank in range(order + 1))
-        return tuple(rows[:, row].reshape(shape) for row, shape in zip(places, shapes, strict=True))
-
-    return JetCode(jets_at, scalars, operations, why)
+    guard = _Guard(traced.conditions)
+    code = _emit.Columns([*values, *guard.expressions], symbolic.coordinates, traced.symbols)
+    if code.operations > MOST_DERIVATIVES:
+        raise NotDerived(f"its derivatives take {code.operations} operations, too many for a compiler")
+    return JetCode(code, guard, traced.scalars, places, why)
 
 
 def _distinct(entries: Sequence[sp.Expr]) -> tuple[list[sp.Expr], tuple[int, ...], tuple[int, ...]]:
@@ -271,22 +307,44 @@ def _distinct(entries: Sequence[sp.Expr]) -> tuple[list[sp.Expr], tuple[int, ...
     return list(values), tuple(p if s else len(values) for p, s in zip(places, signs, strict=True)), tuple(signs)
 
 
+class _Guard:
+    """0 where all conditions clearly hold, by more than the terms of their expressions are rounded; else NaN."""
+
+    def __init__(self, found: Sequence[Condition]):
+        self.kinds = [kind for _, kind in found]
+        sizes = [sum(map(sp.Abs, sp.Add.make_args(e))) for e, kind in found if kind != "finite"]
+        self.expressions = [e for e, _ in found] + sizes
+
+    def __call__(self, found: Sequence[Tensor], zero: Tensor) -> Tensor:
+        sizes, doubt, nan = iter(found[len(self.kinds) :]), zero, torch.full_like(zero, torch.nan)
+        for y, kind in zip(found, self.kinds, strict=False):
+            if kind == "finite":
+                doubt = doubt + (y - y)
+            else:
+                margin = 64 * torch.finfo(y.dtype).eps * next(sizes)
+                doubt = torch.where((y if kind == "positive" else y.abs()) > margin, doubt, nan)
+        return doubt
+
+
 class _Doubt:
     r"""The doubt, $\sum |g^{ij}| \epsilon_{ij}$ as `_rank.is_singular` adds it up, of the values that are not 0."""
 
-    def __init__(self, symbolic: SymbolicMetric, order: int):
+    def __init__(self, symbolic: SymbolicMetric, order: int, found: Sequence[Condition]):
         n, g, inverse = symbolic.dim, symbolic.matrix, symbolic.inverse_metric()
         self.entries = [(i, j) for i in range(n) for j in range(n) if inverse[i, j] != 0]
         self.terms = [(p, None, g[i, j]) for p, (i, j) in enumerate(self.entries)]  # which g^ij, which coordinate
         for k, x in enumerate(symbolic.coordinates) if order else ():  # order 0 asks only whether g has an inverse
             self.terms += [(p, k, sp.diff(g[i, j], x)) for p, (i, j) in enumerate(self.entries)]
         self.terms = [term for term in self.terms if term[2] != 0]
-        self.expressions = [inverse[i, j] for i, j in self.entries] + [e for *_, e in self.terms]
+        self.guard = _Guard([*found, *(Condition(e, "finite") for e in dict.fromkeys(g) if e.free_symbols)])
+        own = [inverse[i, j] for i, j in self.entries] + [e for *_, e in self.terms]
+        self.expressions = own + self.guard.expressions
 
     def __call__(self, values: Sequence[Tensor], found: Sequence[Tensor], x: Sequence[Tensor]) -> Tensor:
         values, found, x = ([_jets.detached(y) for y in ys] for ys in (values, found, x))
-        inverse, terms = found[: len(self.entries)], found[len(self.entries) :]
-        doubt = sum((y - y for y in (*inverse, *values)), torch.zeros_like(x[0]))
+        split = len(self.entries) + len(self.terms)
+        inverse, terms, guarded = found[: len(self.entries)], found[len(self.entries) : split], found[split:]
+        doubt = sum((y - y for y in (*inverse, *values)), self.guard(guarded, torch.zeros_like(x[0])))
         for (p, k, _), y in zip(self.terms, terms, strict=True):
             size = ROUNDING if k is None else x[k].abs()
             doubt = doubt + torch.finfo(y.dtype).eps * (inverse[p] * y).abs() * size

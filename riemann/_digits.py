@@ -32,6 +32,10 @@ class Digits(Series):
             return super().number(x)
         return self.context.mpf(x.item() if isinstance(x, np.generic) else x)
 
+    def single(self, x: Any) -> Any:
+        """A result in single precision: as if it were exact."""
+        return x
+
     def varies(self, x: Any) -> bool:
         """Whether an element depends on the point."""
         return isinstance(x, Taylor)
@@ -39,6 +43,10 @@ class Digits(Series):
     def call(self, name: str, x: Any) -> Any:
         """A function of the table."""
         return self._composed(functools.partial(self._derivatives, name), x)
+
+    def quotient(self, x: Any, y: Any) -> Any:
+        """The quotient x / y."""
+        return x / y
 
     def power(self, x: Any, exponent: Any) -> Any:
         """x^exponent, by the binomial series."""

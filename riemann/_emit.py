@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from riemann import _jets
+from riemann import _jets, _special
 
 if TYPE_CHECKING:
     from riemann.symbolic import SymbolicMetric
@@ -105,23 +105,33 @@ def emit(
     return function
 
 
-def columns(
-    entries: Sequence[Any], coordinates: Sequence[Any], scalars: Sequence[Any] = ()
-) -> tuple[Callable[..., list[Tensor]], int]:
+class Columns:
     """Expressions as a function of columns `(batch, 1)`, one a coordinate, and of 0-dim tensors, to a list of columns.
 
-    Returns:
-        The function, and the number of its operations.
+    It is pickled as its expressions.
+
+    Attributes:
+        operations: how many the code has.
 
     Raises:
         ValueError: what torch cannot express.
     """
-    import sympy as sp
 
-    zero = sp.Dummy("zero")
-    entries = _at_points([sp.sympify(entry) for entry in entries], coordinates, (), zero)
-    function = _lambdify([zero, *coordinates, *scalars], entries, zero)
-    return lambda *arguments: function(torch.zeros_like(arguments[0]), *arguments), function.operations
+    def __init__(self, entries: Sequence[Any], coordinates: Sequence[Any], scalars: Sequence[Any] = ()):
+        import sympy as sp
+
+        self._given = entries, coordinates, scalars
+        zero = sp.Dummy("zero")
+        entries = _at_points([sp.sympify(entry) for entry in entries], coordinates, (), zero)
+        self._function = _lambdify([zero, *coordinates, *scalars], entries, zero)
+        self.operations: int = self._function.operations
+
+    def __call__(self, *arguments: Tensor) -> list[Tensor]:
+        """The values."""
+        return self._function(torch.zeros_like(arguments[0]), *arguments)
+
+    def __reduce__(self) -> Any:
+        return Columns, self._given
 
 
 def _check(x: Any, n: int) -> None:
@@ -176,9 +186,10 @@ def _number(name: str, value: Any) -> Any:
     """A real number, exactly; a float is the rational of its shortest decimal."""
     import sympy as sp
 
-    if isinstance(value, float):
-        value = sp.Rational(repr(value)) if math.isfinite(value) else sp.nan
-    if isinstance(value, str) or not (number := sp.sympify(value)).is_number or not number.is_finite:
+    from riemann.symbolic._given import expression
+
+    number = sp.nan if isinstance(value, str) else expression(value)
+    if not number.is_number or not number.is_finite:
         raise ValueError(f"`{name}` is {value!r}, expected a finite number or a 0-dim tensor")
     return number
 
@@ -260,7 +271,7 @@ def _lambdify(arguments: Sequence[Any], expressions: Sequence[Any], zero: Any) -
     own = {a: sp.Symbol(f"a{k}", **a.assumptions0) for k, a in enumerate(arguments)}
     for e in expressions:
         _check_expressible(e)
-    expressions = [_with_columns(e, zero).xreplace(own) for e in expressions]
+    expressions = [_with_columns(_with_floats(e), zero).xreplace(own) for e in expressions]
     operations = 0
 
     def cse(e: Any) -> Any:
@@ -272,6 +283,16 @@ def _lambdify(arguments: Sequence[Any], expressions: Sequence[Any], zero: Any) -
     function = sp.lambdify([own[a] for a in arguments], expressions, modules=[names], printer=printer, cse=cse)
     function.operations = operations
     return function
+
+
+def _with_floats(expression: Any) -> Any:
+    """Numbers such as 3 + pi^2 as floats: common subexpressions would name them, and torch takes roots of tensors."""
+    import sympy as sp
+
+    def is_compound(e: Any) -> bool:
+        return getattr(e, "is_number", False) and not e.is_Atom and e.is_real is not False
+
+    return expression.replace(is_compound, lambda e: sp.Float(e.evalf(20), 20))
 
 
 def _with_columns(expression: Any, zero: Any) -> Any:
@@ -294,12 +315,13 @@ def _with_columns(expression: Any, zero: Any) -> Any:
 def _check_expressible(expression: Any) -> None:
     """Raises, with the name, where an expression holds what torch has no function for."""
     import sympy as sp
+    from sympy.functions.special.bessel import BesselBase
     from sympy.logic.boolalg import Boolean
 
     for e in sp.preorder_traversal(expression):
         if e in (sp.nan, sp.zoo, sp.oo, -sp.oo) or (isinstance(e, sp.Expr) and e.is_number and e.is_real is False):
             raise ValueError(f"`{e}` cannot be written as a real torch expression")
-        if isinstance(e, sp.polygamma) and not e.args[0].is_Integer:
+        if isinstance(e, sp.polygamma | BesselBase) and not e.args[0].is_Integer:
             raise ValueError(f"`{e}` cannot be written in torch: its order is no whole number")
         name = type(e).__name__
         if not (e.is_Atom or isinstance(e, Boolean) or name in _EXPRESSIBLE):
@@ -312,7 +334,8 @@ _SAME = (
 _PREFIX = {"Abs": "abs", "ceiling": "ceil", "loggamma": "lgamma"}
 _RECIPROCAL = {"sec": "cos", "csc": "sin", "cot": "tan", "sech": "cosh", "csch": "sinh", "coth": "tanh"}
 _OF_RECIPROCAL = {"asec": "acos", "acsc": "asin", "acot": "atan", "asech": "acosh", "acsch": "asinh", "acoth": "atanh"}
-_OWN = "Add Mul Pow Piecewise ExprCondPair Max Min gamma polygamma".split()
+_BESSEL = {f"bessel{letter}": functools.partial(_special.bessel, letter) for letter in "jyik"}
+_OWN = (*"Add Mul Pow Piecewise ExprCondPair Max Min gamma polygamma".split(), *_BESSEL)
 _EXPRESSIBLE = frozenset((*_SAME, *_PREFIX, *_RECIPROCAL, *_OF_RECIPROCAL, *_OWN))
 
 
@@ -359,17 +382,16 @@ def _printer() -> tuple[Any, dict[str, Any]]:
 
         def _print_polygamma(self, e: Any) -> str:
             order, x = e.args
-            name = {0: "digamma(", 1: "trigamma("}.get(int(order), f"polygamma({order}, ")
-            return f"{name}{self._print(x)})"
+            return f"polygamma({order}, {self._print(x)})"
 
-    for name in (*_SAME, *_PREFIX, "gamma", "Max", "Min"):
+    for name in (*_SAME, *_PREFIX, *_BESSEL, "gamma", "Max", "Min"):
         setattr(Printer, f"_print_{name}", _function(_PREFIX.get(name, name), "{}({})"))
     for name, inner in _RECIPROCAL.items():
         setattr(Printer, f"_print_{name}", _function(inner, "(1/{}({}))"))
     for name, inner in _OF_RECIPROCAL.items():
         setattr(Printer, f"_print_{name}", _function(inner, "{}(1/({}))"))
-    names = {name: getattr(torch, name) for name in (*_SAME, *_PREFIX.values(), "sqrt", "pow", "where", "digamma")}
-    names |= {"polygamma": torch.special.polygamma, "trigamma": _trigamma, "gamma": _gamma, "nan": math.nan}
+    names = {name: getattr(torch, name) for name in (*_SAME, *_PREFIX.values(), "sqrt", "pow", "where")}
+    names |= {**_BESSEL, "polygamma": _special.polygamma, "gamma": _gamma, "nan": math.nan}
     names |= {"Max": _folded(torch.maximum), "Min": _folded(torch.minimum)}
     return Printer(), names
 
@@ -388,17 +410,3 @@ def _gamma(x: Tensor) -> Tensor:
     value = torch.exp(torch.lgamma(torch.where(right, x, 1 - x)))
     left = torch.where(right, torch.full_like(x, 0.5), x)
     return torch.where(right, value, math.pi / (torch.sin(math.pi * left) * value))
-
-
-def _trigamma(x: Tensor) -> Tensor:
-    """The second derivative of log gamma, for torch's own has ten digits: recurrence, then the asymptotic series."""
-    right = x > 0
-    y = torch.where(right, x, 1 - x)
-    value = (1 / (y + torch.arange(12, dtype=x.dtype, device=x.device)) ** 2).sum(-1, keepdim=True)
-    y = y + 12
-    square, series = y**2, 0
-    for bernoulli in (7 / 6, -691 / 2730, 5 / 66, -1 / 30, 1 / 42, -1 / 30, 1 / 6):
-        series = bernoulli + series / square
-    value = value + (1 + (0.5 + series / y) / y) / y
-    left = torch.where(right, torch.full_like(x, 0.5), x)
-    return torch.where(right, value, (math.pi / torch.sin(math.pi * left)) ** 2 - value)

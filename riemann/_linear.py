@@ -75,7 +75,7 @@ def _solve_triangular(
             done = slice(i + 1, n) if upper else slice(0, i)
             for k in range(B.shape[1]):
                 rest = B[i, k] - E.total(a * x for a, x in zip(A[i, done], X[done, k], strict=True))
-                X[i, k] = E.clean(rest if unitriangular else rest / A[i, i])
+                X[i, k] = E.clean(rest if unitriangular else E.quotient(rest, A[i, i]))
         return X
 
     A, B = of_elements(E, A), of_elements(E, B)
@@ -101,7 +101,7 @@ def _lu_factor(E: Elements, A: np.ndarray, pivot: bool = True, check_errors: boo
             pivots.append(p + 1)
             LU[[k, p]] = LU[[p, k]]
             for i in range(k + 1, len(A)):
-                LU[i, k] = E.clean(LU[i, k] / LU[k, k])
+                LU[i, k] = E.clean(E.quotient(LU[i, k], LU[k, k]))
                 LU[i, k + 1 :] = [
                     E.clean(a - LU[i, k] * b) for a, b in zip(LU[i, k + 1 :], LU[k, k + 1 :], strict=True)
                 ]

@@ -66,7 +66,7 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
     OPERATIONS[_name] = lambda E, x, y, name=_name: each(E, functools.partial(E.compare, name), x, y)
 for _name, _f in {
     "neg": lambda E, x: -x,
-    "reciprocal": lambda E, x: 1 / x,
+    "reciprocal": lambda E, x: E.quotient(1, x),
     "square": lambda E, x: x * x,
     "mul": lambda E, x, y: x * y,
     "pow": lambda E, x, y: E.power(x, y),
@@ -105,13 +105,20 @@ def _rsub(E: Elements, x: Any, y: Any, alpha: Any = 1) -> Any:
 def _div(E: Elements, x: Any, y: Any, rounding_mode: Any = None) -> Any:
     if rounding_mode is not None:
         raise Inexpressible("rounds, which is constant between jumps")
-    return each(E, operator.truediv, x, y)
+    return each(E, E.quotient, x, y)
 
 
 @operation("clamp")
 def _clamp(E: Elements, x: Any, low: Any = None, high: Any = None) -> Any:
     x = x if low is None else OPERATIONS["clamp_min"](E, x, low)
     return x if high is None else OPERATIONS["clamp_max"](E, x, high)
+
+
+@operation("polygamma")
+def _polygamma(E: Elements, n: int, x: Any) -> Any:
+    if f"polygamma_{n}" not in FUNCTIONS:
+        raise Inexpressible("has no exact form of such an order")
+    return each(E, functools.partial(E.call, f"polygamma_{n}"), x)
 
 
 @operation("softplus")

@@ -6,6 +6,7 @@ written so, with what to write instead. Keys are the names of torch's functions 
 (tests/test_operators.py) is the proof that the tables are complete.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
+from riemann import _special
 from riemann._kinks import REWRITES, kink, kinked, number, rewrites
 
 
@@ -381,6 +383,20 @@ GENERIC: dict[str, Any] = {
     **dict.fromkeys(("logsumexp", "special_logsumexp"), _plain_logsumexp),
 }
 
+REWRITES.update(
+    {
+        **dict.fromkeys(("polygamma", "special_polygamma"), lambda a, b: _special.polygamma(*_order_first(a, b))),
+        **dict.fromkeys(("digamma", "special_digamma", "special_psi"), functools.partial(_special.polygamma, 0)),
+        **dict.fromkeys(("lgamma", "special_gammaln"), _special.lgamma),
+    }
+)
+
+
+def _order_first(a: Any, b: Any) -> tuple[Any, Any]:
+    """The arguments of `polygamma(n, x)`, which the method `x.polygamma(n)` has the other way round."""
+    return (b, a) if isinstance(a, Tensor) else (a, b)
+
+
 # ------------------------------------------------------------------------------------------------------- refusals
 
 _WRONG = "torch differentiates wrongly in forward mode"
@@ -392,6 +408,12 @@ _WITHOUT_DERIVATIVES = (
     + [f"{kind}chebyshev_polynomial_{letter}" for kind in ("", "shifted_") for letter in "tuvw"]
     + ["spherical_bessel_j0"]
 )  # fmt: skip
+
+# Traced, these stay what they are: the tables of expressions and of series know their derivatives.
+EXACT = frozenset(
+    "polygamma special_polygamma digamma special_digamma special_psi lgamma special_gammaln".split()
+    + [f"special_{name}" for name in _WITHOUT_DERIVATIVES if "bessel" in name and "spherical" not in name]
+)
 
 REFUSED: dict[str, str] = {
     "linalg_householder_product": f"{_WRONG}; multiply the reflections I - tau v v^T yourself",

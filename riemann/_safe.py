@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves
 
 from riemann._arithmetic.jet import Refusal
 from riemann._kinks import KINKS, PIECEWISE_LINEAR, kinked, square_of, tie_of, tied, with_ties
-from riemann._rewrites import GENERIC, REFUSED, REWRITES, Refused
+from riemann._rewrites import EXACT, GENERIC, REFUSED, REWRITES, Refused
 
 _CUTS = {
     **dict.fromkeys(("detach", "detach_", "data"), "cuts the value off from its derivatives; use the value itself"),
@@ -154,6 +154,8 @@ class Safe(TorchFunctionMode):
             if self.traced and _is_constant((args, kwargs)):
                 with _outside():
                     return func(*args, **kwargs)
+            if self.traced and name in EXACT:
+                return func(*args, **kwargs)
             if self.traced == "expressions" and name in GENERIC and square_of(args[0] if args else None) is None:
                 return GENERIC[name](*args, **kwargs)
             result = _HANDLERS.get(name, Safe.plain)(self, name, func, args, dict(kwargs))

@@ -13,15 +13,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _aten, _jets
+from riemann._conditions import Condition
 from riemann._digits import Digits
 from riemann._functions import FUNCTIONS, Inexpressible
 from riemann._metric import ASYMMETRY, check_metric_callable, safe_metric
+from riemann._operations import each
 from riemann._symbols import Symbols
 from riemann._types import Metric
 from riemann.symbolic import SymbolicMetric
 from riemann.symbolic._textbook import Textbook
 
 Names = str | Iterable[str | sp.Symbol]
+_ROUNDING = sp.Rational(1, 10**14)  # of constants: what entries across the diagonal may differ by
 
 
 def trace(
@@ -73,16 +76,29 @@ class Trace:
 
     def symbolic(self, coordinates: Names | None = None) -> SymbolicMetric:
         """The metric as a matrix of expressions; `to_symbolic` says more."""
+        return self.conditional(coordinates)[0]
+
+    def conditional(
+        self, coordinates: Names | None = None, double: bool = False
+    ) -> tuple[SymbolicMetric, list[Condition]]:
+        """The metric as a matrix of expressions, and where they are what is computed.
+
+        Args:
+            coordinates: as of `to_symbolic`.
+            double: as of `Symbols`.
+        """
         symbols = (*(_symbols(coordinates) if coordinates is not None else numbered(self.dim)), *self.parameters)
         if len(symbols) != self.dim + len(self.parameters):
             raise ValueError(
                 f"`coordinates` names {len(symbols) - len(self.parameters)}, expected {self.dim}, the dimension"
             )
         real = [sp.Symbol(f"{s.name}", real=True) for s in symbols]
-        program, E = self._program("expressions"), Symbols()
+        given = dict(zip(real, symbols, strict=True))
+        program, E = self._program("expressions"), Symbols(double)
         g = sp.Matrix(program(E, program.constants(E), self._arguments(real, E)))
-        g = _symmetric(_by_roots(g.xreplace(dict(zip(real, symbols, strict=True)))))
-        return SymbolicMetric(g, symbols[: self.dim], symbols[self.dim :])
+        g, alike = _symmetric(_by_roots(g.xreplace(given)))
+        conditions = [*(Condition(e.xreplace(given), kind) for e, kind in E.conditions), *alike]
+        return SymbolicMetric(g, symbols[: self.dim], symbols[self.dim :]), conditions
 
     def at(self, point: Any, digits: int = 40, order: int = 2) -> Textbook:
         """Curvature at a point; `high_precision` says more.
@@ -175,7 +191,7 @@ class Program:
             if node.op == "get_attr":
                 values[node] = _aten.elements(E, self._tensors[node])
             else:
-                values[node] = _performed(E, node, values)
+                values[node] = self._performed(E, node, values)
         return values
 
     def __call__(self, E: _aten.Elements, constants: dict[torch.fx.Node, Any], arguments: list[np.ndarray]) -> Any:
@@ -184,20 +200,21 @@ class Program:
         placeholders = [node for node in self.module.graph.nodes if node.op == "placeholder"]
         values.update(zip(placeholders, arguments, strict=True))
         for node in self.varying:
-            values[node] = _performed(E, node, values)
+            values[node] = self._performed(E, node, values)
         (output,) = (node for node in self.module.graph.nodes if node.op == "output")
         return values[output.args[0]][0]
 
-
-def _performed(E: _aten.Elements, node: torch.fx.Node, values: dict[torch.fx.Node, Any]) -> Any:
-    args, kwargs = torch.fx.map_arg((node.args, node.kwargs), values.__getitem__)
-    try:
-        return _aten.perform(E, node.target, args, kwargs)
-    except Inexpressible as reason:
-        raise ValueError(f"the metric calls `{_name(node).lstrip('_')}`, which {reason}.") from None
-    except (TypeError, IndexError, NotImplementedError) as error:
-        form = f"`{_name(node).lstrip('_')}` in a way that has no exact form as {E.kind}"
-        raise ValueError(f"the metric calls {form}.") from error
+    def _performed(self, E: _aten.Elements, node: torch.fx.Node, values: dict[torch.fx.Node, Any]) -> Any:
+        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), values.__getitem__)
+        try:
+            y, kept = _aten.perform(E, node.target, args, kwargs), node.meta.get("val")
+            single = isinstance(kept, Tensor) and kept.dtype == torch.float32 and y.dtype == object
+            return each(E, E.single, y) if single else y
+        except Inexpressible as reason:
+            raise ValueError(f"the metric calls `{_name(node).lstrip('_')}`, which {reason}.") from None
+        except (TypeError, IndexError, NotImplementedError) as error:
+            form = f"`{_name(node).lstrip('_')}` in a way that has no exact form as {E.kind}"
+            raise ValueError(f"the metric calls {form}.") from error
 
 
 def _name(node: torch.fx.Node) -> str:
@@ -326,12 +343,17 @@ def _by_roots(g: sp.Matrix) -> sp.Matrix:
     return g
 
 
-def _symmetric(g: sp.Matrix) -> sp.Matrix:
-    """Entries that are the same number at a point of 30 digits are written the same way."""
-    g = g.as_mutable()
+def _symmetric(g: sp.Matrix) -> tuple[sp.Matrix, list[Condition]]:
+    """Entries that differ by rounding of constants are written the same way, and where they differ by no more."""
+    g, conditions = g.as_mutable(), []
     point = {s: sp.Rational(3 + 2 * k, 7 + 3 * k) for k, s in enumerate(sorted(g.free_symbols, key=str))}
     for i in range(g.rows):
         for j in range(i):
-            if g[i, j] != g[j, i] and abs(sp.N((g[i, j] - g[j, i]).xreplace(point), 30, chop=True)) < 1e-14:
-                g[i, j] = g[j, i]
-    return g
+            if g[i, j] != g[j, i]:
+                a, b = (sp.N(e.xreplace(point), 30) for e in (g[i, j], g[j, i]))
+                if abs(a - b) <= _ROUNDING * (abs(a) + abs(b)):
+                    if sp.expand(g[i, j] - g[j, i]) != 0:
+                        size = sp.Abs(g[i, j]) + sp.Abs(g[j, i])
+                        conditions.append(Condition(2 * _ROUNDING * size - sp.Abs(g[i, j] - g[j, i]), "positive"))
+                    g[i, j] = g[j, i]
+    return g, conditions

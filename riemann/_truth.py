@@ -99,9 +99,11 @@ def _evaluated(array: Any, coordinates: Sequence["sp.Symbol"], x: Tensor) -> Ten
     import mpmath
     import sympy as sp
 
+    from riemann.symbolic._numbers import function_of
+
     entries, shape = (sp.flatten(array.tolist()), array.shape) if hasattr(array, "shape") else ([array], ())
     shape = tuple(map(int, shape))  # SymPy has integers of its own
-    function = sp.lambdify(coordinates, entries, "mpmath", cse=True)
+    function = function_of(coordinates, entries)
 
     def at_point(point: list[float]) -> Tensor:
         with mpmath.workdps(DIGITS):

@@ -217,7 +217,7 @@ def _delegate(f: Any) -> None:
 
 
 for _f in [getattr(riemann, name) for name in dir(riemann)]:
-    if hasattr(_f, "register") and _f is not riemann.at:
+    if hasattr(_f, "register") and _f not in (riemann.at, riemann.compile):
         _delegate(_f)
 
 

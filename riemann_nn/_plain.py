@@ -1,4 +1,4 @@
-"""What `riemann.compile` takes of an `MLPCholesky`: closed forms in plain tensor operations, points `(z, n)`."""
+"""What `riemann.compile` takes of an `MLPCholesky` or of its `MetricNet`: closed forms in plain tensor operations."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +8,7 @@ from torch import Tensor
 import riemann
 from riemann import LocalGeometry, formulas
 from riemann_nn import _cartan, _points_last
+from riemann_nn._metric_net import MetricNet
 from riemann_nn._mlp_cholesky import MLPCholesky
 from riemann_nn._routes import check_points, jets_at
 
@@ -40,3 +41,11 @@ def plain(metric: MLPCholesky, quantity: str, **options: Any) -> Callable[[Tenso
         return chosen(x)
 
     return checked
+
+
+@riemann.compile.register(MetricNet)
+def plain_of_net(metric: MetricNet, quantity: str, **options: Any) -> Callable[[Tensor], Tensor] | None:
+    """That of the network underneath, if it is an `MLPCholesky` that is evaluated as its type."""
+    inner = metric.structure
+    closed = isinstance(inner, MLPCholesky) and riemann.scalar_curvature.route(inner) != "generic"
+    return plain(inner, quantity, **options) if closed else None

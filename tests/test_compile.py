@@ -4,6 +4,8 @@ Run apart from the shape checker, whose wrappers no compiler takes. Most tests l
 what is compiled is the same code.
 """
 
+import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,7 +17,7 @@ from torch.testing import assert_close
 import riemann as rm
 from riemann import _compile, bridge, spaces
 from riemann._clock import within
-from riemann_nn import MLPCholesky
+from riemann_nn import MetricNet, MLPCholesky
 from tests.cases import BY_NAME
 from tests.helpers import assert_equal, exact, terms
 
@@ -418,3 +420,179 @@ def test_inductor_compiles_a_network():
 def test_the_bridge_reads_the_same_numbers():
     truth = bridge.high_precision(KERR.metric, KERR.x()[0]).kretschmann_scalar()
     assert_equal(plain(KERR.metric, "kretschmann_scalar", 4)(KERR.x()[0]), float(truth), rtol=1e-14)
+
+
+# --------------------------------------------------------------------------- where expressions are not what is computed
+
+
+def of(first):
+    """The metric diag(first(x), 2 + y^2)."""
+    return lambda x: torch.diag(torch.stack([first(x), 2 + x[1] ** 2]))
+
+
+def asymmetric(x):
+    return 1e-20 * torch.stack([torch.stack([1 + x[0] ** 2, 0.3 * x[0]]), torch.stack([0.1 * x[0], 1 + x[1] ** 2])])
+
+
+SINGLE = torch.tensor(0.1)
+GENERIC = {
+    "branch at 0": of(lambda x: 1 + torch.where(x[0] == 0, 5 + x[0], x[0] ** 2) ** 2),
+    "branch at a rounded number": of(lambda x: 1 + torch.where(x[0] + 0.1 == 0.3, 5 + x[0], x[0] ** 2) ** 2),
+    "branch at equal coordinates": of(lambda x: 1 + torch.where(x[0] == x[1], 5 + x[0], x[0] ** 2) ** 2),
+    "mask": of(lambda x: 2 + (x[0] != 1) * x[0] ** 2),
+    "NaN in a branch": of(lambda x: 2 + torch.where(x[0] > 0, x[0], torch.full_like(x[0], torch.nan))),
+    "exp log": of(lambda x: torch.exp(2 * torch.log(x[0]))),
+    "root squared": of(lambda x: 1 + torch.sqrt(x[0]) ** 2),
+    "root of a square": of(lambda x: 1 + torch.sqrt(x[0] ** 2) * x[0] ** 2),
+    "power": of(lambda x: 1 + (x[0] ** 0.5) ** 4),
+    "cube root of a cube": of(lambda x: 5 + (x[0] ** 3) ** (1 / 3)),
+    "removable": of(lambda x: 1 + x[0] ** 2 / x[0]),
+    "removable difference": of(lambda x: 7 + (x[0] ** 2 - x[1] ** 2) / (x[0] - x[1])),
+    "negative power": of(lambda x: 1 + x[0] ** -2 * x[0] ** 4),
+    "power 0": of(lambda x: 1 + x[0] ** 0 + x[1] ** 2),
+    "modulus squared": of(lambda x: 1 + x[0].abs() * x[0].abs()),
+    "sign": of(lambda x: 2 + torch.sign(x[0]) * x[0]),
+    "tan atan2": of(lambda x: 2 + torch.tan(torch.atan2(x[1], x[0])) ** 2),
+    "cut of atan2": of(lambda x: 5 + torch.atan2(x[1], x[0])),
+    "sinc": of(lambda x: 2 + torch.sinc(x[0])),
+    "maximum": of(lambda x: 2 + torch.maximum(x[0] ** 2, 0 * x[0])),
+    "clamp": of(lambda x: 2 + x[0].clamp(min=0) ** 2),
+    "sin asin": of(lambda x: 2 + torch.sin(torch.asin(x[0]))),
+    "cosh acosh": of(lambda x: 2 + torch.cosh(torch.acosh(x[0]))),
+    "exp log1p": of(lambda x: 9 + torch.exp(torch.log1p(x[0]))),
+    "log of a product": of(lambda x: 9 + torch.log(x[0] * x[1])),
+    "log of a quotient": of(lambda x: 9 + torch.log(x[0]) - torch.log(2 * x[0])),
+    "overflow": of(lambda x: 2 + torch.exp(400 * x[0]) * torch.exp(-400 * x[0])),
+    "erf erfinv": of(lambda x: 9 + torch.erf(torch.erfinv(x[0]))),
+    "digamma": of(lambda x: 9 + torch.digamma(x[0])),
+    "xlogy": of(lambda x: 2 + torch.special.xlogy(x[0], x[0])),
+    "single precision": of(lambda x: 1 + SINGLE * x[0] ** 2),
+    "single precision, made inside": of(lambda x: 1 + torch.tensor(0.1) * x[0] ** 2),
+    "rounds": of(lambda x: 1 + (0.1 * x[0].float()).double() ** 2),
+    "asymmetry of small entries": asymmetric,
+}
+LATTICE = torch.cartesian_prod(
+    torch.tensor([-2, -0.5, 0, 0.2, 0.3, 1, 3], dtype=torch.float64),
+    torch.tensor([-1, 0, 0.3, 1], dtype=torch.float64),
+)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("quantity", ["volume_element", "christoffel"])
+@pytest.mark.parametrize("name", GENERIC)
+def test_compiled_is_what_the_function_gives(name, quantity):
+    got = plain(GENERIC[name], quantity, 2)(LATTICE)
+    want = getattr(rm, quantity)(GENERIC[name], LATTICE)
+    assert_close(got, want, rtol=1e-11, atol=1e-12 if name == "overflow" else 1e-14, equal_nan=True)
+
+
+def test_single_precision_of_constants_is_kept():
+    f = plain(GENERIC["single precision"], "volume_element", 2)
+    assert f.route.startswith("symbolic")
+    x = torch.tensor([[3.0, 1.0]], dtype=torch.float64)
+    assert_close(f(x) ** 2, torch.tensor([(1 + 9 * float(SINGLE)) * 3], dtype=torch.float64), rtol=1e-15, atol=0)
+
+
+def test_spaces_whose_entries_cancel():
+    """The determinant is finite where g is not."""
+    space = spaces.Space([[1 / sp.Symbol("x"), 0], [0, sp.Symbol("x")]], sp.symbols("x y"), reference="none")
+    x = torch.tensor([[0.0, 0.5], [0.5, 0.5]], dtype=torch.float64)
+    with pytest.warns(UserWarning, match="not finite"):
+        got = plain(space, "volume_element", 2)(x)
+    assert bool(got[0].isnan()) and abs(float(got[1]) - 1) < 1e-15
+
+
+@pytest.mark.parametrize("metric", [sphere, MLPCholesky(2, (5,)).double(), KERR.metric], ids=["code", "closed", "Kerr"])
+@pytest.mark.parametrize("components", ["all", "independent"])
+def test_a_miscompiled_function_is_an_error_that_names_both(metric, components, monkeypatch):
+    def wrong(kernel, backend):
+        def run(*arguments):
+            values, doubt = kernel(*arguments)
+            return values * 1.0001, doubt
+
+        return run
+
+    monkeypatch.setattr(_compile, "_torch_compiled", wrong)
+    dim = 4 if metric is KERR.metric else 2
+    f = rm.compile(metric, "christoffel", dim=dim, components=components)
+    x = KERR.x() if dim == 4 else X
+    for _ in range(2):
+        with pytest.raises(ArithmeticError, match=r"`christoffel` as compiled .* is .* at x = .* is .*`backend=None`"):
+            f(x)
+
+
+def test_code_that_is_wrong_is_an_error_in_each_dtype(monkeypatch):
+    f = plain(sphere, "scalar_curvature", 2)
+    f(X)
+    for kernel in (_compile._OfColumns, _compile._OfJets):
+        monkeypatch.setattr(kernel, "__call__", lambda self, *a: (a[0][:, 0] + 5, 0 * a[0][:, 0]))
+        monkeypatch.setattr(kernel, "shaped", lambda self, values, doubt: (values, doubt))
+    f(X)  # compared before
+    with pytest.raises(ArithmeticError, match=r"is 5.69.* of the metric is 2.*Use the function itself"):
+        f(X.float())
+
+
+@pytest.mark.parametrize("components", ["all", "independent"])
+def test_expressions_that_lose_digits_give_way_to_derivatives(components):
+    space = spaces.alcubierre()
+    x = space.sample(20, torch.Generator().manual_seed(1))
+    f = plain(space, "christoffel", components=components)
+    for dtype in (torch.float64, torch.float32):
+        y = f(x.to(dtype))
+        want = rm.christoffel(space, x.to(dtype))
+        assert_equal(y if components == "all" else y.full(), want, scale=want.abs().amax())
+    assert "its expression loses digits" in f.route
+
+
+# ------------------------------------------------------------------------------------------------------ copies, nets
+
+
+@pytest.mark.parametrize("copied", [lambda f: pickle.loads(pickle.dumps(f)), copy.deepcopy], ids=["pickle", "deepcopy"])
+@pytest.mark.parametrize("backend", [None, "eager"])
+@pytest.mark.parametrize(
+    "metric, dim, quantity",
+    [
+        (spaces.sphere(2), None, "scalar_curvature"),
+        (sphere, 2, "riemann_tensor"),
+        (Ellipsoid(), 2, "ricci_tensor"),
+        (MLPCholesky(2, (5,)).double(), None, "christoffel"),
+        (BY_NAME["generic 3, indefinite"].metric, 3, "ricci_tensor"),
+    ],
+    ids=["space", "code", "module", "closed", "jets"],
+)
+def test_what_is_compiled_can_be_copied(metric, dim, quantity, backend, copied):
+    f = rm.compile(metric, quantity, dim=dim, backend=backend)
+    x = X if f._dim == 2 else BY_NAME["generic 3, indefinite"].x()
+    try:
+        g = copied(f)
+    except (pickle.PicklingError, AttributeError):  # the metric itself cannot be
+        pytest.skip("a lambda")
+    assert g.route == f.route
+    assert_close(g(x), f(x), rtol=0, atol=1e-15)
+
+
+def test_a_copy_has_parameters_of_its_own():
+    f = plain(Ellipsoid(), "scalar_curvature", 2)
+    g = copy.deepcopy(f)
+    before = g(X)
+    with torch.no_grad():
+        g.metric.log_c.add_(0.5)
+    assert_close(f(X), before)
+    assert not torch.allclose(g(X), before)
+    assert_equal(g(X), rm.scalar_curvature(g.metric, X))
+
+
+@pytest.mark.filterwarnings("ignore:`compile` runs")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+@pytest.mark.parametrize("family", ["cholesky", "diagonal", "conformal", "low_rank"])
+def test_every_family_of_networks(family, n, dtype):
+    metric = MetricNet(n, (6,), family).to(dtype)
+    with torch.no_grad():
+        for p in metric.parameters():
+            p.add_(0.2 * torch.randn_like(p))
+    f = plain(metric, "scalar_curvature")
+    assert f.route.startswith("closed form" if family == "cholesky" else "eager")
+    for x in (torch.randn(4, n, dtype=dtype), torch.randn(1, n, dtype=dtype), torch.randn(n, dtype=dtype)):
+        tolerance = 1e-10 if dtype == torch.float64 else 1e-3
+        assert_close(f(x), rm.scalar_curvature(metric, x), rtol=tolerance, atol=tolerance)

@@ -5,7 +5,7 @@ from typing import Any
 import sympy as sp
 
 from riemann.spaces._black_holes import ANGLES, SPHERICAL, VACUUM, outside, static
-from riemann.spaces._space import Number, Space, dimension, entry, parameter, require, spherical, squares
+from riemann.spaces._space import Number, Space, dimension, entry, formula, parameter, require, spherical, squares
 
 _MTW = "Misner, Thorne, Wheeler, Gravitation (1973)"
 _POISSON = "Poisson, A Relativist's Toolkit (2004)"
@@ -29,7 +29,7 @@ def vaidya(m: Any = None) -> Space:
         1/(5*r**2)
     """
     v = sp.Symbol("v")
-    m = 1 + v / 10 if m is None else sp.sympify(m)
+    m = 1 + v / 10 if m is None else formula("m", m, v)
     block = sp.Matrix([[2 * m / _r - 1, 1], [1, 0]])
     return Space(
         sp.diag(block, _r**2, _r**2 * sp.sin(_theta) ** 2),

@@ -16,6 +16,7 @@ from riemann._emit import emit, to_torch
 from riemann._geodesic import geodesic_acceleration
 from riemann._jets import broadcast_vectors
 from riemann.symbolic import SymbolicMetric
+from riemann.symbolic._given import expression
 
 P = ParamSpec("P")
 _EXACT = 4  # up to this dimension geodesics use exact Christoffel symbols
@@ -67,6 +68,9 @@ class Space:
     ):
         coordinates = tuple(coordinates)
         self.parameters = MappingProxyType(dict(parameters or {}))
+        for name, value in self.parameters.items():
+            if taken := {s.name for s in value.free_symbols} & {c.name for c in coordinates}:
+                raise ValueError(f"`{name}` is {value}, and `{taken.pop()}` is a coordinate; take another name")
         self.symbolic = SymbolicMetric(matrix, coordinates, _undetermined(matrix, coordinates, self.parameters))
         self.reference = reference
         bounds = {c: (domain or {}).get(c, (-sp.oo, sp.oo)) for c in coordinates}
@@ -229,12 +233,23 @@ def parameter(name: str, value: Any, *, positive: bool = False) -> sp.Expr:
         )
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"`{name}` is {value}, expected a finite number")
-    exact = sp.Rational(repr(value)) if isinstance(value, float) else sp.sympify(value)
-    if isinstance(value, float) and float(simple := fractions.Fraction(value).limit_denominator(1000)) == value:
+    exact = expression(value)
+    simple = fractions.Fraction(value).limit_denominator(1000) if isinstance(value, float) else exact
+    if isinstance(value, float) and not exact.is_Integer and float(simple) == value:
         exact = sp.Rational(simple)
     if positive:
         require(exact > 0, f"`{name}` is {value}, expected a positive number")
     return exact
+
+
+def formula(name: str, value: Any, *coordinates: sp.Symbol) -> sp.Expr:
+    """An expression in some coordinates; symbols of these names are the coordinates, whatever their assumptions."""
+    try:
+        value = expression(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"`{name}`: {error}") from None
+    by_name = {symbol.name: symbol for symbol in coordinates}
+    return value.xreplace({s: by_name[s.name] for s in value.free_symbols if s.name in by_name})
 
 
 def require(relation: Any, message: str) -> None:

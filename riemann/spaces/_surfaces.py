@@ -4,7 +4,7 @@ from typing import Any
 
 import sympy as sp
 
-from riemann.spaces._space import Number, Space, embedded, entry, parameter
+from riemann.spaces._space import Number, Space, embedded, entry, formula, parameter
 
 _DO_CARMO = "do Carmo, Differential Geometry of Curves and Surfaces (1976)"
 _GRAY = "Gray, Abbena, Salamon, Modern Differential Geometry of Curves and Surfaces (2006)"
@@ -245,6 +245,7 @@ def catenoid(c: Number = 1) -> Space:
         matrix=sp.diag(c**2 * E, E),
         parameters={"c": c},
         domain={u: _ROUND},
+        box={v: (-2 * c, 2 * c)},
         facts={"killing_dimension": 1},
     )
 
@@ -395,7 +396,7 @@ def graph(f: Any = None) -> Space:
         tensor(-2.)
     """
     x, y = sp.symbols("x y")
-    f = sp.sin(x) * sp.cos(y) if f is None else sp.sympify(f)
+    f = sp.sin(x) * sp.cos(y) if f is None else formula("f", f, x, y)
     fx, fy = f.diff(x), f.diff(y)
     K = (fx.diff(x) * fy.diff(y) - fx.diff(y) ** 2) / (1 + fx**2 + fy**2) ** 2
     matrix = [[1 + fx**2, fx * fy], [fx * fy, 1 + fy**2]]
@@ -418,7 +419,7 @@ def surface_of_revolution(profile: Any = None) -> Space:
         -2/cosh(z)**4
     """
     z, phi = sp.symbols("z phi")
-    f = 2 + sp.sin(z) if profile is None else sp.sympify(profile)
+    f = 2 + sp.sin(z) if profile is None else formula("profile", profile, z)
     K = -f.diff(z, 2) / (f * (1 + f.diff(z) ** 2) ** 2)
     matrix = sp.diag(1 + f.diff(z) ** 2, f**2)
     return _surface(None, z, phi, K, f"{_DO_CARMO}, section 3-3, example 4", matrix=matrix, domain={phi: _ROUND})

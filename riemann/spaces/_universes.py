@@ -5,7 +5,7 @@ from typing import Any
 import sympy as sp
 
 from riemann.spaces._black_holes import ANGLES, SPHERICAL
-from riemann.spaces._space import Number, Space, cartesian, choice, dimension, entry, parameter
+from riemann.spaces._space import Number, Space, cartesian, choice, dimension, entry, formula, parameter
 
 _MTW = "Misner, Thorne, Wheeler, Gravitation (1973)"
 _HAWKING_ELLIS = "Hawking, Ellis, The Large Scale Structure of Space-Time (1973)"
@@ -204,7 +204,7 @@ def flrw(k: Number = 0, a: Any = None) -> Space:
         4/(3*t**2)
     """
     k = parameter("k", k)
-    a = _t ** sp.Rational(2, 3) if a is None else sp.sympify(a)
+    a = _t ** sp.Rational(2, 3) if a is None else formula("a", a, _t)
     da, dda = a.diff(_t), a.diff(_t, 2)
     G_tt, pressure = 3 * (da**2 + k) / a**2, -(2 * dda / a + (da**2 + k) / a**2)
     space = a**2 * sp.diag(1 / (1 - k * _r**2), _r**2 * SPHERE)
@@ -411,8 +411,8 @@ def kantowski_sachs(a: Any = None, b: Any = None) -> Space:
         >>> spaces.kantowski_sachs().facts["energy_density"]
         3/(4*pi*t**2)
     """
-    a = _t**2 if a is None else sp.sympify(a)
-    b = _t if b is None else sp.sympify(b)
+    a = _t**2 if a is None else formula("a", a, _t)
+    b = _t if b is None else formula("b", b, _t)
     da, db, dda, ddb = a.diff(_t), b.diff(_t), a.diff(_t, 2), b.diff(_t, 2)
     sphere = (db**2 + 1) / b**2
     return Space(

@@ -5,7 +5,7 @@ from typing import Any
 import sympy as sp
 
 from riemann.spaces._black_holes import ANGLES, SPHERICAL
-from riemann.spaces._space import Number, Space, entry, parameter, require, squares
+from riemann.spaces._space import Number, Space, entry, formula, parameter, require, squares
 from riemann.spaces._universes import FLAT, SPHERE
 
 _GP = "Griffiths, Podolsky, Exact Space-Times in Einstein's General Relativity (2009)"
@@ -30,7 +30,7 @@ def pp_wave(H: Any = None) -> Space:
         tensor(-1.)
     """
     u, v = sp.symbols("u v")
-    H = (_x**2 - _y**2) * sp.cos(u) if H is None else sp.sympify(H)
+    H = (_x**2 - _y**2) * sp.cos(u) if H is None else formula("H", H, u, v, _x, _y)
     laplacian = H.diff(_x, 2) + H.diff(_y, 2)
     return Space(
         [[H, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
@@ -254,8 +254,8 @@ def rosen_wave(F: Any = None, G: Any = None) -> Space:
         True
     """
     u, v = sp.symbols("u v")
-    F = sp.cos(u) if F is None else sp.sympify(F)
-    G = sp.cosh(u) if G is None else sp.sympify(G)
+    F = sp.cos(u) if F is None else formula("F", F, u)
+    G = sp.cosh(u) if G is None else formula("G", G, u)
     null = sp.Matrix([[0, -1], [-1, 0]])
     return Space(
         sp.diag(null, F**2, G**2),
@@ -288,8 +288,8 @@ def morris_thorne(b: Any = None, Phi: Any = None) -> Space:
         >>> spaces.morris_thorne().facts["energy_density"]
         -1/(16*pi*r**(7/2))
     """
-    b = 1 / sp.sqrt(_r) if b is None else sp.sympify(b)
-    Phi = -1 / _r if Phi is None else sp.sympify(Phi)
+    b = 1 / sp.sqrt(_r) if b is None else formula("b", b, _r)
+    Phi = -1 / _r if Phi is None else formula("Phi", Phi, _r)
     return Space(
         sp.diag(-sp.exp(2 * Phi), 1 / (1 - b / _r), _r**2 * SPHERE),
         SPHERICAL,

@@ -129,8 +129,8 @@ class Field:
     def values(self, a: Element) -> tuple[Any, ...]:
         """The values at the witness points."""
         below = multiply(self.expanded(a.below), {0: a.scale})
-        points = range(len(self.evaluate(sp.S.One)))
-        return tuple(self._value(a.top, p) / self._value(below, p) for p in points)
+        ones = self.evaluate(sp.S.One)  # of all digits: a quotient of two integers has sixteen
+        return tuple(self._value(a.top, p) * one / self._value(below, p) for p, one in enumerate(ones))
 
     def _value(self, p: Poly, point: int) -> Any:
         total = 0

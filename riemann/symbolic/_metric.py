@@ -9,7 +9,7 @@ from typing import Any
 
 import sympy as sp
 
-from riemann.symbolic import _latex
+from riemann.symbolic import _given, _latex
 from riemann.symbolic._field import Element, Inexpressible
 from riemann.symbolic._numbers import Numbers
 from riemann.symbolic._reading import Reader
@@ -35,7 +35,8 @@ class SymbolicMetric(Textbook):
     positive. What the field cannot express is computed in expression trees, with a warning that names it.
 
     Args:
-        matrix: symmetric n x n matrix of expressions; floats become the rational of their shortest decimal.
+        matrix: symmetric n x n matrix of expressions; floats become the rational of their shortest decimal. A string
+            such as `"r^2*sin(theta)^2"` is parsed, never run: its names are symbols.
         coordinates: n symbols, or their names in one string, in the order of the rows.
         parameters: the other symbols of the matrix, or their names; whatever else it holds by default.
 
@@ -154,8 +155,13 @@ class SymbolicMetric(Textbook):
     def _values(self, point: Mapping[Any, Any] | Sequence[Any]) -> dict[Any, sp.Expr]:
         if not isinstance(point, Mapping):
             point = dict(zip(self.coordinates, point, strict=True))
-        by_name = {symbol.name: symbol for symbol in (*self.matrix.free_symbols, *self.coordinates)}
-        values = {by_name.get(str(name), name): _rational(value) for name, value in point.items()}
+        symbols = (*self.matrix.free_symbols, *self.coordinates, *self.parameters)
+        by_name = {symbol.name: symbol for symbol in symbols}
+        if unknown := sorted({str(name) for name in point} - set(by_name)):
+            raise ValueError(f"`point` gives a value for `{unknown[0]}`, which the metric does not have")
+        values = {by_name[str(name)]: _given.expression(value) for name, value in point.items()}
+        if symbolic := sorted(str(name) for name, value in values.items() if not value.is_number):
+            raise ValueError(f"`point` gives {values[by_name[symbolic[0]]]} for `{symbolic[0]}`, expected a number")
         if missing := sorted(map(str, self.matrix.free_symbols - set(values))):
             raise ValueError(f"`point` gives no value for {missing}")
         return values
@@ -164,26 +170,20 @@ class SymbolicMetric(Textbook):
 # ------------------------------------------------------------------------------------------------------- what is given
 
 
-def _rational(value: Any) -> sp.Expr:
-    """The value, with floats as the rational of their shortest decimal."""
-    value = sp.sympify(repr(value) if isinstance(value, float) else value, rational=True)
-    return value.replace(lambda e: e.is_Float, lambda e: sp.Rational(repr(float(e))))
-
-
 def _checked_matrix(matrix: Any) -> sp.ImmutableMatrix:
-    entries = sp.Matrix(matrix)
+    entries = _given.matrix(matrix)
     if entries.rows != entries.cols or entries.rows == 0:
         raise ValueError(f"`matrix` is {entries.rows} x {entries.cols}, expected a square matrix")
-    n, entries = entries.rows, entries.applyfunc(_rational)
+    n = entries.rows
     for i, j in itertools.combinations(range(n), 2):
-        upper, lower = sp.sympify(entries[i, j]), sp.sympify(entries[j, i])
+        upper, lower = entries[i, j], entries[j, i]
         if upper != lower and any(abs(a - b) > 1e-30 * abs(a) for a, b in _sampled([upper, lower])):
             raise ValueError(f"`matrix` is not symmetric: entry ({i}, {j}) is {upper} and entry ({j}, {i}) is {lower}")
     return sp.ImmutableMatrix(n, n, lambda i, j: entries[min(i, j), max(i, j)])
 
 
-def _sampled(expressions: Sequence[sp.Expr], trials: int = 3) -> Iterator[list[sp.Expr]]:
-    """The values of expressions at rational points, to 40 digits, where they have values.
+def _sampled(expressions: Sequence[sp.Expr], trials: int = 3, digits: int = 40) -> Iterator[list[sp.Expr]]:
+    """The values of expressions at rational points, to so many digits, where they have values.
 
     Undetermined functions have values of their own. Numbers may be complex: an identity holds there too.
     """
@@ -193,7 +193,7 @@ def _sampled(expressions: Sequence[sp.Expr], trials: int = 3) -> Iterator[list[s
     for trial in range(trials):
         point = {s: sp.Rational(7 + 3 * k + 5 * trial, 11 + 2 * k + trial) for k, s in enumerate(symbols)}
         try:
-            values = [sp.N(e.xreplace(point), 40) for e in plain]
+            values = [sp.N(e.xreplace(point), digits, maxn=2 * digits) for e in plain]
         except ValueError:  # outside the domain of a function
             continue
         if all(value.is_number and value.is_finite for value in values):
@@ -241,10 +241,9 @@ def _check_names(
 def _check_not_singular(matrix: sp.ImmutableMatrix) -> None:
     """Raises if the determinant is 0 at several points, beside the product of the largest entries of the rows."""
     n, ratios = matrix.rows, []
-    for values in _sampled(list(matrix)):
-        small = 1e-60 * max(map(abs, values))  # what is left of an exact 0
-        g = sp.Matrix(n, n, [value if abs(value) > small else 0 for value in values])
-        size = math.prod(max(map(abs, g.row(i))) for i in range(n))
-        ratios.append(abs(g.det()) / size if size else 0)
-    if ratios and max(ratios) < 1e-25:
+    for values in _sampled(list(matrix), digits=400):  # of a star in kilograms, the entries differ by 60 digits
+        g = sp.Matrix(n, n, [0 if value.is_Float and value._prec < 100 else value for value in values])  # no digit left
+        sizes = [max(map(abs, g.row(i))) for i in range(n)]
+        ratios.append(abs(g.det(method="berkowitz")) / math.prod(sizes) if all(sizes) else 0)
+    if ratios and max(ratios) < sp.Float("1e-250"):
         raise ValueError("`matrix` is singular: its determinant is 0, so it is no metric")

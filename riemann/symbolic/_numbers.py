@@ -46,6 +46,19 @@ class Numbers(Series):
         self.metric = [[series[min(i, j), max(i, j)] for j in range(self.n)] for i in range(self.n)]
 
 
+def function_of(atoms: Sequence[sp.Expr], expressions: Sequence[sp.Expr]) -> Callable[..., list[Any]]:
+    """The values of expressions as a function of numbers for their symbols and undetermined functions.
+
+    The code has names of its own: a symbol of a user may be called `pi`, or what is no name in Python.
+    """
+    undetermined = {
+        a: sp.Symbol(f"v{k}") for k, a in enumerate(atoms) if not a.is_Symbol
+    }  # hold symbols: they go first
+    own = {a: sp.Symbol(f"a{k}", **a.assumptions0) for k, a in enumerate(atoms) if a.is_Symbol}
+    plain = [sp.sympify(e).xreplace(undetermined).xreplace(own) for e in expressions]
+    return sp.lambdify([{**undetermined, **own}[a] for a in atoms], plain, "mpmath", cse=True)
+
+
 @functools.lru_cache(maxsize=64)
 def _compiled(
     matrix: sp.ImmutableMatrix, coordinates: tuple[sp.Symbol, ...], symbols: tuple[sp.Symbol, ...], order: int
@@ -66,8 +79,7 @@ def _compiled(
         places[i, j] = [a for a in indices if known[a] != 0]
         flat += [known[a] / math.prod(map(math.factorial, a)) for a in places[i, j]]
     values = stand_ins(flat)
-    names = {atom: sp.Symbol(f"_{k}") for k, atom in enumerate(values)}
-    function = sp.lambdify([*symbols, *names.values()], [e.xreplace(names) for e in flat], "mpmath", cse=True)
+    function = function_of([*symbols, *values], flat)
 
     def evaluated(*numbers: Any) -> list[Any]:
         return function(*numbers, *(mpmath.mpf(v.p) / v.q for v in values.values()))

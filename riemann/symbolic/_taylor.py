@@ -223,5 +223,6 @@ def value(x: Any) -> Any:
 def derivatives(f: sp.Expr, x: sp.Symbol, order: int, context: Any) -> Callable[[Any], list[Any]]:
     """f^(k) / k! of an expression in one symbol, k = 0 … order, as a function of numbers of an mpmath context."""
     terms = [sp.diff(f, x, k) / sp.factorial(k) for k in range(order + 1)]
+    terms = [t.replace(sp.DiracDelta, lambda *_: sp.S.Zero).replace(sp.sign, lambda y: y / sp.Abs(y)) for t in terms]
     names = {name: getattr(context, name) for name in dir(context) if not name.startswith("_")}
     return sp.lambdify(x, terms, [names, "mpmath"], cse=True)

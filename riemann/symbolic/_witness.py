@@ -14,7 +14,7 @@ import mpmath
 import sympy as sp
 
 from riemann.symbolic._field import Field, Inexpressible
-from riemann.symbolic._numbers import Numbers
+from riemann.symbolic._numbers import Numbers, function_of
 from riemann.symbolic._taylor import Taylor
 from riemann.symbolic._undetermined import stand_ins
 from riemann.symbolic._writing import Writer
@@ -203,16 +203,16 @@ class Points:
     def evaluate(self, expression: sp.Expr) -> tuple[Any, ...]:
         """The values of an expression."""
         unknown = stand_ins([expression])
-        names = {atom: sp.Symbol(f"_{k}") for k, atom in enumerate(unknown)}
-        plain = expression.xreplace(names)
-        symbols = sorted(plain.free_symbols, key=str)
-        function = sp.lambdify(symbols, plain, "mpmath")
-        back = {name: unknown[atom] for atom, name in names.items()}
+        symbols = sorted(expression.free_symbols, key=str)
+        function = function_of([*symbols, *unknown], [expression])
         values = []
         with mpmath.workdps(self._context.dps):
             for place in self.places:
-                numbers = ({**place, **back}[s] for s in symbols)
-                value = mpmath.mpmathify(function(*(mpmath.mpf(v.p) / v.q for v in numbers)))
+                numbers = (
+                    *(place.get(s, 0) for s in symbols),
+                    *unknown.values(),
+                )  # the bound symbols of a `Subs` are free
+                value = mpmath.mpmathify(function(*(mpmath.mpf(v.p) / v.q for v in map(sp.S, numbers)))[0])
                 if isinstance(value, mpmath.mpc):
                     raise Inexpressible(f"{expression}, which is not real where the metric is")
                 values.append(self._context.mpf(value))

@@ -1,0 +1,54 @@
+"""Two ways to one quantity, compared at a few points that tell them apart, against the rounding seen beside them."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+MOST = 2**20  # numbers that are compared
+ALLOWED = 1000.0  # roundings that the ways may differ by
+
+
+def telling(x: Tensor, most: int) -> Tensor:
+    """Places in points `(z, n)`: first, last, some with a zero, a whole number, equal or extreme coordinates."""
+    ordered = x.sort(-1).values
+    size = x.abs()
+    looks = [
+        (x == 0).any(-1), (x == x.round()).any(-1), (ordered[:, 1:] == ordered[:, :-1]).any(-1), (x < 0).any(-1),
+    ]  # fmt: skip
+    places = [look.to(torch.uint8).argmax() for look in looks]  # the first that looks so, else the first of all
+    places += [torch.tensor(len(x) - 1), size.amin(-1).argmin(), size.amax(-1).argmax()]
+    return torch.stack([p.cpu() for p in places]).unique()[:most].to(x.device)
+
+
+def beside(y: Tensor, seed: int) -> Tensor:
+    """Numbers whose last bits are others."""
+    draw = torch.Generator().manual_seed(seed)
+    bits = torch.randint(-4, 5, y.shape, generator=draw).to(y)
+    return y * (1 + torch.finfo(y.dtype).eps * bits)
+
+
+def spread(values: Sequence[Tensor]) -> Tensor:
+    """How far several values `(z, m)` are apart where all are finite, the largest at each point, `(z, 1)`."""
+    y = torch.stack(list(values))
+    apart = y.amax(0) - y.amin(0)
+    return torch.where(apart.isfinite(), apart, 0).amax(-1, keepdim=True)
+
+
+def difference(
+    f: Callable[[Tensor], Tensor], x: Tensor, got: Tensor, noise: Tensor
+) -> tuple[list[float], float, float] | None:
+    """Where values `(z, m)` at points `(z, n)` are not those of `f`: the point, the value and that of f, or None.
+
+    Rounding is what `f` changes by where the last bits of a point do, or `noise`, `(z, 1)`.
+    """
+    want = f(x)
+    noise = noise + spread([f(beside(x, k)) for k in range(4)])
+    size = torch.where(want.isfinite(), want.abs(), 0).amax(-1, keepdim=True)
+    size = torch.where(size == 0, 1, size)  # what is 0 on one way and rounded on the other
+    same = (got - want).abs() <= ALLOWED * (noise + torch.finfo(x.dtype).eps * size)
+    same |= got.isnan() & want.isnan() | (got == want)
+    if bool(same.all()):
+        return None
+    k, entry = (int(i) for i in (~same).nonzero()[0])
+    return x[k].tolist(), float(got[k, entry]), float(want[k, entry])
