@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._pytree import tree_leaves
 
 from riemann._kinks import KINKS, PIECEWISE_LINEAR, kinked, square_of, tie_of, tied, with_ties
+from riemann._modules import is_hooked
 from riemann._rewrites import GENERIC, REFUSED, REWRITES, Refused
 
 _CUTS = {
@@ -94,6 +95,7 @@ _NAMES = {"axis": "dim", "keepdims": "keepdim", "x2": "other"}  # numpy's names,
 _FIRST = ("input", "self", "A", "x", "x1", "a")
 _WRITTEN_IN_PYTHON = frozenset(("torch.nn.functional", "torch.functional", "torch._tensor", "torch._jit_internal"))
 _DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
+_TRANSPOSES = tuple(getattr(torch.Tensor, name).__get__ for name in ("mT", "mH", "T", "H"))
 
 
 Traced = Literal["numbers", "expressions"] | None
@@ -137,7 +139,7 @@ class Safe(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         name = getattr(func, "__name__", "")
         if name == "__get__" and func != _DATA:
-            return func(*args)
+            return self.transposed(name, func, args, {}) if func in _TRANSPOSES else func(*args)
         if torch.is_inference_mode_enabled() and not self.inference:
             raise Refusal(
                 f"the {self.name} enters `torch.inference_mode`, which cuts values off from their gradients. "
@@ -288,12 +290,13 @@ class Safe(TorchFunctionMode):
 
     def power(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """`norm(x) ** 2` and its like, from the smooth square that a root remembers, unless it was written to."""
-        square = square_of(args[0])
-        if square is not None and _storage(args[0]) not in self.written:
-            if name == "square" or (len(args) == 2 and args[1] is args[0]):
+        base, exponent, *_ = (*args, None, None)
+        square = square_of(base)
+        if square is not None and not kwargs and _storage(base) not in self.written:
+            if name == "square" or exponent is base:
                 return square.clone()  # the result may be written into
-            if name == "pow" and isinstance(args[1], int | float) and args[1] > 0 and args[1] % 2 == 0:
-                return square ** (args[1] // 2)
+            if name == "pow" and isinstance(exponent, int | float) and exponent > 0 and exponent % 2 == 0:
+                return square ** (exponent // 2)
         return (self.tabled if name in REWRITES else self.scaled)(name, func, args, kwargs)
 
     def cut(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
@@ -347,6 +350,13 @@ class Safe(TorchFunctionMode):
                     return y
         return self.plain(name, func, args, kwargs)
 
+    def transposed(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """A view that remembers of what: the memory alone does not tell, each level of `vmap` may read it otherwise."""
+        y = self.plain(name, func, args, kwargs)
+        if args and y is not args[0]:
+            y.riemann_transpose = args[0]
+        return y
+
     def grad_mode(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """`no_grad` inside would make gradients through the jet wrong: the caller of riemann decides."""
         return func(args[0] or self.gradients)
@@ -359,6 +369,7 @@ _HANDLERS: dict[str, Callable[[Safe, str, Any, tuple, dict], Any]] = {
     **dict.fromkeys(_POWERS, Safe.power),
     **dict.fromkeys(_CUTS, Safe.cut),
     **dict.fromkeys(("matmul", "__matmul__", "mm"), Safe.product),
+    **dict.fromkeys(("t", "transpose"), Safe.transposed),
     **dict.fromkeys(_FRESH, Safe.fresh),
     "__get__": Safe.cut,  # of `.data`
     "_set_grad_enabled": Safe.grad_mode,
@@ -379,6 +390,8 @@ def _storage(x: Tensor) -> int:
 
 def _gram(A: Tensor, B: Tensor) -> Tensor | None:
     """`A @ B` with its tangent at the innermost level of forward mode, if B is the transpose of A; else None."""
+    if getattr(A, "riemann_transpose", None) is not B and getattr(B, "riemann_transpose", None) is not A:
+        return None
     stack = _functorch.peek_interpreter_stack()
     if stack is None or stack.key() != _functorch.TransformType.Jvp:
         return None
@@ -390,10 +403,12 @@ def _gram(A: Tensor, B: Tensor) -> Tensor | None:
 
 
 def _transposed(a: Tensor, b: Tensor) -> bool:
-    """Whether two matrices are views of the same numbers, one the transpose of the other."""
+    """Whether two matrices are still views of the same numbers, one the transpose of the other."""
     a, b = _unwrapped(a.mT), _unwrapped(b)
     return (
         a.layout == b.layout == torch.strided
+        and a.dtype == b.dtype
+        and (a.is_conj(), a.is_neg()) == (b.is_conj(), b.is_neg())
         and not (a._is_zerotensor() or b._is_zerotensor())
         and _storage(a) == _storage(b)
         and a.storage_offset() == b.storage_offset()
@@ -527,6 +542,8 @@ def _eager() -> Iterator[None]:
 
 def unwrapped(f: Any) -> Any:
     """The function inside wrappers of torch that keep its meaning (DistributedDataParallel, `torch.compile`)."""
+    if isinstance(f, torch.nn.Module) and is_hooked(f):
+        return f
     for where, name in (("torch._dynamo", "_orig_mod"), ("torch.nn.parallel", "module")):
         if type(f).__module__.startswith(where) and hasattr(f, name):
             return unwrapped(getattr(f, name))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
 from riemann._types import Field, Metric
-from riemann.metrics._constant import Constant
+from riemann.metrics._constant import Constant, is_constant
 from riemann.metrics._structure import (
     Jets,
     contract,
@@ -99,14 +99,14 @@ def _hessian(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     """p, dp, the base's Hessian of p, the base and its inverse."""
     p, dp, ddp = _p(metric, x, 2)
     g = metric_jet(metric.base, x, 0)[0]
-    if not isinstance(metric.base, Constant):
+    if not is_constant(metric.base):
         ddp = ddp - torch.einsum("...kij,...k->...ij", _curvature.christoffel(metric.base, x), dp)
     return p, dp, ddp, g, _curvature.inverse_metric(metric.base, x)
 
 
 def _slopes(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """p, its Laplacian and |dp|² in the base."""
-    if not isinstance(metric.base, Constant) or metric.base.matrix is not None:
+    if not is_constant(metric.base) or metric.base.matrix is not None:
         p, dp, hessian, _, inverse = _hessian(metric, x)
         return p, contract(inverse, hessian), quadratic(inverse, dp, dp)
 

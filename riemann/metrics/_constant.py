@@ -1,8 +1,11 @@
 """A metric with constant coefficients."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from riemann._modules import runs_as_written
 from riemann.metrics._structure import Jets, derive, positioned, route
 
 
@@ -34,6 +37,11 @@ class Constant(torch.nn.Module):
                 f"`matrix` of Constant has shape {tuple(matrix.shape)}, expected ({n}, {n}): `x` has n = {n}"
             )
         return matrix
+
+
+def is_constant(metric: Any) -> bool:
+    """Whether a metric is a `Constant`, and runs as one."""
+    return isinstance(metric, Constant) and type(metric).forward is Constant.forward and runs_as_written(metric)
 
 
 def _everywhere(matrix: Tensor, x: Tensor) -> Tensor:

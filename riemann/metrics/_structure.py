@@ -106,6 +106,7 @@ def route(kind: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             x, *given = _jets.broadcast_vectors(x, **vectors)
             return f(metric, x, **dict(zip(vectors, given, strict=True)), **options)
 
+        broadcast.calls_parts = True  # type: ignore[attr-defined]  # hooks of the parts run
         getattr(_curvature, f.__name__, jets_of).register(kind)(broadcast)
         return f
 
