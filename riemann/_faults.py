@@ -2,12 +2,13 @@
 
 import contextlib
 import functools
-import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
 
 import torch
 from torch import Tensor
+
+from riemann._frames import warn
 
 Faults = dict[str, Tensor]
 """What is wrong, a predicate such as "is singular" or a sentence, and a mask of the points where it is."""
@@ -38,7 +39,9 @@ def say(faults: Faults) -> None:
     count = f" (and at {int(bad.sum()) - 1} more points)" if bad.sum() > 1 else ""
     place = f"at point {list(where)} of the batch" if where else "at this point"
     more = " `check_metric` says more." if fault.startswith("`metric`") else ""
-    warnings.warn(f"{fault} {place}{count}: results are NaN there.{more}", stacklevel=2)
+    if fault.endswith("derivatives that are not finite"):
+        more += " A root, norm or distance (`cdist`) has none at 0; its square has, written as `norm(x) ** 2`."
+    warn(f"{fault} {place}{count}: results are NaN there.{more}")
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from riemann import _safe
 from riemann._chunks import has_values as has_values
 from riemann._chunks import in_chunks
 from riemann._faults import first as first
+from riemann._one_point import at_one_point, explained
 from riemann._precision import full_precision
 from riemann._types import ChunkSize, Field, Progress
 
@@ -137,10 +138,11 @@ def vjp(
 
     def at_point(p: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
         y, pull = pulling(safe(f, p, 1), p)
-        if w.shape != y.shape or w.dtype != y.dtype:
+        if (w.shape, w.dtype, w.device) != (y.shape, y.dtype, y.device):
             raise ValueError(
-                f"`w` is {tuple(w.shape)}, {w.dtype} at one point, where the function is {tuple(y.shape)}, {y.dtype}; "
-                "a covector has the shape of the value, and leads with the batch of `x`"
+                f"`w` is {tuple(w.shape)}, {w.dtype} on {w.device} at one point, where the function is "
+                f"{tuple(y.shape)}, {y.dtype} on {y.device}; a covector has the shape of the value, and leads with the "
+                "batch of `x`"
             )
         return y, pull(w)
 
@@ -148,6 +150,7 @@ def vjp(
     if not isinstance(w, Tensor) or w.shape[: x.ndim - 1] != x.shape[:-1]:
         shape = tuple(w.shape) if isinstance(w, Tensor) else type(w).__name__
         raise ValueError(f"`w` is {shape}, expected a tensor {tuple(x.shape[:-1])} + the shape of the function's value")
+    check_dense("w", w)
 
     return in_chunks(lambda x, w: over_points(at_point, x, w), x, w, rank=2, chunk_size=chunk_size, progress=progress)
 
@@ -175,7 +178,12 @@ def recorded_gradients(value: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor
 
 def safe(f: Field, x: Tensor, order: int, name: str = "function", traced: _safe.Traced = None) -> Field:
     """`f` as `over_points` may differentiate it `order` times at `x` (or be traced there)."""
+    if not callable(f):
+        raise TypeError(f"`{name}` is a {type(f).__name__}, expected a callable of one point of shape (n,)")
     level, dtype, device = _functorch.maybe_get_level(x), x.dtype, x.device
+    f = _safe.unwrapped(f)
+    if isinstance(f, torch.nn.Module):
+        f = functools.partial(at_one_point, f)
 
     def field(y: Tensor) -> Tensor:
         value = _safe.call(f, y, level, name, order, traced)
@@ -322,8 +330,12 @@ def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor) -> Any:
     mapped = torch.func.vmap(f)
     if "torch._dynamo" in sys.modules:
         mapped = torch.compiler.disable(mapped)
-    with _ALONE, full_precision(x.device.type):
-        results = mapped(*flat)
+    try:
+        with _ALONE, full_precision(x.device.type):
+            results = mapped(*flat)
+    except Exception as error:
+        told = error if _safe.is_active() else explained(error, flat[0][0] if has_values(flat[0]) else None)
+        raise told from None
 
     def unflatten(y: Any) -> Any:
         if isinstance(y, tuple):
@@ -377,7 +389,7 @@ def _load_decompositions() -> None:
 
 def check_count(name: str, value: int, least: int) -> None:
     """Raises unless an argument is a whole number, `least` or more."""
-    if not isinstance(value, int) or value < least:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"`{name}` is {value!r}, expected a whole number, {least} or more")
 
 
@@ -390,14 +402,23 @@ def check_points(x: Tensor) -> None:
         raise TypeError(f"`x` has dtype {x.dtype}, expected float64 (or float32); use `x.double()`")
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(f"`x` has shape {tuple(x.shape)}, expected (*batch, n): coordinates on the last axis")
+    check_dense("x", x)
     if has_values(x) and not bool(torch.isfinite(x).all()):
         where = first(~torch.isfinite(x).all(-1))
         raise ValueError(f"`x` is not finite at {where}: {x[where].tolist()}; remove such points")
 
 
+def check_dense(name: str, x: Tensor) -> None:
+    """Raises for sparse tensors, of which torch can do little here."""
+    if x.layout != torch.strided:
+        raise TypeError(f"`{name}` is sparse, expected a dense tensor; use `{name}.to_dense()`")
+
+
 def check_unmapped(*tensors: Tensor) -> None:
     """Raises under a `vmap` that hides values from an algorithm that needs them."""
     for x in tensors:
+        if x.is_meta:
+            raise ValueError("a solver looks at values, and tensors on the device `meta` have none")
         while _functorch.is_functorch_wrapped_tensor(x):
             if _functorch.is_batchedtensor(x):
                 raise RuntimeError(
@@ -418,6 +439,7 @@ def broadcast_vectors(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:
     for name, v in vectors.items():
         if not isinstance(v, Tensor):
             raise TypeError(f"`{name}` is a {type(v).__name__}, expected a torch.Tensor of shape (*batch, n)")
+        check_dense(name, v)
         if v.ndim == 0 or v.shape[-1] != x.shape[-1]:
             raise ValueError(f"`{name}` has shape {tuple(v.shape)}, expected (*batch, {x.shape[-1]}), as `x`")
         if v.dtype != x.dtype or v.device != x.device:

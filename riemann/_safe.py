@@ -10,8 +10,8 @@ import functools
 import numbers
 import sys
 import types
-import warnings
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import torch
@@ -22,27 +22,12 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._pytree import tree_leaves
 
+from riemann._frames import called, warn
 from riemann._kinks import KINKS, PIECEWISE_LINEAR, kinked, square_of, tie_of, tied, with_ties
 from riemann._modules import is_hooked
+from riemann._remedies import CUTS, PYTHON, remedy
 from riemann._rewrites import GENERIC, REFUSED, REWRITES, Refused
 
-_CUTS = {
-    **dict.fromkeys(("detach", "detach_", "data"), "cuts the value off from its derivatives; use the value itself"),
-    **dict.fromkeys(
-        ("item", "tolist", "__float__", "__int__", "__complex__"),
-        "turns a tensor into numbers, which have no derivatives; write it with torch functions, not with `math`",
-    ),
-    "__deepcopy__": "copies the numbers without their derivatives; use `clone`",
-    **dict.fromkeys(
-        ("numpy", "__array__"),
-        "turns a tensor into an array, which has no derivatives; use the torch function of the same name",
-    ),
-    "__index__": "makes a value of the point an index: the result would branch on data; use `torch.where`",
-    **dict.fromkeys(
-        ("__bool__", "is_nonzero", "equal", "allclose"),
-        "makes the result branch on the value of a coordinate; use `torch.where`",
-    ),
-}
 _OWN_DTYPE = frozenset(
     ("zeros", "ones", "empty", "full", "eye", "linspace", "logspace", "arange", "tensor", "as_tensor", "asarray")
     + ("scalar_tensor",)
@@ -105,6 +90,16 @@ class Refusal(ValueError):
     """A function cannot be differentiated right as it is written; the message says what to write instead."""
 
 
+def not_differentiable(name: str, operation: str | None, error: Exception) -> Refusal:
+    """The refusal of what torch does not differentiate, in the function that messages call `name`."""
+    reason = str(error).strip().partition("\n")[0].rstrip(".")
+    what = f"`{operation}`" if operation else "something"
+    return Refusal(
+        f"the {name} calls {what}, which torch cannot differentiate here ({reason[:160]}): "
+        f"{remedy(operation or '', reason)}."
+    )
+
+
 class Safe(TorchFunctionMode):
     """Right derivatives or an error for the function that runs inside.
 
@@ -125,6 +120,7 @@ class Safe(TorchFunctionMode):
         self.fillable: dict[int, StorageWeakRef] = {}
         self.entered: set[types.FunctionType] = set()
         self.piecewise_linear: set[str] = set()
+        self.kinks = _KINKS.get(set())
 
     @contextlib.contextmanager
     def inside(self, x: Tensor) -> Iterator[None]:
@@ -166,20 +162,13 @@ class Safe(TorchFunctionMode):
             raise Refusal(f"the {self.name} calls `{name}`, which {refused}.") from None
         except RuntimeError as error:
             if _is_refusal_of_torch(error):
-                raise self.not_differentiable(f"calls `{name}`", error) from error
+                raise not_differentiable(self.name, name, error) from error
             raise
         if name in _COMPARISONS and any(self.depends(a) for a in args):
             return tied(result, *args[:2])
         if any(isinstance(a, Tensor) and tie_of(a) is not None for a in (*args, *kwargs.values())):
             return with_ties(result, (*args, *kwargs.values()))
         return result
-
-    def not_differentiable(self, what: str, error: RuntimeError) -> "Refusal":
-        reason = str(error).strip().splitlines()[0].rstrip(".")[:160]
-        return Refusal(
-            f"the {self.name} {what}, which torch cannot differentiate here ({reason}). Write it with elementwise "
-            "operations, sums, products, `torch.linalg.inv` or `torch.where`."
-        )
 
     def depends(self, value: Any) -> bool:
         """Whether a tensor depends on the point: it is batched at the level of the points, or inside."""
@@ -268,6 +257,7 @@ class Safe(TorchFunctionMode):
         if name in _SCALED:
             args = self.same_dtype(args)
         if name in KINKS:
+            self.kinks.add(name)
             return kinked(name, func, args, kwargs)
         return REWRITES[name](*args, **kwargs)
 
@@ -302,9 +292,13 @@ class Safe(TorchFunctionMode):
     def cut(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """What has no derivatives, allowed for constants."""
         name = "data" if name == "__get__" else name
-        if any(self.depends(a) for a in args):
-            raise Refusal(f"the {self.name} calls `{name}` on a value that depends on the point, which {_CUTS[name]}.")
-        return func(*args, **kwargs)
+        if not any(self.depends(a) for a in args):
+            return func(*args, **kwargs)
+        python = called()
+        for known, why in PYTHON.items() if python else ():
+            if known in python:
+                raise Refusal(f"the {self.name} calls `{python}`, which {why}.")
+        raise Refusal(f"the {self.name} calls `{name}` on a value that depends on the point, which {CUTS[name]}.")
 
     def fresh(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """A fresh tensor, batched so that `vmap` lets it be filled, in the point's dtype and device if none is said."""
@@ -367,7 +361,7 @@ _HANDLERS: dict[str, Callable[[Safe, str, Any, tuple, dict], Any]] = {
     **dict.fromkeys(_SCALED, Safe.scaled),
     **dict.fromkeys(_TABLED, Safe.tabled),
     **dict.fromkeys(_POWERS, Safe.power),
-    **dict.fromkeys(_CUTS, Safe.cut),
+    **dict.fromkeys(CUTS, Safe.cut),
     **dict.fromkeys(("matmul", "__matmul__", "mm"), Safe.product),
     **dict.fromkeys(("t", "transpose"), Safe.transposed),
     **dict.fromkeys(_FRESH, Safe.fresh),
@@ -500,6 +494,25 @@ def _no(*_: Any) -> bool:
 # ---------------------------------------------------------------------------------- what a function mode cannot see
 
 
+_KINKS: ContextVar[set[str]] = ContextVar("kinks")
+
+
+@contextlib.contextmanager
+def kinks_called() -> Iterator[set[str]]:
+    """Gathers the names of functions with kinks that users' functions call inside."""
+    names: set[str] = set()
+    token = _KINKS.set(names)
+    try:
+        yield names
+    finally:
+        _KINKS.reset(token)
+
+
+def is_active() -> bool:
+    """Whether this runs inside a function that is differentiated."""
+    return _current() is not None
+
+
 def _current() -> Safe | None:
     """The mode that is active, if any."""
     return next((mode for mode in _get_current_function_mode_stack() if isinstance(mode, Safe)), None)
@@ -561,15 +574,15 @@ def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, order: in
     try:
         with _eager(), safe:
             y = f(x)
-    except RuntimeError as error:  # from outside the operations that the mode sees
-        if _is_refusal_of_torch(error):
-            raise safe.not_differentiable("calls something", error) from error
+    except Exception as error:
+        if isinstance(error, RuntimeError) and _is_refusal_of_torch(error):  # from outside what the mode sees
+            raise not_differentiable(name, None, error) from error
+        error.riemann_call = f, name  # type: ignore[attr-defined]  # for the explanation, outside of all transforms
         raise
     if order >= 2 and safe.piecewise_linear:
-        warnings.warn(
+        warn(
             f"the {name} calls {', '.join(sorted(safe.piecewise_linear))}: piecewise linear, so its second derivatives "
             "are 0 between kinks and the curvature misses what happens at them. Use a smooth activation (tanh, "
-            "softplus, silu).",
-            stacklevel=2,
+            "softplus, silu)."
         )
     return y

@@ -1,7 +1,8 @@
 """Smooth maps of single numbers with their first and second derivatives: activations, positive maps, bounds."""
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -76,8 +77,23 @@ class BoundedExp(torch.nn.Module):
         return f, f * first, f * (first * first + second / self.bound)
 
 
+def check_widths(dim: int, hidden: Sequence[int], **others: int) -> None:
+    """Raises unless the dimension, the widths of layers and other numbers of units are positive whole numbers."""
+    widths = [dim, *others.values(), *(hidden if isinstance(hidden, Sequence) else [None])]
+    if not all(isinstance(width, Integral) and width > 0 for width in widths):
+        said = "".join(f", `{name}` {value!r}" for name, value in others.items())
+        raise ValueError(
+            f"`dim` is {dim!r}, `hidden` {hidden!r}{said}, expected positive numbers of units, `hidden` as in (64, 64)"
+        )
+
+
 def check_elementwise(f: Elementwise, name: str, width: int) -> None:
     """Raises if f, for `width` units, mixes them or tells them apart, as softmax and channels of their own do."""
+    if not callable(f) or isinstance(f, type):
+        got = f"the class {f.__name__}" if isinstance(f, type) else f"a {type(f).__name__}"
+        raise TypeError(
+            f"`{name}` is {got}, expected an elementwise map: a function, or a module such as `torch.nn.Tanh()`"
+        )
     if _brings_jet(f) or _closed_form(f) is not None:
         return
     like = next(iter(f.parameters()), None) if isinstance(f, torch.nn.Module) else None

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann_nn._elementwise import Elementwise, Softplus, check_elementwise
+from riemann_nn._elementwise import Elementwise, Softplus, check_elementwise, check_widths
 
 
 class MLPCholesky(torch.nn.Module):
@@ -57,9 +57,8 @@ class MLPCholesky(torch.nn.Module):
         off_diagonal: Elementwise | None = None,
     ):
         super().__init__()
+        check_widths(dim, hidden)
         widths = (dim, *hidden, dim * (dim + 1) // 2)
-        if min(widths) < 1:
-            raise ValueError(f"`dim` is {dim} and `hidden` {tuple(hidden)}, expected positive numbers of units")
         for name, f, units in (
             ("activation", activation, max(hidden, default=1)),
             ("diagonal", diagonal, dim),

@@ -24,6 +24,8 @@ class Constant(torch.nn.Module):
 
     def __init__(self, matrix: Tensor | None = None):
         super().__init__()
+        if not isinstance(matrix, Tensor | None):
+            raise TypeError(f"`matrix` of Constant is a {type(matrix).__name__}, expected a tensor (n, n)")
         if matrix is not None and (matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]):
             raise ValueError(f"`matrix` of Constant has shape {tuple(matrix.shape)}, expected (n, n)")
         self.register_buffer("matrix", matrix)
