@@ -88,6 +88,7 @@ from riemann._lie import lie_derivative as lie_derivative
 from riemann._log import Logarithm as Logarithm
 from riemann._log import distance as distance
 from riemann._log import log_map as log_map
+from riemann._names import no_such_name as _no_such_name
 from riemann._ode import Status as Status
 from riemann._transport import Transport as Transport
 from riemann._transport import holonomy as holonomy
@@ -107,7 +108,7 @@ def __getattr__(name: str) -> Any:
     """Rooms that need SymPy or matplotlib are opened when they are first entered."""
     if name in ("bridge", "plot", "spaces", "symbolic"):
         return import_module(f"riemann.{name}")
-    raise AttributeError(f"module 'riemann' has no attribute {name!r}")
+    raise _no_such_name("riemann", name)
 
 
 try:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from riemann import _comparison, _curvature, _jets, formulas
 from riemann._chunks import in_chunks
+from riemann._frames import warn
 from riemann._geometry import LocalGeometry
 from riemann._indices import check_positions
 from riemann._memory import LARGE
@@ -127,7 +128,7 @@ def compile(
                 route = f"symbolic derivatives of the metric, {code.operations} operations ({code.why})"
         except _derive.NotDerived as why:
             route = f"eager, in tiles: {why}"
-            warnings.warn(f"`compile` runs `{quantity}` of this metric eagerly, in tiles: {why}", stacklevel=2)
+            warn(f"`compile` runs `{quantity}` of this metric eagerly, in tiles: {why}")
     pattern = pattern if kernel is None else kernel.pattern
     return Compiled(metric, quantity, options, dim, order, pattern, whole, backend, kernel, route)
 
@@ -288,10 +289,9 @@ class Compiled:
             result = kernel.shaped(*kernel(*arguments))  # raises where the code is at fault
             self._compiled, self._backend = None, "as plain torch, for nothing compiles here"
             reason = str(error).strip().split("\n")[0]
-            warnings.warn(
+            warn(
                 f"`compile`: torch.compile failed ({type(error).__name__}: {reason}), so the same code "
-                "runs eagerly. Is a C++ compiler installed?",
-                stacklevel=5,
+                "runs eagerly. Is a C++ compiler installed?"
             )
             return result
 

@@ -1,7 +1,6 @@
 """The free functions of curvature: a metric and points in, tensors out."""
 
 import functools
-import warnings
 from collections.abc import Callable
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._directional import connection_covector, curvature_covector, curvature_form, ricci_form
+from riemann._frames import warn
 from riemann._geometry import LocalGeometry, at
 from riemann._indices import check_positions
 from riemann._metric import checked_jet, judged, metric_jet, safe_metric
@@ -32,11 +32,10 @@ def _local(metric: Metric, x: Tensor, order: int, quantity: Callable[[LocalGeome
 @functools.cache
 def _say_generic(name: str) -> None:
     """Says once that a function takes the generic route in many dimensions, lest structure be lost in silence."""
-    warnings.warn(
+    warn(
         f"`{name}` takes the generic route in 32 dimensions or more: n**4 numbers and n**2 derivatives a point. If the "
         "metric has structure, a type of `riemann.metrics` uses it; `sectional_curvature` and "
-        "`estimate_scalar_curvature` need n**2 numbers; `chunk_size` bounds the points at a time. This is said once.",
-        stacklevel=8,
+        "`estimate_scalar_curvature` need n**2 numbers; `chunk_size` bounds the points at a time. This is said once."
     )
 
 
@@ -612,6 +611,8 @@ def sectional_form(
     points, u, v = _jets.broadcast_vectors(x, u=u, v=v)
     samples = points.shape[: points.ndim - x.ndim]
     x = x.expand(points.shape[len(samples) :])
+    if samples.numel() == 0:  # no planes
+        return x.new_zeros(points.shape[:-1])
     inverse = formulas.inverse_metric(metric_jet(metric, x, 0)[0])
     u, v = (a.reshape(samples.numel(), *x.shape).movedim(0, -2) for a in (u, v))
     forms = _jets.over_points(at_point, x, inverse, u, v).movedim(-2, 0)

@@ -5,12 +5,13 @@ A fault makes results NaN. A `Note` does not: it says how far to trust them.
 
 import contextlib
 import functools
-import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
 
 import torch
 from torch import Tensor
+
+from riemann._frames import warn
 
 Faults = dict[str, Tensor]
 """What is wrong, a predicate such as "is singular" or a sentence, and a mask of the points where it is."""
@@ -53,7 +54,9 @@ def say(faults: Faults) -> None:
         place = f"at point {list(where)} of the batch" if where else "at this point"
         end = "." if isinstance(sentence, Note) else ": results are NaN there."
         more = " `check_metric` says more." if sentence.startswith("`metric`") else ""
-        warnings.warn(f"{sentence} {place}{count}{end}{more}", stacklevel=2)
+        if sentence.endswith("derivatives that are not finite"):
+            more += " A root, norm or distance (`cdist`) has none at 0; its square has, written as `norm(x) ** 2`."
+        warn(f"{sentence} {place}{count}{end}{more}")
 
 
 @contextlib.contextmanager

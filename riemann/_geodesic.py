@@ -245,6 +245,7 @@ def checked_times(t: Tensor, x: Tensor) -> Tensor:
     if not isinstance(t, Tensor) or t.ndim != 1 or len(t) == 0:
         got = f"has shape {tuple(t.shape)}" if isinstance(t, Tensor) else f"is a {type(t).__name__}"
         raise ValueError(f"`t` {got}, expected a tensor (t,) of one parameter or more; use `torch.tensor([1.0])`")
+    _jets.check_dense("t", t)
     if t.dtype != x.dtype or t.device != x.device:
         raise ValueError(f"`t` is {t.dtype} on {t.device}, but points are {x.dtype} on {x.device}; use `t.to(x)`")
     if t.requires_grad:

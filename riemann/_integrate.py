@@ -107,6 +107,8 @@ def integrate(
 
 def checked_dimension(box: Sequence[Sequence[int | float]]) -> int:
     """The dimension of a box of coordinates; raises unless its bounds are finite and in order."""
+    if not isinstance(box, Sequence) or isinstance(box, str):
+        raise TypeError(f"`box` is a {type(box).__name__}, expected ((low, high), …), one pair a coordinate")
     if len(box) == 0:
         raise ValueError("`box` is empty, expected ((low, high), …), one pair a coordinate")
     for k, bounds in enumerate(box):

@@ -4,6 +4,7 @@ Everything is forward mode over `vmap` (also for one point: a data-dependent bra
 raises there instead of being differentiated to 0), with the function under `riemann._safe.Safe`.
 """
 
+import contextlib
 import functools
 import math
 import warnings
@@ -19,6 +20,7 @@ from riemann import _arithmetic, _safe
 from riemann._chunks import has_values as has_values
 from riemann._chunks import in_chunks
 from riemann._faults import first as first
+from riemann._one_point import at_one_point, explained
 from riemann._precision import full_precision
 from riemann._types import ChunkSize, Field, Progress
 
@@ -134,10 +136,11 @@ def vjp(
 
     def at_point(p: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
         y, pull = pulling(safe(f, p, 1), p)
-        if w.shape != y.shape or w.dtype != y.dtype:
+        if (w.shape, w.dtype, w.device) != (y.shape, y.dtype, y.device):
             raise ValueError(
-                f"`w` is {tuple(w.shape)}, {w.dtype} at one point, where the function is {tuple(y.shape)}, {y.dtype}; "
-                "a covector has the shape of the value, and leads with the batch of `x`"
+                f"`w` is {tuple(w.shape)}, {w.dtype} on {w.device} at one point, where the function is "
+                f"{tuple(y.shape)}, {y.dtype} on {y.device}; a covector has the shape of the value, and leads with the "
+                "batch of `x`"
             )
         return y, pull(w)
 
@@ -145,6 +148,7 @@ def vjp(
     if not isinstance(w, Tensor) or w.shape[: x.ndim - 1] != x.shape[:-1]:
         shape = tuple(w.shape) if isinstance(w, Tensor) else type(w).__name__
         raise ValueError(f"`w` is {shape}, expected a tensor {tuple(x.shape[:-1])} + the shape of the function's value")
+    check_dense("w", w)
 
     return in_chunks(lambda x, w: over_points(at_point, x, w), x, w, rank=2, chunk_size=chunk_size, progress=progress)
 
@@ -175,9 +179,20 @@ def jets_at(f: Field, x: Tensor, order: int, name: str = "function") -> tuple[Te
     _load_decompositions()
     batch, n = x.shape[:-1], x.shape[-1]
     flat = x.reshape(-1, n) if batch.numel() else x.new_ones(1, n)  # shapes come from a point that stands in
-    with full_precision(x.device.type):
+    with _explaining(flat), full_precision(x.device.type):
         found = _arithmetic.derivatives(safe(f, x, order, name), flat, order, name)
     return tuple(y[: batch.numel()].reshape((*batch, *y.shape[1:])) for y in found)
+
+
+@contextlib.contextmanager
+def _explaining(x: Tensor) -> Iterator[None]:
+    """Errors of a user's function at points `(points, n)`, told in the user's terms by the outermost call."""
+    try:
+        yield
+    except Exception as error:
+        if not has_values(x):
+            raise
+        raise explained(error, x[0]) from None
 
 
 # --------------------------------------------------------------------- one point, inside `over_points`
@@ -185,15 +200,24 @@ def jets_at(f: Field, x: Tensor, order: int, name: str = "function") -> tuple[Te
 
 def safe(f: Field, x: Tensor, order: int, name: str = "function", traced: _safe.Traced = None) -> Field:
     """`f` as it may be differentiated at points like x (or be traced there); its value is checked to be like x."""
+    if not callable(f):
+        raise TypeError(f"`{name}` is a {type(f).__name__}, expected a callable of one point of shape (n,)")
     level, dtype, device = _functorch.maybe_get_level(x), x.dtype, x.device
     inner = _safe.unwrapped(f)
+    if isinstance(inner, torch.nn.Module):
+        inner = functools.partial(at_one_point, inner)
 
     def field(y: Tensor) -> Tensor:
         if traced:
-            value = _safe.call(f, y, level, name, order, traced)
+            value = _safe.call(inner, y, level, name, order, traced)
         else:
-            with _safe._eager():
-                value = _arithmetic.at_the_surface(inner, y, name)
+            try:
+                with _safe._eager():
+                    value = _arithmetic.at_the_surface(inner, y, name)
+            except Exception as error:
+                if not hasattr(error, "riemann_call"):
+                    error.riemann_call = inner, name  # type: ignore[attr-defined]
+                raise
         if not isinstance(value, Tensor):
             raise TypeError(f"`{name}` returned {type(value).__name__} at one point, expected a torch.Tensor")
         if value.dtype != dtype or value.device != device:
@@ -355,7 +379,7 @@ def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor) -> Any:
     flat = [a.reshape((count, *a.shape[len(batch) :])) for a in (x, *arguments)]
     if count == 0:  # shapes come from a point that stands in
         flat = [a.new_ones(1, *a.shape[1:]) for a in flat]
-    with full_precision(x.device.type):
+    with _explaining(flat[0]), full_precision(x.device.type):
         results = _evaluated(f, [a.unsqueeze(0) for a in flat])
 
     def unflatten(y: Tensor) -> Tensor:
@@ -405,7 +429,7 @@ def _load_decompositions() -> None:
 
 def check_count(name: str, value: int, least: int) -> None:
     """Raises unless an argument is a whole number, `least` or more."""
-    if not isinstance(value, int) or value < least:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"`{name}` is {value!r}, expected a whole number, {least} or more")
 
 
@@ -418,14 +442,23 @@ def check_points(x: Tensor) -> None:
         raise TypeError(f"`x` has dtype {x.dtype}, expected float64 (or float32); use `x.double()`")
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(f"`x` has shape {tuple(x.shape)}, expected (*batch, n): coordinates on the last axis")
+    check_dense("x", x)
     if has_values(x) and not bool(torch.isfinite(x).all()):
         where = first(~torch.isfinite(x).all(-1))
         raise ValueError(f"`x` is not finite at {where}: {x[where].tolist()}; remove such points")
 
 
+def check_dense(name: str, x: Tensor) -> None:
+    """Raises for sparse tensors, of which torch can do little here."""
+    if x.layout != torch.strided:
+        raise TypeError(f"`{name}` is sparse, expected a dense tensor; use `{name}.to_dense()`")
+
+
 def check_unmapped(*tensors: Tensor) -> None:
     """Raises under a `vmap` that hides values from an algorithm that needs them."""
     for x in tensors:
+        if x.is_meta:
+            raise ValueError("a solver looks at values, and tensors on the device `meta` have none")
         while _functorch.is_functorch_wrapped_tensor(x):
             if _functorch.is_batchedtensor(x):
                 raise RuntimeError(
@@ -446,6 +479,7 @@ def broadcast_vectors(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:
     for name, v in vectors.items():
         if not isinstance(v, Tensor):
             raise TypeError(f"`{name}` is a {type(v).__name__}, expected a torch.Tensor of shape (*batch, n)")
+        check_dense(name, v)
         if v.ndim == 0 or v.shape[-1] != x.shape[-1]:
             raise ValueError(f"`{name}` has shape {tuple(v.shape)}, expected (*batch, {x.shape[-1]}), as `x`")
         if v.dtype != x.dtype or v.device != x.device:

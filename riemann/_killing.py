@@ -6,7 +6,6 @@ $L_X$ annuls R, $\nabla R$, $\nabla^2 R$, … there: linear conditions, $X^e \na
 """
 
 import math
-import warnings
 from typing import NamedTuple
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 from riemann import _jets
 from riemann._chunks import in_chunks
 from riemann._derivatives import derivatives_of_curvature
+from riemann._frames import warn
 from riemann._indices import contract_axis
 from riemann._metric import metric_jet
 from riemann._types import ChunkSize, Metric
@@ -81,16 +81,17 @@ def killing_dimension(
         >>> killing_dimension(half_plane, torch.tensor([0.3, 2.0], dtype=torch.float64))
         tensor(3)
     """
+    _jets.check_points(x)
+    _jets.check_unmapped(x)
     found = killing_rank(metric, x, max_order=max_order, tolerance=tolerance, chunk_size=chunk_size)
     unknown = found.dimension < 0
     if bool(unknown.any()):
         where = list(_jets.first(unknown))
-        warnings.warn(
+        warn(
             f"the dimension of the Killing fields is not determined at {int(unknown.sum())} points, first {where}, and "
             f"-1 there: curvature and its derivatives left {found.kernels[*where].tolist()} unknowns. A -1 says that "
             "the singular values have no gap (float32, no metric, a symmetry that is almost one: see `killing_rank`, "
-            "give `tolerance`), a number that still falls asks for a larger `max_order`.",
-            stacklevel=2,
+            "give `tolerance`), a number that still falls asks for a larger `max_order`."
         )
     return found.dimension
 

@@ -161,7 +161,8 @@ def _abs(x: Tensor) -> Tensor:
 
 @rewrites("sqrt")
 def _sqrt(x: Tensor) -> Tensor:
-    return root(torch.sqrt(x), x if x.is_complex() else torch.where(x < 0, math.nan, x))
+    square = x.clone() if x.is_complex() else torch.where(x < 0, math.nan, x)  # x may be written into later
+    return root(torch.sqrt(x), square)
 
 
 @rewrites("hypot")

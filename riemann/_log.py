@@ -10,14 +10,17 @@ from torch import Tensor
 from riemann import _jets
 from riemann._chunks import BUDGET
 from riemann._curvature import FULL_JETS
+from riemann._frames import warn
 from riemann._geodesic import exp_map, geodesic_acceleration, message, tolerance
 from riemann._jacobi import varied_acceleration, varied_geodesics
 from riemann._metric import jets_of, metric_jet
 from riemann._ode import Status
+from riemann._safe import kinks_called
 from riemann._types import Field, Metric
 
 _STARTS = ((1.0, 3.0), (1e3, 10.0), (1.0, 1.0))  # shift of the first step, growth of the tension that is let pass
 _LARGEST = 1e6  # shift
+_STEADY = 0.02  # variation of the speed along a curve that counts as a geodesic
 _KRYLOV = 20  # steps of GMRES
 
 
@@ -26,13 +29,16 @@ class Logarithm(NamedTuple):
 
     Attributes:
         velocities: the v with $\exp_x(v) = y$, `(*batch, n)`; NaN where none was found.
-        error: $|\exp_x(v) - y|$, the largest of the coordinates, of the best v found, `(*batch,)`.
+        error: $|\exp_x(v) - y|$, the largest of the coordinates, of the best v found, `(*batch,)`; an estimate of it
+            where the geodesic passes kinks of the metric.
         status: what became of each point, `(*batch,)`, values of `riemann.Status`.
+        length: of the geodesic found, `(*batch,)`.
     """
 
     velocities: Tensor
     error: Tensor
     status: Tensor
+    length: Tensor
 
     @property
     def message(self) -> str:
@@ -43,6 +49,12 @@ class Logarithm(NamedTuple):
             return text
         error = float(self.error[_jets.first(bad)] if bad.ndim else self.error)
         return f"{text}; the best one found misses `y` by {error:.3g} in a coordinate"
+
+    def checked(self) -> Tensor:
+        """The velocities; raises where one was not found."""
+        if bool((self.status != Status.SUCCESS).any()):
+            raise RuntimeError(f"{self.message}. `throw=False` returns what was found, with a status for each point")
+        return self.velocities
 
 
 def log_map(
@@ -80,10 +92,16 @@ def log_map(
         TypeError, ValueError: as `at`.
         RuntimeError: no geodesic was found for some point (with `throw`); called under `vmap`.
 
+    Warns:
+        UserWarning: a geodesic passes kinks of the metric, and how well it is known.
+
     Note:
         A geodesic of the chart, the shortest one within the injectivity radius; there may be others beyond. First
         derivatives, to x, y and the parameters of the metric, are those of the implicit function, NaN where y is
         conjugate to x; second ones raise.
+
+        Where the geodesic passes kinks of the metric (of ELU in a network) it is left as relaxed: a warning says how
+        accurate it is, lengths are far more so than velocities, and derivatives are NaN.
 
     Example:
         >>> half_plane = lambda x: torch.eye(2, dtype=torch.float64) / x[1] ** 2
@@ -99,16 +117,23 @@ def log_map(
     n, batch = x.shape[-1], x.shape[:-1]
     with torch.no_grad():
         flat = x.detach().reshape(-1, n), y.detach().reshape(-1, n)
-        found, error = _search(metric, *flat, max_iterations, options)
-    good = ~found.isnan().any(-1)
-    v = _implicit(metric, x.reshape(-1, n), y.reshape(-1, n), found, good, options)
+        found = _search(metric, *flat, max_iterations, options)
+    good = ~found.v.isnan().any(-1)
+    v = _implicit(metric, x.reshape(-1, n), y.reshape(-1, n), found.v, good & ~found.kinked, options)
+    v = _without_derivatives(metric, x.reshape(-1, n), y.reshape(-1, n), v, good & found.kinked)
     status = torch.where(good, Status.SUCCESS, Status.NOT_CONVERGED)
-    result = Logarithm(v.reshape(*batch, n), error.reshape(batch), status.reshape(batch))
-    if not throw:
-        return result
-    if not bool(good.all()):
-        raise RuntimeError(f"{result.message}. `throw=False` returns what was found, with a status for each point")
-    return result.velocities
+    result = Logarithm(v.reshape(*batch, n), *(a.reshape(batch) for a in (found.error, status, found.length)))
+    if found.said:
+        warn(f"the metric calls {found.said}. A smooth activation (tanh, softplus, silu) has all digits.")
+    return result.checked() if throw else result
+
+
+def _without_derivatives(metric: Metric, x: Tensor, y: Tensor, v: Tensor, lanes: Tensor) -> Tensor:
+    """The same v, whose derivatives are NaN at some of the points."""
+    if not bool(lanes.any()):
+        return v
+    given = geodesic_acceleration(metric, x[lanes], v[lanes]) + x[lanes] + y[lanes]
+    return v.index_put((lanes.nonzero()[:, 0],), v[lanes] + (0 * given).sqrt())
 
 
 def _implicit(metric: Metric, x: Tensor, y: Tensor, v: Tensor, good: Tensor, options: dict[str, Any]) -> Tensor:
@@ -130,23 +155,55 @@ def _implicit(metric: Metric, x: Tensor, y: Tensor, v: Tensor, good: Tensor, opt
     return v.index_put((good.nonzero()[:, 0],), _jets.once(better, "log_map"))
 
 
-def _search(
-    metric: Metric, x: Tensor, y: Tensor, max_iterations: int, options: dict[str, Any]
-) -> tuple[Tensor, Tensor]:
-    """Velocities, NaN where none was found, and the least miss of `y`."""
+def _search(metric: Metric, x: Tensor, y: Tensor, max_iterations: int, options: dict[str, Any]) -> "_Found":
+    """The geodesics: those that pass kinks are left as relaxed, the others polished until they meet y."""
     curves = _straight(metric, x, y).refined(_grids(x.shape[-1])[-1])
     size = torch.full_like(curves.x[:, 0], torch.inf)
+    change = torch.zeros_like(size)
     close = 1e-4 * y.abs().amax(-1).clamp(min=1.0)
-    for shift, leeway in _STARTS:
-        left = (size > close).nonzero()[:, 0]
-        if len(left) == 0:
-            break
-        relaxed, new = _relaxed(_straight(metric, x[left], y[left]), shift, leeway, max_iterations, options)
-        better = new < size[left]
-        curves.bend[left[better]] = relaxed.refined(curves.bend.shape[1] - 1).bend[better]
-        size[left] = torch.minimum(new, size[left])
-    v, miss = _polish(curves, x, y, options)
-    return torch.where((miss <= _goal(y, options))[:, None], v, torch.nan), miss
+    with kinks_called() as names:
+        for shift, leeway in _STARTS:
+            left = (size > close).nonzero()[:, 0]
+            if len(left) == 0:
+                break
+            relaxed, new, turned = _relaxed(_straight(metric, x[left], y[left]), shift, leeway, max_iterations, options)
+            better = new < size[left]
+            curves.bend[left[better]] = relaxed.refined(curves.bend.shape[1] - 1).bend[better]
+            change[left[better]] = turned[better]
+            size[left] = torch.minimum(new, size[left])
+    kinked = (change > 100 * _goal(y, options)) & bool(names)
+    v, miss = curves.velocities()[:, 0].to(x.dtype), change.to(x.dtype)
+    length, spread = curves.of(kinked).length()
+    v[kinked] = torch.where(((spread < _STEADY) & (size[kinked] <= close[kinked]))[:, None], v[kinked], torch.nan)
+    smooth = (~kinked).nonzero()[:, 0]
+    v[smooth], miss[smooth] = _polish(curves.of(smooth), x[smooth], y[smooth], options)
+    v[smooth] = torch.where((miss <= _goal(y, options))[smooth, None], v[smooth], torch.nan)
+    lengths = torch.einsum("bij,bi,bj->b", jets_of(metric, x, 0)[0], v, v).abs().sqrt()
+    lengths[kinked] = torch.where(v[kinked].isnan().any(-1), torch.nan, length.to(x))
+    said = _said(names, v[kinked], miss[kinked], spread) if len(spread) else ""
+    return _Found(v, miss, lengths, kinked, said)
+
+
+def _said(names: set[str], v: Tensor, change: Tensor, spread: Tensor) -> str:
+    """How accurate geodesics are that pass kinks."""
+    lost = v.isnan().any(-1)
+    text = ", ".join(sorted(names)) + ", and geodesics pass kinks of it"
+    if not bool(lost.all()):
+        velocity, length = float(change[~lost].max()), float(spread[~lost].max() ** 2)
+        text += f": velocities are known to {velocity:.1g}, lengths to {length:.1g} of them, and derivatives are NaN"
+    if bool(lost.any()):
+        text += f", where it jumps: the speed along the best curve found varies by {float(spread[lost].max()):.1%}"
+    return text
+
+
+class _Found(NamedTuple):
+    """Velocities, NaN where none was found, the least miss of y, lengths; which pass kinks, and what to say."""
+
+    v: Tensor
+    error: Tensor
+    length: Tensor
+    kinked: Tensor
+    said: str
 
 
 def _goal(y: Tensor, options: dict[str, Any]) -> Tensor:
@@ -203,6 +260,21 @@ class _Curves(NamedTuple):
 
     def velocities(self) -> Tensor:
         return (self.y - self.x)[:, None] + self.D @ self.bend
+
+    def length(self) -> tuple[Tensor, Tensor]:
+        """Lengths, and by how much the speed varies along the curve, relative, `(b,)`: 0 for a geodesic.
+
+        A length is off by the square of that, for geodesics are stationary.
+        """
+        count = 1024
+        s = _nodes(count, self.bend)[0]
+        bend = _interpolation(self.bend.shape[1] - 1, count, self.bend)
+        points = self.x[:, None] + s[:, None] * (self.y - self.x)[:, None] + bend @ self.bend
+        velocities = bend @ self.velocities()
+        (g,) = jets_of(self.metric, points.to(self.dtype), 0)
+        speed = torch.einsum("bsij,bsi,bsj->bs", g.double(), velocities, velocities).abs().sqrt()
+        length, square = (torch.trapezoid(a, s, dim=1) for a in (speed, speed**2))
+        return length, (square / length**2 - 1).clamp(min=0).sqrt()
 
     def _inner(self) -> list[Tensor]:
         """Points and velocities at the inner nodes."""
@@ -281,19 +353,22 @@ def _framed(inner: Tensor) -> Tensor:
 
 def _relaxed(
     curves: _Curves, first: float, leeway: float, max_iterations: int, options: dict[str, Any]
-) -> tuple[_Curves, Tensor]:
-    r"""Curves of vanishing tension with the same ends, by Newton's method, on finer and finer nodes; how far they are.
+) -> tuple[_Curves, Tensor, Tensor]:
+    r"""Curves of vanishing tension with the same ends, by Newton's method, on finer and finer nodes.
+
+    Also how far they are from that, and what the last refinement changed of the first velocity.
 
     With `shift` a step is one of the heat flow $\partial_t \gamma = \ddot \gamma - a$, implicit and 1 / `shift` long,
     which leads to a stable geodesic from afar; without it is Newton's.
     """
     goal = 0.2 * _goal(curves.y.to(curves.dtype), options).double()
     for nodes in _grids(curves.x.shape[-1]):
+        before = curves.velocities()[:, 0]
         curves = curves.refined(nodes)
         tension, size = curves.tension()
         on = ((size > goal) & size.isfinite()).nonzero()[:, 0]
         if len(on) == 0:  # what finer nodes find, too, is found
-            break
+            return curves, size, torch.zeros_like(size)
         shift = torch.full_like(size, first)
         for _ in range(max_iterations):
             here = curves.of(on)
@@ -306,7 +381,7 @@ def _relaxed(
             on = on[(size[on] > goal[on]) & (shift[on] < _LARGEST)]
             if len(on) == 0:
                 break
-    return curves, size
+    return curves, size, (curves.velocities()[:, 0] - before).abs().amax(-1)
 
 
 def _minimal_residual(operator: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:
@@ -387,10 +462,12 @@ def distance(
         >>> distance(half_plane, x, y).exp().round(decimals=6)
         tensor(2., dtype=torch.float64)
     """
-    result = log_map(metric, x, y, throw=throw, **options)
+    result = log_map(metric, x, y, throw=False, **options)
     if not throw:
         return result
+    v = result.checked()
     (g,) = jets_of(metric, _jets.broadcast_vectors(x, y=y)[0], 0)
-    squared = torch.einsum("...ij,...i,...j->...", g, result, result).abs()
-    length = squared > 0
-    return torch.where(length, torch.where(length, squared, 1.0).sqrt(), 0.0)
+    squared = torch.einsum("...ij,...i,...j->...", g, v, v).abs()
+    positive = squared > 0
+    distance = torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)
+    return distance * torch.where(positive, result.length / distance.detach(), 1.0)

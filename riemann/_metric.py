@@ -1,5 +1,6 @@
 """What a metric must be, checked: one point (n,) in, a finite symmetric nonsingular (n, n) out."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,9 +9,10 @@ from torch import Tensor
 
 from riemann import _jets, _rank
 from riemann._faults import UNKNOWN, Faults, warn_of, with_nan
+from riemann._one_point import at_one_point
 from riemann._open import open_function
 from riemann._rounding import few_digits
-from riemann._safe import Refusal, Traced, unwrapped
+from riemann._safe import Traced, unwrapped
 from riemann._types import Field, Metric
 
 INFINITE = "has derivatives that are not finite"  # the fault that leaves the value of g as it is
@@ -64,7 +66,15 @@ def safe_metric(metric: Metric, x: Tensor, order: int, *, traced: Traced = None)
 
 
 def check_metric_callable(metric: Any) -> None:
-    """Raises unless `metric` can be called."""
+    """Raises unless `metric` can be called, and is no class nor what makes a metric."""
+    if (
+        isinstance(metric, type)
+        or getattr(metric, "__module__", "").startswith("riemann.spaces.")
+        and inspect.isfunction(metric)
+    ):
+        raise TypeError(
+            f"`metric` is {metric.__name__} itself, expected what it makes, a metric: `{metric.__name__}(…)`"
+        )
     if not callable(metric):
         raise TypeError(
             f"`metric` is a {type(metric).__name__}, expected a callable: one point of shape (n,) to a matrix (n, n)"
@@ -76,14 +86,7 @@ def _one_point(metric: Metric) -> Field:
 
     def field(x: Tensor) -> Any:
         n = x.shape[-1]
-        try:
-            g = metric(x)
-        except Exception:
-            g = _batch_of_one(metric, x)
-            if g is None:
-                raise
-        if not _has_shape(g, (n, n)):
-            g = g if (retried := _batch_of_one(metric, x)) is None else retried
+        g = at_one_point(metric, x, "metric", lambda g: isinstance(g, Tensor) and g.shape == (n, n))
         if isinstance(g, Tensor) and g.shape != (n, n):
             raise ValueError(
                 f"`metric` returned shape {tuple(g.shape)} at one point, expected ({n}, {n}); "
@@ -93,23 +96,6 @@ def _one_point(metric: Metric) -> Field:
 
     field.__wrapped__ = metric  # type: ignore[attr-defined]
     return field
-
-
-def _batch_of_one(metric: Metric, x: Tensor) -> Tensor | None:
-    """What a module that takes batches makes of one point; None if that is no matrix, either."""
-    if not isinstance(metric, torch.nn.Module):
-        return None
-    try:
-        g = metric(x.unsqueeze(0))
-    except Refusal:
-        raise
-    except Exception:  # the error at the single point is the one to tell
-        return None
-    return g.squeeze(0) if _has_shape(g, (1, x.shape[-1], x.shape[-1])) else None
-
-
-def _has_shape(g: Any, shape: tuple[int, ...]) -> bool:
-    return isinstance(g, Tensor) and g.shape == shape
 
 
 def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> Faults:

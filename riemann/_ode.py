@@ -72,6 +72,7 @@ def solve(
     flow: Flow, y: Tensor, t: Tensor, *, rtol: float, atol: float, max_steps: int, inside: Inside | None = None
 ) -> Solution:
     """States at parameters `t`, `(t,)`, of the curves that have states `y`, `(b, d)`, at parameter 0."""
+    flow = _tried(flow)
     forward, backward = t >= 0, t < 0
     options = (rtol, atol, max_steps, inside)
     if not bool(backward.any()):
@@ -88,6 +89,19 @@ def solve(
         torch.where(stopped | (past.status == Status.SUCCESS), future.reached, -past.reached),
         future.steps + past.steps,
     )
+
+
+def _tried(flow: Flow) -> Flow:
+    """The flow, NaN for states that are not finite: steps that are only tried lead there."""
+
+    def at(t: Tensor, y: Tensor) -> Tensor:
+        good = torch.isfinite(y).all(-1)
+        if bool(good.all()):
+            return flow(t, y)
+        some = good.nonzero()[:, 0]
+        return torch.full_like(y, torch.nan).index_put((some,), flow(t[some], y[some]))
+
+    return at
 
 
 def _one_way(

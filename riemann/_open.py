@@ -10,6 +10,7 @@ from torch import Tensor
 
 from riemann._chunks import in_chunks
 from riemann._jets import broadcast_vectors, check_points
+from riemann._modules import runs_as_written
 from riemann._precision import full_precision
 from riemann._safe import unwrapped
 
@@ -62,17 +63,21 @@ def dispatched(table: Any, metric: Any) -> Callable[..., Any]:
     """The function registered for the type of a metric, in a `functools.singledispatch`, if its values are those.
 
     They may not be, and the function for `object` is taken, where a subclass has a `forward` or `__call__` of its own,
-    unless it says `inherits_routes = True`; where a module has one assigned, or a hook on it.
+    unless it says `inherits_routes = True`; where a module or one of its submodules does not run as it is written; and
+    where its own method `routes_hold()` says so.
     """
     kind, generic = type(metric), table.dispatch(object)
     chosen = table.dispatch(kind)
-    if isinstance(metric, torch.nn.Module) and (
-        metric._forward_hooks or metric._forward_pre_hooks or "forward" in vars(metric)
-    ):
-        return generic
     *below, _ = [base for base in kind.__mro__ if table.dispatch(base) is chosen]  # the type that is registered is last
     own = any("forward" in vars(base) or "__call__" in vars(base) for base in below)
-    return generic if own and not getattr(kind, "inherits_routes", False) else chosen
+    if chosen is generic or (own and not getattr(kind, "inherits_routes", False)):
+        return generic
+    if isinstance(metric, torch.nn.Module):
+        calls_parts = getattr(chosen, "calls_parts", False)  # then what is odd about them is in the values
+        if not all(map(runs_as_written, (metric,) if calls_parts else metric.modules())):
+            return generic
+    holds = getattr(metric, "routes_hold", None)
+    return generic if holds is not None and not holds() else chosen
 
 
 def _piecewise(

@@ -10,7 +10,6 @@ import functools
 import numbers
 import sys
 import types
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -22,27 +21,13 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._pytree import tree_leaves
 
-from riemann._arithmetic.jet import Refusal
+from riemann._arithmetic.jet import Refusal, kinks_called as kinks_called
+from riemann._frames import called, warn
 from riemann._kinks import KINKS, PIECEWISE_LINEAR, kinked, square_of, tie_of, tied, with_ties
+from riemann._modules import is_hooked
+from riemann._remedies import CUTS, PYTHON, remedy
 from riemann._rewrites import EXACT, GENERIC, REFUSED, REWRITES, Refused
 
-_CUTS = {
-    **dict.fromkeys(("detach", "detach_", "data"), "cuts the value off from its derivatives; use the value itself"),
-    **dict.fromkeys(
-        ("item", "tolist", "__float__", "__int__", "__complex__"),
-        "turns a tensor into numbers, which have no derivatives; write it with torch functions, not with `math`",
-    ),
-    "__deepcopy__": "copies the numbers without their derivatives; use `clone`",
-    **dict.fromkeys(
-        ("numpy", "__array__"),
-        "turns a tensor into an array, which has no derivatives; use the torch function of the same name",
-    ),
-    "__index__": "makes a value of the point an index: the result would branch on data; use `torch.where`",
-    **dict.fromkeys(
-        ("__bool__", "is_nonzero", "equal", "allclose"),
-        "makes the result branch on the value of a coordinate; use `torch.where`",
-    ),
-}
 _OWN_DTYPE = frozenset(
     ("zeros", "ones", "empty", "full", "eye", "linspace", "logspace", "arange", "tensor", "as_tensor", "asarray")
     + ("scalar_tensor",)
@@ -95,9 +80,20 @@ _NAMES = {"axis": "dim", "keepdims": "keepdim", "x2": "other"}  # numpy's names,
 _FIRST = ("input", "self", "A", "x", "x1", "a")
 _WRITTEN_IN_PYTHON = frozenset(("torch.nn.functional", "torch.functional", "torch._tensor", "torch._jit_internal"))
 _DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
+_TRANSPOSES = tuple(getattr(torch.Tensor, name).__get__ for name in ("mT", "mH", "T", "H"))
 
 
 Traced = Literal["numbers", "expressions"] | None
+
+
+def not_differentiable(name: str, operation: str | None, error: Exception) -> Refusal:
+    """The refusal of what torch does not differentiate, in the function that messages call `name`."""
+    reason = str(error).strip().partition("\n")[0].rstrip(".")
+    what = f"`{operation}`" if operation else "something"
+    return Refusal(
+        f"the {name} calls {what}, which torch cannot differentiate here ({reason[:160]}): "
+        f"{remedy(operation or '', reason)}."
+    )
 
 
 class Safe(TorchFunctionMode):
@@ -134,7 +130,7 @@ class Safe(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         name = getattr(func, "__name__", "")
         if name == "__get__" and func != _DATA:
-            return func(*args)
+            return self.transposed(name, func, args, {}) if func in _TRANSPOSES else func(*args)
         if torch.is_inference_mode_enabled() and not self.inference:
             raise Refusal(
                 f"the {self.name} enters `torch.inference_mode`, which cuts values off from their gradients. "
@@ -163,20 +159,13 @@ class Safe(TorchFunctionMode):
             raise Refusal(f"the {self.name} calls `{name}`, which {refused}.") from None
         except RuntimeError as error:
             if _is_refusal_of_torch(error):
-                raise self.not_differentiable(f"calls `{name}`", error) from error
+                raise not_differentiable(self.name, name, error) from error
             raise
         if name in _COMPARISONS and any(self.depends(a) for a in args):
             return tied(result, *args[:2])
         if any(isinstance(a, Tensor) and tie_of(a) is not None for a in (*args, *kwargs.values())):
             return with_ties(result, (*args, *kwargs.values()))
         return result
-
-    def not_differentiable(self, what: str, error: RuntimeError) -> "Refusal":
-        reason = str(error).strip().splitlines()[0].rstrip(".")[:160]
-        return Refusal(
-            f"the {self.name} {what}, which torch cannot differentiate here ({reason}). Write it with elementwise "
-            "operations, sums, products, `torch.linalg.inv` or `torch.where`."
-        )
 
     def depends(self, value: Any) -> bool:
         """Whether a tensor depends on the point: it is batched at the level of the points, or inside."""
@@ -287,20 +276,25 @@ class Safe(TorchFunctionMode):
 
     def power(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """`norm(x) ** 2` and its like, from the smooth square that a root remembers, unless it was written to."""
-        square = square_of(args[0])
-        if square is not None and _storage(args[0]) not in self.written:
-            if name == "square" or (len(args) == 2 and args[1] is args[0]):
+        base, exponent, *_ = (*args, None, None)
+        square = square_of(base)
+        if square is not None and not kwargs and _storage(base) not in self.written:
+            if name == "square" or exponent is base:
                 return square.clone()  # the result may be written into
-            if name == "pow" and isinstance(args[1], int | float) and args[1] > 0 and args[1] % 2 == 0:
-                return square ** (args[1] // 2)
+            if name == "pow" and isinstance(exponent, int | float) and exponent > 0 and exponent % 2 == 0:
+                return square ** (exponent // 2)
         return (self.tabled if name in REWRITES else self.scaled)(name, func, args, kwargs)
 
     def cut(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """What has no derivatives, allowed for constants."""
         name = "data" if name == "__get__" else name
-        if any(self.depends(a) for a in args):
-            raise Refusal(f"the {self.name} calls `{name}` on a value that depends on the point, which {_CUTS[name]}.")
-        return func(*args, **kwargs)
+        if not any(self.depends(a) for a in args):
+            return func(*args, **kwargs)
+        python = called()
+        for known, why in PYTHON.items() if python else ():
+            if known in python:
+                raise Refusal(f"the {self.name} calls `{python}`, which {why}.")
+        raise Refusal(f"the {self.name} calls `{name}` on a value that depends on the point, which {CUTS[name]}.")
 
     def fresh(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """A fresh tensor, batched so that `vmap` lets it be filled, in the point's dtype and device if none is said."""
@@ -346,6 +340,13 @@ class Safe(TorchFunctionMode):
                     return y
         return self.plain(name, func, args, kwargs)
 
+    def transposed(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """A view that remembers of what: the memory alone does not tell, each level of `vmap` may read it otherwise."""
+        y = self.plain(name, func, args, kwargs)
+        if args and y is not args[0]:
+            y.riemann_transpose = args[0]
+        return y
+
     def grad_mode(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """`no_grad` inside would make gradients through the jet wrong: the caller of riemann decides."""
         return func(args[0] or self.gradients)
@@ -356,8 +357,9 @@ _HANDLERS: dict[str, Callable[[Safe, str, Any, tuple, dict], Any]] = {
     **dict.fromkeys(_SCALED, Safe.scaled),
     **dict.fromkeys(_TABLED, Safe.tabled),
     **dict.fromkeys(_POWERS, Safe.power),
-    **dict.fromkeys(_CUTS, Safe.cut),
+    **dict.fromkeys(CUTS, Safe.cut),
     **dict.fromkeys(("matmul", "__matmul__", "mm"), Safe.product),
+    **dict.fromkeys(("t", "transpose"), Safe.transposed),
     **dict.fromkeys(_FRESH, Safe.fresh),
     "__get__": Safe.cut,  # of `.data`
     "_set_grad_enabled": Safe.grad_mode,
@@ -378,6 +380,8 @@ def _storage(x: Tensor) -> int:
 
 def _gram(A: Tensor, B: Tensor) -> Tensor | None:
     """`A @ B` with its tangent at the innermost level of forward mode, if B is the transpose of A; else None."""
+    if getattr(A, "riemann_transpose", None) is not B and getattr(B, "riemann_transpose", None) is not A:
+        return None
     stack = _functorch.peek_interpreter_stack()
     if stack is None or stack.key() != _functorch.TransformType.Jvp:
         return None
@@ -389,10 +393,12 @@ def _gram(A: Tensor, B: Tensor) -> Tensor | None:
 
 
 def _transposed(a: Tensor, b: Tensor) -> bool:
-    """Whether two matrices are views of the same numbers, one the transpose of the other."""
+    """Whether two matrices are still views of the same numbers, one the transpose of the other."""
     a, b = _unwrapped(a.mT), _unwrapped(b)
     return (
         a.layout == b.layout == torch.strided
+        and a.dtype == b.dtype
+        and (a.is_conj(), a.is_neg()) == (b.is_conj(), b.is_neg())
         and not (a._is_zerotensor() or b._is_zerotensor())
         and _storage(a) == _storage(b)
         and a.storage_offset() == b.storage_offset()
@@ -484,6 +490,11 @@ def _no(*_: Any) -> bool:
 # ---------------------------------------------------------------------------------- what a function mode cannot see
 
 
+def is_active() -> bool:
+    """Whether this runs inside a function that is differentiated."""
+    return _current() is not None
+
+
 def _current() -> Safe | None:
     """The mode that is active, if any."""
     return next((mode for mode in _get_current_function_mode_stack() if isinstance(mode, Safe)), None)
@@ -526,6 +537,8 @@ def _eager() -> Iterator[None]:
 
 def unwrapped(f: Any) -> Any:
     """The function inside wrappers of torch that keep its meaning (DistributedDataParallel, `torch.compile`)."""
+    if isinstance(f, torch.nn.Module) and is_hooked(f):
+        return f
     for where, name in (("torch._dynamo", "_orig_mod"), ("torch.nn.parallel", "module")):
         if type(f).__module__.startswith(where) and hasattr(f, name):
             return unwrapped(getattr(f, name))
@@ -543,15 +556,15 @@ def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, order: in
     try:
         with _eager(), safe:
             y = f(x)
-    except RuntimeError as error:  # from outside the operations that the mode sees
-        if _is_refusal_of_torch(error):
-            raise safe.not_differentiable("calls something", error) from error
+    except Exception as error:
+        if isinstance(error, RuntimeError) and _is_refusal_of_torch(error):  # from outside what the mode sees
+            raise not_differentiable(name, None, error) from error
+        error.riemann_call = f, name  # type: ignore[attr-defined]  # for the explanation, outside of all transforms
         raise
     if order >= 2 and safe.piecewise_linear:
-        warnings.warn(
+        warn(
             f"the {name} calls {', '.join(sorted(safe.piecewise_linear))}: piecewise linear, so its second derivatives "
             "are 0 between kinks and the curvature misses what happens at them. Use a smooth activation (tanh, "
-            "softplus, silu).",
-            stacklevel=2,
+            "softplus, silu)."
         )
     return y

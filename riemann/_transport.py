@@ -99,8 +99,10 @@ def _along_curve(metric: Metric, curve: Curve, w: Tensor, t: Tensor, options: di
         return -_connection(metric, *at(s), W).flatten(-2)
 
     metric_jet(metric, at(w.new_zeros(1))[0].detach(), 1)  # warns where it is no metric
-    solution = integrated(flow, w.reshape(1, -1), t, chart=None, n=n, **options)
-    return Transport(t, solution.states.reshape(len(t), *w.shape), solution.status[0], solution.reached[0])
+    start = w.reshape(1, -1) if w.numel() else w.new_zeros(1, n)  # a vector stands in for none
+    solution = integrated(flow, start, t, chart=None, n=n, **options)
+    vectors = solution.states[..., : w.numel()].reshape(len(t), *w.shape)
+    return Transport(t, vectors, solution.status[0], solution.reached[0])
 
 
 def _point_of(curve: Curve, n: int) -> Callable[[Tensor], Tensor]:
@@ -187,6 +189,8 @@ def holonomy(
         >>> holonomy(sphere, circle).diagonal().round(decimals=6)  # rotation by the area π
         tensor([-1., -1.], dtype=torch.float64)
     """
+    if not callable(loop):
+        raise TypeError(f"`loop` is a {type(loop).__name__}, expected a function of one parameter to a point (n,)")
     ends = torch.tensor([[0.0], [1.0]], dtype=dtype, device=device)
     points = _jets.jet(lambda s: loop(s[0]), ends, 0)[0]
     if points.ndim != 2:

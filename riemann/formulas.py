@@ -44,7 +44,11 @@ def change_indices(g: Tensor, T: Tensor, old: str, new: str) -> Tensor:
 
     Raises:
         ValueError: positions of different length, or other letters than `u` and `l`.
+        TypeError: no tensor, or no string of positions.
     """
+    if not isinstance(T, Tensor) or not isinstance(old, str):
+        got = type(old if isinstance(T, Tensor) else T).__name__
+        raise TypeError(f"got a {got}, expected a tensor `T` and its positions `old`, a string as in 'ull'")
     check_positions(old, len(old), "a tensor")
     check_positions(new, len(old), f"a tensor of rank {len(old)}")
     n, rank = g.shape[-1], len(old)

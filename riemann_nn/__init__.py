@@ -1,5 +1,8 @@
 """Neural differential manifolds, built from `riemann`'s public names."""
 
+import difflib as _difflib
+from typing import TYPE_CHECKING, Any
+
 from riemann_nn import _plain as _plain
 from riemann_nn import _routes as _routes
 from riemann_nn._chart import Chart as Chart
@@ -31,3 +34,10 @@ from riemann_nn._representation import pulled_back_fisher as pulled_back_fisher
 from riemann_nn._representation import riemannian_gradient as riemannian_gradient
 from riemann_nn._volume_loss import VolumeLoss as VolumeLoss
 from riemann_nn._volume_loss import volume_loss as volume_loss
+
+if not TYPE_CHECKING:  # which knows the names
+
+    def __getattr__(name: str) -> Any:
+        alike = [] if name.startswith("_") else _difflib.get_close_matches(name, globals(), n=1)
+        hint = f"; did you mean `{alike[0]}`?" if alike else ""
+        raise AttributeError(f"module 'riemann_nn' has no attribute {name!r}{hint}")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 import riemann
 from riemann_nn import _reduce
-from riemann_nn._measure import weights_of
+from riemann_nn._measure import check_batch, weights_of
 
 
 def curvature_loss(
@@ -70,8 +70,7 @@ def curvature_loss(
         tensor(4.)
     """
     check_names(kind, estimator)
-    if not x.numel():
-        raise ValueError(f"`x` has shape {tuple(x.shape)}, expected one point or more: the loss is a mean over points")
+    check_batch(x, 1)
     weights = weights_of(metric, x, measure)
     if estimator == "exact":
         squares = _exact(metric, x, kind, chunk_size)

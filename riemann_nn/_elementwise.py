@@ -1,7 +1,8 @@
 """Smooth maps of single numbers with their first and second derivatives: activations, positive maps, bounds."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -76,12 +77,45 @@ class BoundedExp(torch.nn.Module):
         return f, f * first, f * (first * first + second / self.bound)
 
 
+def check_widths(dim: int, hidden: Sequence[int], **others: int) -> None:
+    """Raises unless the dimension, the widths of layers and other numbers of units are positive whole numbers."""
+    widths = [dim, *others.values(), *(hidden if isinstance(hidden, Sequence) else [None])]
+    if not all(isinstance(width, Integral) and width > 0 for width in widths):
+        said = "".join(f", `{name}` {value!r}" for name, value in others.items())
+        raise ValueError(
+            f"`dim` is {dim!r}, `hidden` {hidden!r}{said}, expected positive numbers of units, `hidden` as in (64, 64)"
+        )
+
+
+def check_elementwise(f: Elementwise, name: str, width: int) -> None:
+    """Raises if f, for `width` units, mixes them or tells them apart, as softmax and channels of their own do."""
+    if not callable(f) or isinstance(f, type):
+        got = f"the class {f.__name__}" if isinstance(f, type) else f"a {type(f).__name__}"
+        raise TypeError(
+            f"`{name}` is {got}, expected an elementwise map: a function, or a module such as `torch.nn.Tanh()`"
+        )
+    if _brings_jet(f) or _closed_form(f) is not None:
+        return
+    like = next(iter(f.parameters()), None) if isinstance(f, torch.nn.Module) else None
+    z = torch.linspace(-1.3, 1.7, 3 * width).reshape(3, width)
+    with torch.no_grad():
+        z = z if like is None else z.to(like)
+        together = f(z)
+        try:
+            alone = f(z.reshape(-1, 1)).reshape(z.shape)
+        except (RuntimeError, IndexError):  # of units that are told apart
+            alone = None
+    if alone is None or together.shape != z.shape or not torch.allclose(together, alone, 1e-3, 1e-5, equal_nan=True):
+        said = getattr(f, "__name__", type(f).__name__)
+        raise ValueError(f"`{name}` is {said}, expected an elementwise map: the same function of each unit alone")
+
+
 def elementwise_jet(f: Elementwise, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """`f, f', f''` at the entries of z, three tensors of its shape.
 
     From the method `f.jet(z)` where there is one, from closed forms for common activations, else by `riemann.jet`.
     """
-    if hasattr(f, "jet"):
+    if _brings_jet(f):
         return f.jet(z)  # type: ignore[attr-defined]
     if (closed := _closed_form(f)) is not None:
         return closed(z)
@@ -89,12 +123,34 @@ def elementwise_jet(f: Elementwise, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return y.reshape(z.shape), first.reshape(z.shape), second.reshape(z.shape)
 
 
+def _brings_jet(f: Elementwise) -> bool:
+    """Whether `f.jet` is that of f: no class below the one that has it changes the values, nor does the instance."""
+    if not hasattr(f, "jet") or (isinstance(f, torch.nn.Module) and not _runs_as_written(f)):
+        return False
+    for kind in type(f).__mro__:
+        if "jet" in vars(kind):
+            return True
+        if "forward" in vars(kind) or "__call__" in vars(kind):
+            return False
+    return True
+
+
 def _closed_form(f: Elementwise) -> Callable[[Tensor], tuple[Tensor, Tensor, Tensor]] | None:
-    if isinstance(f, torch.nn.Softplus) and f.beta != 1:
+    if isinstance(f, torch.nn.Module) and not _runs_as_written(f):
+        return None
+    if isinstance(f, torch.nn.Softplus) and (f.beta, f.threshold) != (1, 20):
         return None
     if isinstance(f, torch.nn.GELU) and f.approximate != "none":
         return None
-    return _CLOSED_FORMS.get(type(f) if isinstance(f, torch.nn.Module) else f)
+    key = type(f) if isinstance(f, torch.nn.Module) else f
+    return _CLOSED_FORMS.get(key) if isinstance(key, Hashable) else None
+
+
+def _runs_as_written(f: torch.nn.Module) -> bool:
+    """Whether a call is the `forward` of the class of f: none is assigned to it, and no hook looks at it."""
+    of_all = torch.nn.modules.module
+    hooks = (f._forward_hooks, f._forward_pre_hooks, of_all._global_forward_hooks, of_all._global_forward_pre_hooks)
+    return "forward" not in vars(f) and not any(hooks)
 
 
 def _tanh(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:

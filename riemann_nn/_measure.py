@@ -9,6 +9,18 @@ from torch import Tensor
 import riemann
 
 
+def check_batch(x: Any, least: int) -> None:
+    """Raises unless `x` is a tensor of `least` points or more: losses are means and variances over points."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"`x` is a {type(x).__name__}, expected a torch.Tensor of shape (*batch, n)")
+    if x.ndim == 0 or x.shape[-1] == 0 or x.shape[:-1].numel() < least:
+        count = "one point" if least == 1 else "two points"
+        raise ValueError(
+            f"`x` has shape {tuple(x.shape)}, expected {count} or more, (*batch, n): the loss is a mean or a variance "
+            "over points"
+        )
+
+
 def weights_of(metric: Any, x: Tensor, measure: str | Tensor) -> Tensor | None:
     """Weights of the points, constants for gradients; None for equal ones."""
     if isinstance(measure, Tensor):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import riemann
 from riemann import metrics
-from riemann_nn._elementwise import Bounded, BoundedExp
+from riemann_nn._elementwise import Bounded, BoundedExp, check_widths
 from riemann_nn._mlp_cholesky import MLPCholesky
 from riemann_nn._smooth import perceptron, smooth
 
@@ -70,10 +70,7 @@ class MetricNet(torch.nn.Module):
         super().__init__()
         if family not in _FAMILIES:
             raise ValueError(f"`family` is {family!r}, expected one of {', '.join(map(repr, _FAMILIES))}")
-        if min(dim, rank, *hidden, 1) < 1:
-            raise ValueError(
-                f"`dim` is {dim}, `hidden` {tuple(hidden)}, `rank` {rank}, expected positive numbers of units"
-            )
+        check_widths(dim, hidden, rank=rank)
         if not log_range > 0:
             raise ValueError(f"`log_range` is {log_range}, expected a positive number")
         self.dim, self.family, self.log_range, self.rank = dim, family, log_range, rank

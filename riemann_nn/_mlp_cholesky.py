@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann_nn._elementwise import Elementwise, Softplus
+from riemann_nn._elementwise import Elementwise, Softplus, check_elementwise, check_widths
 
 
 class MLPCholesky(torch.nn.Module):
@@ -25,7 +25,7 @@ class MLPCholesky(torch.nn.Module):
         off_diagonal: smooth elementwise map below it, such as `Bounded(1 / dim)`; by default the identity.
 
     Raises:
-        ValueError: `dim` or a width is not positive.
+        ValueError: `dim` or a width is not positive, or a map is not elementwise.
 
     Note:
         Closed forms are known for tanh, sigmoid, softplus, silu, gelu, sin and for maps with a method
@@ -57,9 +57,15 @@ class MLPCholesky(torch.nn.Module):
         off_diagonal: Elementwise | None = None,
     ):
         super().__init__()
+        check_widths(dim, hidden)
         widths = (dim, *hidden, dim * (dim + 1) // 2)
-        if min(widths) < 1:
-            raise ValueError(f"`dim` is {dim} and `hidden` {tuple(hidden)}, expected positive numbers of units")
+        for name, f, units in (
+            ("activation", activation, max(hidden, default=1)),
+            ("diagonal", diagonal, dim),
+            ("off_diagonal", off_diagonal, widths[-1]),
+        ):
+            if f is not None:
+                check_elementwise(f, name, units)
         self.dim = dim
         self.layers = torch.nn.ModuleList(torch.nn.Linear(i, o) for i, o in zip(widths, widths[1:], strict=False))
         self.activation = activation
@@ -136,6 +142,11 @@ class MLPCholesky(torch.nn.Module):
         o = self.triangle(self.layers[-1](h))
         lower = o if self.off_diagonal is None else self.off_diagonal(o)
         return lower.tril(-1) + torch.diag_embed(self.diagonal(o.diagonal(dim1=-2, dim2=-1)))
+
+    def routes_hold(self) -> bool:
+        """Whether the layers are those that the closed forms are for: W h + b."""
+        plain = torch.nn.Linear.forward, torch.nn.Module.__call__
+        return all((type(m).forward, type(m).__call__) == plain and m.bias is not None for m in self.layers)
 
     def triangle(self, entries: Tensor) -> Tensor:
         """The lower triangular matrices `(..., n, n)` with these entries, `(..., n(n+1)/2)`, row by row."""

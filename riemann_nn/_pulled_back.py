@@ -167,6 +167,8 @@ class Observer:
 class _Hook:
     """A hook that does not keep its owner alive, and does nothing in copies and pickles of the model."""
 
+    keeps_values = True  # so that `riemann` knows the structure of metrics all the same
+
     def __init__(self, method: Callable[..., Any] | None):
         self.method = method and weakref.WeakMethod(method)
 

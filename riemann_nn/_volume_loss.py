@@ -9,7 +9,7 @@ from torch import Tensor
 
 import riemann
 from riemann_nn import _reduce
-from riemann_nn._measure import weights_of
+from riemann_nn._measure import check_batch, weights_of
 
 
 def volume_loss(
@@ -60,8 +60,7 @@ def _volume_loss(
     metric: Any, x: Tensor, log: bool, log_reference: Tensor | None = None, measure: str | Tensor = "points"
 ) -> Tensor:
     """`volume_loss` without its warning."""
-    if x.shape[:-1].numel() < 2:
-        raise ValueError(f"`x` has shape {tuple(x.shape)}, expected two points or more: a variance is over points")
+    check_batch(x, 2)
     volume = riemann.log_volume_element(metric, x)
     volume = volume if log_reference is None else volume - log_reference
     return _reduce.variance(volume if log else volume.exp(), weights_of(metric, x, measure))

@@ -448,3 +448,70 @@ def test_jacobi_fields_are_derivatives_of_geodesics_on_both_routes():
         J = rm.jacobi_field(metric, x, v, J0, dJ0, tensor(1.0), rtol=1e-8)[0]
         f = lambda s: rm.exp_map(metric, x + s * xi, v + s * dxi, rtol=1e-8)
         assert_close(J, torch.func.jvp(f, (tensor(0.0)[0],), (tensor(1.0)[0],))[1], rtol=0, atol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------ metrics with kinks
+
+
+def decoder(activation, seed):
+    torch.manual_seed(seed)
+    layers = torch.nn.Linear(2, 12), activation, torch.nn.Linear(12, 5)
+    return torch.nn.Sequential(*layers).double().requires_grad_(False)
+
+
+def shortest(f, x, y, pieces=256):
+    """The length of the shortest polygon between the images of points, by descent: no equation of geodesics."""
+    s = torch.linspace(0, 1, pieces + 1, dtype=x.dtype)[:, None]
+    modes = torch.sin(torch.pi * s * torch.arange(1, 25, dtype=x.dtype))
+    bend = torch.zeros(24, 2, dtype=x.dtype, requires_grad=True)
+    steps = lambda: f(x + s * (y - x) + modes @ bend).diff(dim=0).norm(dim=1)
+    optimizer = torch.optim.LBFGS([bend], max_iter=200, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
+
+    def energy():
+        optimizer.zero_grad()
+        total = pieces * steps().square().sum()
+        total.backward()
+        return total
+
+    optimizer.step(energy)
+    return steps().sum().detach()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("activation", [torch.nn.ELU(), torch.nn.CELU()])
+def test_distances_through_kinks_are_right_and_say_how_well_they_are_known(activation, seed):
+    f = decoder(activation, seed)
+    x, y = torch.tensor([0.3, -0.2], dtype=torch.float64), torch.tensor([1.0, 0.5], dtype=torch.float64)
+    y.requires_grad_()
+    metric = rm.metrics.Pullback(f)
+    words = "elu.*kinks.*velocities are known to .*lengths to .*derivatives are NaN"
+    with pytest.warns(UserWarning, match=words) as said:
+        value = rm.distance(metric, x, y)
+    assert len(said) == 1 and said[0].filename == __file__
+    assert_close(value.detach(), shortest(f, x, y.detach()), rtol=1e-4, atol=0)
+    (gradient,) = torch.autograd.grad(value, y)
+    assert gradient.isnan().all()
+
+
+def test_a_metric_that_jumps_at_its_kinks_has_no_geodesic_and_says_why():
+    x, y = torch.tensor([0.3, -0.2], dtype=torch.float64), torch.tensor([1.0, 0.5], dtype=torch.float64)
+    metric = rm.metrics.Pullback(decoder(torch.nn.SELU(), 0))
+    with pytest.warns(UserWarning, match="selu.*jumps: the speed along the best curve found varies by"):
+        result = rm.log_map(metric, x, y, throw=False)
+    assert int(result.status) == rm.Status.NOT_CONVERGED and result.velocities.isnan().all()
+
+
+def test_functions_with_kinks_that_no_geodesic_passes():
+    half_plane = lambda x: torch.eye(2, dtype=torch.float64) / x[1].abs() ** 2
+    x, y = torch.tensor([[0.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
+    result = rm.log_map(half_plane, x, y, throw=False)
+    truth = torch.acosh(1 + (y - x).square().sum() / (2 * x[1] * y[1]))
+    assert_close(result.length, truth)
+    assert_close(rm.distance(half_plane, x, y), truth)
+
+
+def test_steps_that_are_only_tried_may_leave_what_is_finite():
+    metric = lambda x: torch.diag(torch.stack([1 / torch.sqrt(x[0]), 1 + x[1] ** 2]))
+    x, v = torch.tensor([[0.31, 0.72], [2.0, 0.1]], dtype=torch.float64), torch.tensor([-1e5, 5e4], dtype=torch.float64)
+    result = rm.geodesic(metric, x, v, torch.tensor([2.0], dtype=torch.float64), max_steps=50, throw=False)
+    assert (result.status != rm.Status.SUCCESS).all() and result.points.isnan().all()

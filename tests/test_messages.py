@@ -263,3 +263,247 @@ def test_parameters_of_curves_are_checked(t, error, text):
     with pytest.raises(error, match=text):
         x = torch.ones(2, dtype=torch.float64)
         rm.geodesic(lambda x: torch.eye(2).to(x), x, x, t)
+
+
+# ------------------------------------------------------------------------------- what a user's function does wrong
+
+
+def misspelt(x):
+    return torch.eye(2) * absent(x)  # noqa: F821
+
+
+def by_columns(x):
+    return torch.eye(2) * (1 + x[:, 0] ** 2)[:, None, None]
+
+
+def iterated(x):
+    y = x[0]
+    while (y**3 - x[0] - 2).abs() > 1e-12:
+        y = y - (y**3 - x[0] - 2) / (3 * y**2)
+    return torch.eye(2) * y
+
+
+def raising(x):
+    raise RuntimeError("what the user says")
+
+
+@pytest.mark.parametrize(
+    ("metric", "error", "words"),
+    [
+        (misspelt, NameError, ["'absent' is not defined", "`metric` was called with one point of shape (2,)"]),
+        (lambda x: x.sinh_cosh(), AttributeError, ["sinh_cosh", "called with one point of shape (2,)"]),
+        (lambda x: torch.eye(3) @ x, RuntimeError, ["(3x3)", "called with one point of shape (2,)"]),
+        (lambda x: torch.eye(2) * x[2], IndexError, ["out of bounds", "called with one point of shape (2,)"]),
+        (lambda x, y: x, TypeError, ["'y'", "called with one point of shape (2,)"]),
+        (by_columns, ValueError, ["written for a batch", "(1, 2, 2)", "`lambda x: by_columns(x[None])[0]`"]),
+        (lambda x: torch.eye(2)[None] * x.norm(dim=-1)[..., None, None], ValueError, ["written for a batch"]),
+        (metrics.Pullback(lambda x: torch.cat([x, x[:, :1]], 1)), ValueError, ["`map of Pullback` is written for a"]),
+        (metrics.Hessian(lambda x: (x**4).sum(1)), ValueError, ["`potential of Hessian` is written for a batch"]),
+        (iterated, ValueError, ["`__bool__`", "a fixed number of steps for a `while` loop"]),
+        (lambda x: torch.eye(2) * max(x[0], x[1]), ValueError, ["`torch.maximum` for `max`"]),
+        (lambda x: torch.eye(2) * np.sin(x[0]), ValueError, ["`__array__`", "NumPy", "scipy.special"]),
+        (lambda x: torch.eye(2) * float(x[0]), ValueError, ["`__float__`", "`math`"]),
+        (lambda x: torch.eye(2) * torch.rand(()), ValueError, ["`rand`", "draw random numbers once, outside"]),
+        (lambda x: torch.diag(x[x > 0]), ValueError, ["`torch.where`, or a fixed index"]),
+        (
+            lambda x: torch.cond(x[0] > 0.9, lambda x: torch.outer(x, x), lambda x: torch.diag(x), (x,)),
+            ValueError,
+            ["`cond`", "`torch.where(condition, one, other)`"],
+        ),
+        (
+            lambda x: torch.autograd.functional.hessian(lambda y: (y**4).sum(), x),
+            ValueError,
+            ["`torch.autograd.functional.hessian`", "`torch.func.jacrev`"],
+        ),
+        (lambda x: torch.eye(2) * x.requires_grad_()[0], ValueError, ["`requires_grad_`", "`torch.func.grad`"]),
+        (lambda x: torch.eye(2) * len(f"{x[0]:.2f}"), ValueError, ["`torch._tensor.__format__`", "print outside"]),
+        (metrics.Conformal, TypeError, ["`metric` is Conformal itself", "`Conformal(…)`"]),
+        (spaces.sphere, TypeError, ["`metric` is sphere itself"]),
+    ],
+)
+def test_errors_of_a_users_function(metric, error, words):
+    with pytest.raises(error) as caught:
+        S(metric, X)
+    for word in words:
+        assert word in str(caught.value)
+    files = [str(entry.path) for entry in caught.traceback]
+    assert not any("functorch" in file for file in files) and len(files) < 25
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+
+
+def test_a_users_own_error_is_left_as_it_is_with_a_note():
+    with pytest.raises(RuntimeError) as caught:
+        S(raising, X)
+    assert str(caught.value) == "what the user says"
+    assert caught.value.__notes__ == ["`metric` was called with one point of shape (2,), torch.float64."]
+    assert caught.traceback[-1].name == "raising"
+
+
+def test_an_error_at_one_point_of_many_is_that_of_torch():
+    g = lambda x: torch.linalg.cholesky(torch.diag(x)) @ torch.diag(x)
+    with pytest.raises(torch.linalg.LinAlgError, match="positive-definite"):
+        S(g, torch.tensor([[1.0, 2.0], [1.0, -1.0]], dtype=torch.float64))
+
+
+def test_roots_at_zero_say_that_squares_have_derivatives():
+    distance = lambda x: torch.cdist(x[None], torch.zeros(1, 2))
+    with pytest.warns(UserWarning, match=r"not finite at this point.*`cdist`.*written as `norm\(x\) \*\* 2`") as said:
+        assert S(lambda x: torch.eye(2) * (1 + distance(x)[0]), 0 * X[0]).isnan()
+    assert [w.filename for w in said] == [__file__]
+    assert S(lambda x: torch.eye(2) * (1 + (distance(x) ** 2)[0]), 0 * X[0]).isfinite()
+
+
+def test_warnings_point_at_the_line_that_calls():
+    relu = lambda x: torch.eye(2) * (1 + torch.relu(x[0]))
+    for call in (
+        lambda: S(sphere, 0 * X),
+        lambda: rm.sectional_curvature(relu, X, X, X.flip(0)),
+        lambda: rm.at(asymmetric, X),
+        lambda: rm.gradient(asymmetric, lambda x: x[0])(X),
+    ):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            call()
+        assert said and {w.filename for w in said} == {__file__}
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: S(sphere, X.to_sparse()), TypeError, ["`x` is sparse", "to_dense"]),
+        (lambda: rm.ricci_curvature(sphere, X[0], X[0].to_sparse()), TypeError, ["`v` is sparse"]),
+        (lambda: rm.jet("sin", X), TypeError, ["`function` is a str", "callable"]),
+        (lambda: rm.jvp(None, X, X), TypeError, ["`function` is a NoneType"]),
+        (lambda: rm.vjp(lambda x: x, X, X.to("meta")), ValueError, ["meta", "cpu"]),
+        (lambda: rm.holonomy(sphere, X), TypeError, ["`loop` is a Tensor", "function of one parameter"]),
+        (lambda: rm.change_indices(sphere, X, [1.0, 2.0], "u", "l"), TypeError, ["got a list"]),
+        (lambda: rm.change_indices(sphere, X, X, 1, "l"), TypeError, ["got a int"]),
+        (lambda: rm.volume(sphere, 1), TypeError, ["`box` is a int"]),
+        (lambda: rm.estimate_scalar_curvature(sphere, X, True), ValueError, ["`num_samples` is True"]),
+        (lambda: rm.killing_dimension(sphere, X.to("meta")), ValueError, ["`meta`"]),
+        (lambda: metrics.Constant([[1.0]]), TypeError, ["`matrix` of Constant is a list"]),
+        (lambda: metrics.LowRankPlusDiagonal(torch.exp, torch.exp, [1]), TypeError, ["`signs`", "list"]),
+        (lambda: metrics.Warped(sphere, sphere, torch.sum), TypeError, ["`base` of Warped", "`(metric, n)`"]),
+        (lambda: metrics.Product((2, sphere)), TypeError, ["part 0 of Product", "`(metric, n)`"]),
+        (lambda: S(metrics.Pullback("f"), X), TypeError, ["`map of Pullback` is a str"]),
+        (lambda: S(metrics.Conformal(torch.sum, None), X), TypeError, ["`log_factor of Conformal` is a NoneType"]),
+        (lambda: riemann_nn.MLPCholesky(3.0), ValueError, ["`dim` is 3.0"]),
+        (lambda: riemann_nn.MetricNet(3, 8), ValueError, ["`hidden` 8", "(64, 64)"]),
+        (lambda: riemann_nn.MLPCholesky(2, activation=torch.nn.Tanh), TypeError, ["the class Tanh"]),
+        (lambda: riemann_nn.MLPCholesky(2, activation="tanh"), TypeError, ["`activation` is a str"]),
+        (lambda: riemann_nn.curvature_loss(sphere, [1.0]), TypeError, ["`x` is a list"]),
+        (lambda: riemann_nn.volume_loss(sphere, None), TypeError, ["`x` is a NoneType"]),
+        (lambda: rm.scalar_curvatur, AttributeError, ["did you mean `scalar_curvature`?"]),
+        (lambda: spaces.spere, AttributeError, ["did you mean `sphere`?"]),
+        (lambda: metrics.Pulback, AttributeError, ["did you mean `Pullback`?"]),
+        (lambda: riemann_nn.MetricNets, AttributeError, ["did you mean `MetricNet`?"]),
+    ],
+)
+def test_arguments_of_the_wrong_kind(call, error, words):
+    with pytest.raises(error) as caught:
+        call()
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_no_vectors_give_no_results():
+    none = torch.zeros(0, 2, dtype=torch.float64)
+    assert rm.sectional_curvature(sphere, X[0], X[0], none).shape == (0,)
+    t = torch.ones(1, dtype=torch.float64)
+    line = lambda s: torch.stack([s + 0.5, s])
+    assert rm.parallel_transport(sphere, line, none, t).shape == (1, 0, 2)
+
+
+# ------------------------------------------------------------------------------------ modules that want a batch axis
+
+
+def trained(*layers):
+    """A network in eval mode whose running statistics are those of data."""
+    net = torch.nn.Sequential(*layers).double()
+    net(torch.randn(64, 2, dtype=torch.float64))
+    return net.eval().requires_grad_(False)
+
+
+def network(name):
+    nn = torch.nn
+    return {
+        "BatchNorm1d": lambda: trained(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 5)),
+        "Conv1d": lambda: trained(nn.Linear(2, 12), nn.Unflatten(1, (4, 3)), nn.Conv1d(4, 5, 2), nn.Tanh(),
+                                  nn.Flatten()),
+        "as many channels as positions": lambda: trained(nn.Linear(2, 16), nn.Unflatten(-1, (4, 4)),
+                                                         nn.BatchNorm1d(4), nn.Tanh(), nn.Flatten()),
+        "GroupNorm": lambda: trained(nn.Linear(2, 16), nn.Unflatten(-1, (4, 4)), nn.GroupNorm(2, 4), nn.Tanh(),
+                                     nn.Flatten()),
+        "ConvTranspose2d": lambda: trained(nn.Linear(2, 12), nn.Unflatten(-1, (3, 2, 2)),
+                                           nn.ConvTranspose2d(3, 2, 2), nn.BatchNorm2d(2), nn.SiLU(), nn.Flatten()),
+    }[name]()  # fmt: skip
+
+
+class Head(torch.nn.Module):
+    """A network of which one column, or a function of a batch of them, is used: it fails at one point."""
+
+    def __init__(self, last, outputs):
+        super().__init__()
+        nn = torch.nn
+        self.net = trained(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Softplus(), nn.Linear(4, outputs))
+        self.last = last
+
+    def forward(self, x):
+        return self.last(self.net(x), x)
+
+
+single = lambda f: lambda x: f(x[None])[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["BatchNorm1d", "Conv1d", "as many channels as positions", "GroupNorm", "ConvTranspose2d"]
+)
+def test_decoders_that_take_batches(name):
+    f = network(name)
+    value, truth = metrics.Pullback(f), metrics.Pullback(single(f))
+    torch.testing.assert_close(S(value, X), S(truth, X))
+    torch.testing.assert_close(value(X[0]), truth(X[0]))
+    torch.testing.assert_close(rm.second_fundamental_form(f, X), rm.second_fundamental_form(single(f), X))
+    for mine, its in zip(rm.jet(f, X, 2), rm.jet(single(f), X, 2), strict=True):
+        torch.testing.assert_close(mine, its)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda part: metrics.Conformal(None, part(Head(lambda y, x: y[:, 0], 1))),
+        lambda part: metrics.Diagonal(part(Head(lambda y, x: y.exp(), 2))),
+        lambda part: metrics.Cholesky(part(Head(lambda y, x: y.unflatten(1, (2, 2)) + 9 * torch.eye(2).to(x), 4))),
+        lambda part: metrics.LowRankPlusDiagonal(torch.exp, part(Head(lambda y, x: y.unflatten(1, (2, 1)), 2))),
+        lambda part: metrics.Hessian(part(Head(lambda y, x: y[:, 0] + 9 * (x**2).sum(1), 1))),
+        lambda part: metrics.Pullback(torch.exp, part(Head(lambda y, x: torch.diag_embed(y.exp()), 2))),
+        lambda part: metrics.Product((part(Head(lambda y, x: torch.diag_embed(y.exp()), 2)), 2)),
+        lambda part: metrics.Warped(
+            (part(Head(lambda y, x: torch.diag_embed(y.exp()), 2)), 2),
+            (metrics.Constant(), 1),
+            part(Head(lambda y, x: y[:, 0].exp(), 1)),
+        ),
+    ],
+)
+def test_parts_of_metrics_that_take_batches(build):
+    value, truth = [], []
+    x = X
+    for part, found in ((lambda f: f, value), (single, truth)):
+        torch.manual_seed(0)
+        metric = build(part)
+        x = torch.cat((X, X[:, :1]), 1) if isinstance(metric, metrics.Warped) else X
+        v = torch.ones_like(x[0])
+        found += [metric(x[0]), S(metric, x), rm.riemann_tensor(metric, x), rm.geodesic_acceleration(metric, x, v)]
+    for mine, its in zip(value, truth, strict=True):
+        torch.testing.assert_close(mine, its)
+
+
+def test_what_a_decoder_returns_has_the_wrong_shape():
+    image = trained(torch.nn.Linear(2, 12), torch.nn.Unflatten(-1, (3, 2, 2)), torch.nn.BatchNorm2d(3))
+    with pytest.raises(
+        ValueError, match=r"`map of Pullback` returned shape \(3, 2, 2\) at one point, expected \(any,\)"
+    ):
+        S(metrics.Pullback(image), X)
+    training = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.BatchNorm1d(4)).double()
+    with pytest.raises(ValueError, match=r"`\.eval\(\)`"):
+        S(metrics.Pullback(training), X)

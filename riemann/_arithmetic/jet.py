@@ -9,8 +9,8 @@ import contextlib
 import functools
 import math
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from riemann._arithmetic.orders import Orders, orders
+from riemann._frames import warn
 
 
 class Refusal(ValueError):
@@ -30,6 +31,20 @@ class Refusal(ValueError):
 
 class Refused(Exception):
     """What an operation does that has no derivatives, and what to write instead: the end of a sentence."""
+
+
+_KINKS: ContextVar[set[str] | None] = ContextVar("kinks", default=None)
+
+
+@contextlib.contextmanager
+def kinks_called() -> Iterator[set[str]]:
+    """Gathers the names of functions with kinks that users' functions call inside."""
+    names: set[str] = set()
+    token = _KINKS.set(names)
+    try:
+        yield names
+    finally:
+        _KINKS.reset(token)
 
 
 class _Running(threading.local):
@@ -173,6 +188,11 @@ class Operation:
         "relu leaky_relu prelu _prelu_kernel hardtanh relu6 hardshrink softshrink threshold rrelu hardsigmoid".split()
     )
 
+    KINKED = PIECEWISE_LINEAR | frozenset(
+        "elu hardswish abs sign sgn floor ceil trunc frac round fmod remainder copysign clamp clamp_min clamp_max maximum "
+        "minimum fmax fmin".split()
+    )
+
     def __init__(self, func: Any):
         schema = func._schema
         self.name = schema.name.split("::")[1]
@@ -184,7 +204,7 @@ class Operation:
         self.random = torch.Tag.nondeterministic_seeded in func.tags and "dropout_p" not in {
             a.name for a in schema.arguments
         }
-        self.kink = self.base.strip("_").removesuffix("_kernel") if self.base in self.PIECEWISE_LINEAR else None
+        self.kinked = self.base.strip("_").removesuffix("_kernel") if self.base in self.KINKED else None
 
     @staticmethod
     @functools.cache
@@ -238,7 +258,7 @@ class Arithmetic(TorchDispatchMode):
         self.caller = _Caller(self)
         self.made: dict[int, StorageWeakRef] = {}
         self.shadows: dict[int, Jet] = {}
-        self.kinks: set[str] = set()
+        self.kinks = set() if (gathered := _KINKS.get()) is None else gathered
         self.called: str | None = None  # what the user's code calls: operations have other names
 
     @classmethod
@@ -307,8 +327,8 @@ class Arithmetic(TorchDispatchMode):
 
     def result(self, func: Any, operation: Operation, jets: tuple, named: dict) -> Any:
         """What an operation returns: by its rule, or by torch's own decomposition."""
-        if operation.kink:
-            self.kinks.add(operation.kink)
+        if operation.kinked:
+            self.kinks.add(operation.kinked)
         if operation.rule is not None:
             with self.caller:
                 return operation.rule(self, *jets, **named)
@@ -440,12 +460,11 @@ def evaluated(f: Callable[..., Any], arguments: Sequence[Tensor], tables: Orders
             return type(y)(*parts) if hasattr(y, "_fields") else type(y)(parts)
         return arithmetic.padded(arithmetic.coefficients(arithmetic.taken(y, [])), tables.counts[-1])
 
-    if tables.order >= 2 and arithmetic.kinks:
-        warnings.warn(
-            f"the {arithmetic.name} calls {', '.join(sorted(arithmetic.kinks))}: piecewise linear, so its second "
-            "derivatives are 0 between kinks and the curvature misses what happens at them. Use a smooth activation "
-            "(tanh, softplus, silu).",
-            stacklevel=2,
+    linear = arithmetic.kinks & Operation.PIECEWISE_LINEAR
+    if tables.order >= 2 and linear:
+        warn(
+            f"the {arithmetic.name} calls {', '.join(sorted(linear))}: piecewise linear, so its second derivatives are 0 "
+            "between kinks and the curvature misses what happens at them. Use a smooth activation (tanh, softplus, silu)."
         )
     return coefficients(y)
 

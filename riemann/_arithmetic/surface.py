@@ -16,28 +16,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _pop_mode_temporarily
 
 from riemann._arithmetic.jet import Arithmetic, Refusal
+from riemann._frames import called
+from riemann._remedies import CUTS, PYTHON
 
-CUTS = {
-    **dict.fromkeys(
-        ("detach", "detach_", "data"),
-        "cuts the value off from its derivatives; use the value itself (not a `torch.nn.Parameter` made of it, and "
-        "`create_graph=True` with functions of `torch.autograd.functional`)",
-    ),
-    **dict.fromkeys(
-        ("item", "tolist", "__float__", "__int__", "__complex__"),
-        "turns a tensor into numbers, which have no derivatives; write it with torch functions, not with `math`",
-    ),
-    "__deepcopy__": "copies the numbers without their derivatives; use `clone`",
-    **dict.fromkeys(
-        ("numpy", "__array__"),
-        "turns a tensor into an array, which has no derivatives; use the torch function of the same name",
-    ),
-    "__index__": "makes a value of the point an index: the result would branch on data; use `torch.where`",
-    **dict.fromkeys(
-        ("__bool__", "is_nonzero", "equal", "allclose"),
-        "makes the result branch on the value of a coordinate; use `torch.where`",
-    ),
-}
 OWN_DTYPE = frozenset(
     "zeros ones empty full eye linspace logspace arange tensor as_tensor asarray scalar_tensor".split()
 )
@@ -107,6 +88,10 @@ class Surface(TorchFunctionMode):
                 return func(*args, **kwargs)
             name = "data"
         if any(map(self.depends, args)):
+            python = called()
+            for known, why in PYTHON.items() if python else ():
+                if known in python:
+                    raise Refusal(f"the {self.name} calls `{python}`, which {why}.")
             raise Refusal(f"the {self.name} calls `{name}` on a value that depends on the point, which {CUTS[name]}.")
         return func(*(a.detach() if isinstance(a, Tensor) else a for a in args), **kwargs)
 

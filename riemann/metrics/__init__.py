@@ -1,5 +1,8 @@
 """Metrics that know their structure: callables like any other, whose types bring cheaper exact routes."""
 
+from typing import TYPE_CHECKING, Any
+
+from riemann._names import no_such_name as _no_such_name
 from riemann.metrics._cholesky import Cholesky as Cholesky
 from riemann.metrics._conformal import Conformal as Conformal
 from riemann.metrics._constant import Constant as Constant
@@ -9,3 +12,8 @@ from riemann.metrics._low_rank import LowRankPlusDiagonal as LowRankPlusDiagonal
 from riemann.metrics._product import Product as Product
 from riemann.metrics._pullback import Pullback as Pullback
 from riemann.metrics._warped import Warped as Warped
+
+if not TYPE_CHECKING:  # which knows the names
+
+    def __getattr__(name: str) -> Any:
+        raise _no_such_name("riemann.metrics", name)

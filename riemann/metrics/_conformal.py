@@ -8,7 +8,7 @@ from torch import Tensor
 from riemann import _curvature, _jets, formulas
 from riemann._rounding import last_bits, say_few
 from riemann._types import Field, Metric
-from riemann.metrics._constant import Constant
+from riemann.metrics._constant import Constant, is_constant
 from riemann.metrics._structure import (
     Jets,
     contract,
@@ -101,7 +101,7 @@ def _hessian(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     p, dp, ddp = _p(metric, x, 2)
     g, inverse = metric_jet(metric.base, x, 0)[0], _curvature.inverse_metric(metric.base, x)
     hessian = ddp
-    if not isinstance(metric.base, Constant):
+    if not is_constant(metric.base):
         hessian = ddp - torch.einsum("...kij,...k->...ij", _curvature.christoffel(metric.base, x), dp)
     if _jets.has_values(p):
         products = dp.unsqueeze(-1) * dp.unsqueeze(-2)
@@ -118,7 +118,7 @@ def _say_few(p: Tensor, terms: Tensor, value: Tensor) -> None:
 
 def _slopes(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """p, its Laplacian and |dp|² in the base."""
-    if not isinstance(metric.base, Constant) or metric.base.matrix is not None:
+    if not is_constant(metric.base) or metric.base.matrix is not None:
         p, dp, hessian, _, inverse = _hessian(metric, x)
         return p, contract(inverse, hessian), quadratic(inverse, dp, dp)
 

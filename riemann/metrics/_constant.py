@@ -1,9 +1,12 @@
 """A metric with constant coefficients."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from riemann import formulas
+from riemann._modules import runs_as_written
 from riemann.metrics._structure import Jets, derive, positioned, route
 
 
@@ -22,6 +25,8 @@ class Constant(torch.nn.Module):
 
     def __init__(self, matrix: Tensor | None = None):
         super().__init__()
+        if not isinstance(matrix, Tensor | None):
+            raise TypeError(f"`matrix` of Constant is a {type(matrix).__name__}, expected a tensor (n, n)")
         if matrix is not None and (matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]):
             raise ValueError(f"`matrix` of Constant has shape {tuple(matrix.shape)}, expected (n, n)")
         self.register_buffer("matrix", matrix)
@@ -35,6 +40,11 @@ class Constant(torch.nn.Module):
                 f"`matrix` of Constant has shape {tuple(matrix.shape)}, expected ({n}, {n}): `x` has n = {n}"
             )
         return matrix
+
+
+def is_constant(metric: Any) -> bool:
+    """Whether a metric is a `Constant`, and runs as one."""
+    return isinstance(metric, Constant) and type(metric).forward is Constant.forward and runs_as_written(metric)
 
 
 def _everywhere(matrix: Tensor, x: Tensor) -> Tensor:

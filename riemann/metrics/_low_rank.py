@@ -33,6 +33,8 @@ class LowRankPlusDiagonal(torch.nn.Module):
     def __init__(self, diagonal: Field, factor: Field, signs: Tensor | None = None):
         super().__init__()
         self.diagonal, self.factor = diagonal, factor
+        if not isinstance(signs, Tensor | None):
+            raise TypeError(f"`signs` of LowRankPlusDiagonal is a {type(signs).__name__}, expected a tensor (r,)")
         if signs is not None and signs.ndim != 1:
             raise ValueError(f"`signs` of LowRankPlusDiagonal has shape {tuple(signs.shape)}, expected (r,)")
         self.register_buffer("signs", signs)

@@ -16,6 +16,7 @@ from riemann.metrics._structure import (
     part,
     positioned,
     route,
+    with_dimension,
 )
 
 
@@ -35,8 +36,9 @@ class Product(torch.nn.Module):
 
     def __init__(self, *parts: tuple[Metric, int]):
         super().__init__()
-        self.dims = tuple(dim for _, dim in parts)
-        for k, (metric, _) in enumerate(parts):
+        pairs = [with_dimension(pair, f"part {k} of Product") for k, pair in enumerate(parts)]
+        self.dims = tuple(dim for _, dim in pairs)
+        for k, (metric, _) in enumerate(pairs):
             setattr(self, f"metric{k}", metric)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
+from riemann._modules import runs_as_written
 from riemann._rank import ROUNDING
 from riemann._rounding import last_bits, say_few
 from riemann._safe import unwrapped
 from riemann._types import Field, Metric
-from riemann.metrics._constant import Constant
+from riemann.metrics._constant import Constant, is_constant
 from riemann.metrics._structure import (
     Jets,
     contract,
@@ -66,7 +67,7 @@ _MAP = "map of Pullback"
 
 
 def _curved(metric: Pullback) -> bool:
-    return metric.ambient is not None and not isinstance(metric.ambient, Constant)
+    return metric.ambient is not None and not is_constant(metric.ambient)
 
 
 def _shortened(metric: Pullback) -> Pullback:
@@ -77,7 +78,7 @@ def _shortened(metric: Pullback) -> Pullback:
     last = layers[-1]
     if type(last) is not torch.nn.Linear or last.in_features >= last.out_features:
         return metric
-    if any(m._forward_hooks or m._forward_pre_hooks for m in (layers, last)):
+    if not (runs_as_written(layers) and runs_as_written(last)):
         return metric
     return Pullback(layers[:-1], Constant(last.weight.mT @ last.weight))
 

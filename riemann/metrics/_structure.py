@@ -4,6 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from riemann import _curvature, _jets, formulas
 from riemann._indices import check_positions, move_indices
 from riemann._metric import jets_of, metric_jet
+from riemann._one_point import at_one_point
 from riemann._open import VECTORS
 from riemann._safe import unwrapped
 from riemann._types import ChunkSize, Field, Progress
@@ -23,16 +25,34 @@ Jets = tuple[Tensor, ...]
 
 def part(f: Field, x: Tensor, shape: Sequence[int | None], what: str) -> Tensor:
     """`f(x)` at one point, its shape checked; None stands for any length."""
-    value = unwrapped(f)(x)
+    if not callable(f):
+        raise TypeError(f"`{what}` is a {type(f).__name__}, expected a callable of one point of shape (n,)")
+
+    def fits(y: Any) -> bool:
+        return isinstance(y, Tensor) and len(y.shape) == len(shape) and all(map(_agree, shape, y.shape))
+
+    value = at_one_point(unwrapped(f), x, what, fits)
     if not isinstance(value, Tensor):
         raise TypeError(f"`{what}` returned {type(value).__name__} at one point, expected a torch.Tensor")
-    if value.ndim != len(shape) or any(a not in (None, b) for a, b in zip(shape, value.shape, strict=True)):
+    if not fits(value):
         expected = str(tuple(shape)).replace("None", "any")
         raise ValueError(
             f"`{what}` returned shape {tuple(value.shape)} at one point, expected {expected}; it takes one point of "
             f"shape {tuple(x.shape)}"
         )
     return value
+
+
+def _agree(expected: int | None, length: int) -> bool:
+    return expected in (None, length)
+
+
+def with_dimension(pair: Any, what: str) -> tuple[Any, int]:
+    """A metric and its dimension; raises unless `pair` is these."""
+    metric, dim = pair if isinstance(pair, tuple | list) and len(pair) == 2 else (None, None)
+    if not callable(metric) or not isinstance(dim, Integral) or dim < 1:
+        raise TypeError(f"{what} is {pair!r}, expected a pair: a metric and its dimension, `(metric, n)`")
+    return metric, dim
 
 
 def part_at(f: Field, x: Tensor, order: int, shape: Sequence[int | None], what: str) -> Field:
@@ -106,6 +126,7 @@ def route(kind: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             x, *given = _jets.broadcast_vectors(x, **vectors)
             return f(metric, x, **dict(zip(vectors, given, strict=True)), **options)
 
+        broadcast.calls_parts = True  # type: ignore[attr-defined]  # hooks of the parts run
         getattr(_curvature, f.__name__, jets_of).register(kind)(broadcast)
         return f
 

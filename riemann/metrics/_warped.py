@@ -21,6 +21,7 @@ from riemann.metrics._structure import (
     quadratic,
     route,
     scaled,
+    with_dimension,
 )
 
 
@@ -47,8 +48,8 @@ class Warped(torch.nn.Module):
 
     def __init__(self, base: tuple[Metric, int], fibre: tuple[Metric, int], warp: Field):
         super().__init__()
-        self.base, self.base_dim = base
-        self.fibre, self.fibre_dim = fibre
+        self.base, self.base_dim = with_dimension(base, "`base` of Warped")
+        self.fibre, self.fibre_dim = with_dimension(fibre, "`fibre` of Warped")
         self.warp = warp
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ tests, on the exact and on the numeric side.
 """
 
 import difflib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from riemann._names import no_such_name as _no_such_name
 from riemann.spaces._black_holes import kerr as kerr
 from riemann.spaces._black_holes import kerr_de_sitter as kerr_de_sitter
 from riemann.spaces._black_holes import kerr_newman as kerr_newman
@@ -124,3 +125,9 @@ def get(name: str, *args: Any, **arguments: Any) -> Space:
         hint = f"did you mean {' or '.join(alike)}?" if alike else "`spaces.names()` lists them all"
         raise ValueError(f"there is no space called {name!r}; {hint}")
     return _ENTRIES[name](*args, **arguments)
+
+
+if not TYPE_CHECKING:  # which knows the names
+
+    def __getattr__(name: str) -> Any:
+        raise _no_such_name("riemann.spaces", name)

@@ -3,12 +3,12 @@
 import functools
 import itertools
 import math
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sympy as sp
 
+from riemann._frames import warn
 from riemann.symbolic import _given, _latex
 from riemann.symbolic._field import Element, Inexpressible
 from riemann.symbolic._numbers import Numbers
@@ -77,10 +77,9 @@ class SymbolicMetric(Textbook):
         try:
             return self._in_a_field(order=2)
         except Inexpressible as what:
-            warnings.warn(
+            warn(
                 f"{what} has no place in the differential field: results are expression trees, not simplified, and a "
-                "zero may not show as 0; `at(point)` gives their values to any number of digits",
-                stacklevel=5,
+                "zero may not show as 0; `at(point)` gives their values to any number of digits"
             )
         return Trees(self.coordinates), self.matrix.tolist()
 
