@@ -9,6 +9,7 @@ import math
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
@@ -23,11 +24,7 @@ from riemann._chunks import in_chunks
 from riemann._faults import first as first
 from riemann._precision import full_precision
 from riemann._types import ChunkSize, Field, Progress
-
-# glibc gives every array above a threshold back to the system when it is freed, and the next one costs a page fault for
-# each 4 kB: half the time of blocks of a few megabytes. Freeing an array of just under 32 MB, never touched, raises the
-# threshold to that for the rest of the process, as any program does that frees one.
-torch.empty(2**25 - 2**13, dtype=torch.uint8)
+from riemann._weight import weighed
 
 # ----------------------------------------------------------------------------------------- the public functions
 
@@ -43,7 +40,7 @@ def jet(
     r"""Value and derivatives of a tensor field: $f,\ \partial_i f,\ \partial_i \partial_j f$, and so on.
 
     Args:
-        f: field, one point `(n,)` to a tensor of any shape `(*s)`; called once a piece.
+        f: field, one point `(n,)` to a tensor of any shape `(*s)`; called once a piece, and once to be weighed.
         x: points, `(*batch, n)`, floating point.
         order: highest derivative, 0 or more.
         chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
@@ -69,7 +66,7 @@ def jet(
         return over_points(lambda p: derivatives(safe(f, p, order), p, order), x)
 
     check_points(x)
-    return in_chunks(jets, x, rank=2 + order, chunk_size=chunk_size, progress=progress)
+    return in_chunks(jets, x, rank=2 + order, light=weight_of(f), chunk_size=chunk_size, progress=progress)
 
 
 def jvp(
@@ -104,7 +101,7 @@ def jvp(
     def pushed(x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         return over_points(lambda p, v: along(safe(f, p, 1), p, v), x, v)
 
-    return in_chunks(pushed, x, v, rank=2, chunk_size=chunk_size, progress=progress)
+    return in_chunks(pushed, x, v, rank=2, light=weight_of(f), chunk_size=chunk_size, progress=progress)
 
 
 def vjp(
@@ -149,7 +146,10 @@ def vjp(
         shape = tuple(w.shape) if isinstance(w, Tensor) else type(w).__name__
         raise ValueError(f"`w` is {shape}, expected a tensor {tuple(x.shape[:-1])} + the shape of the function's value")
 
-    return in_chunks(lambda x, w: over_points(at_point, x, w), x, w, rank=2, chunk_size=chunk_size, progress=progress)
+    def pulled(x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        return over_points(at_point, x, w)
+
+    return in_chunks(pulled, x, w, rank=2, light=weight_of(f), chunk_size=chunk_size, progress=progress)
 
 
 def recorded_gradients(value: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -336,6 +336,30 @@ def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor) -> Any:
         return y[:count].reshape((*batch, *y.shape[1:]))
 
     return unflatten(results)
+
+
+def weight_of(*functions: Any) -> Callable[[Tensor], float]:
+    """The bytes that functions of a point make at points, for their values; remembered while the functions live."""
+
+    def of_one(f: Field, x: Tensor) -> float:
+        key = x.shape, x.dtype, x.device
+        try:
+            known = _WEIGHTS.setdefault(f, {})
+        except TypeError:  # it has no hash, or cannot be referred to weakly
+            known = {}
+        if key not in known:
+            try:
+                with torch.no_grad():
+                    _, weight = weighed(lambda: over_points(lambda p: safe(f, p, 0)(p), x))
+                known[key] = weight.made
+            except Exception:  # the call itself says it better
+                return math.inf
+        return known[key]
+
+    return lambda x: sum(of_one(f, x.detach()) for f in functions)
+
+
+_WEIGHTS: weakref.WeakKeyDictionary[Any, dict[tuple, int]] = weakref.WeakKeyDictionary()
 
 
 def unsafe_values(f: Field, x: Tensor) -> Tensor:

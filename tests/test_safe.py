@@ -149,7 +149,7 @@ def test_jets_inside() -> None:
 
 def test_called_once() -> None:
     calls = []
-    jet(lambda x: calls.append(1) or x**2, X, 3)
+    jet(lambda x: calls.append(1) or x**2, X[0], 3)
     assert len(calls) == 1
 
 
