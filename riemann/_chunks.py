@@ -2,8 +2,8 @@ r"""The loop over points: in pieces that keep to a memory budget, with progress,
 
 Memory is weighed, not guessed. What the user's function makes at one point bounds what its derivatives take: a batch
 that is small enough by that is one call. Of a larger one the first piece is one point, and each piece that is weighed
-decides how many points cannot be too heavy next, until the budget is filled; then nothing watches any more. Sizes depend
-on shapes only, never on the memory that happens to be free, so results are the same again.
+decides how many points cannot be too heavy next, until the budget is filled; then nothing watches any more. Sizes
+depend on shapes only, never on the memory that happens to be free, so results are the same again.
 """
 
 import contextlib

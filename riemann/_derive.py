@@ -8,7 +8,6 @@ it is not small (or NaN, as it is where any value is not finite), g may be no me
 import dataclasses
 import itertools
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -81,7 +80,7 @@ def derive(
         TypeError, ValueError: there is no such metric in `dim` dimensions.
     """
     point = _point(unwrapped(metric), dim)
-    traced = _bounded(lambda: _symbolic(unwrapped(metric), point), budget)
+    traced = _bounded(_symbolic(unwrapped(metric), point), budget)
     try:
         return _bounded(lambda: _code(*traced, quantity, options, order), budget)
     except NotDerived as error:
@@ -92,14 +91,8 @@ def derive(
 def _bounded(work: Callable[[], Any], budget: float) -> Any:
     """What `work` returns within `budget` seconds; NotDerived if that is nothing."""
     found = []
-
-    def working() -> None:
-        warnings.simplefilter("error", UserWarning)  # of expressions that are not canonical
-        found.append(work())
-
     try:
-        with warnings.catch_warnings():
-            finished = _clock.within(budget, working)
+        finished = _clock.within(budget, lambda: found.append(work()))
     except NotDerived:
         raise
     except Exception as error:  # whatever it is, the function itself may do without, or says it better
@@ -130,10 +123,10 @@ def _point(metric: Metric, dim: int) -> Tensor:
 
 def _symbolic(
     metric: Metric, point: Tensor
-) -> tuple[SymbolicMetric, tuple[sp.Symbol, ...], Callable[[], list[Tensor]]]:
-    """The metric in expressions, the symbols of a module's parameters, and what gives their values."""
+) -> Callable[[], tuple[SymbolicMetric, tuple[sp.Symbol, ...], Callable[[], list[Tensor]]]]:
+    """The traced metric, to be made into expressions; the symbols of a module's parameters, what gives their values."""
     if isinstance(own := getattr(metric, "symbolic", None), SymbolicMetric) and not own.parameters:
-        return own, (), list
+        return lambda: (own.canonical(), (), list)
     tensors = _tensors(metric)
     count = sum(t.numel() for t in tensors.values())
     if count > MOST_PARAMETERS:
@@ -160,7 +153,7 @@ def _symbolic(
             )
         return _scalars(now)
 
-    return traced.symbolic(numbered(len(point))), symbols, scalars
+    return lambda: (traced.symbolic(numbered(len(point))).canonical(), symbols, scalars)
 
 
 def _said(shapes: dict[str, torch.Size]) -> str:
