@@ -23,6 +23,7 @@ from riemann._chunks import has_values as has_values
 from riemann._chunks import in_chunks
 from riemann._faults import first as first
 from riemann._precision import full_precision
+from riemann._recorder import recorded
 from riemann._types import ChunkSize, Field, Progress
 from riemann._weight import weighed
 
@@ -173,9 +174,14 @@ def recorded_gradients(value: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor
 # --------------------------------------------------------------------- one point, inside `over_points`
 
 
-def safe(f: Field, x: Tensor, order: int, name: str = "function", traced: _safe.Traced = None) -> Field:
-    """`f` as `over_points` may differentiate it `order` times at `x` (or be traced there)."""
+def safe(f: Field, x: Tensor, order: int, name: str = "function", traced: _safe.Traced = None, of: Any = None) -> Field:
+    """`f` as `over_points` may differentiate it `order` times at `x` (or be traced there).
+
+    `of` is the user's function, where f is a wrapper of ours.
+    """
     level, dtype, device = _functorch.maybe_get_level(x), x.dtype, x.device
+    if not traced:
+        _safe.audit(f if of is None else of, lambda: _safe.call(f, x.clone(), level, name, 0), name)
 
     def field(y: Tensor) -> Tensor:
         value = _safe.call(f, y, level, name, order, traced)
@@ -351,6 +357,8 @@ def weight_of(*functions: Any) -> Callable[[Tensor], float]:
             try:
                 with torch.no_grad():
                     _, weight = weighed(lambda: over_points(lambda p: safe(f, p, 0)(p), x))
+                if not weight.scripts:
+                    _safe.remember(f)
                 known[key] = weight.made
             except Exception:  # the call itself says it better
                 return math.inf
@@ -364,7 +372,8 @@ _WEIGHTS: weakref.WeakKeyDictionary[Any, dict[tuple, int]] = weakref.WeakKeyDict
 
 def unsafe_values(f: Field, x: Tensor) -> Tensor:
     """What plain `torch.func.vmap` makes of f, points `(points, n)`, for comparison."""
-    return torch.func.vmap(f)(x)
+    with _ALONE:
+        return torch.func.vmap(f)(x)
 
 
 def with_tensors(module: torch.nn.Module, tensors: dict[str, Tensor], x: Tensor) -> Any:
@@ -379,16 +388,12 @@ def operations(f: Callable[..., Tensor], known: Container[str], *arguments: Tens
     for no more than shapes.
     """
     from torch._decomp import core_aten_decompositions
-    from torch.fx.experimental.proxy_tensor import make_fx
 
     _load_decompositions()
     table = {op: rule for op, rule in core_aten_decompositions().items() if op._schema.name.split("::")[1] not in known}
     table[torch.ops.aten._linalg_check_errors.default] = lambda *_, **__: None
-    with torch.no_grad():
-        batched = torch.func.functionalize(torch.func.vmap(f))
-        module = make_fx(batched, decomposition_table=table)(*(a.unsqueeze(0) for a in arguments))
-    module.graph.eliminate_dead_code()
-    return module
+    with torch.no_grad(), _ALONE:
+        return recorded(torch.func.functionalize(torch.func.vmap(f)), [a.unsqueeze(0) for a in arguments], table)
 
 
 @functools.cache

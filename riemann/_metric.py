@@ -56,7 +56,7 @@ def judged(metric: Metric, x: Tensor, vectors: Sequence[Tensor], result: Tensor)
 def safe_metric(metric: Metric, x: Tensor, order: int, *, traced: Traced = None) -> Field:
     """The metric as a field that may be differentiated inside `over_points`; its shape is checked."""
     check_metric_callable(metric)
-    return _jets.safe(_one_point(unwrapped(metric)), x, order, name="metric", traced=traced)
+    return _jets.safe(_one_point(unwrapped(metric)), x, order, name="metric", traced=traced, of=metric)
 
 
 def check_metric_callable(metric: Any) -> None:
@@ -87,7 +87,6 @@ def _one_point(metric: Metric) -> Field:
             )
         return g
 
-    field.__wrapped__ = metric  # type: ignore[attr-defined]
     return field
 
 

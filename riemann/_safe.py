@@ -8,22 +8,27 @@ and can be filled in place under `vmap`; and what would cut a value off from its
 import contextlib
 import functools
 import numbers
+import re
 import sys
 import types
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch._C import _functorch
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.autograd import forward_ad  # noqa: TID251, a rule of its own for one product
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
-from torch.utils._pytree import tree_leaves
+from torch.utils._python_dispatch import _disable_current_modes
 
+from riemann._fresh import Fresh, storage, without_transforms
 from riemann._kinks import KINKS, PIECEWISE_LINEAR, kinked, square_of, tie_of, tied, with_ties
 from riemann._rewrites import GENERIC, REFUSED, REWRITES, Refused
+from riemann._weight import can_weigh, weighed
 
 _CUTS = {
     **dict.fromkeys(("detach", "detach_", "data"), "cuts the value off from its derivatives; use the value itself"),
@@ -59,6 +64,14 @@ _FRESH = _OWN_DTYPE | frozenset(
         "new_tensor",
     )
     + ("clone",)
+)
+_IN_PLACE = frozenset(
+    ("__iadd__", "__isub__", "__imul__", "__imatmul__", "__itruediv__", "__idiv__", "__ipow__", "__imod__")
+    + ("__ifloordiv__",)
+)
+_LIKE_ANOTHER = frozenset(("to", "type_as", "expand_as", "view_as", "reshape_as"))
+_RANDOM = re.compile(
+    "rand|normal|bernoulli|binomial|multinomial|poisson|dropout|rrelu|gumbel|attention|exponential|geometric"
 )
 _COMPARISONS = frozenset(
     ("eq", "__eq__", "ne", "not_equal", "lt", "le", "less", "less_equal", "gt", "ge", "greater", "greater_equal")
@@ -121,6 +134,7 @@ class Safe(TorchFunctionMode):
         self.gradients, self.inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
         self.written: dict[int, StorageWeakRef] = {}  # the references keep the keys from being used again
         self.fillable: dict[int, StorageWeakRef] = {}
+        self.made = Fresh()
         self.entered: set[types.FunctionType] = set()
         self.piecewise_linear: set[str] = set()
 
@@ -137,29 +151,39 @@ class Safe(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         name = getattr(func, "__name__", "")
         if name == "__get__" and func != _DATA:
-            return func(*args)
+            result = func(*args)
+            return self.constant(func, func, args, {}) if isinstance(result, Tensor) and _is_constant(args) else result
         if torch.is_inference_mode_enabled() and not self.inference:
             raise Refusal(
                 f"the {self.name} enters `torch.inference_mode`, which cuts values off from their gradients. "
                 "Use it outside, around the call of riemann."
             )
+        for a in _tensors(args, kwargs):
+            if type(a) is not Tensor and _is_parameter(type(a)) and self.depends(a):
+                raise self.parameter()
         if not self.fillable or name.endswith("_"):
             return self.call(name, func, args, kwargs or {})
         copies: dict[int, Tensor] = {}
         result = self.call(name, func, tuple(self.read(a, copies) for a in args), kwargs or {})
-        if copies and any(_storage(leaf) in copies for leaf in _tensors(result)):  # a view, that may be written into
+        if copies and any(storage(leaf) in copies for leaf in _tensors(result)):  # a view, that may be written into
             result = self.call(name, func, args, kwargs or {})
         return result
 
     def call(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """The call, with what is wrong with it said in the metric's terms, and with the kinks of comparisons."""
         try:
-            if self.traced and _is_constant((args, kwargs)):
-                with _outside():
-                    return func(*args, **kwargs)
+            if _writes(name):
+                self.before_writing(args, kwargs)
+            if name in _LIKE_ANOTHER and _is_constant(args[:1]):
+                args = (args[0], *map(self.stand_in, args[1:]))
+            handler = functools.partial(_HANDLERS.get(name, Safe.plain), self, name, func)
+            if _is_constant(args, kwargs) and (args[0] in self.made if _writes(name) else not _RANDOM.search(name)):
+                return self.constant(func if self.traced else handler, func, args, kwargs)
             if self.traced == "expressions" and name in GENERIC and square_of(args[0] if args else None) is None:
                 return GENERIC[name](*args, **kwargs)
-            result = _HANDLERS.get(name, Safe.plain)(self, name, func, args, dict(kwargs))
+            result = handler(args, dict(kwargs))
+            if not any(map(self.depends, _tensors(args, kwargs))):  # of other transforms, around or inside
+                self.made.note(func, args, kwargs, result)
         except Refused as refused:
             raise Refusal(f"the {self.name} calls `{name}`, which {refused}.") from None
         except RuntimeError as error:
@@ -179,6 +203,12 @@ class Safe(TorchFunctionMode):
             "operations, sums, products, `torch.linalg.inv` or `torch.where`."
         )
 
+    def parameter(self) -> "Refusal":
+        return Refusal(
+            f"the {self.name} calls `Parameter` on a value of the point, which cuts it off from its derivatives. Use "
+            "the value itself."
+        )
+
     def depends(self, value: Any) -> bool:
         """Whether a tensor depends on the point: it is batched at the level of the points, or inside."""
         while isinstance(value, Tensor) and _functorch.is_functorch_wrapped_tensor(value):
@@ -187,11 +217,33 @@ class Safe(TorchFunctionMode):
             value = _functorch.get_unwrapped(value)
         return False
 
-    def is_of_the_point(self, *values: Any) -> bool:
-        """Whether any depends on the point: a fresh tensor that is not written to is constant, though it is batched."""
-        with torch._C.DisableTorchFunction():
-            fresh = self.fillable.keys() - self.written.keys()
-            return any(self.depends(v) and _storage(v) not in fresh for v in values)
+    def constant(self, call: Callable[..., Any], func: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
+        """A call of constants, outside the transforms: plain tensors, which may outlive them."""
+        with _outside(self.traced):
+            result = call(*args, **kwargs) if call is func else call(args, dict(kwargs))
+        self.made.note(func, args, kwargs, result)
+        return result
+
+    def stand_in(self, x: Any) -> Any:
+        """A plain tensor of the shape, dtype and device of x, for calls that use no more of it."""
+        if not isinstance(x, Tensor):
+            return x
+        with _outside(self.traced):
+            return torch.empty((), dtype=x.dtype, device=x.device).expand(x.shape)
+
+    def before_writing(self, args: tuple, kwargs: dict) -> None:
+        """What was made plain takes values of the point; what backward may have saved of it stays as it is."""
+        for target in _tensors(args[:1]):
+            if target not in self.made:
+                continue
+            if any(map(self.depends, _tensors(args[1:], kwargs))):
+                if not (target.is_floating_point() or target.is_complex()):
+                    continue  # torch refuses
+                for y in self.made.replace(target, lambda y: y + self.zero.to(y.dtype), forget=True):
+                    self.fillable[storage(y)] = _reference(y)
+            elif self.gradients:
+                with _outside(self.traced):
+                    self.made.replace(target, Tensor.clone, forget=False)
 
     # ------------------------------------------------------------------ one method for each thing done to a call
 
@@ -240,7 +292,7 @@ class Safe(TorchFunctionMode):
                 ) from error
             raise
         if isinstance(args[0], Tensor):
-            self.written[_storage(args[0])] = _reference(args[0])
+            self.written[storage(args[0])] = _reference(args[0])
         return result
 
     def tabled(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
@@ -289,7 +341,7 @@ class Safe(TorchFunctionMode):
     def power(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """`norm(x) ** 2` and its like, from the smooth square that a root remembers, unless it was written to."""
         square = square_of(args[0])
-        if square is not None and _storage(args[0]) not in self.written:
+        if square is not None and storage(args[0]) not in self.written:
             if name == "square" or (len(args) == 2 and args[1] is args[0]):
                 return square.clone()  # the result may be written into
             if name == "pow" and isinstance(args[1], int | float) and args[1] > 0 and args[1] % 2 == 0:
@@ -301,10 +353,12 @@ class Safe(TorchFunctionMode):
         name = "data" if name == "__get__" else name
         if any(self.depends(a) for a in args):
             raise Refusal(f"the {self.name} calls `{name}` on a value that depends on the point, which {_CUTS[name]}.")
+        if name in ("item", "tolist", "__float__", "__int__", "__complex__"):
+            args = (args[0].detach(), *args[1:])  # without torch's warning that the number has no gradient
         return func(*args, **kwargs)
 
     def fresh(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
-        """A fresh tensor, batched so that `vmap` lets it be filled, in the point's dtype and device if none is said."""
+        """A fresh tensor, plain (see `Fresh`), in the point's dtype and device if none is said."""
         if name in _COPIES:
             data = args[1] if name == "new_tensor" else args[0] if args else kwargs["data"]
             if isinstance(data, Tensor) and name != "tensor":
@@ -321,22 +375,21 @@ class Safe(TorchFunctionMode):
                 kwargs["device"] = self.x.device
             if kwargs.get("dtype") is None:
                 kwargs.pop("dtype", None)
-                if func(*args, **kwargs).dtype == torch.get_default_dtype():
+                with _outside(self.traced):
+                    own = func(*args, **kwargs).dtype
+                if own == torch.get_default_dtype():
                     kwargs["dtype"] = self.x.dtype
-        y = func(*args, **kwargs)
-        writable = (y.is_floating_point() or y.is_complex()) and not (y.requires_grad and y.is_leaf)
-        if not writable or y.device != self.x.device or self.depends(y):
-            return y
-        y = y + self.zero.to(y.dtype)
-        self.fillable[_storage(y)] = _reference(y)
-        return y
+        elif name != "clone" and args and _functorch.is_functorch_wrapped_tensor(args[0]):  # only its shape is used
+            args = (self.stand_in(args[0]), *args[1:])
+        constant = not any(map(_functorch.is_functorch_wrapped_tensor, _tensors(args, kwargs)))
+        return self.constant(func, func, args, kwargs) if constant else func(*args, **kwargs)
 
     def read(self, value: Any, copies: dict[int, Tensor]) -> Any:
         """A copy of what may be written into later: `g[2, 2] = g[1, 1] * y` would change what backward has saved."""
-        if not isinstance(value, Tensor) or _storage(value) not in self.fillable:
+        if not isinstance(value, Tensor) or storage(value) not in self.fillable:
             return value
         copy = value.clone()
-        copies[_storage(copy)] = copy
+        copies[storage(copy)] = copy
         return copy
 
     def product(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
@@ -365,18 +418,6 @@ _HANDLERS: dict[str, Callable[[Safe, str, Any, tuple, dict], Any]] = {
 }
 
 
-def _unwrapped(x: Tensor) -> Tensor:
-    while _functorch.is_functorch_wrapped_tensor(x):
-        x = _functorch.get_unwrapped(x)
-    return x
-
-
-def _storage(x: Tensor) -> int:
-    """What tells the memory of a tensor from all others."""
-    x = _unwrapped(x)
-    return x.untyped_storage()._cdata if x.layout == torch.strided else 0
-
-
 def _gram(A: Tensor, B: Tensor) -> Tensor | None:
     """`A @ B` with its tangent at the innermost level of forward mode, if B is the transpose of A; else None."""
     stack = _functorch.peek_interpreter_stack()
@@ -391,40 +432,58 @@ def _gram(A: Tensor, B: Tensor) -> Tensor | None:
 
 def _transposed(a: Tensor, b: Tensor) -> bool:
     """Whether two matrices are views of the same numbers, one the transpose of the other."""
-    a, b = _unwrapped(a.mT), _unwrapped(b)
+    a, b = without_transforms(a.mT), without_transforms(b)
     return (
         a.layout == b.layout == torch.strided
         and not (a._is_zerotensor() or b._is_zerotensor())
-        and _storage(a) == _storage(b)
+        and storage(a) == storage(b)
         and a.storage_offset() == b.storage_offset()
         and a.shape == b.shape
         and a.stride() == b.stride()
     )
 
 
-def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+@functools.cache
+def _is_parameter(kind: type) -> bool:
+    return torch.nn.Parameter in kind.__mro__
+
+
+def _tensors(*values: Any) -> Iterator[Tensor]:
+    """The tensors among values, in order; also those in tuples, lists and dictionaries."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from _tensors(*value)
+        elif isinstance(value, dict):
+            yield from _tensors(*value.values())
 
 
 def _reference(x: Tensor) -> Any:
     """A weak reference to the memory of a tensor."""
-    x = _unwrapped(x)
+    x = without_transforms(x)
     return StorageWeakRef(x.untyped_storage()) if x.layout == torch.strided else None
 
 
-def _is_constant(call: Any) -> bool:
-    """Whether there are tensors among the arguments, and all of them are from outside."""
-    tensors = _tensors(call)
-    return bool(tensors) and not any(map(_functorch.is_functorch_wrapped_tensor, tensors))
+def _is_constant(*values: Any) -> bool:
+    """Whether there are tensors among values, and no transform knows of any."""
+    found = False
+    for x in _tensors(*values):
+        if _functorch.is_functorch_wrapped_tensor(x):
+            return False
+        found = True
+    return found
+
+
+def _writes(name: str) -> bool:
+    """Whether a call writes into its first argument."""
+    return name.endswith("_") and not name.endswith("__") or name == "__setitem__" or name in _IN_PLACE
 
 
 @contextlib.contextmanager
-def _outside() -> Iterator[None]:
+def _outside(traced: Traced) -> Iterator[None]:
     """Outside all transforms, and of what records operations."""
-    from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
-    from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
-
-    with temporarily_clear_interpreter_stack(), disable_proxy_modes_tracing():
+    with temporarily_clear_interpreter_stack(), _disable_current_modes() if traced else contextlib.nullcontext():
         yield
 
 
@@ -490,30 +549,38 @@ def _current() -> Safe | None:
     return next((mode for mode in _get_current_function_mode_stack() if isinstance(mode, Safe)), None)
 
 
-def _refuse_under_safe(owner: type, method: str, reason: str) -> None:
-    """What runs where no mode sees it refuses to be called with values of the point."""
-    plain = getattr(owner, method)
+def audit(f: Any, values: Callable[[], Any], name: str) -> None:
+    """Refuses a function that calls what `torch.jit` has compiled, of which the mode sees nothing; once a function.
 
-    @functools.wraps(plain)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        safe = _current()
-        if safe is not None and safe.is_of_the_point(*args, *kwargs.values()):
-            raise Refusal(
-                f"the {safe.name} calls `{getattr(self, '__name__', getattr(self, 'name', 'forward'))}`, {reason}"
-            )
-        return plain(self, *args, **kwargs)
+    `values` are those of the function at the point. While somebody else keeps a record, nothing can be found out.
+    """
+    f = unwrapped(f)
+    if _current() is not None or torch.compiler.is_compiling() or not can_weigh() or _is_audited(f):
+        return
+    with torch.no_grad():
+        scripts = weighed(values)[1].scripts
+    if scripts:
+        raise Refusal(
+            f"the {name} calls `{scripts[0]}`, compiled by `torch.jit`, where derivatives cannot be made right. Use "
+            "the plain Python function or module."
+        )
+    remember(f)
 
-    setattr(owner, method, call)
+
+def remember(f: Any) -> None:
+    """Takes a function for audited."""
+    with contextlib.suppress(TypeError):  # it has no hash, or cannot be referred to weakly
+        _AUDITED.add(f)
 
 
-for _script in (torch._C.ScriptFunction, torch._C.ScriptMethod):
-    _refuse_under_safe(
-        _script,
-        "__call__",
-        "compiled by `torch.jit`, where derivatives cannot be made right. Use the plain Python function or module.",
-    )
-for _leaf in (torch.nn.Parameter, torch.autograd.Variable):  # noqa: TID251, nothing is differentiated with it
-    _refuse_under_safe(_leaf, "__new__", "which cuts the value off from its derivatives. Use the value itself.")
+def _is_audited(f: Any) -> bool:
+    try:
+        return f in _AUDITED
+    except TypeError:
+        return False
+
+
+_AUDITED: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 @contextlib.contextmanager
@@ -544,6 +611,8 @@ def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, order: in
     try:
         with _eager(), safe:
             y = f(x)
+        if isinstance(y, torch.nn.Parameter) and safe.depends(y):
+            raise safe.parameter()
     except RuntimeError as error:  # from outside the operations that the mode sees
         if _is_refusal_of_torch(error):
             raise safe.not_differentiable("calls something", error) from error

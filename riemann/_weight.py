@@ -1,8 +1,9 @@
-"""What a piece of work takes of memory: read off the record of torch's allocators.
+"""What a piece of work does that no mode of ours may watch: read off a record that torch keeps.
 
-The record is kept by torch's profiler of one thread, in C++: it counts every byte, those inside kernels too, on any
-device, and nothing of ours runs (so nothing of ours can fail) while torch differentiates. A mode around the work would
-count less, and torch 2.13 reads address 0 under any dispatch mode where a tangent is known to be 0.
+The record is that of torch's profiler of one thread, in C++: it has every byte that is asked for, inside kernels too,
+on any device, and every script that runs. Nothing of ours runs (so nothing of ours can fail) while torch
+differentiates. A dispatch mode would see less, and torch 2.13 reads address 0 under any, where a tangent
+is known to be 0.
 """
 
 import itertools
@@ -18,12 +19,22 @@ from torch.autograd import (  # noqa: TID251, nothing is differentiated with it
     _profiler_enabled,
 )
 
+SCRIPT = 2  # the scope of an event, torch's `RecordScope::TORCHSCRIPT_FUNCTION`
+DEFAULTS = "defaults"  # what torch runs to find default arguments, when it first compiles scripts of its own
+
 
 class Weight(NamedTuple):
-    """Bytes: the most that were alive at a time, beside what was there before, and all that were ever asked for."""
+    """Of the record of some work.
+
+    Attributes:
+        peak: the most bytes that were alive at a time, beside what was there before.
+        made: all bytes that were ever asked for.
+        scripts: the names of what ran that `torch.jit` has compiled; not what torch itself runs inside an operation.
+    """
 
     peak: int
     made: int
+    scripts: tuple[str, ...]
 
 
 def can_weigh() -> bool:
@@ -39,13 +50,22 @@ def weighed(work: Callable[[], Any]) -> tuple[Any, Weight]:
         result = work()
     finally:
         record = _disable_profiler_legacy()
-    steps = [
-        event.cpu_memory_usage() + event.cuda_memory_usage()
-        for event in itertools.chain.from_iterable(record)
-        if event.kind() == "memory_alloc"
-    ]
-    alive = peak = 0
-    for step in steps:
-        alive = max(0, alive + step)  # what was there before may be freed, too
-        peak = max(peak, alive)
-    return result, Weight(peak, sum(step for step in steps if step > 0))
+    return result, _read(record)
+
+
+def _read(record: list[list[Any]]) -> Weight:
+    alive = peak = made = inside = 0
+    scripts: list[str] = []
+    for event in itertools.chain.from_iterable(record):
+        kind = event.kind()
+        if kind == "push":
+            if inside == 0 and event.scope() == SCRIPT and event.name() != DEFAULTS:
+                scripts.append(event.name())
+            inside += 1
+        elif kind == "pop":
+            inside -= 1
+        elif kind == "memory_alloc":
+            step = event.cpu_memory_usage() + event.cuda_memory_usage()
+            alive = max(0, alive + step)  # what was there before may be freed, too
+            peak, made = max(peak, alive), made + max(0, step)
+    return Weight(peak, made, tuple(scripts))

@@ -37,7 +37,7 @@ def part(f: Field, x: Tensor, shape: Sequence[int | None], what: str) -> Tensor:
 
 def part_at(f: Field, x: Tensor, order: int, shape: Sequence[int | None], what: str) -> Field:
     """A part as a field that may be differentiated inside `over_points`; its shape is checked."""
-    return _jets.safe(lambda p: part(f, p, shape, what), x, order, name=what)
+    return _jets.safe(lambda p: part(f, p, shape, what), x, order, name=what, of=f)
 
 
 def part_jet(f: Field, x: Tensor, order: int, shape: Sequence[int | None], what: str) -> Jets:
