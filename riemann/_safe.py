@@ -142,7 +142,8 @@ class Safe(TorchFunctionMode):
     def inside(self, x: Tensor) -> Iterator[None]:
         """A function of a point inside: its fresh tensors take the values of this point, too."""
         kept = self.x, self.zero
-        self.x, self.zero = x, x.new_zeros(())
+        with torch._C.DisableTorchFunction():  # of the point, as this mode would not have it
+            self.x, self.zero = x, x.new_zeros(())
         try:
             yield
         finally:

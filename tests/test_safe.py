@@ -763,6 +763,15 @@ def filled_inside_a_jacobian(x: Tensor) -> Tensor:
     return torch.func.jacfwd(h)(x) @ torch.func.jacrev(h)(x)
 
 
+def filled_inside_a_jet(x: Tensor) -> Tensor:
+    def h(y: Tensor) -> Tensor:
+        A = torch.zeros(2, 2, dtype=DOUBLE)
+        A[0, 0], A[1, 0] = y[0] ** 3, y[1] ** 3 * y[0]
+        return A
+
+    return jet(h, x, 2)[2].sum(0)
+
+
 def of_an_outer_parameter(x: Tensor) -> Tensor:
     return torch.func.vmap(lambda c: (c * x).sum() + torch.zeros(2, dtype=DOUBLE).index_fill(0, torch.tensor(0), 2.0))(
         torch.ones(2, dtype=DOUBLE)
@@ -778,6 +787,7 @@ def of_an_outer_parameter(x: Tensor) -> Tensor:
         views_of_nothing,
         read_before_it_is_written,
         filled_inside_a_jacobian,
+        filled_inside_a_jet,
         of_an_outer_parameter,
     ],
     ids=lambda f: f.__name__,
