@@ -1,32 +1,33 @@
 r"""The loop over points: in pieces that keep to a memory budget, with progress, left in good order when interrupted.
 
-Memory is weighed, not guessed: the first pieces run under a mode that adds up the tensors alive, which knows the user's
-metric as well as our formulas, and decide the size of the others. A batch as small as the first piece is not weighed at
-all. Sizes depend on shapes only, never on the memory that happens to be free, so results are the same again.
+Memory is weighed, not guessed. What the user's function makes at one point bounds what its derivatives take: a batch
+that is small enough by that is one call. Of a larger one the first piece is one point, and each piece that is weighed
+decides how many points cannot be too heavy next, until the budget is filled; then nothing watches any more. Sizes
+depend on shapes only, never on the memory that happens to be free, so results are the same again.
 """
 
 import contextlib
 import functools
 import re
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._C import _functorch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from riemann._arithmetic.jet import Jet
 from riemann._faults import Faults, collected, say
 from riemann._memory import room
 from riemann._types import ChunkSize, Progress
+from riemann._weight import can_weigh, weighed
 
 BUDGET = 256 * 10**6  # bytes alive in a piece, of "auto"; larger pieces are no faster: they leave the caches
-START = 2**25  # bytes of the largest arrays in the first piece
-MARGIN = 64  # to n**(rank - 2) numbers for each entry of g, the first piece adds these: a metric's own intermediates
-GROWTH = 8  # from one weighed piece to the next
+GROWTH = 8  # from one weighed piece to the next, at most
+ALONG = 16  # values of a function that its second derivative along two vectors takes the memory of
+UNWEIGHED = 2**25  # bytes of the largest arrays in a piece where another profiler keeps the record
+MARGIN = 64  # numbers for each entry of g that are added there for the intermediates of a metric
 
 
 def has_values(x: Tensor) -> bool:
@@ -42,6 +43,7 @@ def in_chunks(
     *vectors: Tensor,
     rank: int,
     extra: int = 0,
+    light: Callable[[Tensor], float] | None = None,
     chunk_size: ChunkSize = "auto",
     progress: Progress = False,
 ) -> Any:
@@ -54,6 +56,8 @@ def in_chunks(
         rank: the largest arrays hold `n**rank` numbers a point.
         extra: axes before the batch, the same in all `vectors` and in the results: many vectors at the same points,
             which stay together unless they are more than a piece.
+        light: the bytes that the user's functions make for their values at points: what those of one point tell of
+            the weight of all saves weighing a small batch.
         chunk_size: points at a time, counting each of many vectors; "auto", a memory as in "2GB", or None for all.
         progress: True for a bar, or a function of the numbers of points done and of all.
     """
@@ -62,9 +66,14 @@ def in_chunks(
     samples = vectors[0].shape[:extra] if extra else torch.Size()
     points, many = batch.numel(), samples.numel()
     count = points * many
-    if size is None:
-        weighed = budget is not None and all(map(has_values, (x, *vectors)))
-        size = max(1, START // (x.element_size() * n**2 * (n ** (rank - 2) + MARGIN))) if weighed else count
+    if budget is None or count <= 1 or not all(map(has_values, (x, *vectors))):
+        size, budget = size or count, None
+    elif not can_weigh():
+        size, budget = max(1, UNWEIGHED // (x.element_size() * n**2 * (n ** (rank - 2) + MARGIN))), None
+    elif light and light(x.reshape(-1, n)[:1]) * max(ALONG, sum(n**k for k in range(rank - 1))) * count <= budget:
+        size, budget = count, None
+    else:
+        size = 1
     faults: Faults = {}
     if size >= count:
         saying = collected(faults, batch, 0, points) if has_values(x) else contextlib.nullcontext()
@@ -102,24 +111,17 @@ def _joined(
     report: Callable[[int], object],
 ) -> Any:
     """The results of pieces, written into one tensor as they come; joined at the end where gradients are recorded."""
-    weighing, start, results, whole = budget is not None, 0, [], None
+    weights = [(0, 0)]  # of pieces: their points, their bytes
+    start, results, whole = 0, [], None
     while start < count:
         stop = min(count, start + _whole_points(size, start, many))
-        result: Any
-        if budget is not None and weighing:
-            weight = Weight(float("inf") if stop - start == 1 else budget)
-            try:
-                with weight:
-                    result = piece(start, stop)
-            except TooHeavy as heavy:
-                if heavy.weight is not weight:
-                    raise
-                size = max(1, (stop - start) // GROWTH)
-                continue
-            fitting = max(1, budget * (stop - start) // max(1, weight.peak))
-            weighing, size = fitting > GROWTH * (stop - start), min(fitting, GROWTH * (stop - start))
-        else:
+        if budget is None:
             result = piece(start, stop)
+        else:
+            result, weight = weighed(functools.partial(piece, start, stop))
+            weights.append((stop - start, weight.peak))
+            size, filled = _next_size(weights[-2], weights[-1], budget)
+            budget = None if filled else budget
         if whole is None and any(y.requires_grad or not has_values(y) for y in tree_leaves(result)):
             results.append(result)
         else:
@@ -176,51 +178,18 @@ def _parsed(chunk_size: ChunkSize) -> tuple[int | None, int | None]:
     return None, int(float(memory[1]) * _UNITS[memory[2]])
 
 
-class TooHeavy(BaseException):
-    """A piece has outgrown its budget; no `Exception`, lest a metric that retries should swallow it."""
+def _next_size(before: tuple[int, int], last: tuple[int, int], budget: int) -> tuple[int, bool]:
+    """The points of the next piece after two, `(points, bytes)`, and whether the budget is filled by then.
 
-    def __init__(self, weight: "Weight"):
-        super().__init__()
-        self.weight = weight
-
-
-class Weight(TorchDispatchMode):
-    """Adds up the memory of the tensors that are made inside: `peak`, in bytes; stops at `limit`."""
-
-    def __init__(self, limit: float):
-        super().__init__()
-        self.limit, self.live, self.peak = limit, 0, 0
-        self.made: dict[int, tuple[int, Any]] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        with torch._C.DisableTorchFunction():  # a mode around the user's function has seen the call
-            result = func(*args, **(kwargs or {}))
-        if _makes_tensors(func):
-            for y in (result,) if isinstance(result, Tensor) else tree_leaves(result):
-                if isinstance(y, Tensor) and y.layout is torch.strided and not y._is_zerotensor():
-                    self.add(y.untyped_storage())
-        return result
-
-    def add(self, storage: torch.UntypedStorage) -> None:
-        """Counts a tensor's storage while it lives."""
-        key = storage._cdata
-        if key in self.made:
-            return
-        self.made[key] = storage.nbytes(), weakref.ref(storage, lambda _: self.forget(key))
-        self.live += storage.nbytes()
-        self.peak = max(self.peak, self.live)
-        if self.live > self.limit:
-            raise TooHeavy(self)
-
-    def forget(self, key: int) -> None:
-        """A storage is gone."""
-        self.live -= self.made.pop(key)[0]
-
-
-@functools.cache
-def _makes_tensors(operation: Any) -> bool:
-    """Whether its results have memory of their own: it is neither a view nor in place."""
-    return not any(result.alias_info for result in operation._schema.returns)
+    Some bytes are those of each point, some are the same for all. One point need not be like many (no copy is made of
+    it where it is broadcast), so what follows it fills a part of the budget only. Powers of two, so that weights which
+    differ by little from one day to the next make the same pieces.
+    """
+    (a, lighter), (b, heavier) = before, last
+    each = max(1, (heavier - lighter) // (b - a) if b > a else heavier // b)
+    fitting = (budget - max(0, heavier - each * b)) // each
+    most = GROWTH * b if a else max(2, fitting // GROWTH)
+    return 1 << max(0, min(fitting, most).bit_length() - 1), fitting <= (most if a else 1)
 
 
 # -------------------------------------------------------------------------------------------------------- progress

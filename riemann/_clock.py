@@ -1,55 +1,56 @@
-"""Work that is given so much time."""
+"""Work that is given so much time.
 
-import signal
-import sys
+SymPy has no limit of time of its own, and nothing that Python offers to stop it belongs to us alone: an alarm and a
+tracer are the program's. So the work runs in a thread of ours, for which the caller waits; when time is up, Python
+raises an exception in that thread, and in no other. What is in C then (the factors of a huge polynomial) is waited for
+a second more, and then left to end by itself: nobody takes its result any more.
+
+What runs here must not differentiate: an exception that starts at any line may not start inside torch's engine.
+"""
+
+import contextvars
+import ctypes
 import threading
-import time
-import types
 from collections.abc import Callable
-from typing import Any
+
+GRACE = 1.0  # seconds until a thread that was told to stop is left alone
 
 
-class _Stopped(BaseException):
-    """Time is up."""
+class _Stopped(SystemExit):
+    """Time is up; of the exceptions that a thread may end with in silence."""
 
 
 def within(seconds: float, work: Callable[[], None]) -> bool:
-    """Runs `work`, which calls SymPy, and stops it at the first call of a function after `seconds`.
+    """Runs `work`, which calls SymPy, for `seconds` at most; raises what it raises.
 
     Returns:
         Whether it came to its end.
     """
-    deadline = time.monotonic() + seconds
-    tracer = sys.gettrace()
+    raised: list[BaseException] = []
 
-    def look_at_the_clock(frame: types.FrameType, event: str, argument: Any) -> None:
-        if time.monotonic() > deadline and frame.f_globals.get("__name__", "").startswith(("sympy.", "riemann.")):
-            caller = frame.f_back.f_globals.get("__name__") if frame.f_back else None
-            if caller != "weakref":  # what is raised in a finalizer goes nowhere
-                raise _Stopped
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            raised.append(error)
 
-    def start_looking(*_: Any) -> None:
-        sys.settrace(look_at_the_clock)
-
-    alarm = _alarm_is_free()  # looking makes work several times slower, so an alarm tells when to begin
-    if alarm:
-        handler = signal.signal(signal.SIGALRM, start_looking)
-        signal.setitimer(signal.ITIMER_REAL, min(max(seconds, 1e-6), 1e8))  # three years, for infinity
-    else:
-        start_looking()
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="riemann", daemon=True)
+    thread.start()
     try:
-        work()
-    except _Stopped:
-        return False
-    finally:
-        if alarm:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, handler)
-        sys.settrace(tracer)
-    return True
+        thread.join(min(seconds, threading.TIMEOUT_MAX))
+    finally:  # an interrupt of the caller, too
+        stopped = thread.is_alive()
+        if stopped:
+            _stop(thread)
+    if raised and not isinstance(raised[0], _Stopped):
+        raise raised[0]
+    return not (stopped or raised)
 
 
-def _alarm_is_free() -> bool:
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        return False
-    return signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0) and signal.getsignal(signal.SIGALRM) is not None
+def _stop(thread: threading.Thread) -> None:
+    """Has `_Stopped` raised in a thread; again, for one that is raised in a finalizer goes nowhere."""
+    for _ in range(10):
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_Stopped))
+        thread.join(GRACE / 10)
+        if not thread.is_alive():
+            return

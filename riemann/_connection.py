@@ -33,7 +33,7 @@ def gradient(metric: Metric, f: Field) -> Field:
         tensor([0., 4.])
     """
 
-    @as_field(rank=2)
+    @as_field(2, metric, f)
     def at(x: Tensor) -> Tensor:
         (g,) = metric_jet(metric, x, 0)
         _, df = scalar_jet(f, x, 1)
@@ -60,7 +60,7 @@ def divergence(metric: Metric, X: Field) -> Field:
         tensor(2.)
     """
 
-    @as_field(rank=3)
+    @as_field(3, metric, X)
     def at(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         value, dX = tensor_jet(X, x, 1, 1, "X")
@@ -90,7 +90,7 @@ def hessian(metric: Metric, f: Field) -> Field:
                 [ 0.0000,  0.5000]])
     """
 
-    @as_field(rank=3)
+    @as_field(3, metric, f)
     def at(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         _, df, ddf = scalar_jet(f, x, 2)
@@ -118,7 +118,7 @@ def laplacian(metric: Metric, f: Field) -> Field:
         tensor(8.)
     """
 
-    @as_field(rank=3)
+    @as_field(3, metric, f)
     def at(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         _, df, ddf = scalar_jet(f, x, 2)
@@ -155,7 +155,7 @@ def covariant_derivative(metric: Metric, T: Field, indices: str) -> Field:
     """
     check_positions(indices, len(indices), "T")
 
-    @as_field(rank=max(3, len(indices) + 1))
+    @as_field(max(3, len(indices) + 1), metric, T)
     def at(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         value, dT = tensor_jet(T, x, len(indices), 1, "T")

@@ -36,7 +36,7 @@ def change_coordinates(field: Field, map: Field, indices: str = "ll") -> Field:
     check_positions(indices, len(indices), "the field")
     rank = len(indices)
 
-    @as_field(rank=max(2, rank))
+    @as_field(max(2, rank), map)
     def changed(y: Tensor) -> Tensor:
         x, J = tensor_jet(map, y, 1, 1, "map")
         (T,) = tensor_jet(field, x, rank, 0, "field")

@@ -9,7 +9,6 @@ not be what the metric computes), g may be no metric: the point has to be looked
 import dataclasses
 import itertools
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -129,7 +128,7 @@ def derive(
         TypeError, ValueError: there is no such metric in `dim` dimensions.
     """
     point = _point(unwrapped(metric), dim)
-    traced = _bounded(lambda: _symbolic(unwrapped(metric), point), budget)
+    traced = _bounded(_symbolic(unwrapped(metric), point), budget)
     why = unfit
     if not unfit:
         try:
@@ -142,14 +141,8 @@ def derive(
 def _bounded(work: Callable[[], Any], budget: float) -> Any:
     """What `work` returns within `budget` seconds; NotDerived if that is nothing."""
     found = []
-
-    def working() -> None:
-        warnings.simplefilter("error", UserWarning)  # of expressions that are not canonical
-        found.append(work())
-
     try:
-        with warnings.catch_warnings():
-            finished = _clock.within(budget, working)
+        finished = _clock.within(budget, lambda: found.append(work()))
     except NotDerived:
         raise
     except Exception as error:  # whatever it is, the function itself may do without, or says it better
@@ -178,10 +171,10 @@ def _point(metric: Metric, dim: int) -> Tensor:
     raise error
 
 
-def _symbolic(metric: Metric, point: Tensor) -> Traced:
-    """The metric in expressions."""
+def _symbolic(metric: Metric, point: Tensor) -> Callable[[], Traced]:
+    """The traced metric, to be made into expressions."""
     if isinstance(own := getattr(metric, "symbolic", None), SymbolicMetric) and not own.parameters:
-        return Traced(own, conditions(own.matrix), (), list)
+        return lambda: Traced(own.canonical(), conditions(own.matrix), (), list)
     tensors = _tensors(metric)
     count = sum(t.numel() for t in tensors.values())
     if count > MOST_PARAMETERS:
@@ -198,8 +191,12 @@ def _symbolic(metric: Metric, point: Tensor) -> Traced:
     traced = Trace(field, point, symbols)
     if traced.functions > MOST_FUNCTIONS:
         raise NotDerived(f"it has {traced.functions} values of functions of the point, too many for a formula")
-    symbolic, found = traced.conditional(numbered(len(point)), double=point.dtype == torch.float64)
-    return Traced(symbolic, found, symbols, Scalars(metric))
+
+    def expressed() -> Traced:
+        symbolic, found = traced.conditional(numbered(len(point)), double=point.dtype == torch.float64)
+        return Traced(symbolic.canonical(), found, symbols, Scalars(metric))
+
+    return expressed
 
 
 class Scalars:

@@ -130,7 +130,7 @@ def _local(
         return with_nan(faults, quantity(here))[0]
 
     with full_precision():
-        return in_chunks(at, x, rank=3, chunk_size=chunk_size)
+        return in_chunks(at, x, rank=3, light=_jets.weight_of(map), chunk_size=chunk_size)
 
 
 # ------------------------------------------------------------------------------------------- extrinsic curvature

@@ -11,11 +11,12 @@ from riemann._precision import full_precision
 from riemann._types import Field
 
 
-def as_field(rank: int) -> Callable[[Callable[[Tensor], Tensor]], Field]:
+def as_field(rank: int, *functions: Field) -> Callable[[Callable[[Tensor], Tensor]], Field]:
     """A function of points `(*batch, n)` as a field: in pieces that keep to the memory budget, in full precision.
 
     Args:
         rank: the largest arrays hold `n**rank` numbers a point.
+        functions: the user's, that it is computed from.
     """
 
     def decorated(compute: Callable[[Tensor], Tensor]) -> Field:
@@ -23,7 +24,7 @@ def as_field(rank: int) -> Callable[[Callable[[Tensor], Tensor]], Field]:
         @full_precision()
         def evaluated(x: Tensor) -> Tensor:
             _jets.check_points(x)
-            return in_chunks(compute, x, rank=rank)
+            return in_chunks(compute, x, rank=rank, light=_jets.weight_of(*functions))
 
         return evaluated
 

@@ -8,7 +8,7 @@ comes out is antisymmetric to the last bit.
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -88,10 +88,13 @@ def _product(a: Tensor, p: int, b: Tensor, q: int, n: int) -> Tensor:
 # ---------------------------------------------------------------------------------------------------- fields of forms
 
 
-def form_field(compute: Callable[[Tensor], Tensor], *forms: tuple[Field, int, str]) -> Field:
-    """`compute` as a field made of forms, each with degree and name, that are looked at where they have values."""
+def form_field(compute: Callable[[Tensor], Tensor], *forms: tuple[Field, int, str], of: Sequence[Field] = ()) -> Field:
+    """`compute` as a field made of forms, each with degree and name, that are looked at where they have values.
 
-    @as_field(rank=3)
+    `of` are the other functions that it is computed from.
+    """
+
+    @as_field(3, *of, *(form for form, _, _ in forms))
     def at(x: Tensor) -> Tensor:
         if _jets.has_values(x):
             _look(at, x)
@@ -270,7 +273,7 @@ def hodge_star(metric: Metric, w: Field, degree: int) -> Field:
         components = raised[..., given[order]] * sign[order].to(x.dtype) * formulas.volume_element(g)[..., None]
         return _form(components, n, n - degree)
 
-    return form_field(star, (w, degree, "w"))
+    return form_field(star, (w, degree, "w"), of=(metric,))
 
 
 def codifferential(metric: Metric, w: Field, degree: int) -> Field:
@@ -308,4 +311,4 @@ def codifferential(metric: Metric, w: Field, degree: int) -> Field:
         components = _components(divergence.reshape((*x.shape[:-1], *[n] * (degree - 1))), n, degree - 1)
         return _form(-components, n, degree - 1)
 
-    return form_field(delta, (w, degree, "w"))
+    return form_field(delta, (w, degree, "w"), of=(metric,))

@@ -158,8 +158,9 @@ def at(
     """
     _jets.check_count("order", order, 0)
     _jets.check_points(x)
+    light = _jets.weight_of(metric)
     jets = in_chunks(
-        lambda x: metric_jet(metric, x, order), x, rank=2 + order, chunk_size=chunk_size, progress=progress
+        lambda x: metric_jet(metric, x, order), x, rank=2 + order, light=light, chunk_size=chunk_size, progress=progress
     )
     return LocalGeometry(x, jets)
 

@@ -80,7 +80,8 @@ def integrate(
 
     def density(x: Tensor) -> Tensor:
         one_piece = functools.partial(_density, metric, f)
-        return in_chunks(one_piece, x, rank=2, chunk_size=chunk_size, progress=progress)
+        light = _jets.weight_of(metric, f)
+        return in_chunks(one_piece, x, rank=2, light=light, chunk_size=chunk_size, progress=progress)
 
     if num_samples is not None or n > QUADRATURE:
         count = min(2**16, max_points) if num_samples is None else num_samples
@@ -212,7 +213,7 @@ def random_uniform(
                     "choose a box without it, or divide the box"
                 )
             x = _affine(torch.rand(PROPOSALS, len(box), generator=generator, dtype=dtype, device=device), box)
-            size = in_chunks(log_volume, x, rank=2, chunk_size=chunk_size)
+            size = in_chunks(log_volume, x, rank=2, light=_jets.weight_of(metric), chunk_size=chunk_size)
             if (largest := float(size.max())) > bound:
                 bound, kept, tried = largest + math.log(1.1), [], 0
                 continue

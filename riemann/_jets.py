@@ -8,6 +8,7 @@ import contextlib
 import functools
 import math
 import warnings
+import weakref
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
@@ -22,12 +23,9 @@ from riemann._chunks import in_chunks
 from riemann._faults import first as first
 from riemann._one_point import at_one_point, explained
 from riemann._precision import full_precision
+from riemann._recorder import recorded
 from riemann._types import ChunkSize, Field, Progress
-
-# glibc gives every array above a threshold back to the system when it is freed, and the next one costs a page fault for
-# each 4 kB: half the time of blocks of a few megabytes. Freeing an array of just under 32 MB, never touched, raises the
-# threshold to that for the rest of the process, as any program does that frees one.
-torch.empty(2**25 - 2**13, dtype=torch.uint8)
+from riemann._weight import weighed
 
 # ----------------------------------------------------------------------------------------- the public functions
 
@@ -43,7 +41,7 @@ def jet(
     r"""Value and derivatives of a tensor field: $f,\ \partial_i f,\ \partial_i \partial_j f$, and so on.
 
     Args:
-        f: field, one point `(n,)` to a tensor of any shape `(*s)`; called once a piece.
+        f: field, one point `(n,)` to a tensor of any shape `(*s)`; called once a piece, and once to be weighed.
         x: points, `(*batch, n)`, floating point.
         order: highest derivative, 0 or more.
         chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
@@ -66,9 +64,10 @@ def jet(
     check_count("order", order, 0)
 
     check_points(x)
-    return in_chunks(
-        lambda x: jets_at(f, x, order), x, rank=2 + order, chunk_size=chunk_size, progress=progress
-    )
+    def jets(x: Tensor) -> tuple[Tensor, ...]:
+        return jets_at(f, x, order)
+
+    return in_chunks(jets, x, rank=2 + order, light=weight_of(f), chunk_size=chunk_size, progress=progress)
 
 
 def jvp(
@@ -103,7 +102,7 @@ def jvp(
     def pushed(x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         return over_points(lambda p, v: along(safe(f, p, 1), p, v), x, v)
 
-    return in_chunks(pushed, x, v, rank=2, chunk_size=chunk_size, progress=progress)
+    return in_chunks(pushed, x, v, rank=2, light=weight_of(f), chunk_size=chunk_size, progress=progress)
 
 
 def vjp(
@@ -150,7 +149,10 @@ def vjp(
         raise ValueError(f"`w` is {shape}, expected a tensor {tuple(x.shape[:-1])} + the shape of the function's value")
     check_dense("w", w)
 
-    return in_chunks(lambda x, w: over_points(at_point, x, w), x, w, rank=2, chunk_size=chunk_size, progress=progress)
+    def pulled(x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        return over_points(at_point, x, w)
+
+    return in_chunks(pulled, x, w, rank=2, light=weight_of(f), chunk_size=chunk_size, progress=progress)
 
 
 def recorded_gradients(value: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -209,7 +211,7 @@ def safe(f: Field, x: Tensor, order: int, name: str = "function", traced: _safe.
 
     def field(y: Tensor) -> Tensor:
         if traced:
-            value = _safe.call(inner, y, level, name, order, traced)
+            value = _safe.call(inner, y, level, name, traced)
         else:
             try:
                 with _safe._eager():
@@ -390,6 +392,30 @@ def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor) -> Any:
     return _parts_of_tuples(unflatten, results)
 
 
+def weight_of(*functions: Any) -> Callable[[Tensor], float]:
+    """The bytes that functions of a point make at points, for their values; remembered while the functions live."""
+
+    def of_one(f: Field, x: Tensor) -> float:
+        key = x.shape, x.dtype, x.device
+        try:
+            known = _WEIGHTS.setdefault(f, {})
+        except TypeError:  # it has no hash, or cannot be referred to weakly
+            known = {}
+        if key not in known:
+            try:
+                with torch.no_grad():
+                    _, weight = weighed(lambda: over_points(lambda p: safe(f, p, 0)(p), x))
+                known[key] = weight.made
+            except Exception:  # the call itself says it better
+                return math.inf
+        return known[key]
+
+    return lambda x: sum(of_one(f, x.detach()) for f in functions)
+
+
+_WEIGHTS: weakref.WeakKeyDictionary[Any, dict[tuple, int]] = weakref.WeakKeyDictionary()
+
+
 def unsafe_values(f: Field, x: Tensor) -> Tensor:
     """What plain `torch.func.vmap` makes of f, points `(points, n)`, for comparison."""
     return torch.func.vmap(f)(x)
@@ -407,16 +433,12 @@ def operations(f: Callable[..., Tensor], known: Container[str], *arguments: Tens
     for no more than shapes.
     """
     from torch._decomp import core_aten_decompositions
-    from torch.fx.experimental.proxy_tensor import make_fx
 
     _load_decompositions()
     table = {op: rule for op, rule in core_aten_decompositions().items() if op._schema.name.split("::")[1] not in known}
     table[torch.ops.aten._linalg_check_errors.default] = lambda *_, **__: None
     with torch.no_grad():
-        batched = torch.func.functionalize(torch.func.vmap(f))
-        module = make_fx(batched, decomposition_table=table)(*(a.unsqueeze(0) for a in arguments))
-    module.graph.eliminate_dead_code()
-    return module
+        return recorded(torch.func.functionalize(torch.func.vmap(f)), [a.unsqueeze(0) for a in arguments], table)
 
 
 @functools.cache

@@ -137,7 +137,7 @@ def killing_rank(
             return KillingRank(*(y.reshape((*x.shape[:-1], *y.shape[1:])) for y in found))
 
         with torch.no_grad():
-            found = in_chunks(rank, x, rank=4 + order, chunk_size=chunk_size)
+            found = in_chunks(rank, x, rank=4 + order, light=_jets.weight_of(metric), chunk_size=chunk_size)
         if bool((found.dimension >= 0).all()):
             break
     return found

@@ -32,7 +32,7 @@ def bochner_laplacian(metric: Metric, T: Field, indices: str) -> Field:
     """
     second = covariant_derivative(metric, covariant_derivative(metric, T, indices), indices + "l")
 
-    @as_field(rank=len(indices) + 2)
+    @as_field(len(indices) + 2, metric, second)
     def at(x: Tensor) -> Tensor:
         n, rank = x.shape[-1], len(indices)
         (g,) = metric_jet(metric, x, 0)
@@ -68,7 +68,7 @@ def hodge_laplacian(metric: Metric, w: Field, degree: int) -> Field:
     terms = [codifferential(metric, exterior_derivative(w, degree), degree + 1)]
     if degree > 0:
         terms.append(exterior_derivative(codifferential(metric, w, degree), degree - 1))
-    return form_field(lambda x: torch.stack([term(x) for term in terms]).sum(0), (w, degree, "w"))
+    return form_field(lambda x: torch.stack([term(x) for term in terms]).sum(0), (w, degree, "w"), of=terms)
 
 
 def lichnerowicz_laplacian(metric: Metric, h: Field) -> Field:
@@ -97,7 +97,7 @@ def lichnerowicz_laplacian(metric: Metric, h: Field) -> Field:
     """
     rough = bochner_laplacian(metric, h, "ll")
 
-    @as_field(rank=4)
+    @as_field(4, metric, rough)
     def at(x: Tensor) -> Tensor:
         jets = metric_jet(metric, x, 2)
         (value,) = tensor_jet(h, x, 2, 0, "h")

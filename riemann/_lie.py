@@ -37,7 +37,7 @@ def lie_derivative(X: Field, T: Field, indices: str) -> Field:
     """
     check_positions(indices, len(indices), "T")
 
-    @as_field(rank=len(indices) + 1)
+    @as_field(len(indices) + 1, X, T)
     def at(x: Tensor) -> Tensor:
         value, dX = tensor_jet(X, x, 1, 1, "X")
         return formulas.lie_derivative(value, dX, *tensor_jet(T, x, len(indices), 1, "T"), indices)
@@ -65,7 +65,7 @@ def lie_bracket(X: Field, Y: Field) -> Field:
         tensor([ 0., -1.])
     """
 
-    @as_field(rank=2)
+    @as_field(2, X, Y)
     def at(x: Tensor) -> Tensor:
         return formulas.lie_derivative(*tensor_jet(X, x, 1, 1, "X"), *tensor_jet(Y, x, 1, 1, "Y"), "u")
 
@@ -92,7 +92,7 @@ def killing_operator(metric: Metric, X: Field) -> Field:
         tensor(0.)
     """
 
-    @as_field(rank=3)
+    @as_field(3, metric, X)
     def at(x: Tensor) -> Tensor:
         return formulas.lie_derivative(*tensor_jet(X, x, 1, 1, "X"), *metric_jet(metric, x, 1), "ll")
 

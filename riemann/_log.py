@@ -15,7 +15,7 @@ from riemann._geodesic import exp_map, geodesic_acceleration, message, tolerance
 from riemann._jacobi import varied_acceleration, varied_geodesics
 from riemann._metric import jets_of, metric_jet
 from riemann._ode import Status
-from riemann._safe import kinks_called
+from riemann._arithmetic.jet import kinks_called
 from riemann._types import Field, Metric
 
 _STARTS = ((1.0, 3.0), (1e3, 10.0), (1.0, 1.0))  # shift of the first step, growth of the tension that is let pass

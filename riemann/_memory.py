@@ -10,7 +10,7 @@ import mmap
 import torch
 from torch import Tensor
 
-LARGE = 2**25  # bytes; up to that the C library uses freed memory again, see `_jets`
+LARGE = 2**25  # bytes; what is smaller the C library may use again when it is freed, and costs no page faults then
 
 
 def room(y: Tensor, count: int) -> Tensor:

@@ -94,7 +94,6 @@ def _one_point(metric: Metric) -> Field:
             )
         return g
 
-    field.__wrapped__ = metric  # type: ignore[attr-defined]
     return field
 
 

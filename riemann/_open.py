@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from riemann._chunks import in_chunks
-from riemann._jets import broadcast_vectors, check_points
+from riemann._jets import broadcast_vectors, check_points, weight_of
 from riemann._modules import runs_as_written
 from riemann._precision import full_precision
 from riemann._safe import unwrapped
@@ -43,7 +43,7 @@ def open_function(rank: int | None, judge: Callable[..., Tensor] | None = None) 
                 call = functools.partial(route, metric if route is generic else inner)
                 if rank is not None:
                     judged = functools.partial(judge, inner) if judge else lambda x, vectors, result: result
-                    return _piecewise(call, judged, names, rank, args, kwargs)
+                    return _piecewise(call, judged, names, rank, weight_of(inner), args, kwargs)
                 if route is not generic and (args or "x" in kwargs):
                     check_points(args[0] if args else kwargs["x"])
                 return call(*args, **kwargs)
@@ -81,7 +81,13 @@ def dispatched(table: Any, metric: Any) -> Callable[..., Any]:
 
 
 def _piecewise(
-    call: Callable[..., Any], judged: Callable[..., Any], names: list[str], rank: int, args: tuple, kwargs: dict
+    call: Callable[..., Any],
+    judged: Callable[..., Any],
+    names: list[str],
+    rank: int,
+    light: Callable[[Tensor], float],
+    args: tuple,
+    kwargs: dict,
 ) -> Any:
     """`call(*args, **kwargs)` over pieces of the points; `names` are those of positional arguments."""
     loop = {name: kwargs.pop(name) for name in ("chunk_size", "progress") if name in kwargs}
@@ -100,4 +106,5 @@ def _piecewise(
     def piece(x: Tensor, *given: Tensor) -> Any:
         return judged(x, given, call(x, **dict(zip(tensors, given, strict=True)), **options))
 
-    return in_chunks(piece, x.expand(whole.shape[extra:]), *tensors.values(), rank=rank, extra=extra, **loop)
+    x = x.expand(whole.shape[extra:])
+    return in_chunks(piece, x, *tensors.values(), rank=rank, extra=extra, light=light, **loop)

@@ -8,6 +8,7 @@ and can be filled in place under `vmap`; and what would cut a value off from its
 import contextlib
 import functools
 import numbers
+import re
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -16,14 +17,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch._C import _functorch
-from torch.autograd import forward_ad  # noqa: TID251, a rule of its own for one product
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
-from torch.utils._pytree import tree_leaves
+from torch.utils._python_dispatch import _disable_current_modes
 
-from riemann._arithmetic.jet import Refusal, kinks_called as kinks_called
-from riemann._frames import called, warn
-from riemann._kinks import KINKS, PIECEWISE_LINEAR, kinked, square_of, tie_of, tied, with_ties
+from riemann._arithmetic.jet import Refusal
+from riemann._frames import called
+from riemann._fresh import Fresh, storage, without_transforms
+from riemann._kinks import KINKS, kinked, square_of, tie_of, tied, with_ties
 from riemann._modules import is_hooked
 from riemann._remedies import CUTS, PYTHON, remedy
 from riemann._rewrites import EXACT, GENERIC, REFUSED, REWRITES, Refused
@@ -45,6 +47,14 @@ _FRESH = _OWN_DTYPE | frozenset(
         "new_tensor",
     )
     + ("clone",)
+)
+_IN_PLACE = frozenset(
+    ("__iadd__", "__isub__", "__imul__", "__imatmul__", "__itruediv__", "__idiv__", "__ipow__", "__imod__")
+    + ("__ifloordiv__",)
+)
+_LIKE_ANOTHER = frozenset(("to", "type_as", "expand_as", "view_as", "reshape_as"))
+_RANDOM = re.compile(
+    "rand|normal|bernoulli|binomial|multinomial|poisson|dropout|rrelu|gumbel|attention|exponential|geometric"
 )
 _COMPARISONS = frozenset(
     ("eq", "__eq__", "ne", "not_equal", "lt", "le", "less", "less_equal", "gt", "ge", "greater", "greater_equal")
@@ -69,18 +79,10 @@ _SCALED = frozenset(
     )
     + ("atan2", "hypot", "logaddexp", "fmod", "remainder", "copysign", "clamp_min", "clamp_max")
 )
-# Beside a number torch pushes a tangent of 0 through these, which costs more than the operation; by the overloads not.
-_BY_NUMBER = {
-    **dict.fromkeys(("mul", "multiply"), torch.ops.aten.mul.Scalar),
-    **dict.fromkeys(("div", "divide", "true_divide"), torch.ops.aten.div.Scalar),
-    **dict.fromkeys(("sub", "subtract"), torch.ops.aten.sub.Scalar),
-    "add": torch.ops.aten.add.Scalar,
-}
 _NAMES = {"axis": "dim", "keepdims": "keepdim", "x2": "other"}  # numpy's names, which torch takes, too
 _FIRST = ("input", "self", "A", "x", "x1", "a")
 _WRITTEN_IN_PYTHON = frozenset(("torch.nn.functional", "torch.functional", "torch._tensor", "torch._jit_internal"))
 _DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
-_TRANSPOSES = tuple(getattr(torch.Tensor, name).__get__ for name in ("mT", "mH", "T", "H"))
 
 
 Traced = Literal["numbers", "expressions"] | None
@@ -114,14 +116,15 @@ class Safe(TorchFunctionMode):
         self.gradients, self.inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
         self.written: dict[int, StorageWeakRef] = {}  # the references keep the keys from being used again
         self.fillable: dict[int, StorageWeakRef] = {}
+        self.made = Fresh()
         self.entered: set[types.FunctionType] = set()
-        self.piecewise_linear: set[str] = set()
 
     @contextlib.contextmanager
     def inside(self, x: Tensor) -> Iterator[None]:
         """A function of a point inside: its fresh tensors take the values of this point, too."""
         kept = self.x, self.zero
-        self.x, self.zero = x, x.new_zeros(())
+        with torch._C.DisableTorchFunction():  # of the point, as this mode would not have it
+            self.x, self.zero = x, x.new_zeros(())
         try:
             yield
         finally:
@@ -130,31 +133,41 @@ class Safe(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         name = getattr(func, "__name__", "")
         if name == "__get__" and func != _DATA:
-            return self.transposed(name, func, args, {}) if func in _TRANSPOSES else func(*args)
+            result = func(*args)
+            return self.constant(func, func, args, {}) if isinstance(result, Tensor) and _is_constant(args) else result
         if torch.is_inference_mode_enabled() and not self.inference:
             raise Refusal(
                 f"the {self.name} enters `torch.inference_mode`, which cuts values off from their gradients. "
                 "Use it outside, around the call of riemann."
             )
+        for a in _tensors(args, kwargs):
+            if type(a) is not Tensor and _is_parameter(type(a)) and self.depends(a):
+                raise self.parameter()
         if not self.fillable or name.endswith("_"):
             return self.call(name, func, args, kwargs or {})
         copies: dict[int, Tensor] = {}
         result = self.call(name, func, tuple(self.read(a, copies) for a in args), kwargs or {})
-        if copies and any(_storage(leaf) in copies for leaf in _tensors(result)):  # a view, that may be written into
+        if copies and any(storage(leaf) in copies for leaf in _tensors(result)):  # a view, that may be written into
             result = self.call(name, func, args, kwargs or {})
         return result
 
     def call(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """The call, with what is wrong with it said in the metric's terms, and with the kinks of comparisons."""
         try:
-            if self.traced and _is_constant((args, kwargs)):
-                with _outside():
-                    return func(*args, **kwargs)
+            if _writes(name):
+                self.before_writing(args, kwargs)
+            if name in _LIKE_ANOTHER and _is_constant(args[:1]):
+                args = (args[0], *map(self.stand_in, args[1:]))
+            handler = functools.partial(_HANDLERS.get(name, Safe.plain), self, name, func)
+            if _is_constant(args, kwargs) and (args[0] in self.made if _writes(name) else not _RANDOM.search(name)):
+                return self.constant(func if self.traced else handler, func, args, kwargs)
             if self.traced and name in EXACT:
                 return func(*args, **kwargs)
             if self.traced == "expressions" and name in GENERIC and square_of(args[0] if args else None) is None:
                 return GENERIC[name](*args, **kwargs)
-            result = _HANDLERS.get(name, Safe.plain)(self, name, func, args, dict(kwargs))
+            result = handler(args, dict(kwargs))
+            if not any(map(self.depends, _tensors(args, kwargs))):  # of other transforms, around or inside
+                self.made.note(func, args, kwargs, result)
         except Refused as refused:
             raise Refusal(f"the {self.name} calls `{name}`, which {refused}.") from None
         except RuntimeError as error:
@@ -167,6 +180,12 @@ class Safe(TorchFunctionMode):
             return with_ties(result, (*args, *kwargs.values()))
         return result
 
+    def parameter(self) -> "Refusal":
+        return Refusal(
+            f"the {self.name} calls `Parameter` on a value of the point, which cuts it off from its derivatives. Use "
+            "the value itself."
+        )
+
     def depends(self, value: Any) -> bool:
         """Whether a tensor depends on the point: it is batched at the level of the points, or inside."""
         while isinstance(value, Tensor) and _functorch.is_functorch_wrapped_tensor(value):
@@ -175,11 +194,33 @@ class Safe(TorchFunctionMode):
             value = _functorch.get_unwrapped(value)
         return False
 
-    def is_of_the_point(self, *values: Any) -> bool:
-        """Whether any depends on the point: a fresh tensor that is not written to is constant, though it is batched."""
-        with torch._C.DisableTorchFunction():
-            fresh = self.fillable.keys() - self.written.keys()
-            return any(self.depends(v) and _storage(v) not in fresh for v in values)
+    def constant(self, call: Callable[..., Any], func: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
+        """A call of constants, outside the transforms: plain tensors, which may outlive them."""
+        with _outside(self.traced):
+            result = call(*args, **kwargs) if call is func else call(args, dict(kwargs))
+        self.made.note(func, args, kwargs, result)
+        return result
+
+    def stand_in(self, x: Any) -> Any:
+        """A plain tensor of the shape, dtype and device of x, for calls that use no more of it."""
+        if not isinstance(x, Tensor):
+            return x
+        with _outside(self.traced):
+            return torch.empty((), dtype=x.dtype, device=x.device).expand(x.shape)
+
+    def before_writing(self, args: tuple, kwargs: dict) -> None:
+        """What was made plain takes values of the point; what backward may have saved of it stays as it is."""
+        for target in _tensors(args[:1]):
+            if target not in self.made:
+                continue
+            if any(map(self.depends, _tensors(args[1:], kwargs))):
+                if not (target.is_floating_point() or target.is_complex()):
+                    continue  # torch refuses
+                for y in self.made.replace(target, lambda y: y + self.zero.to(y.dtype), forget=True):
+                    self.fillable[storage(y)] = _reference(y)
+            elif self.gradients:
+                with _outside(self.traced):
+                    self.made.replace(target, Tensor.clone, forget=False)
 
     # ------------------------------------------------------------------ one method for each thing done to a call
 
@@ -228,7 +269,7 @@ class Safe(TorchFunctionMode):
                 ) from error
             raise
         if isinstance(args[0], Tensor):
-            self.written[_storage(args[0])] = _reference(args[0])
+            self.written[storage(args[0])] = _reference(args[0])
         return result
 
     def tabled(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
@@ -247,8 +288,6 @@ class Safe(TorchFunctionMode):
         integer = not any(a.is_floating_point() or a.is_complex() for a in tensors)
         if tensors and (constant and (name in REFUSED or name in KINKS) or integer):
             return func(*args, **kwargs)
-        if name in PIECEWISE_LINEAR:
-            self.piecewise_linear.add(name)
         if name in REFUSED:
             raise Refused(REFUSED[name])
         if name in _SCALED:
@@ -259,10 +298,6 @@ class Safe(TorchFunctionMode):
 
     def scaled(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """Arithmetic, where Python numbers become tensors of the dtype of the tensors beside them."""
-        x, number = args if len(args) == 2 else (None, None)
-        if type(number) in (int, float) and isinstance(x, Tensor) and x.is_floating_point():
-            if name in _BY_NUMBER and not (kwargs or self.traced):
-                return _BY_NUMBER[name](x, number)
         return self.plain(name, func, self.same_dtype(args), kwargs)
 
     def same_dtype(self, args: tuple) -> tuple:
@@ -276,28 +311,29 @@ class Safe(TorchFunctionMode):
 
     def power(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """`norm(x) ** 2` and its like, from the smooth square that a root remembers, unless it was written to."""
-        base, exponent, *_ = (*args, None, None)
-        square = square_of(base)
-        if square is not None and not kwargs and _storage(base) not in self.written:
-            if name == "square" or exponent is base:
+        square = square_of(args[0])
+        if square is not None and storage(args[0]) not in self.written:
+            if name == "square" or (len(args) == 2 and args[1] is args[0]):
                 return square.clone()  # the result may be written into
-            if name == "pow" and isinstance(exponent, int | float) and exponent > 0 and exponent % 2 == 0:
-                return square ** (exponent // 2)
+            if name == "pow" and isinstance(args[1], int | float) and args[1] > 0 and args[1] % 2 == 0:
+                return square ** (args[1] // 2)
         return (self.tabled if name in REWRITES else self.scaled)(name, func, args, kwargs)
 
     def cut(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """What has no derivatives, allowed for constants."""
         name = "data" if name == "__get__" else name
-        if not any(self.depends(a) for a in args):
-            return func(*args, **kwargs)
-        python = called()
-        for known, why in PYTHON.items() if python else ():
-            if known in python:
-                raise Refusal(f"the {self.name} calls `{python}`, which {why}.")
-        raise Refusal(f"the {self.name} calls `{name}` on a value that depends on the point, which {CUTS[name]}.")
+        if any(self.depends(a) for a in args):
+            python = called()
+            for known, why in PYTHON.items() if python else ():
+                if known in python:
+                    raise Refusal(f"the {self.name} calls `{python}`, which {why}.")
+            raise Refusal(f"the {self.name} calls `{name}` on a value that depends on the point, which {CUTS[name]}.")
+        if name in ("item", "tolist", "__float__", "__int__", "__complex__"):
+            args = (args[0].detach(), *args[1:])  # without torch's warning that the number has no gradient
+        return func(*args, **kwargs)
 
     def fresh(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
-        """A fresh tensor, batched so that `vmap` lets it be filled, in the point's dtype and device if none is said."""
+        """A fresh tensor, plain (see `Fresh`), in the point's dtype and device if none is said."""
         if name in _COPIES:
             data = args[1] if name == "new_tensor" else args[0] if args else kwargs["data"]
             if isinstance(data, Tensor) and name != "tensor":
@@ -314,38 +350,22 @@ class Safe(TorchFunctionMode):
                 kwargs["device"] = self.x.device
             if kwargs.get("dtype") is None:
                 kwargs.pop("dtype", None)
-                if func(*args, **kwargs).dtype == torch.get_default_dtype():
+                with _outside(self.traced):
+                    own = func(*args, **kwargs).dtype
+                if own == torch.get_default_dtype():
                     kwargs["dtype"] = self.x.dtype
-        y = func(*args, **kwargs)
-        writable = (y.is_floating_point() or y.is_complex()) and not (y.requires_grad and y.is_leaf)
-        if not writable or y.device != self.x.device or self.depends(y):
-            return y
-        y = y + self.zero.to(y.dtype)
-        self.fillable[_storage(y)] = _reference(y)
-        return y
+        elif name != "clone" and args and _functorch.is_functorch_wrapped_tensor(args[0]):  # only its shape is used
+            args = (self.stand_in(args[0]), *args[1:])
+        constant = not any(map(_functorch.is_functorch_wrapped_tensor, _tensors(args, kwargs)))
+        return self.constant(func, func, args, kwargs) if constant else func(*args, **kwargs)
 
     def read(self, value: Any, copies: dict[int, Tensor]) -> Any:
         """A copy of what may be written into later: `g[2, 2] = g[1, 1] * y` would change what backward has saved."""
-        if not isinstance(value, Tensor) or _storage(value) not in self.fillable:
+        if not isinstance(value, Tensor) or storage(value) not in self.fillable:
             return value
         copy = value.clone()
-        copies[_storage(copy)] = copy
+        copies[storage(copy)] = copy
         return copy
-
-    def product(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
-        """`L @ L.mT` with one product a derivative, where the rule takes two, each the transpose of the other."""
-        if len(args) == 2 and not (kwargs or self.traced) and all(isinstance(a, Tensor) and a.ndim == 2 for a in args):
-            with torch._C.DisableTorchFunction():
-                if (y := _gram(*args)) is not None:
-                    return y
-        return self.plain(name, func, args, kwargs)
-
-    def transposed(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
-        """A view that remembers of what: the memory alone does not tell, each level of `vmap` may read it otherwise."""
-        y = self.plain(name, func, args, kwargs)
-        if args and y is not args[0]:
-            y.riemann_transpose = args[0]
-        return y
 
     def grad_mode(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """`no_grad` inside would make gradients through the jet wrong: the caller of riemann decides."""
@@ -358,78 +378,53 @@ _HANDLERS: dict[str, Callable[[Safe, str, Any, tuple, dict], Any]] = {
     **dict.fromkeys(_TABLED, Safe.tabled),
     **dict.fromkeys(_POWERS, Safe.power),
     **dict.fromkeys(CUTS, Safe.cut),
-    **dict.fromkeys(("matmul", "__matmul__", "mm"), Safe.product),
-    **dict.fromkeys(("t", "transpose"), Safe.transposed),
     **dict.fromkeys(_FRESH, Safe.fresh),
     "__get__": Safe.cut,  # of `.data`
     "_set_grad_enabled": Safe.grad_mode,
 }
 
 
-def _unwrapped(x: Tensor) -> Tensor:
-    while _functorch.is_functorch_wrapped_tensor(x):
-        x = _functorch.get_unwrapped(x)
-    return x
+@functools.cache
+def _is_parameter(kind: type) -> bool:
+    return torch.nn.Parameter in kind.__mro__
 
 
-def _storage(x: Tensor) -> int:
-    """What tells the memory of a tensor from all others."""
-    x = _unwrapped(x)
-    return x.untyped_storage()._cdata if x.layout == torch.strided else 0
-
-
-def _gram(A: Tensor, B: Tensor) -> Tensor | None:
-    """`A @ B` with its tangent at the innermost level of forward mode, if B is the transpose of A; else None."""
-    if getattr(A, "riemann_transpose", None) is not B and getattr(B, "riemann_transpose", None) is not A:
-        return None
-    stack = _functorch.peek_interpreter_stack()
-    if stack is None or stack.key() != _functorch.TransformType.Jvp:
-        return None
-    (p, dp), (q, dq) = forward_ad.unpack_dual(A), forward_ad.unpack_dual(B)
-    if dp is None or dq is None or not (_transposed(p, q) and _transposed(dp, dq)):
-        return None
-    half = dp @ p.mT
-    return forward_ad.make_dual(p @ p.mT, half + half.mT)
-
-
-def _transposed(a: Tensor, b: Tensor) -> bool:
-    """Whether two matrices are still views of the same numbers, one the transpose of the other."""
-    a, b = _unwrapped(a.mT), _unwrapped(b)
-    return (
-        a.layout == b.layout == torch.strided
-        and a.dtype == b.dtype
-        and (a.is_conj(), a.is_neg()) == (b.is_conj(), b.is_neg())
-        and not (a._is_zerotensor() or b._is_zerotensor())
-        and _storage(a) == _storage(b)
-        and a.storage_offset() == b.storage_offset()
-        and a.shape == b.shape
-        and a.stride() == b.stride()
-    )
-
-
-def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+def _tensors(*values: Any) -> Iterator[Tensor]:
+    """The tensors among values, in order; also those in tuples, lists and dictionaries."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from _tensors(*value)
+        elif isinstance(value, dict):
+            yield from _tensors(*value.values())
 
 
 def _reference(x: Tensor) -> Any:
     """A weak reference to the memory of a tensor."""
-    x = _unwrapped(x)
+    x = without_transforms(x)
     return StorageWeakRef(x.untyped_storage()) if x.layout == torch.strided else None
 
 
-def _is_constant(call: Any) -> bool:
-    """Whether there are tensors among the arguments, and all of them are from outside."""
-    tensors = _tensors(call)
-    return bool(tensors) and not any(map(_functorch.is_functorch_wrapped_tensor, tensors))
+def _is_constant(*values: Any) -> bool:
+    """Whether there are tensors among values, and no transform knows of any."""
+    found = False
+    for x in _tensors(*values):
+        if _functorch.is_functorch_wrapped_tensor(x):
+            return False
+        found = True
+    return found
+
+
+def _writes(name: str) -> bool:
+    """Whether a call writes into its first argument."""
+    return name.endswith("_") and not name.endswith("__") or name == "__setitem__" or name in _IN_PLACE
 
 
 @contextlib.contextmanager
-def _outside() -> Iterator[None]:
+def _outside(traced: Traced) -> Iterator[None]:
     """Outside all transforms, and of what records operations."""
-    from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
-    from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
-
-    with temporarily_clear_interpreter_stack(), disable_proxy_modes_tracing():
+    with temporarily_clear_interpreter_stack(), _disable_current_modes() if traced else contextlib.nullcontext():
         yield
 
 
@@ -490,40 +485,9 @@ def _no(*_: Any) -> bool:
 # ---------------------------------------------------------------------------------- what a function mode cannot see
 
 
-def is_active() -> bool:
-    """Whether this runs inside a function that is differentiated."""
-    return _current() is not None
-
-
 def _current() -> Safe | None:
     """The mode that is active, if any."""
     return next((mode for mode in _get_current_function_mode_stack() if isinstance(mode, Safe)), None)
-
-
-def _refuse_under_safe(owner: type, method: str, reason: str) -> None:
-    """What runs where no mode sees it refuses to be called with values of the point."""
-    plain = getattr(owner, method)
-
-    @functools.wraps(plain)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        safe = _current()
-        if safe is not None and safe.is_of_the_point(*args, *kwargs.values()):
-            raise Refusal(
-                f"the {safe.name} calls `{getattr(self, '__name__', getattr(self, 'name', 'forward'))}`, {reason}"
-            )
-        return plain(self, *args, **kwargs)
-
-    setattr(owner, method, call)
-
-
-for _script in (torch._C.ScriptFunction, torch._C.ScriptMethod):
-    _refuse_under_safe(
-        _script,
-        "__call__",
-        "compiled by `torch.jit`, where derivatives cannot be made right. Use the plain Python function or module.",
-    )
-for _leaf in (torch.nn.Parameter, torch.autograd.Variable):  # noqa: TID251, nothing is differentiated with it
-    _refuse_under_safe(_leaf, "__new__", "which cuts the value off from its derivatives. Use the value itself.")
 
 
 @contextlib.contextmanager
@@ -546,9 +510,8 @@ def unwrapped(f: Any) -> Any:
     return f if compiled is None else unwrapped(getattr(compiled, "__wrapped__", compiled))
 
 
-def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, order: int, traced: Traced = None) -> Any:
-    """`f(x)` at one point, inside the transforms that differentiate it, under `Safe`."""
-    f = unwrapped(f)
+def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, traced: Traced) -> Any:
+    """`f(x)` at one point, inside the transforms that map it over points, under `Safe`."""
     if (outer := _current()) is not None:
         with outer.inside(x):
             return f(x)
@@ -556,15 +519,11 @@ def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, order: in
     try:
         with _eager(), safe:
             y = f(x)
+        if isinstance(y, torch.nn.Parameter) and safe.depends(y):
+            raise safe.parameter()
     except Exception as error:
         if isinstance(error, RuntimeError) and _is_refusal_of_torch(error):  # from outside what the mode sees
             raise not_differentiable(name, None, error) from error
         error.riemann_call = f, name  # type: ignore[attr-defined]  # for the explanation, outside of all transforms
         raise
-    if order >= 2 and safe.piecewise_linear:
-        warn(
-            f"the {name} calls {', '.join(sorted(safe.piecewise_linear))}: piecewise linear, so its second derivatives "
-            "are 0 between kinks and the curvature misses what happens at them. Use a smooth activation (tanh, "
-            "softplus, silu)."
-        )
     return y

@@ -176,7 +176,7 @@ class Program:
     def __init__(self, module: torch.fx.GraphModule):
         self.module = module
         fixed = [node for node in module.graph.nodes if node.op == "get_attr"]
-        self._tensors = {node: getattr(module, node.target).detach().clone() for node in fixed}  # as they are now
+        self._tensors = {node: getattr(module, node.target) for node in fixed}
         varying: set[torch.fx.Node] = set()
         for node in module.graph.nodes:
             if node.op == "placeholder" or any(argument in varying for argument in node.all_input_nodes):

@@ -1,6 +1,5 @@
 """Exact curvature at points, as float64: what `verify` compares with."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -75,24 +74,27 @@ def differences(metric: Metric, x: Tensor) -> Values:
 
 def closed_form(graph: "Trace", x: Tensor, budget: float) -> tuple["SymbolicMetric | None", Values, str]:
     """The metric and the quantities whose closed forms are derived within `budget` seconds, and why others are not."""
+    try:
+        if graph.functions > MOST_FUNCTIONS:  # which traces, and that is not for a thread that may be stopped
+            return None, {}, f"it has {graph.functions} values of functions of the point, too many for a formula"
+    except ValueError as error:
+        return None, {}, str(error)
     found: Values = {}
     metric: list[SymbolicMetric] = []
 
     def derive() -> None:
-        if graph.functions > MOST_FUNCTIONS:
-            raise ValueError(f"it has {graph.functions} values of functions of the point, too many for a formula")
         metric.append(graph.symbolic())
-        warnings.simplefilter("error", UserWarning)  # of expressions that are not canonical: no closed form
-        for name in QUANTITIES:
-            found[name] = _evaluated(getattr(metric[0], name)(), metric[0].coordinates, x)
+        found["metric"] = _evaluated(metric[0].metric(), metric[0].coordinates, x)
+        here = metric[0].canonical()
+        for name in QUANTITIES[1:]:
+            found[name] = _evaluated(getattr(here, name)(), here.coordinates, x)
 
     why = f"not found within {budget:g} s"
     try:
-        with warnings.catch_warnings():
-            within(budget, derive)
-    except (ValueError, ArithmeticError, RecursionError, UserWarning) as error:
+        within(budget, derive)
+    except (ValueError, ArithmeticError, RecursionError) as error:
         why = str(error)
-    return metric[0] if metric else None, found, why
+    return metric[0] if metric else None, dict(found), why
 
 
 def _evaluated(array: Any, coordinates: Sequence["sp.Symbol"], x: Tensor) -> Tensor:

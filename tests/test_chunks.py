@@ -11,7 +11,8 @@ import torch
 
 import riemann as rm
 from riemann import _chunks
-from riemann._chunks import TooHeavy, Weight, in_chunks
+from riemann._chunks import in_chunks
+from riemann._weight import weighed
 from riemann_nn import MLPCholesky
 from tests.helpers import assert_equal, random_metric
 
@@ -21,7 +22,6 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def small(monkeypatch):
     """A budget that cuts small batches, too: pieces start with a point and grow."""
-    monkeypatch.setattr(_chunks, "START", 1)
     monkeypatch.setattr(_chunks, "BUDGET", 150_000)
 
 
@@ -99,7 +99,9 @@ def test_a_small_batch_is_one_call():
     calls = []
     metric = lambda x: (calls.append(1), torch.eye(4) * (1 + x @ x))[1]
     rm.scalar_curvature(metric, points(1000))
-    assert len(calls) == 1
+    assert len(calls) == 2  # the first was for the weight of its values, which is remembered
+    rm.christoffel(metric, points(500))
+    assert len(calls) == 3
 
 
 @pytest.mark.parametrize("chunk_size", ["auto", 1, 2, None])
@@ -127,34 +129,87 @@ def test_the_plane_without_area_is_named_in_the_whole_batch(chunk_size, small):
 
 
 def test_weight_is_what_is_alive():
-    with Weight(1e9) as weight:
+    def work():
         a = torch.ones(1000, dtype=torch.float64)
         b = a + a
-        assert weight.live == 16_000
         del a
-        b.mul_(2).view(10, 100).mT.sum()
-        assert weight.live == 8_000
-    assert weight.peak == 16_008 or weight.peak == 16_000
-    with Weight(1e9) as weight:  # views of what was there before weigh nothing
-        b.view(10, 100).mT[3].expand(4, 10)
-    assert weight.peak == 0
+        return b.mul_(2).view(10, 100).mT + 1
+
+    _, weight = weighed(work)
+    assert 16_000 <= weight.peak <= 16_100 and 24_000 <= weight.made <= 24_100
+    b = torch.ones(1000)
+    assert weighed(lambda: b.view(10, 100).mT[3].expand(4, 10))[1].made == 0  # views of what was there before
+    with pytest.raises(KeyError):
+        weighed(lambda: {}[0])
+    assert weighed(lambda: torch.empty(2))[1] == (8, 8, ())
 
 
-def test_a_piece_that_outgrows_the_budget_is_cut():
-    """The wide intermediates of a metric cannot be known beforehand: the piece is stopped, and smaller ones made."""
+def test_what_kernels_ask_for_is_weighed():
+    a = torch.eye(100, dtype=torch.float64)
+    assert weighed(lambda: torch.linalg.inv(a))[1].peak > 100 * 100 * 8
+
+
+def test_the_wide_intermediates_of_a_metric_are_weighed():
     W = torch.randn(2000, 2, dtype=torch.float64)
-    sizes = []
+    x, sizes = points(20_000, n=2), []
 
     def field(x):
         sizes.append(len(x))
         return (x @ W.T).sin().sum(-1)
 
-    x = points(20_000, n=2)
-    value = in_chunks(field, x, rank=2, chunk_size="10MB")
-    assert sizes[0] > sizes[1] and max(sizes[2:]) * 2000 * 8 < 10e6
-    assert_equal(value, (x @ W.T).sin().sum(-1))
-    with pytest.raises(TooHeavy), Weight(1000):
-        torch.ones(1000)
+    for _ in range(2):
+        value = in_chunks(field, x, rank=2, chunk_size="10MB")
+        assert_equal(value, (x @ W.T).sin().sum(-1))
+    assert max(sizes) * 2000 * 8 * 2 <= 10e6 < 4 * max(sizes) * 2000 * 8 * 2
+    assert sizes[0] == 1 and sizes[: len(sizes) // 2] == sizes[len(sizes) // 2 :]
+
+
+def test_what_is_the_same_for_all_points_is_told_from_what_each_takes():
+    sizes = []
+
+    def field(x):
+        sizes.append(len(x))
+        return torch.ones(500_000, dtype=x.dtype).sum() + (x[:, :1] * torch.ones(1000, dtype=x.dtype)).sum(-1)
+
+    in_chunks(field, points(5000, n=2), rank=2, chunk_size="10MB")
+    assert 512 <= max(sizes) <= 10e6 / 8000
+
+
+def test_values_at_one_point_say_that_a_batch_is_light():
+    sizes = []
+
+    def field(x):
+        sizes.append(len(x))
+        return x.sum(-1)
+
+    for light, expected in ((10, [1000]), (10**6, [1, 1000])):
+        sizes.clear()
+        in_chunks(field, points(1000, n=2), rank=2, light=lambda x, bytes=light: bytes)
+        assert sizes[0] == expected[0] and sum(sizes) == 1000
+
+
+def laplacians_of_a_potential(x):
+    """Inner reverse mode; the last term has tangents that torch knows to be 0."""
+    potential = lambda y: (y**4).sum() / 12 + (y**2).sum() / 2 + torch.log(1 + (y**2).sum())
+    return torch.func.jacfwd(torch.func.grad(potential))(x)
+
+
+@pytest.mark.parametrize("quantity", ["Riemann", "scalar", "jet", "jvp", "vjp", "endomorphism"])
+@pytest.mark.parametrize("chunk_size", ["auto", "0.2MB"])
+def test_a_metric_with_reverse_mode_inside_in_pieces(quantity, chunk_size, small):
+    x = points(20, n=3)
+    f = QUANTITIES[quantity]
+    whole = f(laplacians_of_a_potential, x, chunk_size=None)
+    assert_parts_equal(f(laplacians_of_a_potential, x, chunk_size=chunk_size), whole)
+
+
+def test_a_profiler_of_the_user_goes_on(small):
+    metric, x = random_metric(3, 0, seed=2), points(50, n=3)
+    truth = rm.scalar_curvature(metric, x)
+    with torch.autograd.profiler.profile() as record:
+        assert_equal(rm.scalar_curvature(metric, x), truth)
+    assert len(record.function_events) > 100
+    assert not torch.autograd._profiler_enabled()
 
 
 @pytest.mark.parametrize("chunk_size", ["much", "1", "-1GB", "0MB", 0, -1, 1.5, True, "GB"])
@@ -182,6 +237,11 @@ class Net(torch.nn.Module):  # of no known structure
         L[self.i[0], self.i[1]] = self.net(x) / self.n
         return torch.eye(self.n) + L @ L.T
 
+decoder = torch.nn.Sequential(torch.nn.Linear(4, 256), torch.nn.SiLU(), torch.nn.Linear(256, 784))
+def reverse(x):  # of all outputs at a time, by each of them
+    J = torch.func.jacrev(decoder)(x)
+    return J.T @ J
+
 def kilobytes(name):  # getrusage would count what the parent had
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith(name))
@@ -205,6 +265,7 @@ print((kilobytes("VmHWM") - before) / 1000 - size / 1e6)
     [
         ("kerr, x = BY_NAME['Kerr'].metric, torch.rand(60_000, 4) + 3", "rm.riemann_tensor(kerr, x)", 600),
         ("g, x = random_metric(16, 0, seed=0), torch.randn(300, 16) / 16", "rm.scalar_curvature(g, x)", 600),
+        ("g, x = reverse, torch.randn(20, 4)", "rm.scalar_curvature(g, x)", 500),
         ("g, x = Net(64), torch.randn(1, 64) / 8", "rm.scalar_curvature(g, x)", 500),
         ("g, x = Net(64), torch.randn(1, 64) / 8", "rm.einstein_tensor(g, x)", 500),
         ("g, x, u, v, w = vectors(MLPCholesky(256, (64,)), 256, 1)", "rm.ricci_curvature(g, x, v)", 1500),

@@ -6,6 +6,9 @@ what is compiled is the same code.
 
 import copy
 import pickle
+import signal
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -321,6 +324,31 @@ def test_derivations_end_in_time(thread):
         run = (lambda *a: pool.submit(*a).result()) if thread else (lambda f, *a: f(*a))
         assert run(within, 0.2, endless) is False
         assert run(within, 60.0, lambda: None) is True
+
+
+def test_a_limit_of_time_leaves_alarms_and_tracers_alone():
+    """They are the program's, which may have set them."""
+    rang, lines = [], []
+    handler = signal.signal(signal.SIGALRM, lambda *_: rang.append(True))
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    tracer = sys.gettrace()
+    sys.settrace(lambda *event: lines.append(event))
+    try:
+        assert within(0.5, endless) is False
+        assert len(lines) > 0
+    finally:
+        sys.settrace(tracer)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+    assert rang == [True]
+
+
+def test_what_is_stopped_is_gone_and_what_is_raised_is_told():
+    before = threading.active_count()
+    assert within(0.1, endless) is False
+    assert threading.active_count() == before
+    with pytest.raises(ZeroDivisionError):
+        within(5.0, lambda: 1 / 0)
 
 
 def test_tensors_that_need_gradients_are_not_lost():

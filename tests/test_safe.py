@@ -15,6 +15,7 @@ from torch.testing import assert_close
 
 from riemann import christoffel, scalar_curvature
 from riemann._jets import jet
+from riemann.bridge import to_symbolic
 
 DOUBLE = torch.float64
 X = torch.tensor([[0.3, -0.7], [1.1, 0.4], [0.2, 0.9]], dtype=DOUBLE)
@@ -147,10 +148,12 @@ def test_jets_inside() -> None:
     )
 
 
-def test_called_once() -> None:
+def test_called_once_and_once_to_be_looked_at() -> None:
     calls = []
-    jet(lambda x: calls.append(1) or x**2, X, 3)
-    assert len(calls) == 1
+    f = lambda x: calls.append(1) or x**2
+    for count in (2, 3, 4):
+        jet(f, X, 3)
+        assert len(calls) == count
 
 
 def test_no_grad_inside() -> None:
@@ -394,6 +397,11 @@ REFUSALS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "old-style Function": (lambda x: OldStyle.apply(x), "autograd.Function"),
     "script": (lambda x: scripted(x), "torch.jit.*plain Python function"),
     "scripted module": (lambda x: scripted_module(x), "torch.jit.*plain Python function"),
+    "a module of scripts": (lambda x: nn.Sequential(nn.Tanh(), scripted_module)(x), "torch.jit.*plain Python function"),
+    "script of an inner gradient": (lambda x: torch.func.grad(lambda y: scripted(y).sum())(x), "`torch.jit`"),
+    "Parameter": (lambda x: nn.Parameter(x) * x, "calls `Parameter`.*Use the value itself"),
+    "Parameters in a list": (lambda x: torch.stack([nn.Parameter(x[0]), x[1]]), "calls `Parameter`"),
+    "Parameter as result": (lambda x: nn.Parameter(x * x), "calls `Parameter`"),
     "torch.ops": (lambda x: torch.ops.aten.sin(x), "calls `sin`.*`torch.ops`"),
     "torch.ops overload": (lambda x: torch.ops.aten.sin.default(x), "calls `sin.default`.*`torch.ops`"),
     "inference mode": (inference, "inference_mode"),
@@ -642,3 +650,174 @@ def test_a_transpose_written_to_in_between():
 
     x = torch.rand(4, 2, dtype=torch.float64)
     assert_close(scalar_curvature(metric(torch.matmul), x), scalar_curvature(metric(_slow), x))
+
+
+# ------------------------------------------------------------------------------------ fresh tensors that outlive a call
+
+
+class Buffered(nn.Module):
+    """Makes what it needs at its first call, in one of several ways."""
+
+    def __init__(self, make: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.make = make
+        self.register_buffer("kept", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kept is None:
+            self.kept = self.make(x)
+        return self.kept * (1 + x @ x)
+
+
+def by_constants_in_place(x: Tensor) -> Tensor:
+    E = torch.zeros(2, 2, dtype=DOUBLE)
+    for i in range(2):
+        E[i, i] += 2.0
+    E /= 2
+    return torch.stack([E, E.mT]).mean(0).clone()
+
+
+KEPT: dict[str, Callable[[Tensor], Tensor]] = {
+    "eye": lambda x: torch.eye(2, dtype=DOUBLE),
+    "dtype of the point": lambda x: torch.eye(2, dtype=x.dtype, device=x.device).to(x),
+    "no dtype": lambda x: torch.eye(2),
+    "derived": lambda x: (torch.eye(2) * 2).T / 2,
+    "ones_like": lambda x: torch.diag(torch.ones_like(x)),
+    "new_ones": lambda x: x.new_ones(2).diag(),
+    "in place": by_constants_in_place,
+}
+
+
+@pytest.mark.parametrize("first", ["eager", "gradient", "vmap", "trace", "inner"])
+@pytest.mark.parametrize("way", KEPT)
+def test_what_a_function_keeps_is_a_plain_tensor(way: str, first: str) -> None:
+    module, truth = Buffered(KEPT[way]), lambda x: torch.eye(2, dtype=DOUBLE) * (1 + x @ x)
+    if first == "eager":
+        scalar_curvature(module, X)
+    elif first == "gradient":
+        scalar_curvature(module, X.clone().requires_grad_()).sum().backward()
+    elif first == "vmap":
+        torch.func.vmap(lambda x: scalar_curvature(module, x))(X)
+    elif first == "trace":
+        to_symbolic(module, 2)
+    else:
+        jet(lambda x: torch.func.jacfwd(torch.func.grad(lambda y: module(y).sum()))(x), X, 1)
+    assert copy.deepcopy(module.kept).numpy().tolist() == [[1, 0], [0, 1]]
+    assert_close(module(X[0]), truth(X[0]))
+    assert_close(scalar_curvature(module, X), scalar_curvature(truth, X))
+
+
+def views_of_each_other(x: Tensor) -> Tensor:
+    g = torch.zeros(2, 2, dtype=DOUBLE)
+    d, row, flat, before = g.diagonal(), g[0], g.view(-1), g.sum()
+    d.copy_(1 + x * x)
+    d += x @ x
+    row[1] = x[0] * x[1]
+    flat[2] = row[1] * x[0]
+    return g + before
+
+
+def views_written_in_turn(x: Tensor) -> Tensor:
+    """Constants through one view, values of the point through others, after backward has saved the tensor."""
+    g = torch.zeros(2, 2, dtype=DOUBLE)
+    d, row = g.diagonal(), g[0]
+    product = (g + 1) @ x
+    row[1] = 2.0
+    d.add_(3.0)
+    g[1, 0] = x[0] * product[0]
+    d[1] = x[1]
+    return g + d * row
+
+
+def by_all_means(x: Tensor) -> Tensor:
+    g = torch.empty(2, 2, dtype=DOUBLE)
+    g[...] = torch.eye(2, dtype=DOUBLE) * 3
+    g[torch.eye(2, dtype=torch.bool)] += x
+    g.view(4)[1:3].mul_(x[0]).add_(x[1])
+    h = [g]
+    h[0].mT[0] *= x[1]
+    return g @ h[0]
+
+
+def views_of_nothing(x: Tensor) -> Tensor:
+    g = torch.zeros(4, dtype=DOUBLE).view(2, 2)
+    g[0, 0] = x[0] ** 3
+    return g.mT + torch.ones(2, dtype=DOUBLE).expand(2, 2) * x
+
+
+def read_before_it_is_written(x: Tensor) -> Tensor:
+    g = torch.ones(2, dtype=DOUBLE)
+    p = g * x
+    g[0] = 2.0
+    q = g * x
+    g[1] = x[0]
+    return p * q + g**2
+
+
+def filled_inside_a_jacobian(x: Tensor) -> Tensor:
+    def h(y: Tensor) -> Tensor:
+        A = torch.zeros(2, dtype=DOUBLE)
+        A[0], A[1] = y[0] ** 3, y[1] ** 3 + y[0]
+        return A
+
+    return torch.func.jacfwd(h)(x) @ torch.func.jacrev(h)(x)
+
+
+def filled_inside_a_jet(x: Tensor) -> Tensor:
+    def h(y: Tensor) -> Tensor:
+        A = torch.zeros(2, 2, dtype=DOUBLE)
+        A[0, 0], A[1, 0] = y[0] ** 3, y[1] ** 3 * y[0]
+        return A
+
+    return jet(h, x, 2)[2].sum(0)
+
+
+def of_an_outer_parameter(x: Tensor) -> Tensor:
+    return torch.func.vmap(lambda c: (c * x).sum() + torch.zeros(2, dtype=DOUBLE).index_fill(0, torch.tensor(0), 2.0))(
+        torch.ones(2, dtype=DOUBLE)
+    )
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        views_of_each_other,
+        views_written_in_turn,
+        by_all_means,
+        views_of_nothing,
+        read_before_it_is_written,
+        filled_inside_a_jacobian,
+        filled_inside_a_jet,
+        of_an_outer_parameter,
+    ],
+    ids=lambda f: f.__name__,
+)
+def test_writing_into_fresh_tensors_and_their_views(f: Callable[[Tensor], Tensor]) -> None:
+    assert_right(f)
+    x = X.clone().requires_grad_()
+    (ours,) = torch.autograd.grad(jet(f, x, 1)[1].sin().sum(), x)
+    h, v = 1e-6, torch.ones_like(X)
+    slope = (jet(f, X + h * v, 1)[1].sin().sum() - jet(f, X - h * v, 1)[1].sin().sum()) / (2 * h)
+    assert_close(ours.sum(), slope, rtol=1e-5, atol=1e-5)
+
+
+def test_writing_into_what_an_outer_transform_has_made() -> None:
+    def scaled(c: Tensor) -> Tensor:
+        def f(x: Tensor) -> Tensor:
+            A = torch.eye(2, dtype=DOUBLE) * c
+            A[0, 1] = x[0] ** 2
+            return A
+
+        return jet(f, X, 1)[1].sum() + jet(f, X, 0)[0].sum()
+
+    c = torch.tensor([1.0, 2.0], dtype=DOUBLE)
+    assert_close(torch.func.vmap(scaled)(c), torch.stack([scaled(k) for k in c]))
+    assert_close(torch.func.grad(scaled)(c[0]), torch.tensor(6.0, dtype=DOUBLE))
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: x * torch.randn_like(torch.ones(2)), lambda x: x * torch.bernoulli(torch.full((2,), 0.5)),
+])  # fmt: skip
+def test_random_constants_are_refused(f: Callable[[Tensor], Tensor]) -> None:
+    with pytest.raises(ValueError, match="random"):
+        jet(f, X, 1)

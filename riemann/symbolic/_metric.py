@@ -75,13 +75,17 @@ class SymbolicMetric(Textbook):
     @functools.cached_property
     def _field_or_trees(self) -> tuple[Arithmetic, list[list[Any]]]:
         try:
-            return self._in_a_field(order=2)
+            return self._field
         except Inexpressible as what:
             warn(
                 f"{what} has no place in the differential field: results are expression trees, not simplified, and a "
                 "zero may not show as 0; `at(point)` gives their values to any number of digits"
             )
         return Trees(self.coordinates), self.matrix.tolist()
+
+    @functools.cached_property
+    def _field(self) -> tuple[Arithmetic, list[list[Any]]]:
+        return self._in_a_field(order=2)
 
     def _in_a_field(self, order: int) -> tuple[Arithmetic, list[list[Any]]]:
         """The field's arithmetic with its witnesses, for derivatives of g up to an order, and the metric in it."""
@@ -95,6 +99,18 @@ class SymbolicMetric(Textbook):
         reader.field.largest = math.inf
         arithmetic = Witnesses(reader.field, Writer(reader.field, reader.circles), points.numbers(order))
         return arithmetic, arithmetic.metric(g)
+
+    def canonical(self) -> "SymbolicMetric":
+        """Itself, for those who take nothing but canonical results.
+
+        Raises:
+            ValueError: the differential field has no element for something in the metric; the message names it.
+        """
+        try:
+            self._field  # noqa: B018, computed and kept
+        except Inexpressible as what:
+            raise ValueError(f"{what} has no place in the differential field") from what
+        return self
 
     def cotton_tensor(self, indices: str = "lll") -> Array:
         """See `Textbook.cotton_tensor`; it takes a third derivative, so its witnesses know one more."""
