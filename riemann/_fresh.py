@@ -14,6 +14,11 @@ from torch._C import _functorch
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import TensorWeakRef
 
+_IN_PLACE = frozenset(
+    ("__iadd__", "__isub__", "__imul__", "__imatmul__", "__itruediv__", "__idiv__", "__ipow__", "__imod__")
+    + ("__ifloordiv__",)
+)
+
 
 class View(NamedTuple):
     """How a view was made: the leaf at a place of `func(*args, **kwargs)`."""
@@ -85,3 +90,8 @@ def without_transforms(x: Tensor) -> Tensor:
     while _functorch.is_functorch_wrapped_tensor(x):
         x = _functorch.get_unwrapped(x)
     return x
+
+
+def writes(name: str) -> bool:
+    """Whether a call writes into its first argument."""
+    return name.endswith("_") and not name.endswith("__") or name == "__setitem__" or name in _IN_PLACE

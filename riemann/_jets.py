@@ -64,6 +64,7 @@ def jet(
     check_count("order", order, 0)
 
     check_points(x)
+
     def jets(x: Tensor) -> tuple[Tensor, ...]:
         return jets_at(f, x, order)
 

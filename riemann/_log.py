@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _jets
+from riemann._arithmetic.jet import kinks_called
 from riemann._chunks import BUDGET
 from riemann._curvature import FULL_JETS
 from riemann._frames import warn
@@ -15,7 +16,6 @@ from riemann._geodesic import exp_map, geodesic_acceleration, message, tolerance
 from riemann._jacobi import varied_acceleration, varied_geodesics
 from riemann._metric import jets_of, metric_jet
 from riemann._ode import Status
-from riemann._arithmetic.jet import kinks_called
 from riemann._types import Field, Metric
 
 _STARTS = ((1.0, 3.0), (1e3, 10.0), (1.0, 1.0))  # shift of the first step, growth of the tension that is let pass

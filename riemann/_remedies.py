@@ -16,6 +16,7 @@ _BRANCH = (
 
 CUTS = {
     **dict.fromkeys(("detach", "detach_", "data"), "cuts the value off from its derivatives; use the value itself"),
+    "Parameter": "cuts the value off from its derivatives. Use the value itself",
     **dict.fromkeys(("item", "tolist", "__float__", "__int__", "__complex__"), _NUMBERS),
     "__deepcopy__": "copies the numbers without their derivatives; use `clone`",
     **dict.fromkeys(("numpy", "__array__"), _ARRAY),

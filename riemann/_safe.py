@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from riemann._arithmetic.jet import Refusal
 from riemann._frames import called
-from riemann._fresh import Fresh, storage, without_transforms
+from riemann._fresh import Fresh, storage, without_transforms, writes
 from riemann._kinks import KINKS, kinked, square_of, tie_of, tied, with_ties
 from riemann._modules import is_hooked
 from riemann._remedies import CUTS, PYTHON, remedy
@@ -47,10 +47,6 @@ _FRESH = _OWN_DTYPE | frozenset(
         "new_tensor",
     )
     + ("clone",)
-)
-_IN_PLACE = frozenset(
-    ("__iadd__", "__isub__", "__imul__", "__imatmul__", "__itruediv__", "__idiv__", "__ipow__", "__imod__")
-    + ("__ifloordiv__",)
 )
 _LIKE_ANOTHER = frozenset(("to", "type_as", "expand_as", "view_as", "reshape_as"))
 _RANDOM = re.compile(
@@ -154,12 +150,12 @@ class Safe(TorchFunctionMode):
     def call(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """The call, with what is wrong with it said in the metric's terms, and with the kinks of comparisons."""
         try:
-            if _writes(name):
+            if writes(name):
                 self.before_writing(args, kwargs)
             if name in _LIKE_ANOTHER and _is_constant(args[:1]):
                 args = (args[0], *map(self.stand_in, args[1:]))
             handler = functools.partial(_HANDLERS.get(name, Safe.plain), self, name, func)
-            if _is_constant(args, kwargs) and (args[0] in self.made if _writes(name) else not _RANDOM.search(name)):
+            if _is_constant(args, kwargs) and (args[0] in self.made if writes(name) else not _RANDOM.search(name)):
                 return self.constant(func if self.traced else handler, func, args, kwargs)
             if self.traced and name in EXACT:
                 return func(*args, **kwargs)
@@ -414,11 +410,6 @@ def _is_constant(*values: Any) -> bool:
             return False
         found = True
     return found
-
-
-def _writes(name: str) -> bool:
-    """Whether a call writes into its first argument."""
-    return name.endswith("_") and not name.endswith("__") or name == "__setitem__" or name in _IN_PLACE
 
 
 @contextlib.contextmanager

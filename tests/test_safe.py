@@ -383,7 +383,6 @@ REFUSALS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "copy of a tensor": (lambda x: torch.tensor(x), r"torch.tensor\(.*Use"),
     "deepcopy": (lambda x: copy.deepcopy(x) * x, "calls `__deepcopy__`.*use `clone`"),
     "branch": (branch, "calls `__bool__`.*`torch.where`"),
-    "index": (lambda x: x[x.argmax()], "calls `__getitem__`"),
     "mask": (lambda x: x[x > 0], "calls `__getitem__`"),
     "allclose": (lambda x: x * torch.allclose(x, x), "calls `allclose`"),
     "random": (lambda x: x * torch.rand(2), "calls `rand`"),
@@ -392,29 +391,40 @@ REFUSALS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "out of a rewritten function": (lambda x: torch.abs(x, out=torch.empty(2, dtype=DOUBLE)), "calls `abs`.*`out=`"),
     "F.dropout": (lambda x: F.dropout(x, 0.5), r"calls `dropout`.*training=False"),
     "closure": (lambda x: CLOSED_OVER.add_(x), r"calls `add_`.*write into its `clone\(\)`"),
-    "autograd.grad": (leaf_gradient, "calls `requires_grad_`"),
-    "new-style Function": (lambda x: NewStyle.apply(x), "autograd.Function.*plain torch"),
-    "old-style Function": (lambda x: OldStyle.apply(x), "autograd.Function"),
-    "script": (lambda x: scripted(x), "torch.jit.*plain Python function"),
-    "scripted module": (lambda x: scripted_module(x), "torch.jit.*plain Python function"),
-    "a module of scripts": (lambda x: nn.Sequential(nn.Tanh(), scripted_module)(x), "torch.jit.*plain Python function"),
-    "script of an inner gradient": (lambda x: torch.func.grad(lambda y: scripted(y).sum())(x), "`torch.jit`"),
     "Parameter": (lambda x: nn.Parameter(x) * x, "calls `Parameter`.*Use the value itself"),
     "Parameters in a list": (lambda x: torch.stack([nn.Parameter(x[0]), x[1]]), "calls `Parameter`"),
     "Parameter as result": (lambda x: nn.Parameter(x * x), "calls `Parameter`"),
-    "torch.ops": (lambda x: torch.ops.aten.sin(x), "calls `sin`.*`torch.ops`"),
-    "torch.ops overload": (lambda x: torch.ops.aten.sin.default(x), "calls `sin.default`.*`torch.ops`"),
-    "inference mode": (inference, "inference_mode"),
     "scatter_reduce": (
         lambda x: x.scatter_reduce(0, torch.tensor([0, 0]), x, "prod"),
         "calls `scatter_reduce`.*use a product",
     ),
-    "pooling": (lambda x: torch.max_pool3d(x.expand(1, 2, 2, 2), 2), "calls `max_pool3d`.*use `unfold`"),
     "native_dropout": (lambda x: torch.native_dropout(x, 0.5, True)[0], r"calls `native_dropout`.*`\.eval\(\)`"),
     "orgqr": (lambda x: torch.orgqr(spd(x), x), "calls `orgqr`.*multiply the reflections"),
     "lstsq": (lambda x: torch.linalg.lstsq(spd(x), x[:, None])[0], "calls `linalg_lstsq`.*pinv"),
     "eig": (lambda x: torch.linalg.eigvals(spd(x)).real, "calls `linalg_eigvals`.*eigh"),
 }
+
+
+ACCEPTED: dict[str, Callable[[Tensor], Any]] = {
+    "index": lambda x: x[x.argmax()],
+    "autograd.grad": leaf_gradient,
+    "new-style Function": lambda x: NewStyle.apply(x),
+    "old-style Function": lambda x: OldStyle.apply(x),
+    "script": lambda x: scripted(x),
+    "scripted module": lambda x: scripted_module(x),
+    "a module of scripts": lambda x: nn.Sequential(nn.Tanh(), scripted_module)(x),
+    "script of an inner gradient": lambda x: torch.func.grad(lambda y: scripted(y).sum())(x),
+    "torch.ops": lambda x: torch.ops.aten.sin(x),
+    "torch.ops overload": lambda x: torch.ops.aten.sin.default(x),
+    "inference mode": inference,
+    "pooling": lambda x: torch.max_pool3d(x.expand(1, 2, 2, 2), 2),
+}
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_seen_through_its_operations(case: str) -> None:
+    """Scripts, custom functions, calls below Python: what they compute is differentiated, however they say it is."""
+    assert_right(ACCEPTED[case])
 
 
 @pytest.mark.parametrize("case", REFUSALS)

@@ -24,15 +24,17 @@ def product(A: Arithmetic, a: Tensor, b: Tensor, times: Callable[[Tensor, Tensor
         return times(a, b)
     O, degree = A.orders, min(A.orders.order, p + q)
     if p > q:
-        (left, right), counts = (times(a, b[:1]), times(a[:1], b[1:])), O.counts
+        left, right = times(a, b[:1]), times(a[:1], b[1:])
     else:
-        (left, right), counts = (times(a[:1], b), times(a[1:], b[:1])), O.counts
+        left, right = times(a[:1], b), times(a[1:], b[:1])
     short = len(right) + 1
     parts = [left[:1], left[1:short] + right, left[short:]]
     blocks = [O.block(torch.cat(parts) if len(left) > short else torch.cat(parts[:2]), k) for k in range(max(p, q) + 1)]
     for k in range(2, degree + 1):
         terms = [
-            times(O.block(a, i).index_select(0, I), O.block(b, j).index_select(0, J)) for i, I, j, J in O.splits[k] if i <= p and j <= q
+            times(O.block(a, i).index_select(0, I), O.block(b, j).index_select(0, J))
+            for i, I, j, J in O.splits[k]
+            if i <= p and j <= q
         ]
         if terms:
             cross = functools.reduce(torch.add, terms)
@@ -43,8 +45,7 @@ def product(A: Arithmetic, a: Tensor, b: Tensor, times: Callable[[Tensor, Tensor
 def composed(A: Arithmetic, terms: Sequence[Any], c: Tensor, singular: bool = False) -> Tensor:
     """Coefficients of f(a) from `[f, f', …]` at the value of a.
 
-    Args:
-        singular: derivatives may be infinite or NaN where f has a value: what is constant there stays a constant.
+    With `singular`, derivatives may be infinite where f has a value: what is constant there stays a constant.
     """
     O, p = A.orders, A.degree(c)
     value = terms[0].unsqueeze(0)
@@ -83,15 +84,6 @@ def _is_zero(term: Any) -> bool:
     return isinstance(term, numbers.Number) and term == 0
 
 
-def unknown_from(A: Arithmetic, c: Tensor, where: Tensor, degree: int = 1) -> Tensor:
-    """NaN in place of the derivatives from a degree on."""
-    c = A.padded(c, A.orders.counts[-1])
-    if degree > A.orders.order:
-        return c
-    start = A.orders.counts[degree - 1]
-    return torch.cat([c[:start], torch.where(where, math.nan, c[start:])])
-
-
 # ----------------------------------------------------------------------------------------------- arguments
 
 
@@ -118,19 +110,13 @@ def cast(A: Arithmetic, a: Any, dtype: torch.dtype) -> Any:
     if a.c.is_complex() and not dtype.is_complex:
         raise Refused("drops an imaginary part; use `.real`")
     if dtype.is_floating_point or dtype.is_complex:
-        return Jet(continuous(A, a, dtype))
+        return Jet(A.coefficients(a, dtype))
     if a.dtype.is_floating_point:
         v = a.c[0]
         jumps = (v == torch.round(v)) & (v != 0) if dtype != torch.bool else v == 0
         return Jet(v.to(dtype).unsqueeze(0), jumps & ~is_constant(a.c))
     jumps = a.jumps
     return Jet(a.c.to(dtype), jumps)
-
-
-def continuous(A: Arithmetic, a: Jet, dtype: torch.dtype) -> Tensor:
-    """Coefficients in a floating-point dtype."""
-    c = a.c.to(dtype)
-    return c if a.jumps is None else unknown_from(A, c, a.jumps)
 
 
 def _shaped(A: Arithmetic, a: Any, ndim: int) -> Any:
@@ -231,8 +217,9 @@ def by_derivatives(A: Arithmetic, f: Callable[[Tensor], Tensor], first: First, a
 
 SINGULAR = frozenset(("sqrt", "asin", "acos", "acosh", "erfinv", "log", "rsqrt", "reciprocal"))
 for _name in FUNCTIONS:
-    if _name not in ("sqrt", "softplus"):
+    if _name not in ("sqrt", "softplus", "special_i0e", "special_i1e"):
         rule(_name)(functools.partial(lambda A, a, name: function_of(A, name, a, name in SINGULAR), name=_name))
+
 
 @rule("polygamma", "special_polygamma")
 def _polygamma(A: Arithmetic, n: int, a: Jet) -> Jet:
@@ -287,7 +274,9 @@ def _div(A: Arithmetic, a: Any, b: Any, rounding_mode: str | None = None) -> Jet
         quotient = _div(A, a, b)
         return _piecewise_constant(A, quotient, torch.floor if rounding_mode == "floor" else torch.trunc)
     if is_discrete(a, b):
-        return Jet(torch.div(*(continuous(A, t, torch.get_default_dtype()) if isinstance(t, Jet) else t for t in (a, b))))
+        return Jet(
+            torch.div(*(A.coefficients(t, torch.get_default_dtype()) if isinstance(t, Jet) else t for t in (a, b)))
+        )
     (a, b), dtype = promoted(A, a, b)
     if not isinstance(b, Jet):
         return Jet(_shaped(A, a, _ndim(a, b)) / b)
@@ -431,7 +420,7 @@ def _atan2(A: Arithmetic, y: Any, x: Any) -> Jet:
     value = torch.atan2(y_c[0], x_c[0]).unsqueeze(0)
     found = torch.cat([value, angle[1:]])
     cut = (y_c[0] == 0) & (x_c[0] < 0) & ~is_constant(y_c)
-    return Jet(unknown_from(A, found, cut)) if len(found) > 1 else Jet(found)
+    return Jet(A.unknown_from(found, cut)) if len(found) > 1 else Jet(found)
 
 
 @rule("hypot")
@@ -447,7 +436,11 @@ def _hypot(A: Arithmetic, a: Any, b: Any) -> Jet:
 def _times_log(A: Arithmetic, log: str, a: Any, b: Any) -> Jet:
     """a log b, 0 where a is the constant 0."""
     (a, b), dtype = promoted(A, a, b)
-    logarithm = function_of(A, log, b, singular=True) if isinstance(b, Jet) else FUNCTIONS[log][0](torch.as_tensor(b, dtype=dtype))
+    logarithm = (
+        function_of(A, log, b, singular=True)
+        if isinstance(b, Jet)
+        else FUNCTIONS[log][0](torch.as_tensor(b, dtype=dtype))
+    )
     y = product_of(A, a, logarithm).c
     left, right = values(a, b)
     right = torch.as_tensor(right, dtype=dtype)
@@ -487,7 +480,7 @@ def _piecewise_constant(A: Arithmetic, a: Jet, f: Callable[[Tensor], Tensor]) ->
     jumps = (v == torch.round(v)) & ~is_constant(a.c)
     if f is torch.trunc:
         jumps = jumps & (v != 0)
-    return Jet(unknown_from(A, y.unsqueeze(0), jumps)) if len(a.c) > 1 else Jet(y.unsqueeze(0))
+    return Jet(A.unknown_from(y.unsqueeze(0), jumps)) if len(a.c) > 1 else Jet(y.unsqueeze(0))
 
 
 for _name in ("floor", "ceil", "trunc", "fix"):
@@ -500,7 +493,7 @@ def _round(A: Arithmetic, a: Jet, *, decimals: int = 0) -> Jet:
         return a
     v = a.c[0] * 10.0**decimals + 0.5
     y = torch.round(a.c[0], decimals=decimals).unsqueeze(0)
-    return Jet(unknown_from(A, y, (v == torch.round(v)) & ~is_constant(a.c))) if len(a.c) > 1 else Jet(y)
+    return Jet(A.unknown_from(y, (v == torch.round(v)) & ~is_constant(a.c))) if len(a.c) > 1 else Jet(y)
 
 
 @rule("frac")
@@ -618,6 +611,17 @@ def _abs(A: Arithmetic, a: Jet) -> Jet:
     return Jet(torch.cat([a.c[:1].abs(), y.c[1:]])).with_square(product(A, a.c, a.c))
 
 
+@rule("special_i0e")
+def _i0e(A: Arithmetic, a: Jet) -> Jet:
+    return function_of(A, "special_i0e", _abs(A, a))
+
+
+@rule("special_i1e")
+def _i1e(A: Arithmetic, a: Jet) -> Jet:
+    y = function_of(A, "special_i1e", _abs(A, a))
+    return _where(A, compare(A, torch.ge, a, 0), y, Jet(-y.c))
+
+
 @rule("sign", "sgn")
 def _sign(A: Arithmetic, a: Jet) -> Jet:
     if a.is_complex():
@@ -625,7 +629,7 @@ def _sign(A: Arithmetic, a: Jet) -> Jet:
     if not a.is_floating_point():
         return discrete(A, torch.sign, a)
     y = torch.sign(a.c[:1])
-    return Jet(unknown_from(A, y, (a.c[0] == 0) & ~is_constant(a.c))) if len(a.c) > 1 else Jet(y)
+    return Jet(A.unknown_from(y, (a.c[0] == 0) & ~is_constant(a.c))) if len(a.c) > 1 else Jet(y)
 
 
 @rule("angle")
@@ -634,7 +638,7 @@ def _angle(A: Arithmetic, a: Jet) -> Jet:
         re, im = (Jet(part) for part in torch.view_as_real(a.c).unbind(-1))
         return _atan2(A, im, re)
     y = torch.angle(a.c[:1])
-    return Jet(unknown_from(A, y, (a.c[0] == 0) & ~is_constant(a.c))) if len(a.c) > 1 else Jet(y)
+    return Jet(A.unknown_from(y, (a.c[0] == 0) & ~is_constant(a.c))) if len(a.c) > 1 else Jet(y)
 
 
 @rule("relu")
@@ -705,7 +709,7 @@ def _modulo(A: Arithmetic, a: Any, b: Any, f: Callable[..., Tensor], whole: Call
     jumps = (head[0] == 0) & ~is_constant(quotient.c)
     if whole is torch.trunc:
         jumps = jumps & (values(a, b)[0] != 0)
-    steps = Jet(unknown_from(A, number, jumps)) if len(quotient.c) > 1 else Jet(number)
+    steps = Jet(A.unknown_from(number, jumps)) if len(quotient.c) > 1 else Jet(number)
     y = _sub(A, a, product_of(A, b, steps))
     return Jet(torch.cat([head, y.c[1:]]))
 

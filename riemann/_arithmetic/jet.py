@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C import _functorch
-from torch._C import _functorch
 from torch._functorch import pyfunctorch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -62,10 +61,10 @@ class Memory:
     Before the first write they are copied: a rule may have returned the coefficients of another jet.
     """
 
-    __slots__ = ("c", "writes")
+    __slots__ = ("c", "writes", "read")
 
     def __init__(self, c: Tensor):
-        self.c, self.writes = c, 0
+        self.c, self.writes, self.read = c, 0, False
 
 
 class Jet(Tensor):
@@ -95,7 +94,7 @@ class Jet(Tensor):
 
     def view_by(self, take: Callable[[Tensor], Tensor]) -> "Jet":
         """A view, `take` of the coefficients."""
-        view = Jet(take(self.c), None if self.jumps is None else take(self.jumps.unsqueeze(0))[0])
+        view = Jet(take(self._now()), None if self.jumps is None else take(self.jumps.unsqueeze(0))[0])
         view._memory, view._writes = self._memory, self._memory.writes
         view._take = take if (before := self._take) is None else lambda c: take(before(c))
         return view
@@ -122,19 +121,24 @@ class Jet(Tensor):
     @property
     def c(self) -> Tensor:
         """The coefficients as they are now."""
+        self._memory.read = True
+        return self._now()
+
+    def _now(self) -> Tensor:
         if self._writes != self._memory.writes:
             self._c = self._memory.c if self._take is None else self._take(self._memory.c)
             self._writes = self._memory.writes
         return self._c
 
-    def write(self, value: Tensor, copying: bool) -> None:
-        """Sets the coefficients, in place; `copying` first, if what was read must stay as it was."""
-        missing = value.shape[0] - self.c.shape[0]
-        if missing > 0 or copying or not self._memory.writes:
-            whole = self._memory.c
-            self._memory.c = torch.cat([whole, whole.new_zeros((max(0, missing), *whole.shape[1:]))]).contiguous()
-        self._memory.writes += 1
-        here = self.c
+    def write(self, value: Tensor, keeping: bool) -> None:
+        """Sets the coefficients, in place; with `keeping`, what was read stays as it was."""
+        memory = self._memory
+        missing = value.shape[0] - self._now().shape[0]
+        if missing > 0 or (keeping and memory.read) or not memory.writes:
+            zeros = memory.c.new_zeros((max(0, missing), *memory.c.shape[1:]))
+            memory.c, memory.read = torch.cat([memory.c, zeros]).contiguous(), False
+        memory.writes += 1
+        here = self._now()
         here[: len(value)] = value
         if len(value) < len(here):
             here[len(value) :] = 0
@@ -189,8 +193,8 @@ class Operation:
     )
 
     KINKED = PIECEWISE_LINEAR | frozenset(
-        "elu hardswish abs sign sgn floor ceil trunc frac round fmod remainder copysign clamp clamp_min clamp_max maximum "
-        "minimum fmax fmin".split()
+        "elu hardswish abs sign sgn floor ceil trunc frac round fmod remainder copysign clamp clamp_min clamp_max "
+        "maximum minimum fmax fmin".split()
     )
 
     def __init__(self, func: Any):
@@ -331,6 +335,8 @@ class Arithmetic(TorchDispatchMode):
             self.kinks.add(operation.kinked)
         if operation.rule is not None:
             with self.caller:
+                if self.gradients:
+                    jets = _mapped(self.kept, jets)
                 return operation.rule(self, *jets, **named)
         if operation.mutable:
             func = getattr(getattr(torch.ops.aten, operation.base), func._overloadname)
@@ -347,6 +353,11 @@ class Arithmetic(TorchDispatchMode):
             if isinstance(y, Tensor) and y.layout == torch.strided:
                 storage = y.untyped_storage()
                 self.made.setdefault(storage._cdata, StorageWeakRef(storage))
+
+    def kept(self, a: Any) -> Any:
+        """A constant that was made inside, as it is now: it may be written to before a backward pass reads it."""
+        plain = isinstance(a, Tensor) and not isinstance(a, Jet) and not a.requires_grad
+        return a.clone() if plain and a.untyped_storage()._cdata in self.made else a
 
     def shadow_of(self, a: Any) -> Any:
         """The jet of a plain tensor into whose memory jets were written."""
@@ -390,12 +401,22 @@ class Arithmetic(TorchDispatchMode):
         else:
             value = self.result(func, operation, (jet, *jets[1:]), named)
         with self.caller:
+            self.write_jumps(jet, value)
             c = self.coefficients(value, jet.dtype)
             c = aligned(c, jet.ndim).expand(len(c), self.points, *jet.shape)
             if self.stack:  # what is mapped or differentiated there goes into memory that is, too
                 jet._memory.c = jet._memory.c + torch.zeros_like(c).sum()
-            jet.write(c, copying=bool(self.stack) or (self.gradients and (c.requires_grad or jet.c.requires_grad)))
+            jet.write(c, keeping=bool(self.stack) or self.gradients)
         return target
+
+    def write_jumps(self, jet: "Jet", value: Any) -> None:
+        """What is written into masks and whole numbers jumps there, too."""
+        jumps = value.jumps if isinstance(value, Jet) else None
+        if jet.dtype.is_floating_point or jet.dtype.is_complex or (jumps is None and jet.jumps is None):
+            return
+        if jet._take is not None:
+            raise Refused("writes what jumps into a part of a mask; use `torch.where` or `torch.stack`")
+        jet.jumps = None if jumps is None else aligned(jumps.unsqueeze(0), jet.ndim)[0].expand(-1, *jet.shape)
 
     # ---------------------------------------------------------------------------------------- for the rules
 
@@ -405,14 +426,23 @@ class Arithmetic(TorchDispatchMode):
             return Jet(a.expand(1, self.points, *a.shape))
 
     def coefficients(self, a: Any, dtype: torch.dtype | None = None) -> Tensor:
-        """Coefficients of a jet, a tensor or a number."""
+        """Coefficients of a jet, a tensor or a number; what jumps has no derivatives as a floating-point number."""
         if isinstance(a, Jet):
             c = a.c
+            if a.jumps is not None and dtype is not None and dtype.is_floating_point:
+                return self.unknown_from(c.to(dtype), a.jumps)
         elif isinstance(a, Tensor):
             c = a.expand(1, self.points, *a.shape)
         else:
             c = torch.full((1, self.points), a, dtype=dtype, device=self.orders.device)
         return c if dtype is None or c.dtype == dtype else c.to(dtype)
+
+    def unknown_from(self, c: Tensor, where: Tensor, degree: int = 1) -> Tensor:
+        """NaN in place of the derivatives from a degree on."""
+        if degree > self.orders.order:
+            return c
+        c, start = self.padded(c, self.orders.counts[-1]), self.orders.counts[degree - 1]
+        return torch.cat([c[:start], torch.where(where, math.nan, c[start:])])
 
     def degree(self, c: Tensor) -> int:
         """The degree up to which derivatives are not 0."""
@@ -423,6 +453,10 @@ class Arithmetic(TorchDispatchMode):
         if c.shape[0] == count:
             return c
         return torch.cat([c, c.new_zeros((count - c.shape[0], *c.shape[1:]))])
+
+
+def _mapped(f: Callable[[Any], Any], tree: Any) -> Any:
+    return type(tree)([_mapped(f, branch) for branch in tree]) if isinstance(tree, tuple | list) else f(tree)
 
 
 def aligned(c: Tensor, ndim: int) -> Tensor:
@@ -463,14 +497,15 @@ def evaluated(f: Callable[..., Any], arguments: Sequence[Tensor], tables: Orders
     linear = arithmetic.kinks & Operation.PIECEWISE_LINEAR
     if tables.order >= 2 and linear:
         warn(
-            f"the {arithmetic.name} calls {', '.join(sorted(linear))}: piecewise linear, so its second derivatives are 0 "
-            "between kinks and the curvature misses what happens at them. Use a smooth activation (tanh, softplus, silu)."
+            f"the {arithmetic.name} calls {', '.join(sorted(linear))}: piecewise linear, so its second derivatives "
+            "are 0 between kinks and the curvature misses what happens at them. Use a smooth activation (tanh, "
+            "softplus, silu)."
         )
     return coefficients(y)
 
 
 def pushed(f: Callable[[Tensor], Any], x: Tensor, directions: Tensor, order: int, name: str = "function") -> Any:
-    """Derivatives along directions: `f` of the points `x + s^a directions_a`, differentiated by s.
+    r"""Derivatives along directions: `f` of the points `x + s^a directions_a`, differentiated by s.
 
     Args:
         f: a function of one point `(n,)` to a tensor `(*s)`, or a tuple of them.
@@ -480,7 +515,7 @@ def pushed(f: Callable[[Tensor], Any], x: Tensor, directions: Tensor, order: int
         name: how messages call the function.
 
     Returns:
-        The derivatives, of each degree in $i_1 \\le \\dots \\le i_k$, `(count, points, *s)`.
+        The derivatives, of each degree in $i_1 \le \dots \le i_k$, `(count, points, *s)`.
     """
     c = torch.cat([x.unsqueeze(0), directions]) if order else x.unsqueeze(0)
     return evaluated(f, [c], orders(len(directions), order, x.device), name)

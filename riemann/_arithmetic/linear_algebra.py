@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
-from riemann._arithmetic.elementwise import composed, is_constant, product, unknown_from
+from riemann._arithmetic.elementwise import composed, is_constant, product
 from riemann._arithmetic.jet import Arithmetic, Jet, Refused, rule
 
 
@@ -353,8 +354,8 @@ def _eigh(A: Arithmetic, a: Jet, UPLO: str = "L", compute_v: bool = True) -> Any
     values, vectors = torch.linalg.eigh(c[:1])
     lambdas, V = eigen(A, c, values, vectors, a.shape[-1])
     lost = _crowded(values[0]) & ~is_constant(c).all(-1).all(-1).unsqueeze(-1) if a.shape[-1] else values[0] != 0
-    lambdas = unknown_from(A, lambdas, lost)
-    V = unknown_from(A, V, lost.unsqueeze(-2))
+    lambdas = A.unknown_from(lambdas, lost)
+    V = A.unknown_from(V, lost.unsqueeze(-2))
     return Jet(lambdas), Jet(V)
 
 
@@ -381,8 +382,8 @@ def _svd(A: Arithmetic, a: Jet, full_matrices: bool = False, compute_uv: bool = 
     values = torch.cat([sigma, -sigma, sigma.new_zeros((*sigma.shape[:-1], m + n - 2 * k))], -1)
     lambdas, W = eigen(A, both, values, vectors, k)
     lost = (_crowded(sigma[0]) | (sigma[0] == 0)) & ~is_constant(c).all(-1).all(-1).unsqueeze(-1)
-    lambdas = unknown_from(A, torch.cat([sigma, lambdas[1:]]), lost)
-    W = unknown_from(A, W, lost.unsqueeze(-2)) * 2**0.5
+    lambdas = A.unknown_from(torch.cat([sigma, lambdas[1:]]), lost)
+    W = A.unknown_from(W, lost.unsqueeze(-2)) * 2**0.5
     of_U, of_V = W[..., :m, :], W[..., m:, :]
     if full_matrices:
         of_U, of_V = (
@@ -390,9 +391,13 @@ def _svd(A: Arithmetic, a: Jet, full_matrices: bool = False, compute_uv: bool = 
             for t, extra in ((of_U, U[..., k:]), (of_V, Vh.mH[..., k:]))
         )
         if m > k:
-            of_U = torch.cat([of_U[:1], torch.cat([of_U[1:, ..., :k], torch.full_like(of_U[1:, ..., k:], math.nan)], -1)])
+            of_U = torch.cat(
+                [of_U[:1], torch.cat([of_U[1:, ..., :k], torch.full_like(of_U[1:, ..., k:], math.nan)], -1)]
+            )
         if n > k:
-            of_V = torch.cat([of_V[:1], torch.cat([of_V[1:, ..., :k], torch.full_like(of_V[1:, ..., k:], math.nan)], -1)])
+            of_V = torch.cat(
+                [of_V[:1], torch.cat([of_V[1:, ..., :k], torch.full_like(of_V[1:, ..., k:], math.nan)], -1)]
+            )
     return Jet(of_U), Jet(lambdas), Jet(of_V.mH)
 
 
@@ -459,8 +464,7 @@ def _matrix_exp(A: Arithmetic, a: Jet) -> Jet:
 
 
 def _squarings(size: Tensor) -> int:
-    from riemann._chunks import has_values
-
-    if not has_values(size) or not bool(torch.isfinite(size)):
+    """So many that the series converges in 14 terms; as many as most need where the size cannot be looked at."""
+    if isinstance(size, Jet) or is_functorch_wrapped_tensor(size) or not bool(torch.isfinite(size)):
         return 10
     return max(0, math.ceil(math.log2(max(float(size), 1e-30))) + 2)

@@ -241,7 +241,9 @@ def joined(A: Arithmetic, tensors: Any, f: Callable[[list[Tensor]], Tensor]) -> 
         if not masks:
             return Jet(f(parts))
         jumps = [
-            t.jumps.unsqueeze(0) if isinstance(t, Jet) and t.jumps is not None else torch.zeros_like(p, dtype=torch.bool)
+            t.jumps.unsqueeze(0)
+            if isinstance(t, Jet) and t.jumps is not None
+            else torch.zeros_like(p, dtype=torch.bool)
             for t, p in zip(tensors, parts, strict=True)
         ]
         return Jet(f(parts), f(jumps)[0])
@@ -315,8 +317,6 @@ def _linear(A: Arithmetic, name: str, *args: Any, **kwargs: Any) -> Any:
     schema = _schema(operation, args, kwargs)
     named = dict(zip((formal.name for formal in schema.arguments), args, strict=False)) | kwargs
     leaves: list[Any] = []
-    slots: dict[str, Any] = {}
-    kinds = [a for a in _leaves(named) if isinstance(a, Tensor)]
     moved = {key: a for key, a in named.items() if key not in _INDICES and key != "mask"}
     floating = [a for a in _leaves(moved) if isinstance(a, Tensor) and not is_discrete(a)]
     dtype = functools.reduce(torch.promote_types, (a.dtype for a in floating)) if floating else None
@@ -336,7 +336,9 @@ def _linear(A: Arithmetic, name: str, *args: Any, **kwargs: Any) -> Any:
 
     def call(*tensors: Tensor) -> Any:
         filled = {key: _put(a, tensors) for key, a in slots.items()}
-        ordered = [filled.pop(formal.name) for formal in schema.arguments if formal.name in filled and not formal.kwarg_only]
+        ordered = [
+            filled.pop(formal.name) for formal in schema.arguments if formal.name in filled and not formal.kwarg_only
+        ]
         return operation(*ordered, **filled)
 
     if dtype is None or not any(isinstance(a, Jet) and not is_discrete(a) for a in leaves) and not floating:
@@ -359,10 +361,14 @@ def _linear(A: Arithmetic, name: str, *args: Any, **kwargs: Any) -> Any:
             dims.append(0)
     numbers = [key for key, a in named.items() if key in ("value", "fill_value", "fill") and not isinstance(a, Tensor)]
     if numbers and count > 1:  # a number that is put in is a constant, too
-        y0 = torch.func.vmap(call, in_dims=tuple(dims))(*(f if d is None else f[: A.points] for f, d in zip(flat, dims, strict=True)))
+        y0 = torch.func.vmap(call, in_dims=tuple(dims))(
+            *(f if d is None else f[: A.points] for f, d in zip(flat, dims, strict=True))
+        )
         for key in numbers:
             slots[key] = 0
-        y1 = torch.func.vmap(call, in_dims=tuple(dims))(*(f if d is None else f[A.points :] for f, d in zip(flat, dims, strict=True)))
+        y1 = torch.func.vmap(call, in_dims=tuple(dims))(
+            *(f if d is None else f[A.points :] for f, d in zip(flat, dims, strict=True))
+        )
         y = torch.cat([y0, y1])
     else:
         y = torch.func.vmap(call, in_dims=tuple(dims))(*flat)
@@ -376,9 +382,7 @@ def _linear(A: Arithmetic, name: str, *args: Any, **kwargs: Any) -> Any:
 
 def jumping(A: Arithmetic, a: Jet, points: Tensor) -> Jet:
     """A jet whose derivatives are not known at some points."""
-    from riemann._arithmetic.elementwise import unknown_from
-
-    return Jet(unknown_from(A, a.c, points.view(-1, *[1] * a.ndim)))
+    return Jet(A.unknown_from(a.c, points.view(-1, *[1] * a.ndim)))
 
 
 class _Slot(int):

@@ -220,8 +220,6 @@ def _cumprod(A: Arithmetic, a: Jet, dim: int, *, dtype: Any = None) -> Jet:
     return Jet(torch.stack([A.padded(column, count) for column in columns], axis))
 
 
-
-
 # ------------------------------------------------------------------------------------- layers of networks
 
 

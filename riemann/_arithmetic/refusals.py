@@ -17,9 +17,7 @@ REFUSED: dict[str, str] = {
     **dict.fromkeys(("linalg_householder_product", "orgqr", "ormqr"), f"has no rule for derivatives; {_REFLECTIONS}"),
     "geqrf": "has no rule for derivatives; use `torch.linalg.qr`",
     "linalg_lstsq": "has no rule for derivatives; use `torch.linalg.pinv(A) @ B`",
-    **dict.fromkeys(
-        ("linalg_eig", "_linalg_eigvals", "linalg_eigvals"), f"has no rule for derivatives; {_SPECTRUM}"
-    ),
+    **dict.fromkeys(("linalg_eig", "_linalg_eigvals", "linalg_eigvals"), f"has no rule for derivatives; {_SPECTRUM}"),
     **dict.fromkeys(
         ("scatter_reduce", "index_reduce", "segment_reduce", "_segment_reduce_backward"),
         "has no rule for derivatives; use a product or a maximum over a padded axis, or `scatter_add` for sums",
@@ -34,9 +32,7 @@ REFUSED: dict[str, str] = {
     "nextafter": "is constant between its jumps; write `x + step`",
     "frexp": "takes a number apart; use `torch.log2`",
     "renorm": "has kinks; divide by `torch.linalg.vector_norm` where you mean to",
-    **dict.fromkeys(
-        ("_local_scalar_dense", "item", "is_nonzero", "equal", "_is_all_true", "_is_any_true"), _NUMBERS
-    ),
+    **dict.fromkeys(("_local_scalar_dense", "item", "is_nonzero", "equal", "_is_all_true", "_is_any_true"), _NUMBERS),
     **dict.fromkeys(
         ("nonzero", "nonzero_static", "masked_select", "_unique2", "unique_dim", "unique_consecutive"),
         "has as many results as the point decides; use `torch.where`",

@@ -21,7 +21,6 @@ from riemann._arithmetic.elementwise import (
     is_discrete,
     product_of,
     sum_of,
-    unknown_from,
 )
 from riemann._arithmetic.jet import Arithmetic, Jet, Refused, aligned, rule
 from riemann._arithmetic.moves import _sum, of_values
@@ -252,7 +251,9 @@ def _positions(A: Arithmetic, boundaries: Any, numbers: Any, find: Callable[[Ten
     dims = tuple(0 if isinstance(t, Jet) else None for t in (boundaries, numbers))
     b, v = (t.c[0].contiguous() if isinstance(t, Jet) else t for t in (boundaries, numbers))
     b_all, v_all = (t if d is not None else t.expand(A.points, *t.shape) for t, d in zip((b, v), dims, strict=True))
-    index = torch.stack([find(p, q) for p, q in zip(b_all.unbind(), v_all.unbind(), strict=True)]) if A.points < 0 else None
+    index = (
+        torch.stack([find(p, q) for p, q in zip(b_all.unbind(), v_all.unbind(), strict=True)]) if A.points < 0 else None
+    )
     index = _batched_search(find, b_all, v_all)
     lead = b_all.ndim - 1
     meets = (v_all.unsqueeze(-1) == _facing(b_all, v_all, lead)).any(-1)
@@ -406,7 +407,9 @@ def _std_mean(A: Arithmetic, a: Jet, dim: Any = None, *, correction: Any = 1, ke
 
 
 @rule("linalg_vector_norm")
-def vector_norm(A: Arithmetic, a: Jet, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Jet:
+def vector_norm(
+    A: Arithmetic, a: Jet, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Jet:
     a = a if dtype is None else cast(A, a, dtype)
     p = 2.0 if ord is None else float(ord)
     dim = None if dim in ([], ()) else dim

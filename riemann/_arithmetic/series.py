@@ -3,12 +3,13 @@
 import functools
 import math
 import numbers
-import operator
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from riemann import _special
 
 Operand = Any
 
@@ -40,9 +41,7 @@ class Series:
         a, b = self.terms, self._of(other).terms
         return Series(
             [
-                functools.reduce(
-                    _plus, (_times(math.comb(k, p), _times(a[p], b[k - p])) for p in range(k + 1))
-                )
+                functools.reduce(_plus, (_times(math.comb(k, p), _times(a[p], b[k - p])) for p in range(k + 1)))
                 for k in range(len(a))
             ]
         )
@@ -57,7 +56,7 @@ class Series:
 
 
 def _plus(a: Any, b: Any) -> Any:
-    """a + b, where Python's 0 is nothing."""
+    """Their sum, where Python's 0 is nothing."""
     return b if _is(a, 0) else a if _is(b, 0) else a + b
 
 
@@ -116,16 +115,33 @@ def composed(terms: list[Any], inner: list[Any]) -> list[Any]:
     return found
 
 
-def function(name: str, f: Callable[[Tensor], Tensor], first: First) -> None:
-    """Adds to the table."""
-    FUNCTIONS[name] = f, first
+def function(name: str, f: Callable[[Tensor], Tensor], first: First, own: bool = False) -> None:
+    """Adds to the table; `own` where torch has no derivatives of f, or loses digits in them."""
+    FUNCTIONS[name] = (lambda v: _Own.apply(v, f, first)) if own else f, first
 
 
-_f = functools.partial(lambda name, v: call(name, v))
+class _Own(torch.autograd.Function):
+    """A function of one number whose gradient is that of the table."""
 
+    generate_vmap_rule = True
 
-def _sq(v: Any) -> Any:
-    return v * v
+    @staticmethod
+    def forward(v: Tensor, f: Callable[[Tensor], Tensor], first: First) -> Tensor:
+        return f(v)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0], output)
+        ctx.save_for_forward(inputs[0], output)
+        ctx.first = inputs[2]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad * ctx.first(*ctx.saved_tensors), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        return tangent * ctx.first(*ctx.saved_tensors)
 
 
 function("exp", torch.exp, lambda v, y: y)
@@ -221,44 +237,83 @@ _sin_slope = _near_zero([(-1) ** (k + 1) * (2 * k + 2) / math.factorial(2 * k + 
     lambda v: (call("cos", v) - call("sin", v) * call("reciprocal", v)) * call("reciprocal", v * v)
 )  # of sin(v) / v, over v
 
-function("special_bessel_j0", special.bessel_j0, lambda v, y: -call("special_bessel_j1", v))
-function("special_bessel_j1", special.bessel_j1, lambda v, y: call("special_bessel_j0", v) - _j1_over(v))
-function("special_bessel_y0", special.bessel_y0, lambda v, y: -call("special_bessel_y1", v))
 function(
-    "special_bessel_y1", special.bessel_y1, lambda v, y: call("special_bessel_y0", v) - y * call("reciprocal", v)
+    "special_bessel_j0",
+    functools.partial(_special.bessel, "j", 0),
+    lambda v, y: -call("special_bessel_j1", v),
+    own=True,
+)
+function(
+    "special_bessel_j1",
+    functools.partial(_special.bessel, "j", 1),
+    lambda v, y: call("special_bessel_j0", v) - _j1_over(v),
+    own=True,
+)
+function(
+    "special_bessel_y0",
+    functools.partial(_special.bessel, "y", 0),
+    lambda v, y: -call("special_bessel_y1", v),
+    own=True,
+)
+function(
+    "special_bessel_y1",
+    functools.partial(_special.bessel, "y", 1),
+    lambda v, y: call("special_bessel_y0", v) - y * call("reciprocal", v),
+    own=True,
 )
 for _i0, _i1 in (("i0", "special_i1"), ("special_modified_bessel_i0", "special_modified_bessel_i1")):
     _f0 = special.i0 if _i0 == "i0" else special.modified_bessel_i0
     _f1 = special.i1 if _i0 == "i0" else special.modified_bessel_i1
-    function(_i0, _f0, lambda v, y, i1=_i1: call(i1, v))
-    function(_i1, _f1, lambda v, y, i0=_i0: call(i0, v) - _i1_over(v))
-function("special_modified_bessel_k0", special.modified_bessel_k0, lambda v, y: -call("special_modified_bessel_k1", v))
+    function(_i0, _f0, lambda v, y, i1=_i1: call(i1, v), own=True)
+    function(_i1, _f1, lambda v, y, i0=_i0: call(i0, v) - _i1_over(v), own=True)
+function(
+    "special_modified_bessel_k0",
+    special.modified_bessel_k0,
+    lambda v, y: -call("special_modified_bessel_k1", v),
+    own=True,
+)
 function(
     "special_modified_bessel_k1",
     special.modified_bessel_k1,
     lambda v, y: -call("special_modified_bessel_k0", v) - y * call("reciprocal", v),
+    own=True,
 )
 function(
     "special_scaled_modified_bessel_k0",
     special.scaled_modified_bessel_k0,
     lambda v, y: y - call("special_scaled_modified_bessel_k1", v),
+    own=True,
 )
 function(
     "special_scaled_modified_bessel_k1",
     special.scaled_modified_bessel_k1,
     lambda v, y: y - call("special_scaled_modified_bessel_k0", v) - y * call("reciprocal", v),
+    own=True,
 )
-function("special_spherical_bessel_j0", special.spherical_bessel_j0, lambda v, y: v * _sin_slope(v))
+function("special_spherical_bessel_j0", special.spherical_bessel_j0, lambda v, y: v * _sin_slope(v), own=True)
+
+_i1e_over = _near_zero(_bessel_series(1), 2.0)(
+    lambda v: call("special_i1e", v) * call("exp", v) * call("reciprocal", v)
+)  # e^v times it, so that it is even
+function(  # of v >= 0: both have a kink at 0
+    "special_i0e", special.i0e, lambda v, y: call("special_i1e", v) - y, own=True
+)
+function(
+    "special_i1e",
+    special.i1e,
+    lambda v, y: call("special_i0e", v) - y - _i1e_over(v) * call("exp", -v),
+    own=True,
+)
 
 
 def _polygamma(n: int) -> str:
     """The name of a polygamma function in the table."""
     name = "digamma" if n == 0 else f"polygamma {n}"
     if name not in FUNCTIONS:
-        function(name, functools.partial(special.polygamma, n), lambda v, y: call(_polygamma(n + 1), v))
+        function(name, functools.partial(_special.polygamma, n), lambda v, y: call(_polygamma(n + 1), v), own=True)
     return name
 
 
 polygamma = _polygamma
-function("lgamma", torch.lgamma, lambda v, y: call(_polygamma(0), v))
-function("digamma", torch.digamma, lambda v, y: call(_polygamma(1), v))
+function("lgamma", _special.lgamma, lambda v, y: call(_polygamma(0), v), own=True)
+function("digamma", functools.partial(_special.polygamma, 0), lambda v, y: call(_polygamma(1), v), own=True)

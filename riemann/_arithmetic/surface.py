@@ -12,16 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C import _functorch
+from torch._functorch import pyfunctorch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _pop_mode_temporarily
 
 from riemann._arithmetic.jet import Arithmetic, Refusal
 from riemann._frames import called
+from riemann._fresh import Fresh, writes
 from riemann._remedies import CUTS, PYTHON
 
 OWN_DTYPE = frozenset(
     "zeros ones empty full eye linspace logspace arange tensor as_tensor asarray scalar_tensor".split()
 )
+OF_SHAPES = frozenset(
+    "zeros_like ones_like empty_like full_like new_zeros new_ones new_empty new_full new_tensor".split()
+)
+LIKE_ANOTHER = frozenset("to type_as expand_as view_as reshape_as".split())
 COPIES = frozenset(("tensor", "as_tensor", "asarray", "new_tensor"))
 _DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 
@@ -37,7 +43,7 @@ class Surface(TorchFunctionMode):
     def __init__(self, x: Tensor, arithmetic: Arithmetic):
         super().__init__()
         self.x, self.arithmetic, self.name = x, arithmetic, arithmetic.name
-        self.outer = len(arithmetic.stack)
+        self.outer, self.constants = len(arithmetic.stack), Fresh()
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
@@ -46,11 +52,30 @@ class Surface(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         before, self.arithmetic.called = self.arithmetic.called, name
         try:
-            if (handler := _HANDLERS.get(name)) is None:
-                return func(*args, **kwargs)
-            return handler(self, name, func, args, kwargs)
+            handler = functools.partial(_HANDLERS[name], self, name, func) if name in _HANDLERS else None
+            if _functorch.get_dynamic_layer_stack_depth() > self.outer:
+                return self.among_transforms(name, func, handler, args, kwargs)
+            return handler(args, kwargs) if handler else func(*args, **kwargs)
         finally:
             self.arithmetic.called = before
+
+    def among_transforms(self, name: str, func: Any, handler: Any, args: tuple, kwargs: dict) -> Any:
+        """A call inside the function's own transforms: of constants it is done outside, for they may be kept.
+
+        At the first write of what is not constant into such a tensor, one of the transforms takes its place.
+        """
+        if name in OF_SHAPES or (name in LIKE_ANOTHER and not self.varies(args[0])):
+            args = tuple(self.stand_in(a) if k or name in OF_SHAPES else a for k, a in enumerate(args))
+        varies = [a for a in _tensors((args, kwargs)) if self.varies(a)]
+        if varies and writes(name) and args[0] in self.constants:
+            zero = torch.zeros_like(varies[0]).sum()
+            self.constants.replace(args[0], lambda y: y + zero.to(y.dtype), forget=True)
+        if varies:
+            return handler(args, kwargs) if handler else func(*args, **kwargs)
+        with pyfunctorch.temporarily_clear_interpreter_stack():
+            result = handler(args, kwargs) if handler else func(*args, **kwargs)
+            self.constants.note(func, args, kwargs, result)
+        return result
 
     def depends(self, value: Any) -> bool:
         """Whether a tensor depends on the point."""
@@ -61,10 +86,25 @@ class Surface(TorchFunctionMode):
                 value = _functorch.get_unwrapped(value)
             return self.arithmetic.holds(value)
 
+    def varies(self, a: Any) -> bool:
+        """Whether a value depends on the point, or on a variable of a transform."""
+        return isinstance(a, Tensor) and (_functorch.is_functorch_wrapped_tensor(a) or self.depends(a))
+
+    def stand_in(self, a: Any) -> Any:
+        """A constant of the same shape, dtype and device."""
+        if not self.varies(a):
+            return a
+        with pyfunctorch.temporarily_clear_interpreter_stack():
+            return torch.empty((), dtype=a.dtype, device=a.device).expand(a.shape)
+
     def lifted(self, tree: Any) -> Any:
         """Tensors of the caller's transforms as jets of constants."""
         if isinstance(tree, tuple | list):
-            return type(tree)(map(self.lifted, tree)) if not hasattr(tree, "_fields") else type(tree)(*map(self.lifted, tree))
+            return (
+                type(tree)(map(self.lifted, tree))
+                if not hasattr(tree, "_fields")
+                else type(tree)(*map(self.lifted, tree))
+            )
         if isinstance(tree, dict):
             return {key: self.lifted(value) for key, value in tree.items()}
         if not isinstance(tree, Tensor) or not _functorch.is_functorch_wrapped_tensor(tree):
@@ -89,6 +129,8 @@ class Surface(TorchFunctionMode):
             name = "data"
         if any(map(self.depends, args)):
             python = called()
+            if python.startswith("torch.nn.parameter"):
+                name = "Parameter"
             for known, why in PYTHON.items() if python else ():
                 if known in python:
                     raise Refusal(f"the {self.name} calls `{python}`, which {why}.")
@@ -132,8 +174,8 @@ class Surface(TorchFunctionMode):
         """A layer that in training mode makes the value at one point depend on others."""
         if kwargs.get("training") or (len(args) > 5 and args[5]):
             raise Refusal(
-                f"the {self.name} calls `{name}`, which is in training mode, where its value at one point depends on the "
-                "other points of the batch; call `.eval()` on the module first."
+                f"the {self.name} calls `{name}`, which is in training mode, where its value at one point depends on "
+                "the other points of the batch; call `.eval()` on the module first."
             )
         return func(*args, **kwargs)
 
@@ -161,6 +203,8 @@ def _axis_of(parts: list[Any]) -> int:
 
 
 def _tensors(tree: Any) -> list[Tensor]:
+    if isinstance(tree, dict):
+        return _tensors(list(tree.values()))
     if isinstance(tree, tuple | list):
         return [leaf for branch in tree for leaf in _tensors(branch)]
     return [tree] if isinstance(tree, Tensor) else []
