@@ -218,6 +218,12 @@ def safe(f: Field, x: Tensor, order: int, name: str = "function", traced: _safe.
                 with _safe._eager():
                     value = _arithmetic.at_the_surface(inner, y, name)
             except Exception as error:
+                if "INTERNAL ASSERT FAILED" in str(error):
+                    raise _safe.Refusal(
+                        f"the {name} takes derivatives, or maps, in a way that torch does not over values which are "
+                        "differentiated outside, too: use `torch.func.jacrev` instead of `jacfwd`, and give tensors of "
+                        "a transform around riemann as parameters of a module, with `backward`"
+                    ) from error
                 if not hasattr(error, "riemann_call"):
                     error.riemann_call = inner, name  # type: ignore[attr-defined]
                 raise
@@ -320,7 +326,7 @@ def _parts_of_tuples(f: Callable[[Tensor], Tensor], y: Any) -> Any:
 def frozen(f: Callable[..., Any], *tensors: Tensor) -> Any:
     """`f` of the values of tensors, a constant: for choices (of a frame, of a sign) that no derivative goes through."""
     with torch._C.DisableTorchFunction(), torch.no_grad():
-        return f(*(a.detach() for a in tensors))
+        return f(*map(_arithmetic.frozen, tensors))
 
 
 def detached(x: Tensor) -> Tensor:

@@ -4,5 +4,6 @@ from riemann._arithmetic import elementwise, linear_algebra, moves, products, re
 from riemann._arithmetic.jet import at_the_surface as at_the_surface
 from riemann._arithmetic.jet import derivatives as derivatives
 from riemann._arithmetic.jet import evaluated as evaluated
+from riemann._arithmetic.jet import frozen as frozen
 from riemann._arithmetic.jet import pushed as pushed
 from riemann._arithmetic.orders import orders as orders

@@ -50,6 +50,7 @@ class _Running(threading.local):
     """The arithmetic whose rules run now, in this thread: calls of riemann may be inside one another."""
 
     arithmetic: "Arithmetic | None" = None
+    users: "tuple[Arithmetic, ...]" = ()  # those inside whose user's functions this runs
 
 
 _running = _Running()
@@ -99,8 +100,11 @@ class Jet(Tensor):
         view._take = take if (before := self._take) is None else lambda c: take(before(c))
         return view
 
-    def view_of_memory(self, size: Any, stride: Any, offset: int) -> "Jet":
-        """A view as of `as_strided`, if the memory lies as that of a plain tensor would."""
+    def view_of_memory(self, size: Any, stride: Any, offset: int, copying: bool) -> "Jet":
+        """A view as of `as_strided`, if the memory lies as that of a plain tensor would.
+
+        With `copying` it is a copy, of which torch's transforms take right derivatives; `write` knows its places.
+        """
         whole = self._memory.c
         lying = [math.prod(whole.shape[k + 1 :]) for k in range(whole.ndim)]
         if list(whole.stride()) != lying or _offset(whole):
@@ -108,6 +112,13 @@ class Jet(Tensor):
 
         def take(c: Tensor) -> Tensor:
             numbers = math.prod(c.shape[2:])
+            if copying and c.is_floating_point():
+                places = torch.arange(numbers, device=c.device).as_strided(size, stride, offset)
+                return (
+                    c.flatten(2).index_select(2, places.reshape(-1)).unflatten(2, size)
+                    if size
+                    else c.flatten(2)[..., offset]
+                )
             return c.as_strided((*c.shape[:2], *size), (c.shape[1] * numbers, numbers, *stride), offset)
 
         view = Jet(take(whole))
@@ -129,6 +140,19 @@ class Jet(Tensor):
             self._c = self._memory.c if self._take is None else self._take(self._memory.c)
             self._writes = self._memory.writes
         return self._c
+
+    def write_anew(self, value: Tensor) -> None:
+        """Sets the coefficients in a new memory, by operations that are not in place."""
+        memory, shape = self._memory, self._memory.c.shape
+        whole = torch.arange(math.prod(shape[2:]), device=memory.c.device).view(1, 1, *shape[2:])
+        places = (whole if self._take is None else self._take(whole)).reshape(-1)
+        count = max(len(value), len(memory.c))
+        old, new = (
+            c if len(c) == count else torch.cat([c, c.new_zeros((count - len(c), *c.shape[1:]))])
+            for c in (memory.c.flatten(2), value.flatten(2) if value.ndim > 2 else value.unsqueeze(2))
+        )
+        memory.c = old.index_copy(2, places, new).view(count, *shape[1:])
+        memory.writes += 1
 
     def write(self, value: Tensor, keeping: bool) -> None:
         """Sets the coefficients, in place; with `keeping`, what was read stays as it was."""
@@ -259,10 +283,12 @@ class Arithmetic(TorchDispatchMode):
         with pyfunctorch.temporarily_clear_interpreter_stack() as stack:
             self.stack = stack
         self.gradients = torch.is_grad_enabled()
+        self.around = _running.users[-1] if _running.users else None
         self.caller = _Caller(self)
         self.made: dict[int, StorageWeakRef] = {}
         self.shadows: dict[int, Jet] = {}
         self.kinks = set() if (gathered := _KINKS.get()) is None else gathered
+        self.surfaces = 0  # how many functions of users this runs inside
         self.called: str | None = None  # what the user's code calls: operations have other names
 
     @classmethod
@@ -276,9 +302,11 @@ class Arithmetic(TorchDispatchMode):
         with pyfunctorch.temporarily_clear_interpreter_stack(), torch.inference_mode(False):
             for _ in self.stack:
                 _functorch._vmap_increment_nesting(1, "error")
+            users, _running.users = _running.users, (*_running.users, self)
             try:
                 yield
             finally:
+                _running.users = users
                 for _ in self.stack:
                     _functorch._vmap_decrement_nesting()
 
@@ -331,7 +359,7 @@ class Arithmetic(TorchDispatchMode):
 
     def result(self, func: Any, operation: Operation, jets: tuple, named: dict) -> Any:
         """What an operation returns: by its rule, or by torch's own decomposition."""
-        if operation.kinked:
+        if operation.kinked and self.surfaces:
             self.kinks.add(operation.kinked)
         if operation.rule is not None:
             with self.caller:
@@ -364,7 +392,8 @@ class Arithmetic(TorchDispatchMode):
         if not self.holds(a) or isinstance(a, Jet):
             return a
         with self.caller:
-            return self.shadows[a.untyped_storage()._cdata].view_of_memory(a.shape, a.stride(), a.storage_offset())
+            shadow = self.shadows[a.untyped_storage()._cdata]
+            return shadow.view_of_memory(a.shape, a.stride(), a.storage_offset(), bool(self.stack))
 
     def holds(self, a: Any) -> bool:
         """Whether a value depends on the point: it is a jet, or one was written into its memory."""
@@ -404,9 +433,10 @@ class Arithmetic(TorchDispatchMode):
             self.write_jumps(jet, value)
             c = self.coefficients(value, jet.dtype)
             c = aligned(c, jet.ndim).expand(len(c), self.points, *jet.shape)
-            if self.stack:  # what is mapped or differentiated there goes into memory that is, too
-                jet._memory.c = jet._memory.c + torch.zeros_like(c).sum()
-            jet.write(c, keeping=bool(self.stack) or self.gradients)
+            if self.stack:  # torch's transforms do not take what is in place, or not rightly
+                jet.write_anew(c)
+            else:
+                jet.write(c, keeping=self.gradients)
         return target
 
     def write_jumps(self, jet: "Jet", value: Any) -> None:
@@ -420,8 +450,14 @@ class Arithmetic(TorchDispatchMode):
 
     # ---------------------------------------------------------------------------------------- for the rules
 
+    def is_of_caller(self, a: Tensor) -> bool:
+        """Whether a tensor belongs to a transform around this call."""
+        return _functorch.is_functorch_wrapped_tensor(a) and 1 <= _functorch.maybe_get_level(a) <= len(self.stack)
+
     def constant(self, a: Tensor) -> "Jet":
         """A tensor of the caller's as a jet without derivatives."""
+        if self.around is not None and self.around.is_of_caller(a):
+            a = self.around.constant(a)
         with torch._C.DisableTorchFunction(), self.caller:
             return Jet(a.expand(1, self.points, *a.shape))
 
@@ -537,6 +573,19 @@ def at_the_surface(f: Callable[[Tensor], Any], x: Tensor, name: str) -> Any:
     """`f(x)` of a user's function at a jet, with the calls that never become operations seen to."""
     from riemann._arithmetic.surface import Surface
 
-    x.owner.name = name
-    with Surface(x, x.owner):
-        return f(x)
+    arithmetic = x.owner
+    arithmetic.name = name
+    arithmetic.surfaces += 1
+    try:
+        with Surface(x, arithmetic):
+            return f(x)
+    finally:
+        arithmetic.surfaces -= 1
+
+
+def frozen(a: Tensor) -> Tensor:
+    """A tensor cut off from its derivatives."""
+    if not isinstance(a, Jet):
+        return a.detach()
+    with a.owner.caller:
+        return Jet(frozen(a.c[:1]))

@@ -409,6 +409,8 @@ def _svdvals(A: Arithmetic, a: Jet, *, driver: Any = None) -> Jet:
 @rule("linalg_qr")
 def _qr(A: Arithmetic, a: Jet, mode: str = "reduced") -> Any:
     m, n = a.shape[-2:]
+    if len(a.c) == 1:
+        return tuple(map(Jet, torch.linalg.qr(a.c, mode)))
     if m < n or (mode == "complete" and m > n):
         raise Refused("has derivatives only where the factor Q is determined; use `mode='reduced'` of a tall matrix")
     b = _blocks(A, a.c)

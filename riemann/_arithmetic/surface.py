@@ -107,9 +107,7 @@ class Surface(TorchFunctionMode):
             )
         if isinstance(tree, dict):
             return {key: self.lifted(value) for key, value in tree.items()}
-        if not isinstance(tree, Tensor) or not _functorch.is_functorch_wrapped_tensor(tree):
-            return tree
-        if not 1 <= _functorch.maybe_get_level(tree) <= self.outer:  # of a transform inside, or of one that is over
+        if not isinstance(tree, Tensor) or not self.arithmetic.is_of_caller(tree):
             return tree
         if self.depends(tree):
             raise Refusal(
