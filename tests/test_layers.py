@@ -73,6 +73,7 @@ def test_smooth(activation):
     assert ((second - differences).abs() / (1 + second.abs())).max() < 1e-4
 
 
+@pytest.mark.filterwarnings("ignore:rounding leaves")
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_charts_create_no_curvature(n):
     phi, x = random_layer(n), points(5, n=n)

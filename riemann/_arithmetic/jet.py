@@ -18,7 +18,7 @@ from torch import Tensor
 from torch._C import _functorch
 from torch._functorch import pyfunctorch
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode_temporarily
 
 from riemann._arithmetic.orders import Orders, orders
 from riemann._frames import warn
@@ -217,7 +217,7 @@ class Operation:
     )
 
     KINKED = PIECEWISE_LINEAR | frozenset(
-        "elu hardswish abs sign sgn floor ceil trunc frac round fmod remainder copysign clamp clamp_min clamp_max "
+        "elu celu selu hardswish abs sign sgn floor ceil trunc frac round fmod remainder copysign clamp clamp_min clamp_max "
         "maximum minimum fmax fmin".split()
     )
 
@@ -360,7 +360,7 @@ class Arithmetic(TorchDispatchMode):
     def result(self, func: Any, operation: Operation, jets: tuple, named: dict) -> Any:
         """What an operation returns: by its rule, or by torch's own decomposition."""
         if operation.kinked and self.surfaces:
-            self.kinks.add(operation.kinked)
+            self.kinks.add(self.called if self.called in Operation.KINKED else operation.kinked)
         if operation.rule is not None:
             with self.caller:
                 if self.gradients:
@@ -457,7 +457,8 @@ class Arithmetic(TorchDispatchMode):
     def constant(self, a: Tensor) -> "Jet":
         """A tensor of the caller's as a jet without derivatives."""
         if self.around is not None and self.around.is_of_caller(a):
-            a = self.around.constant(a)
+            with _pop_mode_temporarily():
+                a = self.around.constant(a)
         with torch._C.DisableTorchFunction(), self.caller:
             return Jet(a.expand(1, self.points, *a.shape))
 

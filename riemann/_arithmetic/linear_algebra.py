@@ -152,12 +152,23 @@ def _cholesky_ex(A: Arithmetic, a: Jet, *, upper: bool = False, check_errors: bo
     return Jet(y.mH if upper else y), Jet(info)
 
 
+def _permutation(pivots: Tensor, n: int, dtype: torch.dtype) -> Tensor:
+    """The matrix of the exchanges of rows that pivots stand for."""
+    order = torch.arange(n, device=pivots.device).expand(*pivots.shape[:-1], n)
+    for i, j in enumerate((pivots - 1).long().split(1, -1)):
+        here, there = order[..., i : i + 1], order.gather(-1, j)
+        order = order.scatter(-1, j, here)
+        order = torch.cat([order[..., :i], there, order[..., i + 1 :]], -1)
+    return (order.unsqueeze(-2) == torch.arange(n, device=pivots.device).unsqueeze(-1)).to(dtype)
+
+
 @rule("linalg_lu_factor_ex")
 def _lu_factor_ex(A: Arithmetic, a: Jet, *, pivot: bool = True, check_errors: bool = False) -> Any:
     if a.shape[-1] != a.shape[-2]:
         raise Refused("has no rule for derivatives of a matrix that is not square; use `torch.linalg.qr`")
     LU, pivots, info = torch.linalg.lu_factor_ex(a.c[:1], pivot=pivot)
-    P, L, U = torch.lu_unpack(LU, pivots)
+    P, U = _permutation(pivots, a.shape[-1], LU.dtype), LU.triu()
+    L = LU.tril(-1) + torch.eye(a.shape[-1], dtype=LU.dtype, device=LU.device)
     b = _blocks(A, P.mT @ a.c)
     eye = torch.eye(L.shape[-1], dtype=L.dtype, device=L.device).expand(L.shape)
     of_L = torch.linalg.solve_triangular(L, eye, upper=False, unitriangular=True)
@@ -174,8 +185,7 @@ def _lu_factor_ex(A: Arithmetic, a: Jet, *, pivot: bool = True, check_errors: bo
 @rule("lu_unpack")
 def _lu_unpack(A: Arithmetic, LU: Any, pivots: Any, unpack_data: bool = True, unpack_pivots: bool = True) -> Any:
     c, p = A.coefficients(LU), A.coefficients(pivots)
-    like = torch.zeros(c[:1].shape, dtype=c.dtype, device=c.device)
-    P, _, _ = torch.lu_unpack(like, p, unpack_data=False)
+    P = _permutation(p, c.shape[-2], c.dtype)
     eye = torch.eye(c.shape[-2], c.shape[-1], dtype=c.dtype, device=c.device)
     k = min(c.shape[-2:])
     strict = c.tril(-1)[..., :k]
