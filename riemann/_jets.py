@@ -7,6 +7,8 @@ raises there instead of being differentiated to 0), with the function under `rie
 import contextlib
 import functools
 import math
+import sys
+import threading
 import warnings
 import weakref
 from collections.abc import Callable, Container, Iterator, Sequence
@@ -198,6 +200,23 @@ def _explaining(x: Tensor) -> Iterator[None]:
         raise explained(error, x[0]) from None
 
 
+def _at_the_surface(f: Field, y: Tensor, name: str) -> Any:
+    """A user's function of a jet; its errors are marked, for the outermost call to explain."""
+    try:
+        with _safe._eager():
+            return _arithmetic.at_the_surface(f, y, name)
+    except Exception as error:
+        if "INTERNAL ASSERT FAILED" in str(error):
+            raise _safe.Refusal(
+                f"the {name} takes derivatives, or maps, in a way that torch does not over values which are "
+                "differentiated outside, too: use `torch.func.jacrev` instead of `jacfwd`, and give tensors of a "
+                "transform around riemann as parameters of a module, with `backward`"
+            ) from error
+        if not hasattr(error, "riemann_call"):
+            error.riemann_call = f, name  # type: ignore[attr-defined]
+        raise
+
+
 # --------------------------------------------------------------------- one point, inside `over_points`
 
 
@@ -211,22 +230,12 @@ def safe(f: Field, x: Tensor, order: int, name: str = "function", traced: _safe.
         inner = functools.partial(at_one_point, inner)
 
     def field(y: Tensor) -> Tensor:
-        if traced:
-            value = _safe.call(inner, y, level, name, traced)
+        if isinstance(y, _arithmetic.Jet):
+            value = _at_the_surface(inner, y, name)
         else:
-            try:
-                with _safe._eager():
-                    value = _arithmetic.at_the_surface(inner, y, name)
-            except Exception as error:
-                if "INTERNAL ASSERT FAILED" in str(error):
-                    raise _safe.Refusal(
-                        f"the {name} takes derivatives, or maps, in a way that torch does not over values which are "
-                        "differentiated outside, too: use `torch.func.jacrev` instead of `jacfwd`, and give tensors of "
-                        "a transform around riemann as parameters of a module, with `backward`"
-                    ) from error
-                if not hasattr(error, "riemann_call"):
-                    error.riemann_call = inner, name  # type: ignore[attr-defined]
-                raise
+            if not traced:
+                _safe.audit(f, lambda: _safe.call(inner, x.clone(), level, name, 0), name)
+            value = _safe.call(inner, y, level, name, order, traced)
         if not isinstance(value, Tensor):
             raise TypeError(f"`{name}` returned {type(value).__name__} at one point, expected a torch.Tensor")
         if value.dtype != dtype or value.device != device:
@@ -240,87 +249,63 @@ def safe(f: Field, x: Tensor, order: int, name: str = "function", traced: _safe.
 
 
 def derivatives(f: Field, x: Tensor, order: int) -> tuple[Tensor, ...]:
-    """`(f, df, ddf, …)` at one point: one call of `f`."""
-    return tuple(y.squeeze(0) for y in _arithmetic.derivatives(f, x.unsqueeze(0), order))
+    """`(f, df, ddf, …)` at one point by nested forward mode: one call of `f`."""
+
+    def lift(lower: Callable[[Tensor], tuple[Tensor, ...]]) -> Callable[[Tensor], tuple[Tensor, ...]]:
+        def highest_first(y: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+            jets = lower(y)
+            return jets[-1], jets
+
+        def lifted(y: Tensor) -> tuple[Tensor, ...]:
+            d, jets = torch.func.jacfwd(highest_first, has_aux=True)(y)
+            return (*jets, d)
+
+        return lifted
+
+    jets: Callable[[Tensor], tuple[Tensor, ...]] = lambda y: (f(y),)  # noqa: E731
+    for _ in range(order):
+        jets = lift(jets)
+    return jets(x)
 
 
 def along(f: Callable[[Tensor], Any], x: Tensor, v: Tensor) -> tuple[Any, Any]:
     """`f` and its derivative along `v` at one point."""
-    c = _arithmetic.pushed(f, x.unsqueeze(0), v.reshape(1, 1, -1), 1)
-    return _parts(lambda y: y[0, 0], c), _parts(lambda y: y[1, 0], c)
+    return torch.func.jvp(f, (x,), (v,))
 
 
 def along_twice(f: Field, x: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """`f, D_u f, D_v f, D_u D_v f` at one point."""
-    y, du, dv, _, dudv, _ = _arithmetic.pushed(f, x.unsqueeze(0), torch.stack((u, v)).unsqueeze(1), 2).squeeze(1)
+    (y, dv), (du, dudv) = along(lambda p: along(f, p, v), x, u)
     return y, du, dv, dudv
 
 
-def _parts(f: Callable[[Tensor], Tensor], y: Any) -> Any:
-    return type(y)(_parts(f, part) for part in y) if isinstance(y, tuple | list) else f(y)
-
-
 def pulling(f: Field, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """`f` at one point, and the map that pulls covectors of its values back to the point.
-
-    By reverse mode through the rules, beside the derivative along one direction in general position, which tells where
-    there is none.
-    """
-    n = x.shape[-1]
-    direction = torch.cos(torch.arange(1.0, n + 1, dtype=x.dtype, device=x.device)).reshape(1, 1, n)
-
-    def value(x: Tensor) -> tuple[Tensor, Tensor]:
-        y, dy = _arithmetic.pushed(f, x.unsqueeze(0), direction, 1).squeeze(1)
-        return y, dy.isnan().any()
-
-    y, pull, kinked = torch.func.vjp(value, x, has_aux=True)
-    return y, lambda w: torch.where(kinked, math.nan, pull(w)[0])
+    """`f` at one point, and the map that pulls covectors of its values back to the point."""
+    y, pull, *_ = torch.func.vjp(f, x)
+    return y, lambda w: pull(w)[0]
 
 
 def second_derivatives_in_blocks(f: Field, x: Tensor, size: int) -> Iterator[tuple[int, Tensor, Tensor]]:
     """`D_k f` and `D_l D_k f` at one point for `size` values of l at a time: half of the second derivatives is enough.
 
     Yields:
-        The first l of the block, `[k, ...]` and `[l, k, ...]` for the l of the block and all k up to its last l.
+        The first l of the block, `[k, ...]` and `[l, k, ...]` for the l of the block and all k up to its last l. The
+        inner tangents are shared by the l of a block.
     """
-    basis = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device).unsqueeze(1)
+    basis = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
     for start in range(0, len(basis), size):
         block, upto = basis[start : start + size], basis[: start + size]
 
         def first(y: Tensor, upto: Tensor = upto) -> Tensor:
-            return _arithmetic.pushed(f, y.unsqueeze(0), upto, 1)[1:, 0]
+            return over_vectors(lambda k: along(f, y, k)[1], upto)
 
-        c = _arithmetic.pushed(first, x.unsqueeze(0), block, 1).squeeze(1)
-        yield start, c[0], c[1:]
+        df, ddf = over_vectors(lambda l: along(first, x, l), block)
+        yield start, df[0], ddf
 
 
-def over_vectors(f: Callable[..., Any], *vectors: Tensor, chunk_size: int | None = None) -> Any:
+def over_vectors(f: Callable[..., Any], *vectors: Any, chunk_size: int | None = None) -> Any:
     """`f` at many vectors (first axis of each argument) and one point."""
-    count = len(vectors[0])
-    pieces = []
-    for start in range(0, count, chunk_size or count):
-        some = [v[start : start + (chunk_size or count)].unsqueeze(0) for v in vectors]
-        pieces.append(_evaluated(f, some))
-    return pieces[0] if len(pieces) == 1 else _joined(pieces)
-
-
-def _joined(pieces: list[Any]) -> Any:
-    if isinstance(pieces[0], tuple):
-        return tuple(_joined(list(parts)) for parts in zip(*pieces, strict=True))
-    return torch.cat(pieces)
-
-
-def _evaluated(f: Callable[..., Any], arguments: Sequence[Tensor]) -> Any:
-    """Values of a function of one point, or one vector, over arguments `(1, points, …)`."""
-    x = arguments[0]
-    return _parts_of_tuples(lambda y: y[0], _arithmetic.evaluated(f, arguments, _arithmetic.orders(0, 0, x.device)))
-
-
-def _parts_of_tuples(f: Callable[[Tensor], Tensor], y: Any) -> Any:
-    if isinstance(y, tuple | list):
-        parts = [_parts_of_tuples(f, part) for part in y]
-        return type(y)(*parts) if hasattr(y, "_fields") else tuple(parts)
-    return f(y)
+    return torch.func.vmap(f, chunk_size=chunk_size)(*vectors)
 
 
 def frozen(f: Callable[..., Any], *tensors: Tensor) -> Any:
@@ -379,24 +364,39 @@ class _Never(_Once):
 # ------------------------------------------------------------------------------------------------- many points
 
 
+_ALONE = threading.RLock()  # torch's levels of forward mode are those of the process, not of the thread
+
+
 def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor) -> Any:
-    """`f(x, *arguments)`, a function of one point, over `x` of shape `(*batch, n)`; arguments lead with `batch`."""
+    """`f(x, *arguments)`, a function of one point, over `x` of shape `(*batch, n)`; arguments lead with `batch`.
+
+    Under `vmap`, where `along` and its like take forward-mode derivatives: of given vectors, without full jets.
+    """
     check_points(x)
     _load_decompositions()
     batch = x.shape[:-1]
     count = math.prod(batch)
     flat = [a.reshape((count, *a.shape[len(batch) :])) for a in (x, *arguments)]
+    flat[0] = flat[0].clone()  # the user's function may write into its point
     if count == 0:  # shapes come from a point that stands in
         flat = [a.new_ones(1, *a.shape[1:]) for a in flat]
-    with _explaining(flat[0]), full_precision(x.device.type):
-        results = _evaluated(f, [a.unsqueeze(0) for a in flat])
+    mapped = torch.func.vmap(f)
+    if "torch._dynamo" in sys.modules:
+        mapped = torch.compiler.disable(mapped)
+    with _explaining(flat[0]), _ALONE, full_precision(x.device.type):
+        results = mapped(*flat)
 
-    def unflatten(y: Tensor) -> Tensor:
-        if any(step == 0 and size > 1 for step, size in zip(y.stride(), y.shape, strict=True)):
-            y = y.clone(memory_format=torch.contiguous_format)  # so that it can be written to
+    def unflatten(y: Any) -> Any:
+        if isinstance(y, tuple):
+            parts = [unflatten(part) for part in y]
+            return type(y)(*parts) if hasattr(y, "_fields") else tuple(parts)
+        if y._is_zerotensor():  # what torch gives for no derivative cannot be written to
+            y = torch.zeros_like(y)
+        elif any(step == 0 and size > 1 for step, size in zip(y.stride(), y.shape, strict=True)):  # nor this
+            y = y.clone(memory_format=torch.contiguous_format)
         return y[:count].reshape((*batch, *y.shape[1:]))
 
-    return _parts_of_tuples(unflatten, results)
+    return unflatten(results)
 
 
 def weight_of(*functions: Any) -> Callable[[Tensor], float]:
@@ -425,7 +425,8 @@ _WEIGHTS: weakref.WeakKeyDictionary[Any, dict[tuple, int]] = weakref.WeakKeyDict
 
 def unsafe_values(f: Field, x: Tensor) -> Tensor:
     """What plain `torch.func.vmap` makes of f, points `(points, n)`, for comparison."""
-    return torch.func.vmap(f)(x)
+    with _ALONE:
+        return torch.func.vmap(f)(x)
 
 
 def with_tensors(module: torch.nn.Module, tensors: dict[str, Tensor], x: Tensor) -> Any:
@@ -444,7 +445,7 @@ def operations(f: Callable[..., Tensor], known: Container[str], *arguments: Tens
     _load_decompositions()
     table = {op: rule for op, rule in core_aten_decompositions().items() if op._schema.name.split("::")[1] not in known}
     table[torch.ops.aten._linalg_check_errors.default] = lambda *_, **__: None
-    with torch.no_grad():
+    with torch.no_grad(), _ALONE:
         return recorded(torch.func.functionalize(torch.func.vmap(f)), [a.unsqueeze(0) for a in arguments], table)
 
 

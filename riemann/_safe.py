@@ -11,6 +11,7 @@ import numbers
 import re
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -23,12 +24,13 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._python_dispatch import _disable_current_modes
 
 from riemann._arithmetic.jet import Refusal
-from riemann._frames import called
+from riemann._frames import called, warn
 from riemann._fresh import Fresh, storage, without_transforms, writes
-from riemann._kinks import KINKS, kinked, square_of, tie_of, tied, with_ties
+from riemann._kinks import KINKS, PIECEWISE_LINEAR, kinked, square_of, tie_of, tied, with_ties
 from riemann._modules import is_hooked
 from riemann._remedies import CUTS, PYTHON, remedy
 from riemann._rewrites import EXACT, GENERIC, REFUSED, REWRITES, Refused
+from riemann._weight import can_weigh, weighed
 
 _OWN_DTYPE = frozenset(
     ("zeros", "ones", "empty", "full", "eye", "linspace", "logspace", "arange", "tensor", "as_tensor", "asarray")
@@ -114,6 +116,7 @@ class Safe(TorchFunctionMode):
         self.fillable: dict[int, StorageWeakRef] = {}
         self.made = Fresh()
         self.entered: set[types.FunctionType] = set()
+        self.piecewise_linear: set[str] = set()
 
     @contextlib.contextmanager
     def inside(self, x: Tensor) -> Iterator[None]:
@@ -284,6 +287,8 @@ class Safe(TorchFunctionMode):
         integer = not any(a.is_floating_point() or a.is_complex() for a in tensors)
         if tensors and (constant and (name in REFUSED or name in KINKS) or integer):
             return func(*args, **kwargs)
+        if name in PIECEWISE_LINEAR:
+            self.piecewise_linear.add(name)
         if name in REFUSED:
             raise Refused(REFUSED[name])
         if name in _SCALED:
@@ -481,6 +486,40 @@ def _current() -> Safe | None:
     return next((mode for mode in _get_current_function_mode_stack() if isinstance(mode, Safe)), None)
 
 
+def audit(f: Any, values: Callable[[], Any], name: str) -> None:
+    """Refuses a function that calls what `torch.jit` has compiled, of which the mode sees nothing; once a function.
+
+    `values` are those of the function at the point. While somebody else keeps a record, nothing can be found out.
+    """
+    f = unwrapped(f)
+    if _current() is not None or torch.compiler.is_compiling() or not can_weigh() or _is_audited(f):
+        return
+    with torch.no_grad():
+        scripts = weighed(values)[1].scripts
+    if scripts:
+        raise Refusal(
+            f"the {name} calls `{scripts[0]}`, compiled by `torch.jit`, where derivatives cannot be made right. Use "
+            "the plain Python function or module."
+        )
+    remember(f)
+
+
+def remember(f: Any) -> None:
+    """Takes a function for audited."""
+    with contextlib.suppress(TypeError):  # it has no hash, or cannot be referred to weakly
+        _AUDITED.add(f)
+
+
+def _is_audited(f: Any) -> bool:
+    try:
+        return f in _AUDITED
+    except TypeError:
+        return False
+
+
+_AUDITED: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
 @contextlib.contextmanager
 def _eager() -> Iterator[None]:
     """What `torch.compile` has wrapped runs as plain Python, which the mode sees."""
@@ -501,7 +540,7 @@ def unwrapped(f: Any) -> Any:
     return f if compiled is None else unwrapped(getattr(compiled, "__wrapped__", compiled))
 
 
-def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, traced: Traced) -> Any:
+def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, order: int, traced: Traced = None) -> Any:
     """`f(x)` at one point, inside the transforms that map it over points, under `Safe`."""
     if (outer := _current()) is not None:
         with outer.inside(x):
@@ -517,4 +556,10 @@ def call(f: Callable[[Tensor], Any], x: Tensor, level: int, name: str, traced: T
             raise not_differentiable(name, None, error) from error
         error.riemann_call = f, name  # type: ignore[attr-defined]  # for the explanation, outside of all transforms
         raise
+    if order >= 2 and safe.piecewise_linear:
+        warn(
+            f"the {name} calls {', '.join(sorted(safe.piecewise_linear))}: piecewise linear, so its second derivatives "
+            "are 0 between kinks and the curvature misses what happens at them. Use a smooth activation (tanh, "
+            "softplus, silu)."
+        )
     return y

@@ -1,6 +1,7 @@
 """The arithmetic in which riemann differentiates: torch tensors of Taylor coefficients, pushed through any function."""
 
 from riemann._arithmetic import elementwise, linear_algebra, moves, products, refusals, selections  # noqa: F401, rules
+from riemann._arithmetic.jet import Jet as Jet
 from riemann._arithmetic.jet import at_the_surface as at_the_surface
 from riemann._arithmetic.jet import derivatives as derivatives
 from riemann._arithmetic.jet import evaluated as evaluated

@@ -217,8 +217,8 @@ class Operation:
     )
 
     KINKED = PIECEWISE_LINEAR | frozenset(
-        "elu celu selu hardswish abs sign sgn floor ceil trunc frac round fmod remainder copysign clamp clamp_min clamp_max "
-        "maximum minimum fmax fmin".split()
+        "elu celu selu hardswish abs sign sgn floor ceil trunc frac round fmod remainder copysign clamp clamp_min "
+        "clamp_max maximum minimum fmax fmin".split()
     )
 
     def __init__(self, func: Any):
@@ -521,7 +521,7 @@ def evaluated(f: Callable[..., Any], arguments: Sequence[Tensor], tables: Orders
     """
     arithmetic = Arithmetic(tables, arguments[0].shape[1], name)
     with arithmetic.caller:
-        given = [Jet(c) for c in arguments]
+        given = [Jet(c.clone(memory_format=torch.contiguous_format)) for c in arguments]
     with arithmetic.alone(), arithmetic:
         y = f(*given)
 
