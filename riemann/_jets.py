@@ -412,15 +412,15 @@ def weight_of(*functions: Any) -> Callable[[Tensor], float]:
             try:
                 with torch.no_grad():
                     _, weight = weighed(lambda: over_points(lambda p: safe(f, p, 0)(p), x))
-                known[key] = weight.made
+                known[key] = float(weight.made)
             except Exception:  # the call itself says it better
                 return math.inf
         return known[key]
 
-    return lambda x: sum(of_one(f, x.detach()) for f in functions)
+    return lambda x: sum((of_one(f, x.detach()) for f in functions), 0.0)
 
 
-_WEIGHTS: weakref.WeakKeyDictionary[Any, dict[tuple, int]] = weakref.WeakKeyDictionary()
+_WEIGHTS: weakref.WeakKeyDictionary[Any, dict[tuple, float]] = weakref.WeakKeyDictionary()
 
 
 def unsafe_values(f: Field, x: Tensor) -> Tensor:

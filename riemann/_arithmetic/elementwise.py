@@ -525,14 +525,16 @@ def _logical(A: Arithmetic, f: Callable[..., Tensor], *args: Any) -> Jet:
     args = tuple(cast(A, a, torch.bool) if isinstance(a, Jet) and not is_discrete(a) else a for a in args)
     y = discrete(A, f, *args)
     decides = {"logical_and": False, "bitwise_and": False, "logical_or": True, "bitwise_or": True}.get(f.__name__)
-    if decides is None or y.jumps is None or y.dtype != torch.bool:
+    jumps = y.jumps
+    if decides is None or jumps is None or y.dtype != torch.bool:
         return y
     for a in args:  # what decides alone, and stays, leaves no jump
         steady = (value(a) if decides else ~value(a)) if isinstance(a, Jet) else (a if decides else ~a)
         if isinstance(a, Jet):
             steady = aligned(steady.unsqueeze(0), y.ndim)[0]
             steady = steady if a.jumps is None else steady & ~aligned(a.jumps.unsqueeze(0), y.ndim)[0]
-        y.jumps = y.jumps & ~steady
+        jumps = jumps & ~steady
+    y.jumps = jumps
     return y
 
 

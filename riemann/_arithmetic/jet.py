@@ -323,8 +323,9 @@ class Arithmetic(TorchDispatchMode):
                 found: list[Jet] = []
                 jets = tuple([self.taken(a, found) for a in args])
                 named = {key: self.taken(a, found) for key, a in kwargs.items()} if kwargs else kwargs
-                if not found or operation.of_shapes:
-                    result = operation.of_shapes(self, *jets, **named) if found else func(*jets, **named)
+                if not found or operation.of_shapes is not None:
+                    of_shapes = operation.of_shapes if found else None
+                    result = func(*jets, **named) if of_shapes is None else of_shapes(self, *jets, **named)
                     if operation.makes:
                         self.note(result)
                     return result
@@ -406,6 +407,7 @@ class Arithmetic(TorchDispatchMode):
         target = args[0]
         if torch.Tag.inplace_view in func.tags:
             if isinstance(target, Jet):
+                assert operation.rule is not None
                 with self.caller:
                     target.become(operation.rule(self, *jets, **named))
             with torch._C._DisableTorchDispatch():
