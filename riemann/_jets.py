@@ -27,7 +27,6 @@ from riemann._one_point import at_one_point, explained
 from riemann._precision import full_precision
 from riemann._recorder import recorded
 from riemann._types import ChunkSize, Field, Progress
-from riemann._weight import weighed
 
 # ----------------------------------------------------------------------------------------- the public functions
 
@@ -411,8 +410,7 @@ def weight_of(*functions: Any) -> Callable[[Tensor], float]:
         if key not in known:
             try:
                 with torch.no_grad():
-                    _, weight = weighed(lambda: jets_at(f, x, 0))
-                known[key] = float(weight.made)
+                    known[key] = float(_arithmetic.weight(safe(f, x, 0), x))
             except Exception:  # the call itself says it better
                 return math.inf
         return known[key]

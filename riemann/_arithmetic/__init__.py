@@ -7,4 +7,5 @@ from riemann._arithmetic.jet import derivatives as derivatives
 from riemann._arithmetic.jet import evaluated as evaluated
 from riemann._arithmetic.jet import frozen as frozen
 from riemann._arithmetic.jet import pushed as pushed
+from riemann._arithmetic.jet import weight as weight
 from riemann._arithmetic.orders import orders as orders

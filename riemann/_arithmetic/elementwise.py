@@ -17,28 +17,25 @@ from riemann._arithmetic.series import FUNCTIONS, First, derivatives, polygamma
 
 def product(A: Arithmetic, a: Tensor, b: Tensor, times: Callable[[Tensor, Tensor], Tensor] = torch.mul) -> Tensor:
     """Coefficients of a product of two jets, whose axes correspond; `times` is bilinear, with any axes in front."""
-    p, q = A.degree(a), A.degree(b)
+    O, p, q = A.orders, A.degree(a), A.degree(b)
+    if p < q:
+        return product(A, b, a, lambda s, t: times(t, s))
+    whole = times(a, b[:1])
     if q == 0:
-        return times(a, b)
-    if p == 0:
-        return times(a, b)
-    O, degree = A.orders, min(A.orders.order, p + q)
-    if p > q:
-        left, right = times(a, b[:1]), times(a[:1], b[1:])
-    else:
-        left, right = times(a[:1], b), times(a[1:], b[:1])
-    short = len(right) + 1
-    parts = [left[:1], left[1:short] + right, left[short:]]
-    blocks = [O.block(torch.cat(parts) if len(left) > short else torch.cat(parts[:2]), k) for k in range(max(p, q) + 1)]
-    for k in range(2, degree + 1):
-        terms = [
-            times(O.block(a, i).index_select(0, I), O.block(b, j).index_select(0, J))
-            for i, I, j, J in O.splits[k]
-            if i <= p and j <= q
-        ]
-        if terms:
-            cross = functools.reduce(torch.add, terms)
-            blocks[k : k + 1] = [blocks[k] + cross if k < len(blocks) else cross]
+        return whole
+    short = len(b)
+    whole = torch.cat([whole[:1], whole[1:short] + times(a[:1], b[1:]), whole[short:]])
+    blocks = [O.block(whole, k) for k in range(p + 1)]
+    for k in range(2, min(O.order, p + q) + 1):
+        cross = functools.reduce(
+            torch.add,
+            (
+                times(O.block(a, i).index_select(0, I), O.block(b, j).index_select(0, J))
+                for i, I, j, J in O.splits[k]
+                if i <= p and j <= q
+            ),
+        )
+        blocks[k:] = [blocks[k] + cross if k <= p else cross, *blocks[k + 1 :]]
     return torch.cat(blocks)
 
 

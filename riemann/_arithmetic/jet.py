@@ -91,6 +91,8 @@ class Jet(Tensor):
         )
         jet._memory, jet._take, jet.jumps, jet._square = Memory(c), None, jumps, None
         jet._c, jet._writes, jet.owner = c, 0, _running.arithmetic
+        if jet.owner is not None:
+            jet.owner.bytes += c.numel() * c.element_size()
         return jet
 
     def view_by(self, take: Callable[[Tensor], Tensor]) -> "Jet":
@@ -288,6 +290,7 @@ class Arithmetic(TorchDispatchMode):
         self.made: dict[int, StorageWeakRef] = {}
         self.shadows: dict[int, Jet] = {}
         self.kinks = set() if (gathered := _KINKS.get()) is None else gathered
+        self.bytes = 0  # of all jets that were made
         self.surfaces = 0  # how many functions of users this runs inside
         self.called: str | None = None  # what the user's code calls: operations have other names
 
@@ -515,6 +518,20 @@ def decomposition(func: Any) -> Callable[..., Any] | None:
     return found
 
 
+def weight(f: Callable[[Tensor], Any], x: Tensor, name: str = "function") -> int:
+    """The bytes that a function of one point makes for its value at points `(points, n)`."""
+    arithmetic = Arithmetic(orders(0, 0, x.device), len(x), name)
+    _run(arithmetic, f, [x.unsqueeze(0)])
+    return arithmetic.bytes
+
+
+def _run(arithmetic: Arithmetic, f: Callable[..., Any], arguments: Sequence[Tensor]) -> Any:
+    with arithmetic.caller:
+        given = [Jet(c.clone(memory_format=torch.contiguous_format)) for c in arguments]
+    with arithmetic.alone(), arithmetic:
+        return f(*given)
+
+
 def evaluated(f: Callable[..., Any], arguments: Sequence[Tensor], tables: Orders, name: str = "function") -> Any:
     """`f`, a function of one point, over coefficients `(count, points, …)` of its arguments.
 
@@ -522,10 +539,7 @@ def evaluated(f: Callable[..., Any], arguments: Sequence[Tensor], tables: Orders
         What `f` returns, a tensor or a tuple, as coefficients.
     """
     arithmetic = Arithmetic(tables, arguments[0].shape[1], name)
-    with arithmetic.caller:
-        given = [Jet(c.clone(memory_format=torch.contiguous_format)) for c in arguments]
-    with arithmetic.alone(), arithmetic:
-        y = f(*given)
+    y = _run(arithmetic, f, arguments)
 
     def coefficients(y: Any) -> Any:
         if isinstance(y, tuple | list):

@@ -5,6 +5,7 @@ the terms of Leibniz with derivatives of lower degree, which are known.
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -235,8 +236,6 @@ def _holds_first(A: Arithmetic, k: int, q: int, J: Tensor) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _firsts(orders: Any, k: int) -> list[Tensor]:
-    import itertools
-
     found, position = [], 0
     for p in range(1, k):
         for first in itertools.combinations(range(k), p):

@@ -13,7 +13,6 @@ from riemann._arithmetic.elementwise import (
     _pow,
     _sqrt,
     _sub,
-    agreed,
     cast,
     compare,
     function_of,
@@ -22,10 +21,8 @@ from riemann._arithmetic.elementwise import (
     product_of,
     sum_of,
 )
-from riemann._arithmetic.jet import Arithmetic, Jet, Refused, aligned, rule
+from riemann._arithmetic.jet import Arithmetic, Jet, Refused, rule
 from riemann._arithmetic.moves import _sum, of_values
-
-_ = is_constant, aligned, compare
 
 
 def _tied(A: Arithmetic, c: Tensor, y: Tensor, axis: int) -> Tensor:
@@ -239,11 +236,6 @@ def _mode(A: Arithmetic, a: Jet, dim: int = -1, keepdim: bool = False) -> Any:
     return Jet(y.squeeze(axis)), Jet(index.squeeze(axis - 1).unsqueeze(0), positions.jumps.squeeze(axis - 1))
 
 
-@rule("searchsorted", "bucketize")
-def _searchsorted(A: Arithmetic, first: Any, second: Any, *args: Any, **kwargs: Any) -> Jet:
-    raise NotImplementedError  # registered below
-
-
 def _positions(A: Arithmetic, boundaries: Any, numbers: Any, find: Callable[[Tensor, Tensor], Tensor]) -> Jet:
     """Where numbers stand among boundaries: it jumps where a number is one of them."""
     if not isinstance(numbers, Tensor):
@@ -251,9 +243,6 @@ def _positions(A: Arithmetic, boundaries: Any, numbers: Any, find: Callable[[Ten
     dims = tuple(0 if isinstance(t, Jet) else None for t in (boundaries, numbers))
     b, v = (t.c[0].contiguous() if isinstance(t, Jet) else t for t in (boundaries, numbers))
     b_all, v_all = (t if d is not None else t.expand(A.points, *t.shape) for t, d in zip((b, v), dims, strict=True))
-    index = (
-        torch.stack([find(p, q) for p, q in zip(b_all.unbind(), v_all.unbind(), strict=True)]) if A.points < 0 else None
-    )
     index = _batched_search(find, b_all, v_all)
     lead = b_all.ndim - 1
     meets = (v_all.unsqueeze(-1) == _facing(b_all, v_all, lead)).any(-1)
@@ -453,6 +442,3 @@ def _cdist(A: Arithmetic, a: Any, b: Any, p: Any = 2.0, compute_mode: Any = None
 def _pdist(A: Arithmetic, a: Jet, p: Any = 2.0) -> Jet:
     i, j = torch.triu_indices(a.shape[0], a.shape[0], 1, device=a.c.device)
     return vector_norm(A, Jet(a.c[:, :, i] - a.c[:, :, j]), p, [-1])
-
-
-_ = agreed
