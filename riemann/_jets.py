@@ -401,7 +401,7 @@ def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor) -> Any:
 def weight_of(*functions: Any) -> Callable[[Tensor], float]:
     """The bytes that functions of a point make at points, for their values; remembered while the functions live."""
 
-    def of_one(f: Field, x: Tensor) -> float:
+    def of_one(f: Any, x: Tensor) -> float:
         key = x.shape, x.dtype, x.device
         try:
             known = _WEIGHTS.setdefault(f, {})

@@ -23,7 +23,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._python_dispatch import _disable_current_modes
 
-from riemann._arithmetic.jet import Refusal
+from riemann._arithmetic.jet import Refusal, note_kink
 from riemann._frames import called, warn
 from riemann._fresh import Fresh, storage, without_transforms, writes
 from riemann._kinks import KINKS, PIECEWISE_LINEAR, kinked, square_of, tie_of, tied, with_ties
@@ -294,6 +294,7 @@ class Safe(TorchFunctionMode):
         if name in _SCALED:
             args = self.same_dtype(args)
         if name in KINKS:
+            note_kink(name)
             return kinked(name, func, args, kwargs)
         return REWRITES[name](*args, **kwargs)
 

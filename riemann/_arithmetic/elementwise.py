@@ -219,13 +219,16 @@ for _name in FUNCTIONS:
 
 
 @rule("polygamma", "special_polygamma")
-def _polygamma(A: Arithmetic, n: int, a: Jet) -> Jet:
+def _polygamma(A: Arithmetic, n: Any, a: Any) -> Jet:
+    n, a = (a, n) if isinstance(n, Jet) else (n, a)  # the form in place has the order last
     return function_of(A, polygamma(n), a)
 
 
-@rule("polygamma_")
-def _polygamma_of(A: Arithmetic, a: Jet, n: int) -> Jet:
-    return _polygamma(A, n, a)
+@rule("ldexp")
+def _ldexp(A: Arithmetic, a: Any, b: Any) -> Jet:
+    """a 2^b."""
+    power = function_of(A, "exp2", b) if isinstance(b, Jet) else torch.exp2(b.to(a.dtype))
+    return product_of(A, a, power)
 
 
 @rule("sinc", "special_sinc")
@@ -672,9 +675,12 @@ def _with_nan(A: Arithmetic, y: Jet, a: Any, b: Any) -> Jet:
 
 
 @rule("clamp", "clip")
-def _clamp(A: Arithmetic, a: Jet, min: Any = None, max: Any = None) -> Jet:
-    a = a if min is None else _maximum(A, a, min)
-    return a if max is None else _minimum(A, a, max)
+def _clamp(A: Arithmetic, a: Any, min: Any = None, max: Any = None) -> Any:
+    if min is not None:
+        a = _maximum(A, a, min) if _any_jet(a, min) else torch.clamp(a, min=min)
+    if max is not None:
+        a = _minimum(A, a, max) if _any_jet(a, max) else torch.clamp(a, max=max)
+    return a
 
 
 rule("clamp_min")(_maximum)

@@ -46,6 +46,12 @@ def kinks_called() -> Iterator[set[str]]:
         _KINKS.reset(token)
 
 
+def note_kink(name: str) -> None:
+    """A function with kinks is called."""
+    if (names := _KINKS.get()) is not None:
+        names.add(name)
+
+
 class _Running(threading.local):
     """The arithmetic whose rules run now, in this thread: calls of riemann may be inside one another."""
 
@@ -415,6 +421,9 @@ class Arithmetic(TorchDispatchMode):
                     target.become(operation.rule(self, *jets, **named))
             with torch._C._DisableTorchDispatch():
                 return func(*args, **named)
+        if operation.rule is None and operation.base != operation.name and func._can_decompose():
+            with self:
+                return func.decompose(*jets, **named)
         if operation.base == operation.name:
             raise Refused("has no derivatives with `out=`; assign the result")
         jet = jets[0]

@@ -451,6 +451,13 @@ for _name in dict.fromkeys(LINEAR):
         rule(_name)(functools.partial(lambda A, *args, name, **kwargs: _linear(A, name, *args, **kwargs), name=_name))
 
 
+@rule("embedding")
+def _embedding(A: Arithmetic, weight: Any, indices: Any, *_: Any) -> Any:
+    if isinstance(indices, Jet):
+        return _linear(A, "index", weight, [indices])
+    return Jet(weight.c[:, :, indices])
+
+
 # ------------------------------------------------------------------------------------------------ sums
 
 

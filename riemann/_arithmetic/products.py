@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._arithmetic.elementwise import cast, is_discrete, product, product_of, promoted, sum_of
+from riemann._arithmetic.elementwise import cast, function_of, is_discrete, product, product_of, promoted, sum_of
 from riemann._arithmetic.jet import Arithmetic, Jet, Refused, rule
 from riemann._arithmetic.moves import of_values
 
@@ -53,29 +53,27 @@ def _vdot(A: Arithmetic, u: Any, v: Any) -> Jet:
     return _dot(A, u.conj(), v)
 
 
-def _added(A: Arithmetic, C: Any, y: Jet, beta: Any, alpha: Any) -> Jet:
-    y = y if alpha == 1 else Jet(y.c * alpha)
+def _added(A: Arithmetic, C: Any, y: Any, beta: Any, alpha: Any) -> Any:
+    """beta C + alpha y; where beta is 0, C is not looked at."""
+    if alpha != 1:
+        y = Jet(y.c * alpha) if isinstance(y, Jet) else y * alpha
     if beta == 0:
         return y
     C = C if beta == 1 else product_of(A, C, beta) if isinstance(C, Jet) else C * beta
     return sum_of(A, C, y)
 
 
-def _constant_product(f: Callable[..., Any], A: Arithmetic, a: Any, b: Any) -> Any:
-    return f(A, a, b)
-
-
 @rule("addmm", "baddbmm")
 def _addmm(A: Arithmetic, C: Any, a: Any, b: Any, *, beta: Any = 1, alpha: Any = 1) -> Jet:
     if not (isinstance(a, Jet) or isinstance(b, Jet)):
-        return sum_of(A, product_of(A, C, beta), alpha * (a @ b))
+        return _added(A, C, a @ b, beta, alpha)
     return _added(A, C, _mm(A, a, b), beta, alpha)
 
 
 @rule("addbmm")
 def _addbmm(A: Arithmetic, C: Any, a: Any, b: Any, *, beta: Any = 1, alpha: Any = 1) -> Jet:
     if not (isinstance(a, Jet) or isinstance(b, Jet)):
-        return sum_of(A, product_of(A, C, beta), alpha * (a @ b).sum(0))
+        return _added(A, C, (a @ b).sum(0), beta, alpha)
     y = _mm(A, a, b)
     return _added(A, C, Jet(y.c.sum(2)), beta, alpha)
 
@@ -83,7 +81,7 @@ def _addbmm(A: Arithmetic, C: Any, a: Any, b: Any, *, beta: Any = 1, alpha: Any 
 @rule("addmv")
 def _addmv(A: Arithmetic, C: Any, a: Any, b: Any, *, beta: Any = 1, alpha: Any = 1) -> Jet:
     if not (isinstance(a, Jet) or isinstance(b, Jet)):
-        return sum_of(A, product_of(A, C, beta), alpha * (a @ b))
+        return _added(A, C, a @ b, beta, alpha)
     return _added(A, C, _mv(A, a, b), beta, alpha)
 
 
@@ -93,7 +91,7 @@ def _addr(A: Arithmetic, C: Any, u: Any, v: Any, *, beta: Any = 1, alpha: Any = 
         return Jet(t.c.unsqueeze(-1)) if isinstance(t, Jet) else t.unsqueeze(-1)
 
     if not (isinstance(u, Jet) or isinstance(v, Jet)):
-        return sum_of(A, product_of(A, C, beta), alpha * torch.outer(u, v))
+        return _added(A, C, torch.outer(u, v), beta, alpha)
     return _added(A, C, product_of(A, column(u), v), beta, alpha)
 
 
@@ -226,18 +224,21 @@ def _cumprod(A: Arithmetic, a: Jet, dim: int, *, dtype: Any = None) -> Jet:
 @rule("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "batch_norm")
 def _batch_norm(A: Arithmetic, a: Jet, weight: Any, bias: Any, mean: Any, variance: Any, *args: Any) -> Any:
     *flags, _, eps = args
-    if mean is None or not isinstance(mean, Tensor) or any(flags):
+    if mean is None or any(flags):
         raise Refused(
             "is in training mode, where its value at one point depends on the other points of the batch; call "
             "`.eval()` on the module first"
         )
+    a = a if isinstance(a, Jet) else Jet(A.coefficients(a))
     space = [1] * (a.ndim - 2)
 
-    def by_channel(p: Tensor) -> Tensor:
-        return p.reshape(-1, *space)
+    def by_channel(p: Any) -> Any:
+        return Jet(p.c.reshape(*p.c.shape[:2], -1, *space)) if isinstance(p, Jet) else p.reshape(-1, *space)
 
-    scale = (by_channel(variance) + eps) ** -0.5
-    y = product_of(A, sum_of(A, a, by_channel(mean), -1), scale)
+    spread = by_channel(variance)
+    scale = function_of(A, "rsqrt", sum_of(A, spread, eps)) if isinstance(spread, Jet) else (spread + eps) ** -0.5
+    y = sum_of(A, a, by_channel(mean), -1)
+    y = product_of(A, y, scale)
     y = y if weight is None else product_of(A, y, by_channel(weight))
     y = y if bias is None else sum_of(A, y, by_channel(bias))
     return y, a.c.new_zeros(0), a.c.new_zeros(0)

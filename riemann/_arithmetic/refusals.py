@@ -29,6 +29,17 @@ REFUSED: dict[str, str] = {
     **dict.fromkeys(_POLYNOMIALS, "has no rule for derivatives; use its recurrence or its sum of powers"),
     "special_airy_ai": "has no rule for derivatives; write a series or an integral of it",
     "special_zeta": "has no rule for derivatives; use `torch.polygamma` or a series",
+    **dict.fromkeys(
+        (
+            *(f"adaptive_max_pool{k}d" for k in (1, 2, 3)),
+            *(f"fractional_max_pool{k}d" for k in (2, 3)),
+        ),
+        "has no rule for derivatives; use `unfold` and `amax`",
+    ),
+    **dict.fromkeys(
+        ("scatter.reduce", "scatter.value_reduce"),
+        "has no rule for derivatives; use `scatter_add`, or a product over a padded axis",
+    ),
     "nextafter": "is constant between its jumps; write `x + step`",
     "frexp": "takes a number apart; use `torch.log2`",
     "renorm": "has kinks; divide by `torch.linalg.vector_norm` where you mean to",

@@ -303,7 +303,15 @@ def _logsumexp(A: Arithmetic, a: Jet, dim: Any, keepdim: bool = False) -> Jet:
     return Jet(y if keepdim or not axes else y.squeeze(axes))
 
 
-@rule("_softmax", "_safe_softmax")
+@rule("_safe_softmax")
+def _safe_softmax(A: Arithmetic, a: Jet, dim: int, dtype: Any = None) -> Jet:
+    """softmax, 0 where all powers are."""
+    y = _softmax(A, a, dim)
+    empty = (a.c[0] == -math.inf).all(dim % max(a.ndim, 1) + 1, keepdim=True) if a.ndim else a.c[0] == -math.inf
+    return Jet(torch.where(empty, 0, y.c))
+
+
+@rule("_softmax")
 def _softmax(A: Arithmetic, a: Jet, dim: int, half_to_float: Any = False, **_: Any) -> Jet:
     powers = function_of(A, "exp", _shifted(A, a, dim)[0])
     total = function_of(A, "reciprocal", _sum(A, powers, dim, True))
