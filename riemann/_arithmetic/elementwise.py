@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from riemann._arithmetic.jet import Arithmetic, Jet, Refused, aligned, rule
-from riemann._arithmetic.series import FUNCTIONS, First, derivatives, polygamma
+from riemann._arithmetic.series import CLOSED, FUNCTIONS, First, derivatives, polygamma
 
 # ------------------------------------------------------------------------------------------- the two formulas
 
@@ -202,6 +202,9 @@ def times(A: Arithmetic, a: Any, b: Any, ndim: int) -> Tensor:
 def function_of(A: Arithmetic, name: str, a: Any, singular: bool = False) -> Jet:
     """A function of the table of `series`."""
     f, first = FUNCTIONS[name]
+    if name in CLOSED and (a.is_floating_point() or a.is_complex()):
+        order = A.orders.order if len(a.c) > 1 else 0
+        return Jet(composed(A, CLOSED[name](a.c[0], order), a.c, singular))
     return by_derivatives(A, f, first, a, singular)
 
 
@@ -214,7 +217,7 @@ def by_derivatives(A: Arithmetic, f: Callable[[Tensor], Tensor], first: First, a
 
 SINGULAR = frozenset(("sqrt", "asin", "acos", "acosh", "erfinv", "log", "rsqrt", "reciprocal"))
 for _name in FUNCTIONS:
-    if _name not in ("sqrt", "softplus", "special_i0e", "special_i1e"):
+    if _name not in ("sqrt", "softplus", "special_i0e", "special_i1e", "reciprocal"):
         rule(_name)(functools.partial(lambda A, a, name: function_of(A, name, a, name in SINGULAR), name=_name))
 
 
@@ -280,10 +283,27 @@ def _div(A: Arithmetic, a: Any, b: Any, rounding_mode: str | None = None) -> Jet
     (a, b), dtype = promoted(A, a, b)
     if not isinstance(b, Jet):
         return Jet(_shaped(A, a, _ndim(a, b)) / b)
-    inverse = function_of(A, "reciprocal", b, singular=True)
-    y = product_of(A, a, inverse)
+    y = product_of(A, a, _reciprocal(A, b))
     head = torch.div(*values(a, b)).unsqueeze(0)  # rounded once
     return Jet(head if len(y.c) == 1 else torch.cat([head, y.c[1:]]))
+
+
+@rule("reciprocal")
+def _reciprocal(A: Arithmetic, b: Any) -> Jet:
+    """Degree by degree from y b = 1: with fewer operations and more digits than by the derivatives of 1 / v."""
+    b = b if b.is_floating_point() or b.is_complex() else cast(A, b, torch.get_default_dtype())
+    O, c = A.orders, b.c
+    y = [torch.reciprocal(c[:1])]
+    if len(c) == 1 or O.order == 0:
+        return Jet(y[0])
+    c = A.padded(c, O.counts[-1])
+    for k in range(1, O.order + 1):
+        terms = O.block(c, k) * y[0]
+        for i, I, j, J in O.splits[k]:
+            terms = terms + O.block(c, i).index_select(0, I) * y[j].index_select(0, J)
+        y.append(-terms * y[0])
+    still = ~y[0][0].isfinite() & is_constant(c)
+    return Jet(torch.cat([y[0], *(torch.where(still, 0, block) for block in y[1:])]))
 
 
 @rule("addcmul")
