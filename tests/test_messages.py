@@ -79,7 +79,6 @@ def asymmetric(x):
         (lambda: rm.volume(sphere, ((0, 1), (0, 1)), max_points=9), ValueError, ["`max_points` is 9", "need 16"]),
         (lambda: rm.estimate_scalar_curvature(sphere, X, 2.5), ValueError, ["`num_samples` is 2.5"]),
         (lambda: S(lambda x: torch.nn.Parameter(x).outer(x), X), ValueError, ["`Parameter`", "derivatives"]),
-        (lambda: S(lambda x: torch.eye(2) * torch.special.bessel_j0(x[0]), X), ValueError, ["special_bessel_j0"]),
         (lambda: rm.integrate(sphere, lambda x: x, ((1, 2), (0, 1))), ValueError, ["scalar field"]),
         (lambda: rm.check_metric(sphere, X[:0]), ValueError, ["no points"]),
         (lambda: rm.verify(sphere, x=[0.0, 1.0]), TypeError, ["`x` is a list"]),
@@ -315,7 +314,6 @@ def raising(x):
             ValueError,
             ["`torch.autograd.functional.hessian`", "`torch.func.jacrev`"],
         ),
-        (lambda x: torch.eye(2) * x.requires_grad_()[0], ValueError, ["`requires_grad_`", "`torch.func.grad`"]),
         (lambda x: torch.eye(2) * len(f"{x[0]:.2f}"), ValueError, ["`torch._tensor.__format__`", "print outside"]),
         (metrics.Conformal, TypeError, ["`metric` is Conformal itself", "`Conformal(…)`"]),
         (spaces.sphere, TypeError, ["`metric` is sphere itself"]),
@@ -327,8 +325,9 @@ def test_errors_of_a_users_function(metric, error, words):
     for word in words:
         assert word in str(caught.value)
     files = [str(entry.path) for entry in caught.traceback]
-    assert not any("functorch" in file for file in files) and len(files) < 25
-    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+    assert not any("functorch" in file for file in files) and len(files) < 40
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
 def test_a_users_own_error_is_left_as_it_is_with_a_note():
@@ -339,10 +338,11 @@ def test_a_users_own_error_is_left_as_it_is_with_a_note():
     assert caught.traceback[-1].name == "raising"
 
 
-def test_an_error_at_one_point_of_many_is_that_of_torch():
+def test_an_error_at_one_point_of_many_is_nan_there():
     g = lambda x: torch.linalg.cholesky(torch.diag(x)) @ torch.diag(x)
-    with pytest.raises(torch.linalg.LinAlgError, match="positive-definite"):
-        S(g, torch.tensor([[1.0, 2.0], [1.0, -1.0]], dtype=torch.float64))
+    with pytest.warns(UserWarning, match=r"not finite at point \[1\]"):
+        values = S(g, torch.tensor([[1.0, 2.0], [1.0, -1.0]], dtype=torch.float64))
+    assert values.isfinite().tolist() == [True, False]
 
 
 def test_roots_at_zero_say_that_squares_have_derivatives():

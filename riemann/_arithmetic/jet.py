@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode_temporaril
 
 from riemann._arithmetic.orders import Orders, orders
 from riemann._frames import warn
+from riemann._remedies import PYTHON
 
 
 class Refusal(ValueError):
@@ -189,6 +190,10 @@ class Jet(Tensor):
     def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         raise RuntimeError(f"{func} is called with a value of a point of a call of riemann that is over")
 
+    def __format__(self, spec: str) -> str:
+        name = self.owner.name if self.owner is not None else "function"
+        raise Refusal(f"the {name} calls `torch._tensor.__format__`, which {PYTHON['torch._tensor.__format__']}.")
+
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return f"Jet({tuple(self.shape)}, {self.dtype})"
 
@@ -327,7 +332,7 @@ class Arithmetic(TorchDispatchMode):
                 if operation.random:
                     raise Refused(
                         "is random, where a function of the point has one value; call `.eval()` on a module in "
-                        "training mode (or pass `training=False`), or draw the numbers outside"
+                        "training mode (or pass `training=False`), or draw random numbers once, outside"
                     )
                 found: list[Jet] = []
                 jets = tuple([self.taken(a, found) for a in args])

@@ -312,7 +312,7 @@ _INDICES = frozenset(("index", "indices", "mask", "indices_or_sections"))
 
 def _linear(A: Arithmetic, name: str, *args: Any, **kwargs: Any) -> Any:
     if any(isinstance(a, Jet) and a.dtype == torch.bool for a in _leaves(args)) and "index" in name:
-        raise Refused("has as many results as the point decides; use `torch.where`")
+        raise Refused("has as many results as the point decides; use `torch.where`, or a fixed index")
     operation = getattr(torch.ops.aten, name)
     schema = _schema(operation, args, kwargs)
     named = dict(zip((formal.name for formal in schema.arguments), args, strict=False)) | kwargs

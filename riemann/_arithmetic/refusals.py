@@ -46,7 +46,7 @@ REFUSED: dict[str, str] = {
     **dict.fromkeys(("_local_scalar_dense", "item", "is_nonzero", "equal", "_is_all_true", "_is_any_true"), _NUMBERS),
     **dict.fromkeys(
         ("nonzero", "nonzero_static", "masked_select", "_unique2", "unique_dim", "unique_consecutive"),
-        "has as many results as the point decides; use `torch.where`",
+        "has as many results as the point decides; use `torch.where`, or a fixed index",
     ),
 }
 
