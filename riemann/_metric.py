@@ -50,6 +50,8 @@ def judged(metric: Metric, x: Tensor, vectors: Sequence[Tensor], result: Tensor)
     extra = vectors[0].ndim - x.ndim if vectors else 0
     shape = result.shape[: extra + x.ndim - 1]
     faults = {name: mask.expand(shape) for name, mask in faults.items()}
+    if INFINITE in faults:  # derivatives that the result may not have needed
+        faults[INFINITE] = faults[INFINITE] & lost.reshape(*shape, -1).any(-1)
     result = with_nan(faults, result)[0]
     lost = result.detach().isnan().reshape(*shape, -1).any(-1)
     for v in vectors:
