@@ -15,6 +15,7 @@ from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
 from riemann import _special
+from riemann._arithmetic.surface import affine, layer_norm
 from riemann._kinks import REWRITES, kink, kinked, number, rewrites
 
 
@@ -191,16 +192,7 @@ def _pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, **tolerances: A
 # ---------------------------------------------------------------------------------------------- neural network layers
 
 
-@rewrites("layer_norm")
-def _layer_norm(x: Tensor, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any) -> Tensor:
-    dims = tuple(range(-len(shape), 0))
-    centred = x - x.mean(dims, keepdim=True)
-    return _affine(centred * (centred.square().mean(dims, keepdim=True) + eps) ** -0.5, weight, bias)
-
-
-def _affine(y: Tensor, weight: Any, bias: Any) -> Tensor:
-    y = y if weight is None else y * weight
-    return y if bias is None else y + bias
+rewrites("layer_norm")(layer_norm)
 
 
 def _by_channel(parameter: Any, x: Tensor) -> Any:
@@ -209,8 +201,8 @@ def _by_channel(parameter: Any, x: Tensor) -> Any:
 
 @rewrites("group_norm")
 def _group_norm(x: Tensor, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any) -> Tensor:
-    y = _layer_norm(x.reshape(x.shape[0], groups, -1), (x[0].numel() // groups,), eps=eps).reshape(x.shape)
-    return _affine(y, _by_channel(weight, x), _by_channel(bias, x))
+    y = layer_norm(x.reshape(x.shape[0], groups, -1), (x[0].numel() // groups,), eps=eps).reshape(x.shape)
+    return affine(y, _by_channel(weight, x), _by_channel(bias, x))
 
 
 @rewrites("batch_norm")
@@ -222,7 +214,7 @@ def _batch_norm(x: Tensor, weight: Any, bias: Any, mean: Any, variance: Any, tra
             "`.eval()` on the module first"
         )
     scale = (_by_channel(variance, x) + eps) ** -0.5
-    return _affine((x - _by_channel(mean, x)) * scale, _by_channel(weight, x), _by_channel(bias, x))
+    return affine((x - _by_channel(mean, x)) * scale, _by_channel(weight, x), _by_channel(bias, x))
 
 
 @rewrites("instance_norm")

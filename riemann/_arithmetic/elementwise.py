@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from riemann._arithmetic.jet import Arithmetic, Jet, Refused, aligned, rule
-from riemann._arithmetic.series import CLOSED, FUNCTIONS, First, derivatives, polygamma
+from riemann._arithmetic.series import CLOSED, FUNCTIONS, derivatives, polygamma
 
 # ------------------------------------------------------------------------------------------- the two formulas
 
@@ -205,10 +205,6 @@ def function_of(A: Arithmetic, name: str, a: Any, singular: bool = False) -> Jet
     if name in CLOSED and (a.is_floating_point() or a.is_complex()):
         order = A.orders.order if len(a.c) > 1 else 0
         return Jet(composed(A, CLOSED[name](a.c[0], order), a.c, singular))
-    return by_derivatives(A, f, first, a, singular)
-
-
-def by_derivatives(A: Arithmetic, f: Callable[[Tensor], Tensor], first: First, a: Jet, singular: bool = False) -> Jet:
     if not (a.is_floating_point() or a.is_complex()):
         a = cast(A, a, torch.get_default_dtype())
     order = A.orders.order if len(a.c) > 1 else 0

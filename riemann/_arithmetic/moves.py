@@ -265,15 +265,6 @@ def _stack(A: Arithmetic, tensors: Any, dim: int = 0) -> Jet:
     return joined(A, tensors, lambda parts: torch.stack(parts, dim % (ndim + 1) + 2))
 
 
-def each(A: Arithmetic, f: Callable[..., Any], *args: Any) -> Any:
-    """`f`, linear in all its tensors together and written for one point, of each coefficient."""
-    jets = [a for a in args if isinstance(a, Jet)]
-    count = max(len(a.c) for a in jets)
-    flat = [A.padded(a.c, count).flatten(0, 1) if isinstance(a, Jet) else a for a in args]
-    y = torch.func.vmap(f, in_dims=tuple(0 if isinstance(a, Jet) else None for a in args))(*flat)
-    return _mapped(lambda t: Jet(t.unflatten(0, (count, A.points))), y)
-
-
 def _mapped(f: Callable[[Tensor], Any], y: Any) -> Any:
     return type(y)(_mapped(f, part) for part in y) if isinstance(y, tuple | list) else f(y)
 

@@ -248,21 +248,21 @@ def _logdet(A: Tensor) -> Tensor:
     return torch.where(sign < 0, torch.nan, log_abs_det)
 
 
-def _layer_norm(x: Tensor, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any) -> Tensor:
+def layer_norm(x: Tensor, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any) -> Tensor:
     dims = tuple(range(-len(shape), 0))
     centred = x - x.mean(dims, keepdim=True)
-    return _affine(centred * (centred.square().mean(dims, keepdim=True) + eps) ** -0.5, weight, bias)
+    return affine(centred * (centred.square().mean(dims, keepdim=True) + eps) ** -0.5, weight, bias)
 
 
-def _affine(y: Tensor, weight: Any, bias: Any) -> Tensor:
+def affine(y: Tensor, weight: Any, bias: Any) -> Tensor:
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
 
 
 def _group_norm(x: Tensor, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any) -> Tensor:
-    y = _layer_norm(x.reshape(x.shape[0], groups, -1), (x[0].numel() // groups,), eps=eps).reshape(x.shape)
+    y = layer_norm(x.reshape(x.shape[0], groups, -1), (x[0].numel() // groups,), eps=eps).reshape(x.shape)
     weight, bias = (None if p is None else p.reshape(-1, *[1] * (x.ndim - 2)) for p in (weight, bias))
-    return _affine(y, weight, bias)
+    return affine(y, weight, bias)
 
 
 def _glu(x: Tensor, dim: int = -1) -> Tensor:
@@ -292,7 +292,7 @@ REWRITTEN: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("slogdet", "linalg_slogdet"), _slogdet),
     "logdet": _logdet,
     "linalg_solve": _solve,
-    "layer_norm": _layer_norm,
+    "layer_norm": layer_norm,
     "group_norm": _group_norm,
     "glu": _glu,
     "cdist": _cdist,
