@@ -36,6 +36,8 @@ EXCEPTIONS: dict[str, str] = {
         for n in range(5)
     },
     "special.polygamma.special_polygamma_n_0": "torch's values have nine digits",
+    **{f"special.bessel_{f}": "torch's values have eight digits, ours more (tests/test_arithmetic.py)"
+       for f in ("j0", "j1", "y0", "y1")},  # fmt: skip
     "corrcoef": "its diagonal is clipped at 1, where it is: NaN",
     "linalg.pinv.singular": "torch has no samples of it without gradients",
     "nn.functional.max_unpool2d": "its samples repeat indices: which value stays is chance",
@@ -172,6 +174,8 @@ CONSTANTS = [op for op in op_db if not op.supports_autograd and torch.float64 in
 @pytest.mark.parametrize("op", CONSTANTS, ids=name_of)
 def test_what_torch_takes_for_a_constant(op: OpInfo) -> None:
     """An operation without derivatives in torch is refused, unless it is constant between its jumps."""
+    if name_of(op) in EXCEPTIONS:
+        pytest.skip(EXCEPTIONS[name_of(op)])
     found = [wrong(f) for sample in samples(op, 4) for f in fields(op.op, sample)]
     bad = [text for text in found if text is not None and text.startswith(("derivative", "value", "unclear"))]
     assert not bad, bad

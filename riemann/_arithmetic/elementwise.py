@@ -238,7 +238,8 @@ def _sinc(A: Arithmetic, a: Jet) -> Jet:
 
 @rule("special_entr")
 def _entr(A: Arithmetic, a: Jet) -> Jet:
-    return Jet(-_times_log(A, "log", a, a).c)
+    y = -_times_log(A, "log", a, a).c
+    return Jet(torch.cat([torch.special.entr(a.c[:1]), y[1:]]))
 
 
 rule("add")(sum_of)
