@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from riemann import spaces
-from riemann._verify import verify
+from riemann._verification.verify import verify
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 

@@ -20,10 +20,10 @@ from torch import Tensor
 from torch._C import _functorch
 
 from riemann import _arithmetic, _safe
-from riemann._chunks import has_values as has_values
-from riemann._chunks import in_chunks
-from riemann._faults import first as first
-from riemann._one_point import at_one_point, explained
+from riemann._points.chunks import has_values as has_values
+from riemann._points.chunks import in_chunks
+from riemann._points.faults import first as first
+from riemann._points.one_point import at_one_point, explained
 from riemann._precision import full_precision
 from riemann._recorder import recorded
 from riemann._types import ChunkSize, Field, Progress

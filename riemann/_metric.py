@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from riemann import _jets, _rank
-from riemann._faults import UNKNOWN, Faults, warn_of, with_nan
-from riemann._one_point import at_one_point
 from riemann._open import open_function
+from riemann._points.faults import UNKNOWN, Faults, warn_of, with_nan
+from riemann._points.one_point import at_one_point
 from riemann._rounding import few_digits
 from riemann._safe import Traced, unwrapped
 from riemann._types import Field, Metric

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._chunks import in_chunks
 from riemann._jets import broadcast_vectors, check_points, weight_of
 from riemann._modules import runs_as_written
+from riemann._points.chunks import in_chunks
 from riemann._precision import full_precision
 from riemann._safe import unwrapped
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
-from riemann import _special
+from riemann._arithmetic import special_functions
 from riemann._arithmetic.surface import affine, layer_norm
 from riemann._kinks import REWRITES, kink, kinked, number, rewrites
 
@@ -377,9 +377,13 @@ GENERIC: dict[str, Any] = {
 
 REWRITES.update(
     {
-        **dict.fromkeys(("polygamma", "special_polygamma"), lambda a, b: _special.polygamma(*_order_first(a, b))),
-        **dict.fromkeys(("digamma", "special_digamma", "special_psi"), functools.partial(_special.polygamma, 0)),
-        **dict.fromkeys(("lgamma", "special_gammaln"), _special.lgamma),
+        **dict.fromkeys(
+            ("polygamma", "special_polygamma"), lambda a, b: special_functions.polygamma(*_order_first(a, b))
+        ),
+        **dict.fromkeys(
+            ("digamma", "special_digamma", "special_psi"), functools.partial(special_functions.polygamma, 0)
+        ),
+        **dict.fromkeys(("lgamma", "special_gammaln"), special_functions.lgamma),
     }
 )
 

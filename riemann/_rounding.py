@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from riemann import _jets, formulas
-from riemann._faults import Faults, Note, say
 from riemann._indices import contract_axis
-from riemann._scale import inverse_terms, ricci_product_terms, riemann_terms
+from riemann._points.faults import Faults, Note, say
+from riemann._terms import inverse_terms, ricci_product_terms, riemann_terms
 
 UNITS = 4  # of the last bit, with which each term of a sum is taken to be computed
 DIGITS = 3  # as many digits are enough

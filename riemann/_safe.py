@@ -23,14 +23,14 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._python_dispatch import _disable_current_modes
 
+from riemann._arithmetic.fresh import Fresh, storage, without_transforms, writes
 from riemann._arithmetic.jet import Refusal, note_kink
-from riemann._frames import called, warn
-from riemann._fresh import Fresh, storage, without_transforms, writes
 from riemann._kinks import KINKS, PIECEWISE_LINEAR, kinked, square_of, tie_of, tied, with_ties
+from riemann._messages.frames import called, warn
+from riemann._messages.remedies import CUTS, PYTHON, remedy
 from riemann._modules import is_hooked
-from riemann._remedies import CUTS, PYTHON, remedy
+from riemann._points.weight import can_weigh, weighed
 from riemann._rewrites import EXACT, GENERIC, REFUSED, REWRITES, Refused
-from riemann._weight import can_weigh, weighed
 
 _OWN_DTYPE = frozenset(
     ("zeros", "ones", "empty", "full", "eye", "linspace", "logspace", "arange", "tensor", "as_tensor", "asarray")

@@ -3,37 +3,37 @@
 import difflib as _difflib
 from typing import TYPE_CHECKING, Any
 
-from riemann_nn import _plain as _plain
-from riemann_nn import _routes as _routes
-from riemann_nn._chart import Chart as Chart
-from riemann_nn._compatibility import compatibility_loss as compatibility_loss
-from riemann_nn._coordinate import CoordinateLayer as CoordinateLayer
-from riemann_nn._curvature_loss import CurvatureLoss as CurvatureLoss
-from riemann_nn._curvature_loss import curvature_loss as curvature_loss
-from riemann_nn._elementwise import Bounded as Bounded
-from riemann_nn._elementwise import BoundedExp as BoundedExp
-from riemann_nn._elementwise import Softplus as Softplus
-from riemann_nn._evolution import EvolutionLoss as EvolutionLoss
-from riemann_nn._evolution import TrainingStep as TrainingStep
-from riemann_nn._fisher import fisher_loss as fisher_loss
-from riemann_nn._fisher import fisher_metrics as fisher_metrics
-from riemann_nn._heads import KernelHead as KernelHead
-from riemann_nn._heads import LinearHead as LinearHead
-from riemann_nn._heads import MahalanobisHead as MahalanobisHead
-from riemann_nn._induced import InducedMetric as InducedMetric
-from riemann_nn._manifold import ManifoldLayer as ManifoldLayer
-from riemann_nn._manifold import NeuralDifferentialManifold as NeuralDifferentialManifold
-from riemann_nn._measure import mixed as mixed
-from riemann_nn._metric_net import MetricNet as MetricNet
-from riemann_nn._mlp_cholesky import MLPCholesky as MLPCholesky
-from riemann_nn._monitor import CollapseMonitor as CollapseMonitor
-from riemann_nn._monitor import Health as Health
-from riemann_nn._monitor import health as health
-from riemann_nn._natural_gradient import NaturalGradient as NaturalGradient
-from riemann_nn._representation import pulled_back_fisher as pulled_back_fisher
-from riemann_nn._representation import riemannian_gradient as riemannian_gradient
-from riemann_nn._volume_loss import VolumeLoss as VolumeLoss
-from riemann_nn._volume_loss import volume_loss as volume_loss
+from riemann_nn._charts.chart import Chart as Chart
+from riemann_nn._charts.coordinate import CoordinateLayer as CoordinateLayer
+from riemann_nn._charts.heads import KernelHead as KernelHead
+from riemann_nn._charts.heads import LinearHead as LinearHead
+from riemann_nn._charts.heads import MahalanobisHead as MahalanobisHead
+from riemann_nn._charts.induced import InducedMetric as InducedMetric
+from riemann_nn._fields import compiled as compiled
+from riemann_nn._fields import routes as routes
+from riemann_nn._fields.elementwise import Bounded as Bounded
+from riemann_nn._fields.elementwise import BoundedExp as BoundedExp
+from riemann_nn._fields.elementwise import Softplus as Softplus
+from riemann_nn._fields.metric_net import MetricNet as MetricNet
+from riemann_nn._fields.mlp_cholesky import MLPCholesky as MLPCholesky
+from riemann_nn._losses.compatibility import compatibility_loss as compatibility_loss
+from riemann_nn._losses.curvature import CurvatureLoss as CurvatureLoss
+from riemann_nn._losses.curvature import curvature_loss as curvature_loss
+from riemann_nn._losses.fisher import fisher_loss as fisher_loss
+from riemann_nn._losses.fisher import fisher_metrics as fisher_metrics
+from riemann_nn._losses.means import mixed as mixed
+from riemann_nn._losses.monitor import CollapseMonitor as CollapseMonitor
+from riemann_nn._losses.monitor import Health as Health
+from riemann_nn._losses.monitor import health as health
+from riemann_nn._losses.volume import VolumeLoss as VolumeLoss
+from riemann_nn._losses.volume import volume_loss as volume_loss
+from riemann_nn._model.evolution import EvolutionLoss as EvolutionLoss
+from riemann_nn._model.evolution import TrainingStep as TrainingStep
+from riemann_nn._model.manifold import ManifoldLayer as ManifoldLayer
+from riemann_nn._model.manifold import NeuralDifferentialManifold as NeuralDifferentialManifold
+from riemann_nn._optim.natural_gradient import NaturalGradient as NaturalGradient
+from riemann_nn._optim.representation import pulled_back_fisher as pulled_back_fisher
+from riemann_nn._optim.representation import riemannian_gradient as riemannian_gradient
 
 if not TYPE_CHECKING:  # which knows the names
 

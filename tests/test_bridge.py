@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from riemann import jet, kretschmann_scalar, riemann_tensor, scalar_curvature
-from riemann._functions import exact
 from riemann.bridge import high_precision, to_symbolic, trace
+from riemann.bridge._functions import exact
 from tests.cases import CASES, kerr, schwarzschild
 from tests.helpers import WrongCube
 

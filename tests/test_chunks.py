@@ -10,9 +10,8 @@ import pytest
 import torch
 
 import riemann as rm
-from riemann import _chunks
-from riemann._chunks import in_chunks
-from riemann._weight import weighed
+from riemann._points.chunks import in_chunks
+from riemann._points.weight import weighed
 from riemann_nn import MLPCholesky
 from tests.helpers import assert_equal, random_metric
 

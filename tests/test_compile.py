@@ -18,8 +18,9 @@ import torch
 from torch.testing import assert_close
 
 import riemann as rm
-from riemann import _compile, bridge, spaces
+from riemann import bridge, spaces
 from riemann._clock import within
+from riemann._compiling import compile
 from riemann_nn import MetricNet, MLPCholesky
 from tests.cases import BY_NAME
 from tests.helpers import assert_equal, exact, terms
@@ -552,7 +553,7 @@ def test_a_miscompiled_function_is_an_error_that_names_both(metric, components, 
 def test_code_that_is_wrong_is_an_error_in_each_dtype(monkeypatch):
     f = plain(sphere, "scalar_curvature", 2)
     f(X)
-    for kernel in (_compile._OfColumns, _compile._OfJets):
+    for kernel in (compile._OfColumns, compile._OfJets):
         monkeypatch.setattr(kernel, "__call__", lambda self, *a: (a[0][:, 0] + 5, 0 * a[0][:, 0]))
         monkeypatch.setattr(kernel, "shaped", lambda self, values, doubt: (values, doubt))
     f(X)  # compared before

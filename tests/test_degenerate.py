@@ -316,7 +316,7 @@ def test_cancellation_that_is_no_pole():
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.dim > 1], ids=str)
 def test_errors_are_within_their_bounds(case):
-    from riemann._truth import precise
+    from riemann._verification.truth import precise
 
     x = case.x()
     exact, _ = precise(lambda p: rm.bridge.high_precision(case.metric, tensor(p)), x, lambda text: None)

@@ -259,9 +259,9 @@ def test_single_precision():
 
 def test_tables_that_are_first_needed_inside_a_transform():
     """What is kept between calls does not die with the transform in which it was made."""
-    from riemann import _forms
+    from riemann._calculus import forms
 
-    for table in (_forms._full, _forms._places, _forms._shuffles):
+    for table in (forms._full, forms._places, forms._shuffles):
         table.cache_clear()
     w, x = random_form(3, 1, 4), points(3, 7)
     inside = torch.func.vmap(torch.func.jacfwd(d(w, 1)))(x)

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 
 import riemann as rm
-from riemann import _derivatives, spaces
+from riemann import spaces
+from riemann._calculus import nabla
 from tests.cases import BY_NAME
 from tests.fields import SEEDS, D, metrics, points
 from tests.helpers import assert_equal, random_metric, terms
@@ -70,13 +71,13 @@ def test_derivatives_of_curvature(n, negative):
     """The polynomial arithmetic against derivatives of fields, to the third covariant derivative."""
     metric, x = random_metric(n, negative, 3), points(n, 4)
     jets = rm.at(metric, x, 5).jets
-    first, second, third = _derivatives.derivatives_of_curvature(jets, 3)[1:]
+    first, second, third = nabla.derivatives_of_curvature(jets, 3)[1:]
     scale = terms(*jets[:3])
     assert_equal(first, rm.nabla_riemann(metric, x), scale=scale)
-    nabla = rm.covariant_derivative(metric, lambda y: rm.nabla_riemann(metric, y), "lllll")
-    assert_equal(second, nabla(x), scale=10 * scale)
+    field = rm.covariant_derivative(metric, lambda y: rm.nabla_riemann(metric, y), "lllll")
+    assert_equal(second, field(x), scale=10 * scale)
     if n < 4:
-        assert_equal(third, rm.covariant_derivative(metric, nabla, "llllll")(x), scale=100 * scale)
+        assert_equal(third, rm.covariant_derivative(metric, field, "llllll")(x), scale=100 * scale)
 
 
 def test_the_number_does_not_depend_on_units_and_coordinates():

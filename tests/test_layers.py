@@ -7,7 +7,7 @@ import torch
 
 import riemann as rm
 import riemann_nn as nn
-from riemann_nn._coordinate import kind_of
+from riemann_nn._charts.coordinate import kind_of
 from tests.helpers import assert_equal, random_metric
 
 DIMENSIONS = [1, 2, 3, 4, 7]

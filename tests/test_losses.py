@@ -8,7 +8,7 @@ import torch
 
 import riemann as rm
 import riemann_nn as nn
-from riemann_nn._curvature_loss import sampled_squares
+from riemann_nn._losses.curvature import sampled_squares
 from tests.helpers import assert_equal, random_metric
 
 KINDS = ("scalar", "sectional", "ricci", "riemann")

@@ -5,8 +5,7 @@ import pickle
 import pytest
 import torch
 
-from riemann import _memory
-from riemann._memory import room
+from riemann._points.memory import room
 
 
 @pytest.mark.parametrize("large", [0, 2**25], ids=["huge pages", "ordinary"])

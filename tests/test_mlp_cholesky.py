@@ -6,7 +6,7 @@ import torch
 
 import riemann as rm
 from riemann_nn import Bounded, MLPCholesky, Softplus
-from riemann_nn._elementwise import elementwise_jet
+from riemann_nn._fields.elementwise import elementwise_jet
 from tests.helpers import assert_equal
 
 F = torch.nn.functional

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import riemann as rm
-from riemann import _derivatives, _directional, _forms, _laplacians, _taylor, formulas
+from riemann import formulas
 from tests.cases import BY_NAME
 from tests.fields import random_form, random_tensor
 from tests.helpers import exact, random_metric

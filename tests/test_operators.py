@@ -36,8 +36,10 @@ EXCEPTIONS: dict[str, str] = {
         for n in range(5)
     },
     "special.polygamma.special_polygamma_n_0": "torch's values have nine digits",
-    **{f"special.bessel_{f}": "torch's values have eight digits, ours more (tests/test_arithmetic.py)"
-       for f in ("j0", "j1", "y0", "y1")},  # fmt: skip
+    **{
+        f"special.bessel_{f}": "torch's values have eight digits, ours more (tests/test_arithmetic.py)"
+        for f in ("j0", "j1", "y0", "y1")
+    },  # fmt: skip
     "corrcoef": "its diagonal is clipped at 1, where it is: NaN",
     "linalg.pinv.singular": "torch has no samples of it without gradients",
     "nn.functional.max_unpool2d": "its samples repeat indices: which value stays is chance",

@@ -4,15 +4,15 @@ import pytest
 import torch
 
 import riemann as rm
-from riemann import _ricci
+from riemann._curvature import blocks as ricci_blocks
 from tests.helpers import assert_equal, random_metric
 
 
 @pytest.fixture(params=[1, 3 * 4**3 * 8, 2**23], ids=["one row", "some rows", "all rows"])
 def blocks(request, monkeypatch):
     """Blocks also where n is small, of different numbers of rows."""
-    monkeypatch.setattr("riemann._curvature.FULL_JETS", 0)
-    monkeypatch.setattr(_ricci, "BYTES", request.param)
+    monkeypatch.setattr("riemann._curvature.tensors.FULL_JETS", 0)
+    monkeypatch.setattr(ricci_blocks, "BYTES", request.param)
 
 
 @pytest.mark.parametrize("n, signature", [(n, s) for n in range(1, 9) for s in {0, n // 2}] + [(12, 1)])

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 import riemann as rm
 from riemann import formulas
-from riemann._sample import sample_points
-from riemann._scale import scales
+from riemann._terms import scales
+from riemann._verification.sample import sample_points
 from riemann.bridge import to_symbolic
 from riemann.symbolic import SymbolicMetric
 from riemann_nn import MLPCholesky

@@ -21,8 +21,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode_temporarily
 
 from riemann._arithmetic.orders import Orders, orders
-from riemann._frames import warn
-from riemann._remedies import PYTHON
+from riemann._messages.frames import warn
+from riemann._messages.remedies import PYTHON
 
 
 class Refusal(ValueError):

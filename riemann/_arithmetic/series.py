@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann import _special
+from riemann._arithmetic import special_functions
 
 Operand = Any
 
@@ -276,25 +276,25 @@ _sin_slope = _near_zero([(-1) ** (k + 1) * (2 * k + 2) / math.factorial(2 * k + 
 
 function(
     "special_bessel_j0",
-    functools.partial(_special.bessel, "j", 0),
+    functools.partial(special_functions.bessel, "j", 0),
     lambda v, y: -call("special_bessel_j1", v),
     own=True,
 )
 function(
     "special_bessel_j1",
-    functools.partial(_special.bessel, "j", 1),
+    functools.partial(special_functions.bessel, "j", 1),
     lambda v, y: call("special_bessel_j0", v) - _j1_over(v),
     own=True,
 )
 function(
     "special_bessel_y0",
-    functools.partial(_special.bessel, "y", 0),
+    functools.partial(special_functions.bessel, "y", 0),
     lambda v, y: -call("special_bessel_y1", v),
     own=True,
 )
 function(
     "special_bessel_y1",
-    functools.partial(_special.bessel, "y", 1),
+    functools.partial(special_functions.bessel, "y", 1),
     lambda v, y: call("special_bessel_y0", v) - y * call("reciprocal", v),
     own=True,
 )
@@ -347,10 +347,12 @@ def _polygamma(n: int) -> str:
     """The name of a polygamma function in the table."""
     name = "digamma" if n == 0 else f"polygamma {n}"
     if name not in FUNCTIONS:
-        function(name, functools.partial(_special.polygamma, n), lambda v, y: call(_polygamma(n + 1), v), own=True)
+        function(
+            name, functools.partial(special_functions.polygamma, n), lambda v, y: call(_polygamma(n + 1), v), own=True
+        )
     return name
 
 
 polygamma = _polygamma
-function("lgamma", _special.lgamma, lambda v, y: call(_polygamma(0), v), own=True)
-function("digamma", functools.partial(_special.polygamma, 0), lambda v, y: call(_polygamma(1), v), own=True)
+function("lgamma", special_functions.lgamma, lambda v, y: call(_polygamma(0), v), own=True)
+function("digamma", functools.partial(special_functions.polygamma, 0), lambda v, y: call(_polygamma(1), v), own=True)

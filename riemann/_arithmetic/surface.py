@@ -16,10 +16,10 @@ from torch._functorch import pyfunctorch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _pop_mode_temporarily
 
+from riemann._arithmetic.fresh import Fresh, writes
 from riemann._arithmetic.jet import Arithmetic, Refusal
-from riemann._frames import called
-from riemann._fresh import Fresh, writes
-from riemann._remedies import CUTS, PYTHON
+from riemann._messages.frames import called
+from riemann._messages.remedies import CUTS, PYTHON
 
 OWN_DTYPE = frozenset(
     "zeros ones empty full eye linspace logspace arange tensor as_tensor asarray scalar_tensor".split()

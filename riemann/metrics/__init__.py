@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from riemann._names import no_such_name as _no_such_name
+from riemann._messages.names import no_such_name as _no_such_name
 from riemann.metrics._cholesky import Cholesky as Cholesky
 from riemann.metrics._conformal import Conformal as Conformal
 from riemann.metrics._constant import Constant as Constant

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann import _curvature, _jets, formulas
+from riemann import _jets, formulas
+from riemann._curvature import tensors
 from riemann._rounding import last_bits, say_few
 from riemann._types import Field, Metric
 from riemann.metrics._constant import Constant, is_constant
@@ -77,32 +78,32 @@ def jets(metric: Conformal, x: Tensor, order: int) -> Jets:
 @route(Conformal)
 def inverse_metric(metric: Conformal, x: Tensor) -> Tensor:
     """e^-2p times that of the base."""
-    return scaled(_factor(metric, x, -2), _curvature.inverse_metric(metric.base, x))
+    return scaled(_factor(metric, x, -2), tensors.inverse_metric(metric.base, x))
 
 
 @route(Conformal)
 def log_volume_element(metric: Conformal, x: Tensor) -> Tensor:
     """N p and that of the base."""
-    return x.shape[-1] * _p(metric, x, 0)[0] + _curvature.log_volume_element(metric.base, x)
+    return x.shape[-1] * _p(metric, x, 0)[0] + tensors.log_volume_element(metric.base, x)
 
 
 @route(Conformal)
 def christoffel_vector(metric: Conformal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\Gamma_0(u,v) + dp(u) v + dp(v) u - g_0(u,v)\, \mathrm{grad}_0\, p$."""
     dp = _p(metric, x, 1)[1]
-    gradient = (_curvature.inverse_metric(metric.base, x) @ dp.unsqueeze(-1)).squeeze(-1)
+    gradient = (tensors.inverse_metric(metric.base, x) @ dp.unsqueeze(-1)).squeeze(-1)
     along_u, along_v = (scaled((dp * a).sum(-1), b) for a, b in ((u, v), (v, u)))
     uv = quadratic(metric_jet(metric.base, x, 0)[0], u, v)
-    return _curvature.christoffel_vector(metric.base, x, u, v) + along_u + along_v - scaled(uv, gradient)
+    return tensors.christoffel_vector(metric.base, x, u, v) + along_u + along_v - scaled(uv, gradient)
 
 
 def _hessian(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """p, dp, the base's Hessian of p, the base and its inverse."""
     p, dp, ddp = _p(metric, x, 2)
-    g, inverse = metric_jet(metric.base, x, 0)[0], _curvature.inverse_metric(metric.base, x)
+    g, inverse = metric_jet(metric.base, x, 0)[0], tensors.inverse_metric(metric.base, x)
     hessian = ddp
     if not is_constant(metric.base):
-        hessian = ddp - torch.einsum("...kij,...k->...ij", _curvature.christoffel(metric.base, x), dp)
+        hessian = ddp - torch.einsum("...kij,...k->...ij", tensors.christoffel(metric.base, x), dp)
     if _jets.has_values(p):
         products = dp.unsqueeze(-1) * dp.unsqueeze(-2)
         sizes = (ddp.abs() + hessian.abs() + products.abs(), (hessian - products).abs())
@@ -139,7 +140,7 @@ def scalar_curvature(metric: Conformal, x: Tensor) -> Tensor:
     r"""$e^{-2p} (S_0 - 2(n-1) \Delta p - (n-1)(n-2) |dp|^2)$."""
     n = x.shape[-1]
     p, laplacian, square = _slopes(metric, x)
-    scalar = _curvature.scalar_curvature(metric.base, x)
+    scalar = tensors.scalar_curvature(metric.base, x)
     return torch.exp(-2 * p) * (scalar - (n - 1) * (2 * laplacian + (n - 2) * square))
 
 
@@ -148,7 +149,7 @@ def ricci_tensor(metric: Conformal, x: Tensor, indices: str = "ll") -> Tensor:
     r"""$\mathrm{Ric}_0 - (n-2) (\nabla\nabla p - dp\,dp) - (\Delta p + (n-2) |dp|^2) g_0$."""
     n = x.shape[-1]
     _, dp, hessian, g, inverse = _hessian(metric, x)
-    ricci = _curvature.ricci_tensor(metric.base, x)
+    ricci = tensors.ricci_tensor(metric.base, x)
     if n > 1:
         isotropic = scaled(contract(inverse, hessian) + (n - 2) * quadratic(inverse, dp, dp), g)
         ricci = ricci - (n - 2) * (hessian - dp.unsqueeze(-1) * dp.unsqueeze(-2)) - isotropic
@@ -166,23 +167,23 @@ def _t(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def riemann_tensor(metric: Conformal, x: Tensor, indices: str = "ulll") -> Tensor:
     r"""$e^{2p} (R_0 - g_0 \wedge T)$."""
     factor, T, g = _t(metric, x)
-    riemann = _curvature.riemann_tensor(metric.base, x, "llll") - formulas.kulkarni_nomizu(g, T)
+    riemann = tensors.riemann_tensor(metric.base, x, "llll") - formulas.kulkarni_nomizu(g, T)
     return positioned(metric, x, scaled(factor, riemann), indices, "the Riemann tensor")
 
 
 @route(Conformal)
 def weyl_tensor(metric: Conformal, x: Tensor, indices: str = "ulll") -> Tensor:
     """That of the base, first index up."""
-    weyl = scaled(_factor(metric, x), _curvature.weyl_tensor(metric.base, x, "llll"))
+    weyl = scaled(_factor(metric, x), tensors.weyl_tensor(metric.base, x, "llll"))
     return positioned(metric, x, weyl, indices, "the Weyl tensor")
 
 
 @route(Conformal)
 def cotton_tensor(metric: Conformal, x: Tensor, indices: str = "lll") -> Tensor:
     r"""$C_{ijk} - p_a W^a{}_{ijk}$ of the base, without third derivatives of p."""
-    cotton = _curvature.cotton_tensor(metric.base, x)
+    cotton = tensors.cotton_tensor(metric.base, x)
     if x.shape[-1] > 3:
-        weyl = _curvature.weyl_tensor(metric.base, x)
+        weyl = tensors.weyl_tensor(metric.base, x)
         cotton = cotton - torch.einsum("...a,...aijk->...ijk", _p(metric, x, 1)[1], weyl)
     return positioned(metric, x, cotton, indices, "the Cotton tensor")
 
@@ -197,17 +198,17 @@ def sectional_form(metric: Conformal, x: Tensor, u: Tensor, v: Tensor) -> Tensor
         return value, along_a, along_b, second
 
     dp = _p(metric, x, 1)[1]
-    g, inverse = metric_jet(metric.base, x, 0)[0], _curvature.inverse_metric(metric.base, x)
+    g, inverse = metric_jet(metric.base, x, 0)[0], tensors.inverse_metric(metric.base, x)
     square = 0.5 * quadratic(inverse, dp, dp)
 
     def T(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         _, along_a, along_b, second = _jets.over_points(at_point, x, a, b)
-        nabla = _curvature.christoffel_vector(metric.base, x, a, b)
+        nabla = tensors.christoffel_vector(metric.base, x, a, b)
         ab = quadratic(g, a, b)
         return ab, second - (dp * nabla).sum(-1) - along_a * along_b + square * ab
 
     (uu, Tuu), (vv, Tvv), (uv, Tuv) = T(u, u), T(v, v), T(u, v)
-    form = _curvature.sectional_form(metric.base, x, u, v)
+    form = tensors.sectional_form(metric.base, x, u, v)
     return _factor(metric, x) * (form - uu * Tvv - vv * Tuu + 2 * uv * Tuv)
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from riemann import _jets, formulas
-from riemann._directional import curvature_form_by
+from riemann._curvature.directional import curvature_form_by
 from riemann._rounding import judged_forms, last_bits, say_few
 from riemann._types import Field
 from riemann.metrics._structure import Jets, derive, part, part_at, part_jet, positioned, route

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from riemann import _jets, formulas
-from riemann._directional import connection_covector, curvature_form_by
+from riemann._curvature.directional import connection_covector, curvature_form_by
 from riemann._rank import is_singular
 from riemann._rounding import judged_forms
 from riemann._types import Field

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann import _curvature, _jets, formulas
+from riemann import _jets, formulas
+from riemann._curvature import tensors
 from riemann._modules import runs_as_written
 from riemann._rank import ROUNDING
 from riemann._rounding import last_bits, say_few
@@ -139,7 +140,7 @@ def immersed(metric: Pullback, x: Tensor, what: str = _MAP) -> tuple[Tensor, Ten
     y, J, second = part_jet(metric.map, x, 2, (None,), what)
     G = _ambient(metric, y)
     if _curved(metric):
-        gamma = _curvature.christoffel(metric.ambient, y)
+        gamma = tensors.christoffel(metric.ambient, y)
         second = second + torch.einsum("...ABC,...Bi,...Cj->...Aij", gamma, J, J)
     return y, J, G, second
 
@@ -179,7 +180,7 @@ def riemann_tensor(metric: Pullback, x: Tensor, indices: str = "ulll") -> Tensor
     products = (II @ lowered.mT).unflatten(-1, (n, n)).unflatten(-3, (n, n)).transpose(-3, -2)
     riemann = products - products.mT
     if _curved(metric):
-        pulled = _curvature.riemann_tensor(metric.ambient, y, "llll")
+        pulled = tensors.riemann_tensor(metric.ambient, y, "llll")
         for _ in range(4):  # each index in turn
             pulled = torch.einsum("...ABCD,...Ai->...BCDi", pulled, J)
         riemann = riemann + pulled
@@ -188,7 +189,7 @@ def riemann_tensor(metric: Pullback, x: Tensor, indices: str = "ulll") -> Tensor
 
 def _traced(metric: Pullback, y: Tensor, J: Tensor, inverse: Tensor) -> Tensor:
     r"""$g^{ik} J^A_i J^C_k \bar R_{ABCD}\, J^B_j J^D_l$, `[..., j, l]`."""
-    riemann = _curvature.riemann_tensor(metric.ambient, y, "llll")
+    riemann = tensors.riemann_tensor(metric.ambient, y, "llll")
     return J.mT @ torch.einsum("...AC,...ABCD->...BD", J @ inverse @ J.mT, riemann) @ J
 
 
@@ -232,7 +233,7 @@ def _acceleration(metric: Pullback, x: Tensor, y: Tensor, J: Tensor, u: Tensor, 
 
     second = _jets.over_points(at_point, x, u, v)
     if _curved(metric):
-        second = second + _curvature.christoffel_vector(metric.ambient, y, *_push(J, u, v))
+        second = second + tensors.christoffel_vector(metric.ambient, y, *_push(J, u, v))
     return second.unsqueeze(-2)
 
 
@@ -256,7 +257,7 @@ def sectional_form(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     uu, vv, uv = (normal(_acceleration(metric, x, y, J, a, b)) for a, b in ((u, u), (v, v), (u, v)))
     form = (uu * _lower(G, vv) - uv * _lower(G, uv)).sum((-2, -1))
     if _curved(metric):
-        form = form + _curvature.sectional_form(metric.ambient, y, *_push(J, u, v))
+        form = form + tensors.sectional_form(metric.ambient, y, *_push(J, u, v))
     return form
 
 
@@ -270,7 +271,7 @@ def curvature_endomorphism(metric: Pullback, x: Tensor, u: Tensor, v: Tensor, w:
     vw, uw = (torch.einsum("...ijA,...i,...j->...A", lowered, a, w) for a in (v, u))
     image = (II_u @ vw.unsqueeze(-1) - II_v @ uw.unsqueeze(-1)).squeeze(-1)
     if _curved(metric):
-        ambient = _curvature.curvature_endomorphism(metric.ambient, y, *_push(J, u, v, w)).unsqueeze(-2)
+        ambient = tensors.curvature_endomorphism(metric.ambient, y, *_push(J, u, v, w)).unsqueeze(-2)
         image = image + (_lower(_ambient(metric, y), ambient) @ J).squeeze(-2)
     return (inverse @ image.unsqueeze(-1)).squeeze(-1)
 

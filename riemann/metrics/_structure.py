@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann import _curvature, _jets, formulas
+from riemann import _jets, formulas
+from riemann._curvature import tensors
 from riemann._indices import check_positions, move_indices
 from riemann._metric import jets_of, metric_jet
-from riemann._one_point import at_one_point
 from riemann._open import VECTORS
+from riemann._points.one_point import at_one_point
 from riemann._safe import unwrapped
 from riemann._types import ChunkSize, Field, Progress
 
@@ -127,7 +128,7 @@ def route(kind: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             return f(metric, x, **dict(zip(vectors, given, strict=True)), **options)
 
         broadcast.calls_parts = True  # type: ignore[attr-defined]  # hooks of the parts run
-        getattr(_curvature, f.__name__, jets_of).register(kind)(broadcast)
+        getattr(tensors, f.__name__, jets_of).register(kind)(broadcast)
         return f
 
     return register
@@ -138,7 +139,7 @@ def route(kind: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 def volume_element(metric: Any, x: Tensor) -> Tensor:
     """`volume_element` from `log_volume_element`."""
-    return _curvature.log_volume_element(metric, x).exp()
+    return tensors.log_volume_element(metric, x).exp()
 
 
 def _value(metric: Any, x: Tensor) -> Tensor:
@@ -147,35 +148,35 @@ def _value(metric: Any, x: Tensor) -> Tensor:
 
 def einstein_tensor(metric: Any, x: Tensor, indices: str = "ll") -> Tensor:
     """`einstein_tensor` from `ricci_tensor`."""
-    return formulas.einstein_from_ricci(_value(metric, x), _curvature.ricci_tensor(metric, x), indices)
+    return formulas.einstein_from_ricci(_value(metric, x), tensors.ricci_tensor(metric, x), indices)
 
 
 def schouten_tensor(metric: Any, x: Tensor, indices: str = "ll") -> Tensor:
     """`schouten_tensor` from `ricci_tensor`."""
-    return formulas.schouten_from_ricci(_value(metric, x), _curvature.ricci_tensor(metric, x), indices)
+    return formulas.schouten_from_ricci(_value(metric, x), tensors.ricci_tensor(metric, x), indices)
 
 
 def ricci_curvature(metric: Any, x: Tensor, v: Tensor) -> Tensor:
     """`ricci_curvature` from `ricci_tensor`."""
-    return quadratic(_curvature.ricci_tensor(metric, x), v, v)
+    return quadratic(tensors.ricci_tensor(metric, x), v, v)
 
 
 def weyl_tensor(metric: Any, x: Tensor, indices: str = "ulll") -> Tensor:
     """`weyl_tensor` from `riemann_tensor` and `ricci_tensor`."""
-    riemann, ricci = _curvature.riemann_tensor(metric, x, "llll"), _curvature.ricci_tensor(metric, x)
+    riemann, ricci = tensors.riemann_tensor(metric, x, "llll"), tensors.ricci_tensor(metric, x)
     return formulas.weyl_from_riemann(_value(metric, x), riemann, ricci, indices)
 
 
 def kretschmann_scalar(metric: Any, x: Tensor) -> Tensor:
     """`kretschmann_scalar` from `riemann_tensor`."""
-    return formulas.kretschmann_from_riemann(_value(metric, x), _curvature.riemann_tensor(metric, x, "llll"))
+    return formulas.kretschmann_from_riemann(_value(metric, x), tensors.riemann_tensor(metric, x, "llll"))
 
 
 def sectional_curvature(
     metric: Any, x: Tensor, u: Tensor, v: Tensor, *, chunk_size: ChunkSize = "auto", progress: Progress = False
 ) -> Tensor:
     """`sectional_curvature` from `sectional_form` and `squared_area`."""
-    generic = _curvature.sectional_curvature.__wrapped__
+    generic = tensors.sectional_curvature.__wrapped__
     return generic(metric, x, u, v, chunk_size=chunk_size, progress=progress)
 
 
@@ -191,4 +192,4 @@ def positioned(metric: Any, x: Tensor, T: Tensor, indices: str, what: str) -> Te
     check_positions(indices, rank, what)
     if "u" not in indices:
         return T
-    return move_indices(T, T, _curvature.inverse_metric(metric, x), "l" * rank, indices)
+    return move_indices(T, T, tensors.inverse_metric(metric, x), "l" * rank, indices)

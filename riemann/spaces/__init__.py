@@ -7,7 +7,7 @@ tests, on the exact and on the numeric side.
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from riemann._names import no_such_name as _no_such_name
+from riemann._messages.names import no_such_name as _no_such_name
 from riemann.spaces._black_holes import kerr as kerr
 from riemann.spaces._black_holes import kerr_de_sitter as kerr_de_sitter
 from riemann.spaces._black_holes import kerr_newman as kerr_newman
@@ -26,6 +26,11 @@ from riemann.spaces._bodies import myers_perry as myers_perry
 from riemann.spaces._bodies import schwarzschild_tangherlini as schwarzschild_tangherlini
 from riemann.spaces._bodies import vaidya as vaidya
 from riemann.spaces._bodies import zipoy_voorhees as zipoy_voorhees
+from riemann.spaces._constant_curvature import euclidean as euclidean
+from riemann.spaces._constant_curvature import flat_torus as flat_torus
+from riemann.spaces._constant_curvature import hyperbolic as hyperbolic
+from riemann.spaces._constant_curvature import space_form as space_form
+from riemann.spaces._constant_curvature import sphere as sphere
 from riemann.spaces._distributions import beta_distribution as beta_distribution
 from riemann.spaces._distributions import categorical as categorical
 from riemann.spaces._distributions import cauchy as cauchy
@@ -38,11 +43,6 @@ from riemann.spaces._distributions import laplace as laplace
 from riemann.spaces._distributions import logistic as logistic
 from riemann.spaces._distributions import student_t as student_t
 from riemann.spaces._distributions import weibull as weibull
-from riemann.spaces._forms import euclidean as euclidean
-from riemann.spaces._forms import flat_torus as flat_torus
-from riemann.spaces._forms import hyperbolic as hyperbolic
-from riemann.spaces._forms import space_form as space_form
-from riemann.spaces._forms import sphere as sphere
 from riemann.spaces._homogeneous import berger_sphere as berger_sphere
 from riemann.spaces._homogeneous import bianchi_cartan_vranceanu as bianchi_cartan_vranceanu
 from riemann.spaces._homogeneous import complex_hyperbolic as complex_hyperbolic

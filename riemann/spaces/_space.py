@@ -12,9 +12,9 @@ import sympy as sp
 import torch
 from torch import Tensor
 
-from riemann._emit import emit, to_torch
-from riemann._geodesic import geodesic_acceleration
+from riemann._curves.geodesic import geodesic_acceleration
 from riemann._jets import broadcast_vectors
+from riemann.bridge._emit import emit, to_torch
 from riemann.symbolic import SymbolicMetric
 from riemann.symbolic._given import expression
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import sympy as sp
 
-from riemann._frames import warn
+from riemann._messages.frames import warn
 from riemann.symbolic import _given, _latex
 from riemann.symbolic._field import Element, Inexpressible
 from riemann.symbolic._numbers import Numbers

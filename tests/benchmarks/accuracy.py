@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 import riemann as rm
-from riemann import _truth, spaces
-from riemann._scale import scales
-from riemann._verify import _error, _lost
+from riemann import spaces
+from riemann._terms import scales
+from riemann._verification import truth
+from riemann._verification.verify import _error, _lost
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 DIGITS = 50
@@ -44,18 +45,18 @@ def errors(space: spaces.Space, x: Tensor) -> Errors:
     """The largest errors over points that are numbers of float32."""
     symbols = space.symbolic.coordinates
     at = lambda point: space.symbolic.at(dict(zip(symbols, map(sp.Rational, point), strict=True)), DIGITS)
-    truth, why = _truth.precise(at, x, lambda text: None)
+    exact, why = truth.precise(at, x, lambda text: None)
     found = {}
     for dtype in DTYPES:
         points = x.to(dtype)
         jets = rm.at(space, points).jets
         terms = scales(*(jet.double() for jet in jets))
-        values = {"metric": jets[0], **{n: getattr(rm, n)(space, points) for n in _truth.QUANTITIES if n != "metric"}}
+        values = {"metric": jets[0], **{n: getattr(rm, n)(space, points) for n in truth.QUANTITIES if n != "metric"}}
         for name in QUANTITIES:
-            error = _error(values[name], truth[name], terms[name])
+            error = _error(values[name], exact[name], terms[name])
             assert not bool(error.isnan().any()), f"{space!r} has no exact {name} somewhere: {why}"
             found[name, dtype] = float(error.amax()) / torch.finfo(dtype).eps
-        found[OF_VALUE, dtype] = float(_lost(values, [("SymPy", truth)], jets[0])["riemann_tensor"][0].amax())
+        found[OF_VALUE, dtype] = float(_lost(values, [("SymPy", exact)], jets[0])["riemann_tensor"][0].amax())
     return found
 
 

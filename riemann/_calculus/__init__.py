@@ -1,0 +1,1 @@
+"""Fields in, fields out: derivatives, forms, integrals and symmetries."""

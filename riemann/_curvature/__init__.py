@@ -1,0 +1,1 @@
+"""Curvature of a metric at points."""

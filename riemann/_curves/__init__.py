@@ -1,0 +1,1 @@
+"""Geodesics, and what is carried along them."""

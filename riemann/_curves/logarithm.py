@@ -1,0 +1,473 @@
+r"""The logarithm, the v with $\exp_x(v) = y$, by relaxing a curve, and the distance it gives."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from riemann import _jets
+from riemann._arithmetic.jet import kinks_called
+from riemann._curvature.tensors import FULL_JETS
+from riemann._curves.geodesic import exp_map, geodesic_acceleration, message, tolerance
+from riemann._curves.jacobi import varied_acceleration, varied_geodesics
+from riemann._curves.ode import Status
+from riemann._messages.frames import warn
+from riemann._metric import jets_of, metric_jet
+from riemann._points.chunks import BUDGET
+from riemann._types import Field, Metric
+
+_STARTS = ((1.0, 3.0), (1e3, 10.0), (1.0, 1.0))  # shift of the first step, growth of the tension that is let pass
+_LARGEST = 1e6  # shift
+_STEADY = 0.02  # variation of the speed along a curve that counts as a geodesic
+_KRYLOV = 20  # steps of GMRES
+
+
+class Logarithm(NamedTuple):
+    r"""Velocities of geodesics between points of a batch.
+
+    Attributes:
+        velocities: the v with $\exp_x(v) = y$, `(*batch, n)`; NaN where none was found.
+        error: $|\exp_x(v) - y|$, the largest of the coordinates, of the best v found, `(*batch,)`; an estimate of it
+            where the geodesic passes kinks of the metric.
+        status: what became of each point, `(*batch,)`, values of `riemann.Status`.
+        length: of the geodesic found, `(*batch,)`.
+    """
+
+    velocities: Tensor
+    error: Tensor
+    status: Tensor
+    length: Tensor
+
+    @property
+    def message(self) -> str:
+        """What happened, in a sentence, with the first point where something did."""
+        text = message("geodesic between two points", self.status, self.error)
+        bad = self.status != Status.SUCCESS
+        if not bool(bad.any()):
+            return text
+        error = float(self.error[_jets.first(bad)] if bad.ndim else self.error)
+        return f"{text}; the best one found misses `y` by {error:.3g} in a coordinate"
+
+    def checked(self) -> Tensor:
+        """The velocities; raises where one was not found."""
+        if bool((self.status != Status.SUCCESS).any()):
+            raise RuntimeError(f"{self.message}. `throw=False` returns what was found, with a status for each point")
+        return self.velocities
+
+
+def log_map(
+    metric: Metric,
+    x: Float[Tensor, "*#batch n"],
+    y: Float[Tensor, "*#batch n"],
+    *,
+    rtol: float | None = None,
+    atol: float | None = None,
+    max_steps: int = 10_000,
+    max_iterations: int = 30,
+    chart: Field | None = None,
+    throw: bool = True,
+) -> Any:
+    r"""Logarithm, the tangent vector v at x with $\exp_x(v) = y$ of the geodesic that continues the straight line.
+
+    The straight line is relaxed, by damped Newton steps at all its nodes at once, until it is a geodesic; then the
+    first velocity is polished until the geodesic that `exp_map` finds for it meets y. The work has a bound.
+
+    Args:
+        metric: callable, one point `(n,)` to `(n, n)`.
+        x: points, `(*batch, n)`.
+        y: points, broadcast against `x`.
+        rtol: as for `geodesic`; `y` is to be met to 5 times that, relative to the largest coordinate, if over 1.
+        atol: as for `geodesic`.
+        max_steps: as for `geodesic`.
+        max_iterations: Newton steps on each of up to four sets of nodes, from each of three starts.
+        chart: as for `geodesic`.
+        throw: whether to raise where a point of the batch fails; otherwise the `Logarithm` is returned.
+
+    Returns:
+        `(*batch, n)`; the `Logarithm` if `throw` is false.
+
+    Raises:
+        TypeError, ValueError: as `at`.
+        RuntimeError: no geodesic was found for some point (with `throw`); called under `vmap`.
+
+    Warns:
+        UserWarning: a geodesic passes kinks of the metric, and how well it is known.
+
+    Note:
+        A geodesic of the chart, the shortest one within the injectivity radius; there may be others beyond. First
+        derivatives, to x, y and the parameters of the metric, are those of the implicit function, NaN where y is
+        conjugate to x; second ones raise.
+
+        Where the geodesic passes kinks of the metric (of ELU in a network) it is left as relaxed: a warning says how
+        accurate it is, lengths are far more so than velocities, and derivatives are NaN.
+
+    Example:
+        >>> half_plane = lambda x: torch.eye(2, dtype=torch.float64) / x[1] ** 2
+        >>> x, y = torch.tensor([[0.0, 1.0], [0.0, 2.0]], dtype=torch.float64)
+        >>> log_map(half_plane, x, y)[1].exp().round(decimals=6)
+        tensor(2., dtype=torch.float64)
+    """
+    x, y = _jets.broadcast_vectors(x, y=y)
+    options = dict(rtol=rtol, atol=atol, max_steps=max_steps, chart=chart)
+    _jets.check_count("max_iterations", max_iterations, 1)
+    _jets.check_unmapped(x, y)
+    metric_jet(metric, torch.stack((x.detach(), y.detach())), 1)  # warns where it is no metric
+    n, batch = x.shape[-1], x.shape[:-1]
+    with torch.no_grad():
+        flat = x.detach().reshape(-1, n), y.detach().reshape(-1, n)
+        found = _search(metric, *flat, max_iterations, options)
+    good = ~found.v.isnan().any(-1)
+    v = _implicit(metric, x.reshape(-1, n), y.reshape(-1, n), found.v, good & ~found.kinked, options)
+    v = _without_derivatives(metric, x.reshape(-1, n), y.reshape(-1, n), v, good & found.kinked)
+    status = torch.where(good, Status.SUCCESS, Status.NOT_CONVERGED)
+    result = Logarithm(v.reshape(*batch, n), *(a.reshape(batch) for a in (found.error, status, found.length)))
+    if found.said:
+        warn(f"the metric calls {found.said}. A smooth activation (tanh, softplus, silu) has all digits.")
+    return result.checked() if throw else result
+
+
+def _without_derivatives(metric: Metric, x: Tensor, y: Tensor, v: Tensor, lanes: Tensor) -> Tensor:
+    """The same v, whose derivatives are NaN at some of the points."""
+    if not bool(lanes.any()):
+        return v
+    given = geodesic_acceleration(metric, x[lanes], v[lanes]) + x[lanes] + y[lanes]
+    return v.index_put((lanes.nonzero()[:, 0],), v[lanes] + (0 * given).sqrt())
+
+
+def _implicit(metric: Metric, x: Tensor, y: Tensor, v: Tensor, good: Tensor, options: dict[str, Any]) -> Tensor:
+    r"""One Newton step from the solution, $v - (\partial \exp)^{-1} (\exp_x(v) - y)$: its derivatives are implicit."""
+    n = x.shape[-1]
+    if not _jets.carry_derivatives(x, y, geodesic_acceleration(metric, x[good], v[good])):
+        return v
+    miss = exp_map(metric, x[good], v[good], throw=False, **options).points[0] - y[good]
+    with torch.no_grad():
+        one = torch.eye(n, dtype=x.dtype, device=x.device).expand(len(v[good]), n, n)
+        start = (x.detach()[good], v[good], torch.zeros_like(one), one)
+        _, (_, _, J, _) = varied_geodesics(metric, *start, x.new_ones(1), **options)
+        inverse = torch.linalg.inv_ex(J[0])[0]
+        amplified = inverse.abs().sum(-1).amax(-1) * J[0].abs().sum(-1).amax(-1)
+        known = (amplified < 0.1 / tolerance(options["rtol"], x)).to(x)[:, None]  # else J is singular, to its accuracy
+        inverse = torch.where(known[..., None] > 0, inverse, 0.0)
+    nothing = (known + 0 * miss).sqrt() - known  # whose derivative is NaN at conjugate points
+    better = v[good] - (inverse @ miss.unsqueeze(-1)).squeeze(-1) - nothing
+    return v.index_put((good.nonzero()[:, 0],), _jets.once(better, "log_map"))
+
+
+def _search(metric: Metric, x: Tensor, y: Tensor, max_iterations: int, options: dict[str, Any]) -> "_Found":
+    """The geodesics: those that pass kinks are left as relaxed, the others polished until they meet y."""
+    curves = _straight(metric, x, y).refined(_grids(x.shape[-1])[-1])
+    size = torch.full_like(curves.x[:, 0], torch.inf)
+    change = torch.zeros_like(size)
+    close = 1e-4 * y.abs().amax(-1).clamp(min=1.0)
+    with kinks_called() as names:
+        for shift, leeway in _STARTS:
+            left = (size > close).nonzero()[:, 0]
+            if len(left) == 0:
+                break
+            relaxed, new, turned = _relaxed(_straight(metric, x[left], y[left]), shift, leeway, max_iterations, options)
+            better = new < size[left]
+            curves.bend[left[better]] = relaxed.refined(curves.bend.shape[1] - 1).bend[better]
+            change[left[better]] = turned[better]
+            size[left] = torch.minimum(new, size[left])
+    kinked = (change > 100 * _goal(y, options)) & bool(names)
+    v, miss = curves.velocities()[:, 0].to(x.dtype), change.to(x.dtype)
+    length, spread = curves.of(kinked).length()
+    v[kinked] = torch.where(((spread < _STEADY) & (size[kinked] <= close[kinked]))[:, None], v[kinked], torch.nan)
+    smooth = (~kinked).nonzero()[:, 0]
+    v[smooth], miss[smooth] = _polish(curves.of(smooth), x[smooth], y[smooth], options)
+    v[smooth] = torch.where((miss <= _goal(y, options))[smooth, None], v[smooth], torch.nan)
+    lengths = torch.einsum("bij,bi,bj->b", jets_of(metric, x, 0)[0], v, v).abs().sqrt()
+    lengths[kinked] = torch.where(v[kinked].isnan().any(-1), torch.nan, length.to(x))
+    said = _said(names, v[kinked], miss[kinked], spread) if len(spread) else ""
+    return _Found(v, miss, lengths, kinked, said)
+
+
+def _said(names: set[str], v: Tensor, change: Tensor, spread: Tensor) -> str:
+    """How accurate geodesics are that pass kinks."""
+    lost = v.isnan().any(-1)
+    text = ", ".join(sorted(names)) + ", and geodesics pass kinks of it"
+    if not bool(lost.all()):
+        velocity, length = float(change[~lost].max()), float(spread[~lost].max() ** 2)
+        text += f": velocities are known to {velocity:.1g}, lengths to {length:.1g} of them, and derivatives are NaN"
+    if bool(lost.any()):
+        text += f", where it jumps: the speed along the best curve found varies by {float(spread[lost].max()):.1%}"
+    return text
+
+
+class _Found(NamedTuple):
+    """Velocities, NaN where none was found, the least miss of y, lengths; which pass kinks, and what to say."""
+
+    v: Tensor
+    error: Tensor
+    length: Tensor
+    kinked: Tensor
+    said: str
+
+
+def _goal(y: Tensor, options: dict[str, Any]) -> Tensor:
+    """How far from y, in its largest coordinate, a geodesic may end."""
+    return 5 * tolerance(options["rtol"], y) * y.abs().amax(-1).clamp(min=1.0)
+
+
+def _polish(curves: "_Curves", x: Tensor, y: Tensor, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Newton steps with the derivative at relaxed curves: the best first velocity of each, and its miss of y."""
+    trial = curves.velocities()[:, 0].to(x.dtype)
+    best, size = trial.clone(), torch.full_like(trial[:, 0], torch.inf)
+    on = torch.isfinite(trial).all(-1).nonzero()[:, 0]
+    while len(on):
+        shot = exp_map(curves.metric, x[on], trial[on], throw=False, **options)
+        miss = torch.where((shot.status == Status.SUCCESS)[:, None], shot.points[0] - y[on], torch.nan)
+        new = miss.abs().amax(-1).nan_to_num(torch.inf)
+        better, again = new < size[on], (new < 0.3 * size[on]) & (new > 0.2 * _goal(y[on], options))
+        best[on[better]], size[on[better]] = trial[on[better]], new[better]
+        on, miss = on[again], miss[again]
+        if len(on):
+            trial[on] = best[on] - curves.of(on).turned(miss.double()).to(x.dtype)
+            on = on[torch.isfinite(trial[on]).all(-1)]
+    return best, size
+
+
+# ------------------------------------------------------------------------------------------------- relaxed curves
+
+
+class _Curves(NamedTuple):
+    r"""Curves from x to y by what they deviate from a straight line at the nodes of Chebyshev, `(b, N + 1, n)`.
+
+    Algebra is in float64, whatever the metric computes in: second derivatives lose $N^4$ roundings.
+    """
+
+    metric: Metric
+    dtype: torch.dtype
+    x: Tensor
+    y: Tensor
+    bend: Tensor
+
+    def of(self, lanes: Tensor) -> "_Curves":
+        return self._replace(x=self.x[lanes], y=self.y[lanes], bend=self.bend[lanes])
+
+    def refined(self, nodes: int) -> "_Curves":
+        return self._replace(bend=_interpolation(self.bend.shape[1] - 1, nodes, self.bend) @ self.bend)
+
+    def changed(self, inner: Tensor) -> "_Curves":
+        return self._replace(bend=self.bend + _framed(inner))
+
+    @property
+    def D(self) -> Tensor:
+        """The derivative of values at the nodes."""
+        return _differentiation(self.bend.shape[1] - 1, self.bend)
+
+    def velocities(self) -> Tensor:
+        return (self.y - self.x)[:, None] + self.D @ self.bend
+
+    def length(self) -> tuple[Tensor, Tensor]:
+        """Lengths, and by how much the speed varies along the curve, relative, `(b,)`: 0 for a geodesic.
+
+        A length is off by the square of that, for geodesics are stationary.
+        """
+        count = 1024
+        s = _nodes(count, self.bend)[0]
+        bend = _interpolation(self.bend.shape[1] - 1, count, self.bend)
+        points = self.x[:, None] + s[:, None] * (self.y - self.x)[:, None] + bend @ self.bend
+        velocities = bend @ self.velocities()
+        (g,) = jets_of(self.metric, points.to(self.dtype), 0)
+        speed = torch.einsum("bsij,bsi,bsj->bs", g.double(), velocities, velocities).abs().sqrt()
+        length, square = (torch.trapezoid(a, s, dim=1) for a in (speed, speed**2))
+        return length, (square / length**2 - 1).clamp(min=0).sqrt()
+
+    def _inner(self) -> list[Tensor]:
+        """Points and velocities at the inner nodes."""
+        s = _nodes(self.bend.shape[1] - 1, self.bend)[0][:, None]
+        points = self.x[:, None] + s * (self.y - self.x)[:, None] + self.bend
+        return [a[:, 1:-1].to(self.dtype) for a in (points, self.velocities())]
+
+    def tension(self) -> tuple[Tensor, Tensor]:
+        r"""$\ddot \gamma - a(\gamma, \dot \gamma)$ at the inner nodes, and the length it stands for, `(b,)`."""
+        good = self.bend.isfinite().flatten(1).all(1)
+        curves = self._replace(bend=torch.where(good[:, None, None], self.bend, 0.0))
+        second = self.D @ self.D
+        tension = (second @ curves.bend)[:, 1:-1] - geodesic_acceleration(self.metric, *curves._inner()).double()
+        size = torch.linalg.solve(second[1:-1, 1:-1], tension).abs().flatten(1).amax(1)
+        return tension, torch.where(good, size, torch.inf).nan_to_num(torch.inf)
+
+    def _varied(self, X: Tensor, V: Tensor) -> Tensor:
+        """Change of the acceleration along columns, `(b, N - 1, n, c)` each."""
+        x, v = self._inner()
+        flat = [a.flatten(0, 1) for a in (x, v, X.to(x), V.to(x))]
+        return varied_acceleration(self.metric, *flat)[1].unflatten(0, x.shape[:2]).double()
+
+    def change(self, W: Tensor) -> Tensor:
+        """Of the tension, by a change of the curve, `(b, N + 1, n)`: a difference quotient in high dimensions."""
+        V = self.D @ W
+        if W.shape[-1] <= FULL_JETS:
+            turned = self._varied(W[:, 1:-1, :, None], V[:, 1:-1, :, None]).squeeze(-1)
+        else:
+            x, v = self._inner()
+            h = torch.finfo(self.dtype).eps ** 0.5 / V.abs().flatten(1).amax(1).clamp(min=1e-30)[:, None, None]
+            nearby = x + (h * W[:, 1:-1]).to(x), v + (h * V[:, 1:-1]).to(x)
+            base, new = geodesic_acceleration(self.metric, torch.stack((x, nearby[0])), torch.stack((v, nearby[1])))
+            turned = (new - base).double() / h
+        return (self.D @ V)[:, 1:-1] - turned
+
+    def solve(self, r: Tensor, shift: Tensor) -> Tensor:
+        """The w at the inner nodes for which the change of the tension, less `shift` w, is r."""
+        _, m, n = r.shape
+        D, one = self.D, torch.eye(m, dtype=r.dtype, device=r.device)
+        second = (D @ D)[1:-1, 1:-1] - shift[:, None, None] * one
+        if n > FULL_JETS:
+            inverse = torch.linalg.inv_ex(second)[0]
+            return _minimal_residual(
+                lambda w: inverse @ (self.change(_framed(w)) - shift[:, None, None] * w), inverse @ r
+            )
+        room = max(1, BUDGET // (32 * (m * n) ** 2))
+        pieces = torch.arange(len(r), device=r.device).split(room)
+        return torch.cat([self.of(at)._solve_at_once(r[at], second[at]) for at in pieces])
+
+    def _solve_at_once(self, r: Tensor, second: Tensor) -> Tensor:
+        _, m, n = r.shape
+        unit = torch.eye(n, dtype=r.dtype, device=r.device)
+        X = torch.cat((unit, 0 * unit), -1).expand(*r.shape[:2], -1, -1)
+        A_x, A_v = self._varied(X, X.roll(n, -1)).split(n, -1)
+        L = second[:, :, None, :, None] * unit[:, None, :]
+        L = L - torch.einsum("bikl,ij->bikjl", A_v, self.D[1:-1, 1:-1])
+        L.diagonal(dim1=1, dim2=3).sub_(A_x.permute(0, 2, 3, 1))
+        return torch.linalg.solve_ex(L.reshape(-1, m * n, m * n), r.flatten(1))[0].unflatten(1, (m, n))
+
+    def turned(self, end: Tensor) -> Tensor:
+        """Change of the first velocity of a geodesic that moves its end by `end`, `(b, n)`."""
+        W = torch.zeros_like(self.bend)
+        W[:, -1] = end
+        W[:, 1:-1] = self.solve(-self.change(W), torch.zeros_like(end[:, 0]))
+        return self.D[0] @ W
+
+
+def _straight(metric: Metric, x: Tensor, y: Tensor) -> _Curves:
+    return _Curves(metric, x.dtype, x.double(), y.double(), x.new_zeros(len(x), 2, x.shape[1], dtype=torch.float64))
+
+
+def _framed(inner: Tensor) -> Tensor:
+    """Values at the inner nodes and zeros at the ends."""
+    return torch.nn.functional.pad(inner, (0, 0, 1, 1))
+
+
+def _relaxed(
+    curves: _Curves, first: float, leeway: float, max_iterations: int, options: dict[str, Any]
+) -> tuple[_Curves, Tensor, Tensor]:
+    r"""Curves of vanishing tension with the same ends, by Newton's method, on finer and finer nodes.
+
+    Also how far they are from that, and what the last refinement changed of the first velocity.
+
+    With `shift` a step is one of the heat flow $\partial_t \gamma = \ddot \gamma - a$, implicit and 1 / `shift` long,
+    which leads to a stable geodesic from afar; without it is Newton's.
+    """
+    goal = 0.2 * _goal(curves.y.to(curves.dtype), options).double()
+    for nodes in _grids(curves.x.shape[-1]):
+        before = curves.velocities()[:, 0]
+        curves = curves.refined(nodes)
+        tension, size = curves.tension()
+        on = ((size > goal) & size.isfinite()).nonzero()[:, 0]
+        if len(on) == 0:  # what finer nodes find, too, is found
+            return curves, size, torch.zeros_like(size)
+        shift = torch.full_like(size, first)
+        for _ in range(max_iterations):
+            here = curves.of(on)
+            trial = here.changed(-here.solve(tension[on], shift[on]))
+            rest, new = trial.tension()
+            better = new < leeway * size[on]
+            gain, ratio = on[better], new / size[on]
+            curves.bend[gain], size[gain], tension[gain] = trial.bend[better], new[better], rest[better]
+            shift[on] = torch.where(better, shift[on] * ratio.clamp(0.1, 10), (10 * shift[on]).clamp(min=10.0))
+            on = on[(size[on] > goal[on]) & (shift[on] < _LARGEST)]
+            if len(on) == 0:
+                break
+    return curves, size, (curves.velocities()[:, 0] - before).abs().amax(-1)
+
+
+def _minimal_residual(operator: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:
+    """GMRES for each point of a batch: `operator(w) = r`, `(b, m, n)`, in a fixed number of steps."""
+    shape, flat = r.shape, r.flatten(1)
+    norm = flat.norm(dim=1)
+    basis = [flat / norm.clamp(min=1e-300)[:, None]]
+    images = []
+    for _ in range(_KRYLOV):
+        w = operator(basis[-1].reshape(shape)).flatten(1)
+        images.append(w)
+        B = torch.stack(basis, 1)
+        coefficients = torch.linalg.lstsq(torch.stack(images, 2), flat.unsqueeze(-1)).solution
+        rest = flat - (torch.stack(images, 2) @ coefficients).squeeze(-1)
+        if bool((rest.norm(dim=1) <= 1e-3 * norm).all()):
+            break
+        for _ in range(2):
+            w = w - (B.mT @ (B @ w.unsqueeze(-1))).squeeze(-1)
+        basis.append(w / w.norm(dim=1).clamp(min=1e-300)[:, None])
+    solution = (torch.stack(basis[: len(images)], 2) @ coefficients).squeeze(-1)
+    return solution.reshape(shape)
+
+
+def _grids(n: int) -> tuple[int, ...]:
+    """Numbers of intervals between nodes, coarse to fine."""
+    return (16, 32, 64, 128) if n <= 4 else (8, 16, 32)
+
+
+def _nodes(count: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Nodes of Chebyshev on [0, 1], and the barycentric weights."""
+    k = torch.arange(count + 1, dtype=like.dtype, device=like.device)
+    weights = (1 - 2 * (k % 2)) * torch.where((k == 0) | (k == count), 0.5, 1.0)
+    return torch.sin(torch.pi / 2 * k / count) ** 2, weights
+
+
+def _differentiation(count: int, like: Tensor) -> Tensor:
+    s, w = _nodes(count, like)
+    one = torch.eye(count + 1, dtype=like.dtype, device=like.device)
+    D = (w / w[:, None]) / (s[:, None] - s + one) * (1 - one)
+    return D - torch.diag(D.sum(1))
+
+
+def _interpolation(count: int, finer: int, like: Tensor) -> Tensor:
+    """Values at the nodes to values at other nodes."""
+    (s, w), (t, _) = _nodes(count, like), _nodes(finer, like)
+    gap = t[:, None] - s
+    same = gap.abs() < 1e-14
+    P = torch.where(same.any(1, keepdim=True), same.to(like), w / torch.where(same, 1.0, gap))
+    return P / P.sum(1, keepdim=True)
+
+
+def distance(
+    metric: Metric, x: Float[Tensor, "*#batch n"], y: Float[Tensor, "*#batch n"], *, throw: bool = True, **options: Any
+) -> Any:
+    r"""Length of the geodesic that `log_map` finds, $\sqrt{|g_x(v, v)|}$ with $v = \log_x y$.
+
+    Args:
+        metric: callable, one point `(n,)` to `(n, n)`.
+        x: points, `(*batch, n)`.
+        y: points, broadcast against `x`.
+        throw: whether to raise where a point of the batch fails; otherwise the `Logarithm` is returned.
+        **options: as for `log_map`.
+
+    Returns:
+        `(*batch,)`; the `Logarithm` if `throw` is false.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as `log_map`.
+
+    Note:
+        The Riemannian distance within the injectivity radius; beyond it, where a shorter geodesic exists, that is not
+        noticed, and the length of the one found is returned. Proper time or proper length, if g is Lorentzian. At
+        x = y, where it has no derivative, and between points on one light ray, the derivative given is 0.
+
+    Example:
+        >>> half_plane = lambda x: torch.eye(2, dtype=torch.float64) / x[1] ** 2
+        >>> x, y = torch.tensor([[0.0, 1.0], [0.0, 2.0]], dtype=torch.float64)
+        >>> distance(half_plane, x, y).exp().round(decimals=6)
+        tensor(2., dtype=torch.float64)
+    """
+    result = log_map(metric, x, y, throw=False, **options)
+    if not throw:
+        return result
+    v = result.checked()
+    (g,) = jets_of(metric, _jets.broadcast_vectors(x, y=y)[0], 0)
+    squared = torch.einsum("...ij,...i,...j->...", g, v, v).abs()
+    positive = squared > 0
+    distance = torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)
+    return distance * torch.where(positive, result.length / distance.detach(), 1.0)

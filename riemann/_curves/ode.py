@@ -1,0 +1,334 @@
+r"""Initial value problems in batches: each point of the batch has its own step size, its own status and its own end.
+
+The pair of Dormand and Prince of order 8, with error estimates of orders 5 and 3 and dense output of order 7 (Hairer,
+Nørsett, Wanner, *Solving Ordinary Differential Equations I*, 2nd ed., section II.5, the code DOP853). Steps are found
+without a gradient. Where one is asked for, the accepted steps are taken once more with it, so that derivatives are
+those of the numbers returned, to any order.
+"""
+
+import enum
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from riemann import _jets
+from riemann._curves import dop853 as pair
+
+Flow = Callable[[Tensor, Tensor], Tensor]  # parameters (b,), states (b, d) -> derivatives (b, d)
+Inside = Callable[[Tensor], Tensor]  # states (b, d) -> (b,), bool
+
+
+class Status(enum.IntEnum):
+    r"""What became of one point of a batch.
+
+    Attributes:
+        SUCCESS: all parameters asked for were reached.
+        MAX_STEPS: more steps were needed than allowed.
+        SINGULAR: the step size fell below rounding: a singularity of the coordinates or of the metric, a horizon.
+        NOT_FINITE: the right-hand side has no finite value at the start, or just beyond the last point.
+        LEFT_CHART: the next step ends outside the chart.
+        DRIFT: $g(\dot x, \dot x)$ is not conserved: a singularity was stepped over, or the accelerations are wrong.
+        NOT_CONVERGED: no geodesic to the point was found.
+    """
+
+    SUCCESS = 0
+    MAX_STEPS = 1
+    SINGULAR = 2
+    NOT_FINITE = 3
+    LEFT_CHART = 4
+    DRIFT = 5
+    NOT_CONVERGED = 6
+
+
+class Solution(NamedTuple):
+    """States at the parameters asked for, NaN where they were not reached; what became of each point.
+
+    Attributes:
+        states: `(t, b, d)`.
+        status: `(b,)`, values of `Status`.
+        reached: `(b,)`, the parameter at which a point stopped.
+        steps: `(b,)`, steps tried.
+    """
+
+    states: Tensor
+    status: Tensor
+    reached: Tensor
+    steps: Tensor
+
+
+class _Step(NamedTuple):
+    """One accepted step of some points, and which parameters of output lie in it."""
+
+    lanes: Tensor  # (m,), points that step
+    start: Tensor  # (m,), their parameter
+    size: Tensor  # (m,)
+    inner: tuple[Tensor, Tensor, Tensor]  # position in lanes, row of output, fraction of the step: dense output
+    ends: tuple[Tensor, Tensor]  # position in lanes, row of output: at the end of the step
+
+
+def solve(
+    flow: Flow, y: Tensor, t: Tensor, *, rtol: float, atol: float, max_steps: int, inside: Inside | None = None
+) -> Solution:
+    """States at parameters `t`, `(t,)`, of the curves that have states `y`, `(b, d)`, at parameter 0."""
+    flow = _tried(flow)
+    forward, backward = t >= 0, t < 0
+    options = (rtol, atol, max_steps, inside)
+    if not bool(backward.any()):
+        return _one_way(flow, y, t, *options)
+    past = _one_way(lambda s, y: -flow(-s, y), y, -t[backward], *options)
+    if not bool(forward.any()):
+        return past._replace(reached=-past.reached)
+    future = _one_way(flow, y, t[forward], *options)
+    rows = torch.cat((forward.nonzero()[:, 0], backward.nonzero()[:, 0]))
+    stopped = future.status != Status.SUCCESS
+    return Solution(
+        torch.cat((future.states, past.states))[rows.argsort()],
+        torch.where(stopped, future.status, past.status),
+        torch.where(stopped | (past.status == Status.SUCCESS), future.reached, -past.reached),
+        future.steps + past.steps,
+    )
+
+
+def _tried(flow: Flow) -> Flow:
+    """The flow, NaN for states that are not finite: steps that are only tried lead there."""
+
+    def at(t: Tensor, y: Tensor) -> Tensor:
+        good = torch.isfinite(y).all(-1)
+        if bool(good.all()):
+            return flow(t, y)
+        some = good.nonzero()[:, 0]
+        return torch.full_like(y, torch.nan).index_put((some,), flow(t[some], y[some]))
+
+    return at
+
+
+def _one_way(
+    flow: Flow, y: Tensor, t: Tensor, rtol: float, atol: float, max_steps: int, inside: Inside | None
+) -> Solution:
+    times, back = torch.unique(t, return_inverse=True)  # sorted
+    slope = flow(torch.zeros_like(y[:, 0]), y)
+    traced = _jets.carry_derivatives(y, slope)
+    with torch.no_grad():
+        steps, status, reached, tried, values = _advance(
+            flow, y.detach(), slope.detach(), times.detach(), rtol, atol, max_steps, inside
+        )
+    if traced:
+        values = _replay(flow, y, slope, steps, times)
+    return Solution(_assembled(steps, values, y, times)[back], status, reached, tried)
+
+
+def _assembled(steps: list[_Step], values: list[Tensor], y: Tensor, times: Tensor) -> Tensor:
+    """The values that the steps give, put at their rows and points: `(t, b, d)`."""
+    out = y.new_full((len(times), *y.shape), torch.nan)
+    if len(times) and times[0] == 0:
+        out = torch.cat((y.unsqueeze(0), out[1:]))
+    if not values:
+        return out
+    rows = torch.cat([rows for step in steps for rows in (step.inner[1], step.ends[1])])
+    lanes = torch.cat([step.lanes[at] for step in steps for at in (step.inner[0], step.ends[0])])
+    return out.index_put((rows, lanes), torch.cat(values))
+
+
+def _advance(
+    flow: Flow,
+    y: Tensor,
+    slope: Tensor,
+    times: Tensor,
+    rtol: float,
+    atol: float,
+    max_steps: int,
+    inside: Inside | None,
+) -> tuple[list[_Step], Tensor, Tensor, Tensor, list[Tensor]]:
+    """Finds the steps: those accepted, status, parameter reached and steps tried of each point, values of output."""
+    end = times[-1]
+    bit = torch.finfo(y.dtype).eps
+    status = torch.full_like(y[:, 0], Status.SUCCESS, dtype=torch.long)
+    reached, tried = torch.zeros_like(y[:, 0]), torch.zeros_like(status)
+    good = torch.isfinite(slope).all(-1) & torch.isfinite(y).all(-1)
+    status[~good] = Status.NOT_FINITE
+    if inside is not None:
+        status[~inside(y) & good] = Status.LEFT_CHART
+    steps: list[_Step] = []
+    values: list[Tensor] = []
+    lanes = ((status == Status.SUCCESS) & (end > 0)).nonzero()[:, 0]
+    y, slope = y[lanes], slope[lanes]
+    t = torch.zeros_like(y[:, 0])
+    h = _first_step(flow, y, slope, end, rtol, atol)
+    error_before, grow = torch.full_like(t, 1e-4), torch.full_like(t, _LARGEST)
+
+    while len(lanes):
+        last = t + h * (1 + 1e-6) >= end
+        h = torch.where(last, end - t, h)
+        t_new = torch.where(last, end, t + h)
+        y_new, k = _step(flow, t, h, y, slope)
+        slope_new = flow(t_new, y_new)
+        k.append(slope_new)
+        error = _error(k, h, y, y_new, rtol, atol)
+        finite = torch.isfinite(error) & torch.isfinite(slope_new).all(-1) & torch.isfinite(y_new).all(-1)
+        accepted = finite & (error <= 1)
+        left = accepted & ~_stays(inside, h, y, k, y_new) if inside is not None else torch.zeros_like(accepted)
+        accepted &= ~left
+        tried[lanes] += 1
+
+        if bool(accepted.any()):
+            step, found = _outputs(flow, lanes, accepted, t, t_new, h, y, k, y_new, times)
+            steps.append(step)
+            values += found
+            reached[lanes[accepted]] = t_new[accepted]
+
+        done = accepted & last
+        error = torch.where(finite, error, torch.inf).clamp(min=1e-20)
+        factor = _SAFETY * error**-_EXPONENT
+        factor = torch.where(accepted, torch.minimum(factor * error_before**_BETA, grow), factor)
+        h = h * factor.clamp(_SMALLEST, _LARGEST)
+        t = torch.where(accepted, t_new, t)
+        y = torch.where(accepted[:, None], y_new, y)
+        slope = torch.where(accepted[:, None], slope_new, slope)
+        error_before = torch.where(accepted, error.clamp(min=1e-4), error_before)
+        grow = torch.where(accepted, _LARGEST, 1.0)
+
+        stuck = (h <= _NOISE * bit * t) | (h <= 8 * bit * end)  # accepted or not: at a singularity steps creep
+        fate = torch.where(stuck & ~done, torch.where(finite, Status.SINGULAR, Status.NOT_FINITE), Status.SUCCESS)
+        fate = torch.where(tried[lanes] >= max_steps, Status.MAX_STEPS, fate)
+        fate = torch.where(left, Status.LEFT_CHART, fate)
+        fate = torch.where(done, Status.SUCCESS, fate)
+        over = done | (fate != Status.SUCCESS)
+        if bool(over.any()):
+            status[lanes[over]] = fate[over]
+            on = (~over).nonzero()[:, 0]
+            lanes, t, h, y, slope = lanes[on], t[on], h[on], y[on], slope[on]
+            error_before, grow = error_before[on], grow[on]
+    return steps, status, reached, tried, values
+
+
+def _outputs(
+    flow: Flow,
+    lanes: Tensor,
+    accepted: Tensor,
+    t: Tensor,
+    t_new: Tensor,
+    h: Tensor,
+    y: Tensor,
+    k: list[Tensor],
+    y_new: Tensor,
+    times: Tensor,
+) -> tuple[_Step, list[Tensor]]:
+    """The record of a step, and the states at the parameters of output that lie in it."""
+    first, stop = (torch.searchsorted(times, bound, right=True) for bound in (t, t_new))
+    count = torch.where(accepted, stop - first, 0)
+    owner = torch.repeat_interleave(count)
+    row = torch.arange(len(owner), device=t.device) - (count.cumsum(0) - count)[owner] + first[owner]
+    fraction = (times[row] - t[owner]) / h[owner]
+    at_end = times[row] == t_new[owner]
+    position = accepted.cumsum(0) - 1
+    inner, ends = owner[~at_end], owner[at_end]
+    step = _Step(
+        lanes[accepted],
+        t[accepted],
+        h[accepted],
+        (position[inner], row[~at_end], fraction[~at_end]),
+        (position[ends], row[at_end]),
+    )
+    return step, _values(flow, inner, fraction[~at_end], ends, t, h, y, k, y_new)
+
+
+def _values(
+    flow: Flow, inner: Tensor, fraction: Tensor, ends: Tensor, t: Tensor, h: Tensor, y: Tensor, k: list, y_new: Tensor
+) -> list[Tensor]:
+    if len(inner) == 0:
+        return [y_new[inner], y_new[ends]]
+    need, owner = torch.unique(inner, return_inverse=True)
+    polynomial = _dense(flow, t[need], h[need], y[need], [slope[need] for slope in k], y_new[need])
+    return [_evaluated(polynomial, owner, fraction), y_new[ends]]
+
+
+def _replay(flow: Flow, y: Tensor, slope: Tensor, steps: list[_Step], times: Tensor) -> list[Tensor]:
+    """The states of output once more, by the same steps, with a gradient."""
+    values = []
+    for step in steps:
+        whole = len(step.lanes) == len(y)  # indices are in order
+        y_old, k_old = (y, slope) if whole else (y[step.lanes], slope[step.lanes])
+        y_new, k = _step(flow, step.start, step.size, y_old, k_old)
+        k.append(flow(step.start + step.size, y_new))
+        position, _, fraction = step.inner
+        values += _values(flow, position, fraction, step.ends[0], step.start, step.size, y_old, k, y_new)
+        y = y_new if whole else y.index_put((step.lanes,), y_new)
+        slope = k[-1] if whole else slope.index_put((step.lanes,), k[-1])
+    return values
+
+
+# --------------------------------------------------------------------------------------------------- one step
+
+
+def _combined(coefficients: tuple[tuple[int, float], ...], k: list[Tensor]) -> Tensor:
+    """Sum of multiples of slopes; term by term, so that a point does not know of the others."""
+    (i, a), *rest = coefficients
+    total = k[i] * a
+    for i, a in rest:
+        total = torch.add(total, k[i], alpha=a)
+    return total
+
+
+def _step(flow: Flow, t: Tensor, h: Tensor, y: Tensor, slope: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The state after one step, and the twelve slopes."""
+    k, size = [slope], h[:, None]
+    for c, row in zip(pair.NODES, pair.STAGES, strict=True):
+        k.append(flow(t + c * h, y + size * _combined(row, k)))
+    return y + size * _combined(pair.WEIGHTS, k), k
+
+
+def _error(k: list[Tensor], h: Tensor, y: Tensor, y_new: Tensor, rtol: float, atol: float) -> Tensor:
+    """Estimate of the error of a step in units of the tolerance, `(b,)`."""
+    scale = atol + rtol * torch.maximum(y.abs(), y_new.abs())
+    fifth = (_combined(pair.FIFTH, k) / scale).square().mean(-1)
+    third = (_combined(pair.THIRD, k) / scale).square().mean(-1)
+    return h.abs() * fifth / (fifth + 0.01 * third).clamp(min=1e-300 if y.dtype == torch.float64 else 1e-37).sqrt()
+
+
+def _stays(inside: Inside, h: Tensor, y: Tensor, k: list[Tensor], y_new: Tensor) -> Tensor:
+    """Whether a step stays inside, looked at in eighths of it on the cubic through its ends."""
+    s = torch.arange(1, 9, dtype=y.dtype, device=y.device)[:, None, None] / 8
+    change, start, end = y_new - y, h[:, None] * k[0], h[:, None] * k[12]
+    states = y + s * (change + (1 - s) * (start - change + s * (2 * change - start - end)))
+    return inside(states.flatten(0, 1)).unflatten(0, (8, -1)).all(0)
+
+
+def _dense(flow: Flow, t: Tensor, h: Tensor, y: Tensor, k: list[Tensor], y_new: Tensor) -> list[Tensor]:
+    """Coefficients of the polynomial of degree 7 along a step; three more slopes."""
+    size, k = h[:, None], list(k)
+    for c, row in zip(pair.DENSE_NODES, pair.DENSE_STAGES, strict=True):
+        k.append(flow(t + c * h, y + size * _combined(row, k)))
+    change, start, end = y_new - y, size * k[0], size * k[12]
+    return [y, change, start - change, 2 * change - (end + start), *(size * _combined(row, k) for row in pair.DENSE)]
+
+
+def _evaluated(polynomial: list[Tensor], owner: Tensor, fraction: Tensor) -> Tensor:
+    s = fraction[:, None]
+    value = torch.zeros_like(polynomial[0][owner])
+    for power, coefficient in reversed(list(enumerate(polynomial))):
+        value = coefficient[owner] + value * (s if power % 2 == 0 else 1 - s)
+    return value
+
+
+def _first_step(flow: Flow, y: Tensor, slope: Tensor, end: Tensor, rtol: float, atol: float) -> Tensor:
+    """A step that one explicit Euler step finds harmless (Hairer, Nørsett, Wanner, section II.4)."""
+
+    def norm(a: Tensor) -> Tensor:
+        return (a / scale).square().mean(-1).sqrt()
+
+    scale = atol + rtol * y.abs()
+    size, speed = norm(y), norm(slope)
+    h = torch.where((size < 1e-5) | (speed < 1e-5), 1e-6, 0.01 * size / speed).clamp(max=float(end))
+    bend = norm(flow(h, y + h[:, None] * slope) - slope) / h
+    most = torch.maximum(speed, bend)
+    second = torch.where(most <= 1e-15, (h * 1e-3).clamp(min=1e-6), (0.01 / most) ** _EXPONENT)
+    h = torch.minimum(100 * h, torch.where(second.isfinite(), second, h)).clamp(max=float(end))
+    return torch.where(h > 0, h, end)
+
+
+_SAFETY, _SMALLEST, _LARGEST = 0.9, 0.2, 6.0
+_NOISE = 500  # roundings of the parameter, below which a step says nothing
+_BETA = 0.04  # of the controller that remembers the error of the step before
+_EXPONENT = 1 / 8 - 0.2 * _BETA

@@ -1,0 +1,1 @@
+"""What is said to the user: at whose line, in which words."""

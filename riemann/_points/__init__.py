@@ -1,0 +1,1 @@
+"""Many points: what they must be, pieces, memory, faults."""

@@ -1,0 +1,1 @@
+"""How an image lies in its space."""

@@ -1,0 +1,1 @@
+"""Can a metric be trusted, and is its curvature right."""

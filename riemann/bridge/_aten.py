@@ -1,0 +1,134 @@
+"""The operations of ATen over arrays of any elements: what runs a traced function in exact arithmetic.
+
+Most operations only move elements: torch itself performs those on an array of the elements' positions.
+What holds no elements at all (masks, indices, fresh constants) torch computes, too. The rest is in the
+tables of `_operations` and `_linear`.
+"""
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from sympy.core.relational import Relational
+from torch import Tensor
+
+from riemann.bridge import _linear_algebra
+from riemann.bridge._arithmetic import Elements, filled, of_elements, to_torch
+from riemann.bridge._functions import Inexpressible
+
+OPERATIONS = _linear_algebra.OPERATIONS
+MOVES = frozenset(
+    "view _unsafe_view reshape expand permute transpose t squeeze unsqueeze select slice diagonal unbind split "
+    "split_with_sizes alias clone detach lift_fresh lift_fresh_copy _to_copy contiguous cat stack flip roll repeat "
+    "select_scatter slice_scatter diagonal_scatter select_backward slice_backward diagonal_backward index index_select "
+    "gather take index_fill copy fill masked_fill masked_scatter scatter tril triu diag_embed block_diag "
+    "constant_pad_nd new_zeros new_ones new_empty new_full zeros_like ones_like empty_like full_like unfold "
+    "squeeze_ unsqueeze_ transpose_ t_ as_strided_copy view_copy expand_copy permute_copy".split()
+)
+FLOATS = (torch.float64, torch.float32)
+KNOWN = frozenset((*MOVES, *OPERATIONS))  # what torch need not decompose
+
+
+def perform(E: Elements, target: Any, args: tuple, kwargs: dict) -> Any:
+    """One node of a graph: an operation, by name, on arrays of elements and of integers."""
+    if target is operator.getitem:
+        return args[0][args[1]]
+    name = target._schema.name.split("::")[1]
+    arrays = list(_arrays((args, tuple(kwargs.values()))))
+    if not any(a.dtype == object for a in arrays):
+        target = torch.ops.aten.zeros.default if name in ("empty", "_efficientzerotensor") else target
+        return elements(E, target(*_mapped(to_torch, args), **_mapped(to_torch, kwargs)))
+    if isinstance(dtype := kwargs.get("dtype"), torch.dtype) and dtype.is_complex:
+        raise Inexpressible("makes complex numbers")
+    if name == "_to_copy" and dtype not in (None, *FLOATS) and not any(map(E.varies, args[0].flat)):
+        return torch.tensor([float(c) for c in args[0].flat]).reshape(args[0].shape).to(dtype).numpy()
+    if name == "_to_copy" and dtype not in (None, *FLOATS) or name != "where" and _undecided(arrays):
+        raise Inexpressible("makes numbers of whether something holds, or integers of coordinates; use `torch.where`")
+    if name in OPERATIONS:
+        return _array(OPERATIONS[name](E, *args, **kwargs))
+    if name in MOVES:
+        return _moved(E, target, args, kwargs)
+    raise Inexpressible(f"has no exact form as {E.kind}")
+
+
+def _undecided(arrays: list[np.ndarray]) -> bool:
+    return any(isinstance(entry, Relational) for a in arrays if a.dtype == object for entry in a.flat)
+
+
+def elements(E: Elements, y: Any) -> Any:
+    """What torch computed: floats become elements."""
+    if isinstance(y, tuple | list):
+        return type(y)(elements(E, part) for part in y)
+    if not isinstance(y, Tensor):
+        return y
+    if y.is_complex():
+        raise Inexpressible("makes complex numbers")
+    a = y.detach().resolve_neg().cpu()
+    if not a.is_floating_point():
+        return a.numpy()
+    a = (a if a.dtype == torch.float32 else a.double()).numpy()
+    return np.array([*map(E.number, a.flat), None], dtype=object)[:-1].reshape(a.shape)
+
+
+# ------------------------------------------------------------------------------------------------------ moving elements
+
+
+def _moved(E: Elements, target: Any, args: tuple, kwargs: dict) -> Any:
+    """The operation on positions in a pool of elements, whose first are 0 and 1."""
+    pool: list[Any] = [E.number(0), E.number(1)]
+
+    def deposit(a: Any) -> Any:
+        if not isinstance(a, np.ndarray):
+            return a
+        start = len(pool)
+        pool.extend(of_elements(E, a).flat)
+        return torch.arange(start, len(pool)).reshape(a.shape)
+
+    def argument(name: str, a: Any) -> Any:
+        if name in ("index", "indices", "mask"):
+            return _mapped(to_torch, a)
+        if name in ("value", "fill_value") and not isinstance(a, np.ndarray):
+            pool.append(E.number(a))
+            return len(pool) - 1
+        return _mapped(deposit, a)
+
+    args = tuple(argument(formal.name, a) for formal, a in zip(target._schema.arguments, args, strict=False))
+    of_tensors = ("dtype", "device", "layout", "pin_memory", "memory_format")
+    kwargs = {name: argument(name, a) for name, a in kwargs.items() if name not in of_tensors}
+
+    def withdraw(y: Any) -> Any:
+        if isinstance(y, Tensor):
+            source = np.array([*pool, None], dtype=object)
+            return source[y.numpy()] if y.ndim else np.array(pool[int(y)], dtype=object)
+        return y
+
+    moved = target(*args, **kwargs)
+    if target._schema.name.endswith(("empty", "empty_like")):
+        moved = torch.zeros_like(moved)
+    return _mapped(withdraw, moved)
+
+
+def _mapped(f: Callable[[Any], Any], tree: Any) -> Any:
+    if isinstance(tree, tuple | list):
+        return type(tree)(_mapped(f, branch) for branch in tree)
+    if isinstance(tree, dict):
+        return {key: _mapped(f, branch) for key, branch in tree.items()}
+    return f(tree)
+
+
+def _arrays(tree: Any) -> Iterator[np.ndarray]:
+    if isinstance(tree, tuple | list):
+        for branch in tree:
+            yield from _arrays(branch)
+    elif isinstance(tree, np.ndarray):
+        yield tree
+
+
+def _array(y: Any) -> Any:
+    """Numpy makes scalars of what has no axes; masks that are known are masks."""
+    if isinstance(y, tuple):
+        return tuple(map(_array, y))
+    y = y if isinstance(y, np.ndarray) else filled((), [y])
+    return y.astype(bool) if y.dtype == object and y.size and all(isinstance(c, bool) for c in y.flat) else y

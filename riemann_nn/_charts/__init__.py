@@ -1,0 +1,1 @@
+"""Coordinates that are learned, and the heads that read them."""

@@ -1,0 +1,1 @@
+"""Learned metrics: networks whose values are metrics, with their closed forms."""

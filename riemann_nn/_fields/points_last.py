@@ -1,0 +1,95 @@
+r"""Scalar curvature of an `MLPCholesky` with the points on the last axis: for many points and small n, and a compiler.
+
+The jets of all units go through each layer as one product of matrices, `(H, 1 + n + n(n+1)/2, z)`: value, first and
+second derivatives along the coordinates. What is done unit by unit is then one loop over contiguous points.
+"""
+
+import torch
+from torch import Tensor
+
+from riemann_nn._fields.elementwise import elementwise_jet
+from riemann_nn._fields.mlp_cholesky import MLPCholesky
+
+SMALL = 6  # the largest n: beyond, pushing the frame back through the layers needs fewer operations
+
+
+def scalar_curvature(metric: MLPCholesky, x: Tensor) -> Tensor:
+    r"""S at points `(z, n)`, `(z,)`: the formula of `_cartan.scalar_curvature`, from derivatives along coordinates.
+
+    $\sum_{ak} N_{aakk} - N_{akak} = (g^{jl} E_{ki} - g^{ij} E_{kl})\, \partial_j \partial_l L_{ik}$.
+    """
+    L, dL, ddL = _factor_jets(metric, x)
+    E = _inverse(L)
+    n = len(E)
+    if n == 1:
+        return 0 * L[0, 0]
+    along = (E[None, :, :, None] * dL.movedim(2, 0)[:, None]).sum(2)  # E_bi d_j L_ik, [j, b, k]
+    M = (E[:, :, None, None] * along[None]).sum(1)  # [a, b, k]
+    C = M - M.transpose(0, 1)
+    products = (C * (1.5 * M.transpose(1, 2) - 0.5 * M - 0.5 * M.transpose(0, 2))).sum((0, 1, 2))
+    u = sum(M[a, a] for a in range(n))
+    v = sum(M[:, k, k] - M[k, :, k] for k in range(n))
+    inverse = (E[:, :, None] * E[:, None]).sum(0)
+    second = torch.zeros_like(products)
+    for p, (j, l) in enumerate(_pairs(n)):
+        weights = inverse[j, l] * E.transpose(0, 1) - 0.5 * (
+            inverse[:, j, None] * E[:, l] + inverse[:, l, None] * E[:, j]
+        )
+        second = second + (1 if j == l else 2) * (weights * ddL[:, :, p]).sum((0, 1))
+    return products + (v * (2 * u - v)).sum(0) - 2 * second
+
+
+def _pairs(n: int) -> list[tuple[int, int]]:
+    return [(j, l) for j in range(n) for l in range(j + 1)]
+
+
+def _factor_jets(metric: MLPCholesky, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    r"""`L[i, k]`, `dL[i, k, j]` and `ddL[i, k, jl]` for $l \le j$, points last."""
+    n = metric.dim
+    o, do, ddo = _output_jets(metric, x)
+    zero, entries = torch.zeros_like(o[0]), {}
+    for p, (i, k) in enumerate(_pairs(n)):
+        head = metric.diagonal if i == k else metric.off_diagonal
+        if head is None:
+            entries[i, k] = o[p], do[p], ddo[p]
+        else:
+            f, first, second = elementwise_jet(head, o[p])
+            bent = torch.stack([do[p, j] * do[p, l] for j, l in _pairs(n)])
+            entries[i, k] = f, first * do[p], first * ddo[p] + second * bent
+    zeros = zero, torch.zeros_like(do[0]), torch.zeros_like(ddo[0])
+    jets = [[entries.get((i, k), zeros) for k in range(n)] for i in range(n)]
+    L, dL, ddL = (torch.stack([torch.stack([jet[r] for jet in row]) for row in jets]) for r in range(3))
+    sound = torch.stack([(L[k, k] > 0) & L[k].isfinite().all(0) for k in range(n)]).all(0)
+    return torch.where(sound, L, torch.nan), dL, ddL
+
+
+def _output_jets(metric: MLPCholesky, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The network's outputs and their derivatives: `(m, z)`, `(m, n, z)` and `(m, n(n+1)/2, z)`."""
+    n, pairs = metric.dim, _pairs(metric.dim)
+    layer, *others = metric.layers
+    s, ds, dds = torch.addmm(layer.bias[:, None], layer.weight, x.mT), layer.weight[:, :, None], None
+    for layer in others:
+        h, first, second = elementwise_jet(metric.activation, s)
+        rows = [h, *(first * ds[:, j] for j in range(n))]
+        for p, (j, l) in enumerate(pairs):
+            bent = second * (ds[:, j] * ds[:, l])
+            rows.append(bent if dds is None else bent + first * dds[:, p])
+        jets = torch.stack(rows, 1)
+        jets = (layer.weight @ jets.flatten(1)).unflatten(1, (len(rows), -1))
+        s, ds, dds = jets[:, 0] + layer.bias[:, None], jets[:, 1 : n + 1], jets[:, n + 1 :]
+    if dds is None:
+        ds = ds.expand(-1, -1, s.shape[-1])
+        dds = s.new_zeros((len(s), len(pairs), s.shape[-1]))
+    return s, ds, dds
+
+
+def _inverse(L: Tensor) -> Tensor:
+    """Of lower triangular matrices, row by row."""
+    rows: list[Tensor] = []
+    for i in range(len(L)):
+        row = torch.zeros_like(L[i])
+        row[i] = 1.0
+        for k in range(i):
+            row = row - L[i, k] * rows[k]
+        rows.append(row / L[i, i])
+    return torch.stack(rows)

@@ -1,0 +1,123 @@
+"""Signs that learned metrics collapse: volume, conditioning, variation, curvature, watched while training."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+import riemann
+from riemann_nn._charts.chart import Chart
+
+
+class Health(NamedTuple):
+    r"""What a metric is like over some points.
+
+    Attributes:
+        log_volume: mean of $\log \sqrt{\det g}$.
+        condition: largest condition number of g.
+        variation: how much $g / (\det g)^{1/n}$ varies over the points: root mean square over size.
+        curvature: median of |S|.
+    """
+
+    log_volume: float
+    condition: float
+    variation: float
+    curvature: float
+
+
+def health(chart: Chart, points: int = 16) -> Health:
+    """The health of a chart's metric at its first points.
+
+    Args:
+        chart: points `(*batch, n)` and the metric there.
+        points: how many are looked at; in more than 16 dimensions curvature is estimated.
+
+    Returns:
+        Numbers.
+
+    Example:
+        >>> from riemann_nn import NeuralDifferentialManifold, health
+        >>> health(NeuralDifferentialManifold(2, [3], 1)(torch.randn(9, 2))[1][0])
+        Health(log_volume=0.0, condition=1.0, variation=0.0, curvature=0.0)
+    """
+    n = chart.coordinates.shape[-1]
+    z = chart.coordinates.detach().reshape(-1, n)[:points]
+    with torch.no_grad():
+        g = chart.metric(z)
+        eigenvalues = torch.linalg.eigvalsh(g)
+        log_volume = riemann.log_volume_element(chart.metric, z)
+        unimodular = g * torch.exp(-2 / n * log_volume)[:, None, None]
+        center = unimodular.mean(0)
+        size, spread = center.square().sum(), (unimodular - center).square().sum((-2, -1)).mean()
+        if n <= 16:
+            S = riemann.scalar_curvature(chart.metric, z)
+        else:
+            generator = torch.Generator(z.device).manual_seed(0)
+            S = riemann.estimate_scalar_curvature(chart.metric, z, 4, generator).value
+    condition = eigenvalues[:, -1] / eigenvalues[:, 0]
+    numbers: tuple[Tensor, ...] = (log_volume.mean(), condition.max(), (spread / size).sqrt(), S.abs().median())
+    return Health(*(float(a) for a in numbers))
+
+
+class CollapseMonitor(torch.nn.Module):
+    """Warns, once for each sign and chart, when metrics shrink, degenerate or curl up against how they started.
+
+    Args:
+        volume: how far the mean of log sqrt(det g) may fall, in nats; of metrics that state their `bounds` and so
+            cannot shrink to 0, as far as these let it.
+        condition: how large the condition number may be.
+        curvature: how many times n(n-1), and how many times a tenth of that its median was at the start, |S| may be.
+        points: how many points are looked at.
+
+    Attributes:
+        latest: the `Health` of each chart when last looked at.
+
+    Example:
+        >>> from riemann_nn import CollapseMonitor, NeuralDifferentialManifold
+        >>> monitor = CollapseMonitor()
+        >>> monitor(NeuralDifferentialManifold(2, [3, 3], 1)(torch.randn(9, 2))[1])
+        >>> len(monitor.latest)
+        2
+    """
+
+    def __init__(self, volume: float = 2.0, condition: float = 1e5, curvature: float = 100.0, points: int = 16):
+        super().__init__()
+        self.volume, self.condition, self.curvature, self.points = volume, condition, curvature, points
+        self.first: list[Health] = []
+        self.latest: list[Health] = []
+        self.said: set[tuple[int, str]] = set()
+
+    def forward(self, charts: Sequence[Chart]) -> None:
+        """Looks at the charts."""
+        self.latest = [health(chart, self.points) for chart in charts]
+        self.first = self.first or self.latest
+        for i, (chart, then, now) in enumerate(zip(charts, self.first, self.latest, strict=True)):
+            n = chart.coordinates.shape[-1]
+            fallen = then.log_volume - now.log_volume
+            if not fallen <= self.volume and not hasattr(chart.metric, "bounds"):
+                self._say(i, "volume", f"its volume element fell by a factor of e^{fallen:.1f} since the start: g goes "
+                          "to 0")  # fmt: skip
+            if not now.condition <= self.condition:
+                self._say(i, "condition", f"its condition number is {now.condition:.1e}: g degenerates")
+            if not now.curvature <= self.curvature * max(n * (n - 1), 0.1 * then.curvature):
+                self._say(i, "curvature", f"the median of its |S| is {now.curvature:.1e}, from {then.curvature:.1e}")
+
+    def _say(self, i: int, sign: str, what: str) -> None:
+        if (i, sign) not in self.said:
+            self.said.add((i, sign))
+            warnings.warn(
+                f"the metric of chart {i} collapses: {what}. A scale-free preset, or a `MetricNet`, whose heads are "
+                "bounded, does not. This is said once.",
+                stacklevel=4,
+            )
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What was seen and said."""
+        return {"first": [tuple(h) for h in self.first], "said": sorted(self.said)}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """What was seen and said."""
+        self.first = [Health(*h) for h in state["first"]]
+        self.said = {(i, sign) for i, sign in state["said"]}

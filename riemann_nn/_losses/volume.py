@@ -1,0 +1,89 @@
+"""Distortion of volume as a loss."""
+
+import warnings
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+import riemann
+from riemann_nn._losses import reduce
+from riemann_nn._losses.means import check_batch, weights_of
+
+
+def volume_loss(
+    metric: Any,
+    x: Float[Tensor, "*batch n"],
+    log: bool = True,
+    *,
+    log_reference: Float[Tensor, "*batch"] | None = None,
+    measure: str | Tensor = "points",
+) -> Float[Tensor, ""]:
+    r"""Variance of the logarithm of the volume element over points, $\mathrm{Var}(\log \sqrt{\det g} - \log \rho)$.
+
+    The volume element is a density: under a change of chart it moves by $\log |\det J|$, and so does the logarithm of
+    a reference density $\rho$ in the same coordinates. Without one the reference is Lebesgue's measure of the chart.
+
+    Args:
+        metric: callable, one point `(n,)` to `(n, n)`.
+        x: points, `(*batch, n)`, two or more.
+        log: False for the paper's literal $\mathrm{Var}(\sqrt{\det g} / \rho)$.
+        log_reference: $\log \rho$ at the points, `(*batch,)`.
+        measure: what the variance is over, as for `curvature_loss`.
+
+    Returns:
+        A scalar, the same on every rank of `torch.distributed`.
+
+    Raises:
+        ValueError: fewer than two points.
+
+    Warns:
+        UserWarning: with `log=False`: g is driven to 0, where any curvature explodes.
+
+    Example:
+        >>> from riemann_nn import volume_loss
+        >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
+        >>> volume_loss(half_plane, torch.tensor([[0.0, 1.0], [0.0, 2.0]]))
+        tensor(0.9609)
+    """
+    if not log:
+        warnings.warn(
+            "the variance of sqrt(det g) itself is least where g is 0: it shrinks the metric and inflates its "
+            "curvature. `log=True` does not depend on the scale of g.",
+            stacklevel=2,
+        )
+    return _volume_loss(metric, x, log, log_reference, measure)
+
+
+def _volume_loss(
+    metric: Any, x: Tensor, log: bool, log_reference: Tensor | None = None, measure: str | Tensor = "points"
+) -> Tensor:
+    """`volume_loss` without its warning."""
+    check_batch(x, 2)
+    volume = riemann.log_volume_element(metric, x)
+    volume = volume if log_reference is None else volume - log_reference
+    return reduce.variance(volume if log else volume.exp(), weights_of(metric, x, measure))
+
+
+class VolumeLoss(torch.nn.Module):
+    """`volume_loss` of a metric as a module: the form that DistributedDataParallel and `functional_call` need.
+
+    Args:
+        metric: as for `volume_loss`; its parameters are those of the module.
+        log: as for `volume_loss`.
+        **options: further arguments of `volume_loss`.
+
+    Example:
+        >>> from riemann_nn import MetricNet, VolumeLoss
+        >>> VolumeLoss(MetricNet(2))(torch.randn(8, 2)).item()
+        0.0
+    """
+
+    def __init__(self, metric: Any, log: bool = True, **options: Any):
+        super().__init__()
+        self.metric, self.log, self.options = metric, log, options
+
+    def forward(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, ""]:
+        """The loss at points `(*batch, n)`."""
+        return volume_loss(self.metric, x, self.log, **self.options)

@@ -1,0 +1,1 @@
+"""The whole: a manifold whose metric evolves from layer to layer."""

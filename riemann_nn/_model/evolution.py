@@ -1,0 +1,266 @@
+"""The evolution layer: the task and the geometry in one loss, on a schedule, capped, and watched."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import riemann
+from riemann_nn._charts.chart import Chart
+from riemann_nn._losses import reduce
+from riemann_nn._losses.compatibility import compatibility_loss
+from riemann_nn._losses.curvature import check_names, curvature_loss
+from riemann_nn._losses.fisher import fisher_loss
+from riemann_nn._losses.likelihoods import Metric, fisher_factor
+from riemann_nn._losses.monitor import CollapseMonitor
+from riemann_nn._losses.volume import _volume_loss
+
+_PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {"kind": "scalar", "estimator": "exact", "points": None, "every": 1},
+    "scale_free": {"kind": "sectional", "estimator": "sampled", "points": 16, "every": 4},
+}
+
+
+class EvolutionLoss(torch.nn.Module):
+    r"""$L = L_{task} + w(t) (\lambda_c L_{curv} + \lambda_v L_{vol} + \lambda_k L_{comp} + \lambda_f L_{fisher})$.
+
+    | | `"paper"` | `"scale_free"` |
+    | --- | --- | --- |
+    | $L_{curv}$ | $E[S^2]$, exact | $E[K^2 (\det g)^{2/n}]$ over planes, sampled |
+    | $L_{vol}$ | $\mathrm{Var}(\sqrt{\det g})$ | $\mathrm{Var}(\log \sqrt{\det g})$ |
+    | points | all, each step | 16 of each batch, each fourth step |
+
+    The first is what the paper writes; the volume term alone has its optimum at a metric that shrinks to 0. Terms are
+    summed over charts; all but the volume are evaluated at `points` random points at each `every`-th step, times
+    `every`: unbiased over steps.
+
+    Args:
+        preset: `"paper"` or `"scale_free"`.
+        curvature: $\lambda_c$.
+        volume: $\lambda_v$.
+        compatibility: $\lambda_k$.
+        fisher: $\lambda_f$; then call with `model=`.
+        likelihood: for `fisher_loss`.
+        kind: of curvature, in place of the preset's.
+        estimator: in place of the preset's.
+        points: how many points of a batch, None for all, in place of the preset's.
+        every: at how many steps once, in place of the preset's.
+        num_samples: planes a point, for `"sampled"`.
+        delay: steps before the geometry counts: w is 0.
+        ramp: steps over which w then goes to 1.
+        shape: of the ramp, `"linear"` or `"cosine"`.
+        cap: largest ratio of the norms of the gradients of geometry and task in the parameters of the charts; the
+            geometry is scaled down to it.
+        monitor: watches the charts: at the first step and at each `monitor_every`-th. None for none.
+        monitor_every: see there.
+        seed: of random points and planes; what is drawn depends on it, the step and the rank only.
+
+    Raises:
+        ValueError: unknown names, numbers out of range; in a call, a task that is no scalar.
+
+    Note:
+        Step and monitor are in `state_dict`: training resumes exactly. In `eval()` all points are used and the step
+        stays. Under DistributedDataParallel compute the loss inside the wrapped forward: `TrainingStep` does. Compile
+        the model and the task, not this module in training: its step is a number, new at each call.
+
+    Example:
+        >>> from riemann_nn import EvolutionLoss, NeuralDifferentialManifold
+        >>> model, evolution = NeuralDifferentialManifold(2, [3], 1), EvolutionLoss()
+        >>> output, charts = model(torch.randn(20, 2))
+        >>> total, parts = evolution(output.square().mean(), charts)
+        >>> sorted(parts)
+        ['curvature', 'task', 'volume']
+    """
+
+    def __init__(
+        self,
+        preset: str = "scale_free",
+        *,
+        curvature: float = 0.05,
+        volume: float = 0.05,
+        compatibility: float = 0.0,
+        fisher: float = 0.0,
+        likelihood: str | Metric = "categorical",
+        kind: str | None = None,
+        estimator: str | None = None,
+        points: int | str | None = "preset",
+        every: int | None = None,
+        num_samples: int = 2,
+        delay: int = 0,
+        ramp: int = 0,
+        shape: str = "linear",
+        cap: float | None = None,
+        monitor: CollapseMonitor | str | None = "default",
+        monitor_every: int = 50,
+        seed: int = 0,
+    ):
+        super().__init__()
+        if preset not in _PRESETS:
+            raise ValueError(f"`preset` is {preset!r}, expected 'paper' or 'scale_free'")
+        if shape not in ("linear", "cosine"):
+            raise ValueError(f"`shape` is {shape!r}, expected 'linear' or 'cosine'")
+        chosen = _PRESETS[preset]
+        self.preset, self.likelihood, self.shape, self.seed = preset, likelihood, shape, seed
+        self.weights = {
+            "curvature": curvature,
+            "volume": volume,
+            "compatibility": compatibility,
+            "fisher": fisher,
+        }
+        self.kind: str = kind or chosen["kind"]
+        self.estimator: str = estimator or chosen["estimator"]
+        check_names(self.kind, self.estimator)
+        fisher_factor(likelihood)
+        if cap is not None and not cap > 0:
+            raise ValueError(f"`cap` is {cap}, expected None or a positive number")
+        self.points: int | None = chosen["points"] if points == "preset" else points
+        self.every = chosen["every"] if every is None else every
+        self.num_samples, self.delay, self.ramp, self.cap = num_samples, delay, ramp, cap
+        if min(self.every, monitor_every, self.points or 1) < 1 or min(delay, ramp, *self.weights.values()) < 0:
+            raise ValueError(
+                f"`every` is {self.every}, `monitor_every` {monitor_every}, `points` {self.points}, `delay` {delay}, "
+                f"`ramp` {ramp}, weights {self.weights}, "
+                "expected numbers that are not negative, the first three positive"
+            )
+        self.monitor = CollapseMonitor() if monitor == "default" else monitor
+        self.monitor_every = monitor_every
+        self.step = 0
+
+    def factor(self, step: int) -> float:
+        """The schedule w at a step: 0 before `delay`, 1 after `ramp` more, and what lies between."""
+        if step < self.delay:
+            return 0.0
+        if step >= self.delay + self.ramp:
+            return 1.0
+        t = (step - self.delay) / self.ramp
+        return t if self.shape == "linear" else 0.5 - 0.5 * math.cos(math.pi * t)
+
+    def forward(self, task: Tensor, charts: Sequence[Chart], model: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total, and its parts: each loss that was evaluated at this step, without its weight.
+
+        Args:
+            task: the task's loss, a scalar.
+            charts: as a `NeuralDifferentialManifold` returns them.
+            model: the model, where the Fisher loss has a weight.
+
+        Returns:
+            Total and parts; the task is the mean over ranks.
+        """
+        if not isinstance(task, Tensor) or task.ndim:
+            got = f"shape {tuple(task.shape)}" if isinstance(task, Tensor) else f"a {type(task).__name__}"
+            raise ValueError(f"`task` is {got}, expected a scalar tensor: the mean of the task's loss over the batch")
+        task = reduce.over_ranks(task) / reduce.world_size()
+        if self.training and self.monitor is not None and self.step % self.monitor_every == 0:
+            self.monitor(charts)
+        losses = self._geometry(charts, model) if self.factor(self.step) > 0 else {}
+        parts = {"task": task.detach(), **{name: loss.detach() for name, (loss, _) in losses.items()}}
+        terms = [weight * loss for loss, weight in losses.values()]
+        total = task
+        if terms:
+            geometry = self.factor(self.step) * torch.stack(terms).sum()
+            total = task + self._capped(task, geometry, charts) * geometry
+        if self.training:
+            self.step += 1
+        return total, parts
+
+    def _geometry(self, charts: Sequence[Chart], model: Any) -> dict[str, tuple[Tensor, float]]:
+        """Losses whose turn it is, and their weights."""
+        w, losses = self.weights, {}
+        literal = self.preset == "paper"
+        if w["volume"]:
+            volumes = [_volume_loss(c.metric, c.coordinates, not literal) for c in charts]
+            losses["volume"] = torch.stack(volumes).sum(), w["volume"]
+        if self.training and self.step % self.every:
+            return losses
+        repeat = self.every if self.training else 1
+        drawn = self.estimator == "sampled" or (self.training and self.points is not None)
+        generator = self._generator(charts[0].coordinates.device) if drawn else None
+        some = self._some(charts, generator)
+        if w["curvature"]:
+            curvatures = [
+                curvature_loss(
+                    c.metric,
+                    c.coordinates,
+                    self.kind,
+                    self.estimator,
+                    scale_free=not literal,
+                    num_samples=self.num_samples,
+                    generator=generator,
+                )
+                for c in some
+            ]
+            losses["curvature"] = torch.stack(curvatures).sum(), repeat * w["curvature"]
+        if w["compatibility"]:
+            losses["compatibility"] = compatibility_loss(some), repeat * w["compatibility"]
+        if w["fisher"]:
+            if model is None:
+                raise ValueError("the Fisher loss has a weight and needs the model: call with `model=`")
+            losses["fisher"] = fisher_loss(model, some, self.likelihood), repeat * w["fisher"]
+        return losses
+
+    def _generator(self, device: torch.device) -> torch.Generator:
+        seed = (self.seed * 1_000_003 + self.step) * reduce.world_size() + reduce.rank()
+        return torch.Generator(device).manual_seed(seed)
+
+    def _some(self, charts: Sequence[Chart], generator: torch.Generator | None) -> list[Chart]:
+        """The charts at random points of the batch, the same in each."""
+        flat = [c._replace(coordinates=c.coordinates.reshape(-1, c.coordinates.shape[-1])) for c in charts]
+        count = len(flat[0].coordinates)
+        if not self.training or self.points is None or self.points >= count:
+            return flat
+        chosen = torch.randperm(count, generator=generator, device=flat[0].coordinates.device)[: self.points]
+        return [c._replace(coordinates=c.coordinates[chosen]) for c in flat]
+
+    def _capped(self, task: Tensor, geometry: Tensor, charts: Sequence[Chart]) -> float | Tensor:
+        """What the geometry is multiplied with."""
+        if self.cap is None:
+            return 1.0
+        modules = [m for c in charts for m in (c.map, c.metric)]
+        parameters = list(dict.fromkeys(p for m in modules for p in m.parameters() if p.requires_grad))
+        of_task, of_geometry = (_norm(riemann.recorded_gradients(loss, parameters)) for loss in (task, geometry))
+        return (self.cap * of_task / of_geometry.clamp_min(torch.finfo(task.dtype).tiny)).clamp(max=1.0)
+
+    def get_extra_state(self) -> dict[str, int]:
+        """The step."""
+        return {"step": self.step}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        """The step."""
+        self.step = state["step"]
+
+
+def _norm(gradients: Sequence[Tensor]) -> Tensor:
+    """The norm of the mean over ranks."""
+    flat = torch.cat([g.detach().flatten() for g in gradients])
+    return (reduce.over_ranks(flat) / reduce.world_size()).norm()
+
+
+class TrainingStep(torch.nn.Module):
+    """Model, task and evolution loss in one forward: the form that DistributedDataParallel and `functional_call` need.
+
+    Args:
+        model: a `NeuralDifferentialManifold`.
+        task: `task(output, target)`, a scalar: the mean over the batch.
+        evolution: an `EvolutionLoss`.
+
+    Note:
+        Under DistributedDataParallel ranks have equal batches; where geometry is not evaluated at each step and no head
+        reads the metrics, say `find_unused_parameters=True`.
+
+    Example:
+        >>> from riemann_nn import EvolutionLoss, NeuralDifferentialManifold, TrainingStep
+        >>> model = NeuralDifferentialManifold(2, [3], 1)
+        >>> step = TrainingStep(model, torch.nn.functional.mse_loss, EvolutionLoss())
+        >>> total, parts = step(torch.randn(20, 2), torch.randn(20, 1))
+    """
+
+    def __init__(self, model: torch.nn.Module, task: Callable[[Tensor, Tensor], Tensor], evolution: EvolutionLoss):
+        super().__init__()
+        self.model, self.task, self.evolution = model, task, evolution
+
+    def forward(self, x: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total and its parts, as `EvolutionLoss` returns them."""
+        output, charts = self.model(x)
+        return self.evolution(self.task(output, target), charts, self.model)

@@ -1,0 +1,242 @@
+"""The neural differential manifold: charts one after the other, a metric on each, and a head that reads them."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from riemann_nn._charts.chart import Chart
+from riemann_nn._charts.coordinate import CoordinateLayer, kind_of, rough_parts
+from riemann_nn._charts.heads import KernelHead, LinearHead, MahalanobisHead
+from riemann_nn._charts.induced import InducedMetric, induced_metrics
+from riemann_nn._fields.elementwise import Softplus
+from riemann_nn._fields.metric_net import MetricNet
+from riemann_nn._fields.mlp_cholesky import MLPCholesky
+from riemann_nn._fields.smooth import smooth
+from riemann_nn._model.card import card
+
+
+class ManifoldLayer(torch.nn.Module):
+    r"""A map into new coordinates and a metric there: $x \mapsto$ the chart $(z, g)$ with $z = f(x)$.
+
+    Args:
+        map: f, a module on points `(*batch, n)`: a `CoordinateLayer`, a linear layer and an activation, a
+            `torch.nn.Sequential` of such.
+        metric: g, a module on points of the new coordinates, such as a `MetricNet`.
+
+    Attributes:
+        kind: what the map is: `"transition"`, `"embedding"`, `"submersion"`, or `"map"` for a mixture.
+
+    Warns:
+        UserWarning: the map has activations through which curvature cannot be pulled back (ReLU, ELU).
+
+    Example:
+        >>> from riemann_nn import CoordinateLayer, ManifoldLayer, MetricNet
+        >>> layer = ManifoldLayer(CoordinateLayer(3), MetricNet(3))
+        >>> layer(torch.randn(5, 3)).volume_element()
+        tensor([1., 1., 1., 1., 1.], grad_fn=<ExpBackward0>)
+    """
+
+    def __init__(self, map: torch.nn.Module, metric: torch.nn.Module):
+        super().__init__()
+        self.map, self.metric = map, metric
+        if rough := rough_parts(map):
+            warnings.warn(
+                f"the map of this layer has {', '.join(rough)}: curvature pulled back through it is not defined at the "
+                "kinks. Curvature of the layer's own metric, in its own coordinates, is.",
+                stacklevel=2,
+            )
+
+    @property
+    def kind(self) -> str:
+        """See the class."""
+        return kind_of(self.map)
+
+    def forward(self, x: Float[Tensor, "*batch m"]) -> Chart:
+        """The chart at points `(*batch, m)`."""
+        return Chart(self.map(x), self.metric, self.map)
+
+    def induced_metrics(self) -> dict[torch.nn.Linear, InducedMetric]:
+        r"""For each linear layer on the path of the map, the metric $J^T g J$ on its output, `(*batch, m, m)`.
+
+        Linear layers inside a `CoordinateLayer` are not on the path: the metric on their outputs depends on more than
+        these outputs.
+        """
+        return induced_metrics(self.map, self.metric)
+
+
+class NeuralDifferentialManifold(torch.nn.Module):
+    r"""Charts one after the other, a learned metric on each, and a head.
+
+    `output, charts = model(x)`; `charts[i].coordinates`, `charts[i].metric`, `charts[i].scalar_curvature()`, ….
+
+    Args:
+        input_dim: dimension of the data.
+        hidden_dims: dimensions of the charts.
+        output_dim: number of logits, or of values.
+        coordinates: `"flow"`, the paper's: a `CoordinateLayer` between charts of one dimension, after a linear layer
+            where the dimension changes; or `"linear"`: a linear layer and the activation.
+        head: `"mahalanobis"`, logits from squared distances to learned prototypes, or `"kernel"`, attention with such
+            distances, in the product of all charts: the metrics enter the prediction. `"linear"` reads the last
+            coordinates only.
+        coupling: how the metrics meet the task: `"forward"`, what the first two heads do; `"fisher"`, a promise to
+            train with `fisher_loss`; None, no way. By default `"forward"`, and None for the linear head.
+        family: of each `MetricNet`.
+        metric_hidden: its hidden widths.
+        activation: smooth elementwise map of all networks.
+        depth: couplings of each `CoordinateLayer`.
+        metric: a function from a dimension to the module that is the metric there, instead of a `MetricNet`.
+
+    Raises:
+        ValueError: unknown names, an activation that is not smooth, `"forward"` with a head that reads no metric.
+
+    Warns:
+        UserWarning: the metrics are decorative: nothing couples them to the task.
+
+    Reference:
+        Di Zhang, *The Neural Differential Manifold*, arXiv:2510.25113. `card()` says what is from there.
+
+    Example:
+        >>> from riemann_nn import NeuralDifferentialManifold
+        >>> model = NeuralDifferentialManifold(2, [4, 4], 3)
+        >>> output, charts = model(torch.randn(10, 2))
+        >>> output.shape, charts[1].scalar_curvature().shape
+        (torch.Size([10, 3]), torch.Size([10]))
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        hidden_dims: Sequence[int],
+        output_dim: int,
+        *,
+        coordinates: str = "flow",
+        head: str = "mahalanobis",
+        coupling: str | None = "default",
+        family: str = "cholesky",
+        metric_hidden: Sequence[int] = (64, 64),
+        activation: Any = torch.nn.Tanh,
+        depth: int = 4,
+        metric: Callable[[int], torch.nn.Module] | None = None,
+    ):
+        super().__init__()
+        dims = [input_dim, *hidden_dims]
+        if len(dims) < 2 or min(*dims, output_dim) < 1:
+            raise ValueError(
+                f"dimensions are {dims} and {output_dim}, expected positive numbers and at least one chart"
+            )
+        if coordinates not in ("flow", "linear"):
+            raise ValueError(f"`coordinates` is {coordinates!r}, expected 'flow' or 'linear'")
+        activation = smooth(activation)
+        make = metric or (lambda n: MetricNet(n, metric_hidden, family, activation))
+
+        def map_between(m: int, n: int) -> torch.nn.Module:
+            if coordinates == "linear":
+                return torch.nn.Sequential(torch.nn.Linear(m, n), activation)
+            flow = CoordinateLayer(n, depth=depth, activation=activation)
+            return flow if m == n else torch.nn.Sequential(torch.nn.Linear(m, n), flow)
+
+        layers = [ManifoldLayer(map_between(m, n), make(n)) for m, n in zip(dims, dims[1:], strict=False)]
+        self._assemble(layers, dims[1:], output_dim, head, coupling)
+
+    def _assemble(
+        self, layers: list[ManifoldLayer], dims: list[int], output_dim: int, head: str, coupling: str | None
+    ) -> None:
+        self.layers, self.dims = torch.nn.ModuleList(layers), dims
+        if head not in _HEADS:
+            raise ValueError(f"`head` is {head!r}, expected one of {', '.join(map(repr, _HEADS))}")
+        reads = head != "linear"
+        coupling = ("forward" if reads else None) if coupling == "default" else coupling
+        if coupling not in ("forward", "fisher", None) or coupling == "forward" and not reads:
+            raise ValueError(
+                f"`coupling` is {coupling!r} with the head {head!r}, expected 'forward' (a head that reads the "
+                "metrics), 'fisher' or None"
+            )
+        self.head, self.coupling = _HEADS[head](dims, output_dim), "forward" if reads else coupling
+        if self.coupling is None:
+            warnings.warn(
+                "the metrics of this model are decorative: the head does not read them, so the task has no gradient in "
+                "them and they change no prediction. Use head='mahalanobis' or 'kernel', or train them with "
+                "`fisher_loss` and say coupling='fisher'",
+                stacklevel=3,
+            )
+
+    @classmethod
+    def article(
+        cls, input_dim: int, hidden_dims: Sequence[int], output_dim: int, *, head: str = "linear"
+    ) -> "NeuralDifferentialManifold":
+        r"""The architecture of an article on the paper: $z = \mathrm{elu}(Wx + b)$, $g = L L^T$, a linear head.
+
+        Each metric is a network of one hidden layer of 32 tanh units with a softplus on the diagonal of L, bounded on
+        no side, as written there, but for $10^{-6}\, 1$, which the article adds to g and leaves out of its volume.
+
+        Args:
+            input_dim: dimension of the data.
+            hidden_dims: dimensions of the charts.
+            output_dim: number of logits.
+            head: `"linear"`, the article's, or one that couples the metrics.
+
+        Returns:
+            The model.
+
+        Warns:
+            UserWarning: its metrics are decorative.
+        """
+        self = cls.__new__(cls)
+        torch.nn.Module.__init__(self)
+        layers = []
+        for m, n in zip([input_dim, *hidden_dims], hidden_dims, strict=False):
+            map = torch.nn.Sequential(torch.nn.Linear(m, n), torch.nn.ELU())
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # the card says it
+                layers.append(ManifoldLayer(map, MLPCholesky(n, (32,), diagonal=Softplus(0.0))))
+        self._assemble(layers, list(hidden_dims), output_dim, head, "default")
+        return self
+
+    def forward(self, x: Float[Tensor, "*batch m"]) -> tuple[Float[Tensor, "*batch k"], list[Chart]]:
+        """Output `(*batch, output_dim)` and one chart a layer."""
+        charts = self.charts(x)
+        return self.head(charts), charts
+
+    def charts(self, x: Tensor) -> list[Chart]:
+        """The charts at the data, `(*batch, input_dim)`."""
+        charts: list[Chart] = []
+        for layer in self.layers:
+            charts.append(layer(charts[-1].coordinates if charts else x))
+        return charts
+
+    def output_from(self, i: int, z: Tensor) -> Tensor:
+        """The output as a function of chart i's coordinates: what comes after it, but for a constant of the head."""
+        charts = [Chart(z, self.layers[i].metric, self.layers[i].map)]
+        for layer in list(self.layers)[i + 1 :]:
+            charts.append(layer(charts[-1].coordinates))
+        return self.head(charts)
+
+    def induced_metrics(self) -> dict[torch.nn.Linear, InducedMetric]:
+        """For each linear layer of the coordinate path, the metric on its output; see `ManifoldLayer`."""
+        return {linear: g for layer in self.layers for linear, g in layer.induced_metrics().items()}
+
+    def card(self, x: Float[Tensor, "z m"] | None = None) -> str:
+        """What this model is: its charts, how its metrics are coupled, and whose equations these are.
+
+        Args:
+            x: data, `(z, input_dim)`; with it, what the geometry is like there, with standard errors, how far
+                neighbouring metrics are from one another, and what geometry costs.
+
+        Returns:
+            A text.
+        """
+        return card(self, x)
+
+    def __repr__(self) -> str:
+        return self.card()
+
+
+_HEADS = {
+    "mahalanobis": MahalanobisHead,
+    "kernel": KernelHead,
+    "linear": lambda dims, output_dim: LinearHead(dims[-1], output_dim),
+}

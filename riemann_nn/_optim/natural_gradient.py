@@ -1,0 +1,347 @@
+r"""Natural gradient in the metric $G = E[J^T g J]$ that a metric g on representations induces on parameters."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+from riemann_nn._losses.likelihoods import Metric, factor_of, fisher_factor
+from riemann_nn._optim import kronecker as kronecker
+from riemann_nn._optim.covered import bare, covered_layers, metrics_of
+from riemann_nn._optim.observer import Observer, Seen
+
+_LOGGER = logging.getLogger("riemann_nn")
+
+
+class NaturalGradient(torch.optim.Optimizer):
+    r"""Descent along $G^{-1} \nabla L$ with $G = E[J^T g J]$, one block for each linear layer.
+
+    The output $s = W a + b$ of a linear layer has a metric $g(s)$; with $\bar a = (a, 1)$ the block of $(W, b)$ is
+    $E[\bar a \bar a^T \otimes g]$. It is taken in Kronecker form $A \otimes B$ and damped,
+
+    $$
+    A = E[\bar a \bar a^T], \quad B = E[g], \quad
+    (A + \pi \sqrt\lambda\, I) \otimes (B + \tfrac{1}{\pi} \sqrt\lambda\, I), \quad
+    \pi^2 = \frac{\mathrm{tr} A / \dim A}{\mathrm{tr} B / \dim B}.
+    $$
+
+    Expectations are means over the batch, so the loss is to be a mean, too.
+
+    Parameters that no metric is induced on (networks of metrics, norms, embeddings, convolutions, tied weights) are
+    trained by Adam; `repr` and one line in the log name them.
+
+    Args:
+        model: module, bare, in `DistributedDataParallel`, or compiled (and not called yet). Hooks on its linear layers
+            gather statistics in calls of the whole model, in training mode and with gradients enabled; `close()` takes
+            them off.
+        lr: step length of natural gradient.
+        metric: where g comes from. `"learned"`: from `metrics`, or `model.induced_metrics()`; `"identity"`: g = I
+            (FOOF); `"fisher"`: the Fisher metric of the model's output, pulled back exactly (K-FAC's output side).
+        metrics: for `"learned"`, a metric callable for each module: on the output of a linear layer, or of a module
+            with linear layers in it, to which it is pulled back (one backward pass a dimension).
+        likelihood: for `"fisher"`, what the output z is: `"categorical"` (logits, cross-entropy), `"bernoulli"`
+            (independent logits), `"gaussian"` (means, $\tfrac12 |z - y|^2$), or a metric callable on z.
+        damping: $\lambda$; with 0 the inverses are pseudo-inverses.
+        decay: of the running averages of A and B; $\min(\text{decay}, 1 - 1/k)$ at the k-th, so that the first is the
+            batch's own; 0 keeps no past.
+        refresh: number of steps for which statistics and inverses are kept.
+        clip: greatest natural length $\mathrm{lr} \sqrt{\nabla^T G^{-1} \nabla}$ of a step, in each parameter group and
+            before momentum.
+        momentum: of the natural steps.
+        weight_decay: decoupled, $\theta \leftarrow (1 - \mathrm{lr} \cdot \text{weight decay})\, \theta$, also in Adam.
+        inner_lr: Adam's.
+        exclude: modules whose parameters Adam is to train.
+        groups: parameter groups with options of their own, `{"params": …, "lr": …}`; the rest of the model is another.
+        kronecker_error: whether to fill `kronecker_errors`.
+        process_group: processes over which statistics are averaged; by default those of `DistributedDataParallel`.
+
+    Attributes:
+        kronecker_errors: for each layer by name, the relative Frobenius error of $A \otimes B$ against
+            $E[\bar a \bar a^T \otimes g]$ on the last batch whose statistics were taken.
+
+    Raises:
+        TypeError: `model` is not a module.
+        ValueError: options out of range, no metric for any layer, batch norm under a pulled-back metric; in a call of
+            the model, a layer that is used twice; in `step`, a layer without statistics.
+
+    Note:
+        A refresh costs $O(n^3)$ for a layer of width n and, with `"fisher"`, a backward pass for each output. The order
+        of `zero_grad`, call and `backward` does not matter: statistics are those of the calls since the last step.
+
+    Reference:
+        Luk and Grosse, arXiv 1808.10340, for metrics other than Fisher's; Martens and Grosse, arXiv 1503.05671, for
+        damping and averages. That a metric on activations acts on parameters by $E[J^T g J]$ is our reading.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2))
+        >>> optimizer = NaturalGradient(model, lr=0.5, metric="fisher", damping=1e-2)
+        >>> x, y = torch.randn(20, 3), torch.arange(20) % 2
+        >>> loss = torch.nn.functional.cross_entropy(model(x), y)
+        >>> loss.backward()
+        >>> optimizer.step()
+        >>> bool(torch.nn.functional.cross_entropy(model(x), y) < loss)
+        True
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        lr: float = 0.1,
+        *,
+        metric: str = "learned",
+        metrics: Mapping[torch.nn.Module, Metric] | None = None,
+        likelihood: str | Metric = "categorical",
+        damping: float = 1e-3,
+        decay: float = 0.95,
+        refresh: int = 1,
+        clip: float | None = None,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        inner_lr: float = 1e-3,
+        exclude: Iterable[torch.nn.Module] = (),
+        groups: Sequence[Mapping[str, Any]] = (),
+        kronecker_error: bool = False,
+        process_group: Any = None,
+    ):
+        model, self._process_group = bare(model, process_group)
+        self.metric = metric
+        self._kronecker_error = kronecker_error
+        self.kronecker_errors: dict[str, float] = {}
+        on_modules = metrics_of(model, metric, metrics)
+        self._layers = covered_layers(model, metric, on_modules, exclude)
+        self._by_weight = {layer.weight: layer for layer in self._layers}
+        self._pending: dict[torch.nn.Linear, kronecker.Factors] = {}
+
+        options = {"lr": lr, "damping": damping, "decay": decay, "refresh": refresh, "clip": clip, "momentum": momentum}
+        defaults = {**options, "weight_decay": weight_decay, "inner_lr": inner_lr}
+        self._adam = torch.optim.AdamW([torch.zeros(())], lr=inner_lr, weight_decay=weight_decay)
+        self._open = True
+        super().__init__(self._split(model, groups, defaults), {**options, "weight_decay": weight_decay})
+        self._open = False
+        if inner := self._abridged("adam"):
+            _LOGGER.warning("NaturalGradient: no metric is induced on %s; Adam trains them", ", ".join(inner))
+
+        linear = {m: g for m, g in on_modules.items() if isinstance(m, torch.nn.Linear)}
+        factors = {
+            m: factor_of(g, f"the output of {type(m).__name__}") for m, g in on_modules.items() if m not in linear
+        }
+        if metric == "fisher":
+            factors = {model: fisher_factor(likelihood)}
+        self._observer = Observer(
+            model, self._layers, linear, factors, lambda: model.training and self._is_due(), self._receive
+        )
+
+    # -------------------------------------------------------------------------------------------- parameter groups
+
+    def _split(
+        self, model: torch.nn.Module, groups: Sequence[Mapping[str, Any]], defaults: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """The user's groups and the rest, each in two: what has an induced metric, and what goes to Adam."""
+        names = {p: name for name, p in model.named_parameters()}
+        stated = [{**group, "params": _parameters(group["params"])} for group in groups]
+        taken = [p for group in stated for p in group["params"]]
+        if len(set(taken)) < len(taken) or not names.keys() >= set(taken):
+            raise ValueError("`groups` holds a parameter twice, or one that is not the model's")
+        stated.append({"params": [p for p in names if p not in set(taken)]})
+        split = []
+        for group in stated:
+            if unknown := group.keys() - defaults.keys() - {"params"}:
+                raise ValueError(f"`groups` has options {sorted(unknown)}, expected some of {sorted(defaults)}")
+            options = {**defaults, **group}
+            _check_options(options)
+            inner_lr, params = options.pop("inner_lr"), dict.fromkeys(options.pop("params"))
+            natural = [p for layer in self._layers for p in (layer.weight, layer.bias) if p in params]
+            for layer, name in self._layers.items():
+                if layer.bias is not None and (layer.weight in params) != (layer.bias in params):
+                    raise ValueError(f"weight and bias of `{name}` are in two groups; put both in one")
+            adam = [p for p in params if p not in set(natural)]
+            if natural:
+                split.append({**options, "kind": "natural", "steps": 0, "params": [(names[p], p) for p in natural]})
+            if adam:
+                options = {**self._adam.defaults, **options, "lr": inner_lr}
+                split.append({**options, "kind": "adam", "params": [(names[p], p) for p in adam]})
+        return split
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Refused after the construction: parameters, and their metrics, are those of the model."""
+        if not self._open:
+            raise ValueError("parameters are those of the model; state groups as `NaturalGradient(model, groups=…)`")
+        super().add_param_group(param_group)
+
+    # ------------------------------------------------------------------------------------------------- statistics
+
+    def _is_due(self) -> bool:
+        """Whether the next step takes statistics: by its number, or for a layer that has none yet."""
+        natural = [g for g in self.param_groups if g["kind"] == "natural"]
+        late = (p.requires_grad and "A" not in self.state.get(p, {}) for p in self._by_weight)
+        return any(g["steps"] % g["refresh"] == 0 for g in natural) or any(late)
+
+    @torch.no_grad()
+    def _receive(self, seen: dict[torch.nn.Linear, Seen]) -> None:
+        for layer, here in seen.items():
+            a, g = _homogeneous(layer, here.a), here.metric()
+            sums = kronecker.factors(a, g, layer.out_features)
+            if self._kronecker_error:
+                self.kronecker_errors[self._layers[layer]] = kronecker.relative_error(a, g)
+            self._pending[layer] = sums + self._pending[layer] if layer in self._pending else sums
+
+    def _reduce(self) -> None:
+        """Adds the sums of all processes: one message, of the same length on each of them."""
+        if self._process_group is None:
+            return
+        nothing = (kronecker.factors(_homogeneous(l, l.weight[:0]), None, l.out_features) for l in self._layers)
+        sums = [self._pending.get(layer, empty) for layer, empty in zip(self._layers, nothing, strict=True)]
+        flat = torch.cat([t.reshape(-1) for factors in sums for t in factors])
+        torch.distributed.all_reduce(flat, group=self._process_group)
+        pieces = iter(flat.split([t.numel() for factors in sums for t in factors]))
+        for layer, factors in zip(self._layers, sums, strict=True):
+            total = kronecker.Factors(*(next(pieces).reshape(t.shape) for t in factors))
+            if total.count > 0:
+                self._pending[layer] = total
+
+    # ------------------------------------------------------------------------------------------------------- step
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; with a closure, which clears gradients, computes the loss and calls `backward`, at its gradients.
+
+        Raises:
+            ValueError: a layer has a gradient, but no statistics: the model was not called in training mode.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        if self._is_due():
+            self._reduce()
+        for group in self.param_groups:
+            if group["kind"] == "natural":
+                self._natural_step(group)
+        self._pending.clear()
+        self._adam.param_groups = [g for g in self.param_groups if g["kind"] == "adam"]
+        self._adam.state = self.state
+        self._adam.step()
+        return loss
+
+    def _natural_step(self, group: dict[str, Any]) -> None:
+        due = group["steps"] % group["refresh"] == 0
+        steps: list[tuple[Tensor, Tensor]] = []
+        square: Any = 0.0  # of the natural norm of the gradient
+        for layer in (self._by_weight[p] for p in group["params"] if p in self._by_weight):
+            params = [p for p in (layer.weight, layer.bias) if p is not None and p.grad is not None]
+            if not params:
+                continue
+            A_inverse, B_inverse = self._inverses(layer, params, due, group)
+            gradient = torch.cat([p.grad.reshape(layer.out_features, -1) for p in params], -1)
+            natural = B_inverse @ gradient @ A_inverse
+            square = square + (gradient * natural).sum()
+            pieces = natural.split([p.numel() // layer.out_features for p in params], -1)
+            steps += [(p, piece.reshape(p.shape)) for p, piece in zip(params, pieces, strict=True)]
+        group["steps"] += 1
+
+        lr, clip = group["lr"], group["clip"]
+        shrink = 1.0
+        if clip is not None and steps:
+            shrink = (clip / (lr * square.clamp_min(0).sqrt())).clamp_max(1)  # infinite where the gradient is 0
+        for p, step in steps:
+            step = shrink * step
+            if group["momentum"]:
+                step = step + group["momentum"] * self.state[p].get("velocity", 0.0)
+                self.state[p]["velocity"] = step
+            p.mul_(1 - lr * group["weight_decay"]).sub_(lr * step)
+
+    def _inverses(
+        self, layer: torch.nn.Linear, params: list[Tensor], due: bool, group: dict[str, Any]
+    ) -> tuple[Tensor, Tensor]:
+        """The damped inverses of A, in the columns of what has a gradient, and of B; new where they are due."""
+        state = self.state[layer.weight]
+        if due or "A" not in state:
+            self._average(layer, state, group["decay"])
+        trained = [any(p is q for q in params) for p in (layer.weight, layer.bias)]
+        if due or state.get("trained") != trained:
+            columns = [trained[0]] * layer.in_features + [trained[1]] * (layer.bias is not None)
+            keep = torch.tensor(columns, device=layer.weight.device).nonzero().squeeze(-1)
+            A = state["A"].index_select(0, keep).index_select(1, keep)
+            state["A_inverse"], state["B_inverse"] = kronecker.damped_inverses(A, state["B"], group["damping"])
+            state["trained"] = trained
+        return state["A_inverse"], state["B_inverse"]
+
+    def _average(self, layer: torch.nn.Linear, state: dict[str, Any], decay: float) -> None:
+        """Takes the statistics since the last step into the running averages."""
+        sums = self._pending.get(layer)
+        if sums is None:
+            raise ValueError(
+                f"layer `{self._layers[layer]}` has a gradient, but no statistics since the last step: call the model "
+                "itself, in training mode and with gradients enabled (if it is compiled, for the first time after the "
+                "optimiser is made); what is trained otherwise, name in `exclude`"
+            )
+        A, B = sums.A / sums.count, sums.B / sums.count
+        if not bool(A.isfinite().all() & B.isfinite().all()):
+            raise ValueError(
+                f"the statistics of layer `{self._layers[layer]}` are not finite: its inputs or metric are not"
+            )
+        state["averages"] = state.get("averages", 0) + 1
+        past = min(decay, 1 - 1 / state["averages"])
+        state["A"] = past * state["A"] + (1 - past) * A if past else A
+        state["B"] = past * state["B"] + (1 - past) * B if past else B
+
+    # -------------------------------------------------------------------------------------------------- belongings
+
+    def close(self) -> None:
+        """Takes the hooks off the model; the optimiser is of no use then."""
+        self._observer.close()
+
+    def _abridged(self, kind: str) -> list[str]:
+        """The names of what is trained in one of the two ways: of whole modules where all of one is."""
+        names = [(n, g["kind"] == kind) for g in self.param_groups for n in g["param_names"]]
+        others = [n for n, is_kind in names if not is_kind]
+
+        def shortest(name: str) -> str:
+            parts = name.split(".")
+            prefixes = [".".join(parts[:k]) for k in range(1, len(parts))]
+            return next((p for p in prefixes if not any(n.startswith(f"{p}.") for n in others)), name)
+
+        return list(dict.fromkeys(shortest(n) for n, is_kind in names if is_kind))
+
+    def __repr__(self) -> str:
+        lines = [f"    {words}: {', '.join(self._abridged(kind)) or 'nothing'}" for kind, words in _STEPS.items()]
+        return "\n".join((f"{type(self).__name__} (metric={self.metric!r},", *lines, ")"))
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError(
+            "NaturalGradient has hooks on its model and cannot be copied or pickled; make one for the copy of the "
+            "model, and `load_state_dict(optimizer.state_dict())`"
+        )
+
+
+_STEPS = {"natural": "natural gradient", "adam": "Adam"}
+
+
+def _homogeneous(layer: torch.nn.Linear, a: Tensor) -> Tensor:
+    """Inputs with a last coordinate 1 for the bias, if there is one."""
+    return a if layer.bias is None else torch.cat((a, a.new_ones(len(a), 1)), -1)
+
+
+def _parameters(params: Any) -> list[Tensor]:
+    """The tensors of a parameter group: one, several, or named."""
+    params = [params] if isinstance(params, Tensor) else list(params)
+    return [p[1] if isinstance(p, tuple) else p for p in params]
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    ranges = {
+        "lr": (lambda v: v >= 0, "0 or more"),
+        "inner_lr": (lambda v: v >= 0, "0 or more"),
+        "damping": (lambda v: v >= 0, "0 or more"),
+        "weight_decay": (lambda v: v >= 0, "0 or more"),
+        "decay": (lambda v: 0 <= v < 1, "at least 0 and less than 1"),
+        "momentum": (lambda v: 0 <= v < 1, "at least 0 and less than 1"),
+        "refresh": (lambda v: isinstance(v, int) and v >= 1, "a whole number, 1 or more"),
+        "clip": (lambda v: v is None or v > 0, "None or positive"),
+    }
+    for name, (holds, wanted) in ranges.items():
+        if not holds(options[name]):
+            raise ValueError(f"`{name}` is {options[name]!r}, expected {wanted}")
