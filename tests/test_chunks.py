@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import riemann as rm
+from riemann._points import chunks
 from riemann._points.chunks import in_chunks
 from riemann._points.weight import weighed
 from riemann_nn import MLPCholesky
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def small(monkeypatch):
     """A budget that cuts small batches, too: pieces start with a point and grow."""
-    monkeypatch.setattr(_chunks, "BUDGET", 150_000)
+    monkeypatch.setattr(chunks, "BUDGET", 150_000)
 
 
 def points(*batch, n=4):

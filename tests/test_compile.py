@@ -71,8 +71,8 @@ def test_large_results_are_written_in_tiles(metric, components, monkeypatch):
     x = torch.rand(2, 4, 2, dtype=torch.float64) + 0.3
     f = plain(metric, "riemann_tensor", 2, components=components)
     whole = f(x)
-    monkeypatch.setattr(_compile, "LARGE", 0)
-    monkeypatch.setattr(_compile, "TILE", 1)
+    monkeypatch.setattr(compile, "LARGE", 0)
+    monkeypatch.setattr(compile, "TILE", 1)
     tiled = f(x)
     whole, tiled = (y if components == "all" else y.full() for y in (whole, tiled))
     assert tiled.shape == (2, 4, 2, 2, 2, 2) and tiled.requires_grad == isinstance(metric, torch.nn.Module)
@@ -541,7 +541,7 @@ def test_a_miscompiled_function_is_an_error_that_names_both(metric, components, 
 
         return run
 
-    monkeypatch.setattr(_compile, "_torch_compiled", wrong)
+    monkeypatch.setattr(compile, "_torch_compiled", wrong)
     dim = 4 if metric is KERR.metric else 2
     f = rm.compile(metric, "christoffel", dim=dim, components=components)
     x = KERR.x() if dim == 4 else X

@@ -129,7 +129,7 @@ def test_points_are_bounded(monkeypatch):
     from riemann._calculus import integrate
 
     evaluated, nodes = [], integrate._nodes
-    monkeypatch.setattr(_integrate, "_nodes", lambda *a: evaluated.append(len((n := nodes(*a))[0])) or n)
+    monkeypatch.setattr(integrate, "_nodes", lambda *a: evaluated.append(len((n := nodes(*a))[0])) or n)
     rough = rm.integrate(lambda x: torch.eye(3), lambda x: torch.sin(9 * x).prod(), [(0, 1)] * 3, max_points=1000)
     assert max(evaluated) <= 1000 and len(evaluated) == 2 and rough.error > 0
 

@@ -5,13 +5,14 @@ import pickle
 import pytest
 import torch
 
+from riemann._points import memory
 from riemann._points.memory import room
 
 
 @pytest.mark.parametrize("large", [0, 2**25], ids=["huge pages", "ordinary"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bool])
 def test_room(large, dtype, monkeypatch):
-    monkeypatch.setattr(_memory, "LARGE", large)
+    monkeypatch.setattr(memory, "LARGE", large)
     for y in (
         torch.ones(2, 3, 4, dtype=dtype),
         torch.ones(3, 4, 2, dtype=dtype).movedim(-1, 0),

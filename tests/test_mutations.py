@@ -10,6 +10,8 @@ import torch
 
 import riemann as rm
 from riemann import formulas
+from riemann._calculus import forms, laplacians, nabla, taylor
+from riemann._curvature import directional
 from tests.cases import BY_NAME
 from tests.fields import random_form, random_tensor
 from tests.helpers import exact, random_metric
@@ -85,11 +87,11 @@ def of_polynomials(t):
 
 VALUES = {
     formulas: of_jets,
-    _directional: of_vectors,
-    _forms: of_forms,
-    _laplacians: of_fields,
-    _derivatives: of_derivatives,
-    _taylor: of_polynomials,
+    directional: of_vectors,
+    forms: of_forms,
+    laplacians: of_fields,
+    nabla: of_derivatives,
+    taylor: of_polynomials,
 }
 TRUTH = {module: values(module) for module, values in VALUES.items()}
 

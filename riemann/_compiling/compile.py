@@ -13,6 +13,7 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._compiling import comparison
+from riemann._curvature import tensors
 from riemann._curvature.snapshot import LocalGeometry
 from riemann._indices import check_positions
 from riemann._messages.frames import warn
@@ -297,7 +298,7 @@ class Compiled:
             return result
 
     def _eager(self, x: Tensor) -> Tensor:
-        return getattr(_curvature, self.quantity)(self.metric, x, **self._options)
+        return getattr(tensors, self.quantity)(self.metric, x, **self._options)
 
     def _compare(self, x: Tensor, values: Tensor) -> bool:
         """Whether values are the function's, at some points; at the first call of each kind.
