@@ -7,6 +7,8 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._curvature import tensors
+from riemann._curvature.snapshot import at
+from riemann._metric import jets_of, metric_jet
 from riemann._rounding import last_bits, say_few
 from riemann._types import Field, Metric
 from riemann.metrics._constant import Constant, is_constant
@@ -14,9 +16,7 @@ from riemann.metrics._structure import (
     Jets,
     contract,
     derive,
-    jets_of,
     leibniz,
-    metric_jet,
     part,
     part_at,
     part_jet,
@@ -67,7 +67,7 @@ def _factor(metric: Conformal, x: Tensor, power: int = 2) -> Tensor:
     return torch.exp(power * _p(metric, x, 0)[0])
 
 
-@route(Conformal)
+@route(at, Conformal)
 def jets(metric: Conformal, x: Tensor, order: int) -> Jets:
     """Leibniz's rule."""
     log_factor = lambda y: part(metric.log_factor, y, (), "log_factor of Conformal")
@@ -75,19 +75,19 @@ def jets(metric: Conformal, x: Tensor, order: int) -> Jets:
     return leibniz(",ab->ab", factor, jets_of(metric.base, x, order))
 
 
-@route(Conformal)
+@route(tensors.inverse_metric, Conformal)
 def inverse_metric(metric: Conformal, x: Tensor) -> Tensor:
     """e^-2p times that of the base."""
     return scaled(_factor(metric, x, -2), tensors.inverse_metric(metric.base, x))
 
 
-@route(Conformal)
+@route(tensors.log_volume_element, Conformal)
 def log_volume_element(metric: Conformal, x: Tensor) -> Tensor:
     """N p and that of the base."""
     return x.shape[-1] * _p(metric, x, 0)[0] + tensors.log_volume_element(metric.base, x)
 
 
-@route(Conformal)
+@route(tensors.christoffel_vector, Conformal)
 def christoffel_vector(metric: Conformal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\Gamma_0(u,v) + dp(u) v + dp(v) u - g_0(u,v)\, \mathrm{grad}_0\, p$."""
     dp = _p(metric, x, 1)[1]
@@ -135,7 +135,7 @@ def _slopes(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return p, laplacian, square
 
 
-@route(Conformal)
+@route(tensors.scalar_curvature, Conformal)
 def scalar_curvature(metric: Conformal, x: Tensor) -> Tensor:
     r"""$e^{-2p} (S_0 - 2(n-1) \Delta p - (n-1)(n-2) |dp|^2)$."""
     n = x.shape[-1]
@@ -144,7 +144,7 @@ def scalar_curvature(metric: Conformal, x: Tensor) -> Tensor:
     return torch.exp(-2 * p) * (scalar - (n - 1) * (2 * laplacian + (n - 2) * square))
 
 
-@route(Conformal)
+@route(tensors.ricci_tensor, Conformal)
 def ricci_tensor(metric: Conformal, x: Tensor, indices: str = "ll") -> Tensor:
     r"""$\mathrm{Ric}_0 - (n-2) (\nabla\nabla p - dp\,dp) - (\Delta p + (n-2) |dp|^2) g_0$."""
     n = x.shape[-1]
@@ -163,7 +163,7 @@ def _t(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.exp(2 * p), T, g
 
 
-@route(Conformal)
+@route(tensors.riemann_tensor, Conformal)
 def riemann_tensor(metric: Conformal, x: Tensor, indices: str = "ulll") -> Tensor:
     r"""$e^{2p} (R_0 - g_0 \wedge T)$."""
     factor, T, g = _t(metric, x)
@@ -171,14 +171,14 @@ def riemann_tensor(metric: Conformal, x: Tensor, indices: str = "ulll") -> Tenso
     return positioned(metric, x, scaled(factor, riemann), indices, "the Riemann tensor")
 
 
-@route(Conformal)
+@route(tensors.weyl_tensor, Conformal)
 def weyl_tensor(metric: Conformal, x: Tensor, indices: str = "ulll") -> Tensor:
     """That of the base, first index up."""
     weyl = scaled(_factor(metric, x), tensors.weyl_tensor(metric.base, x, "llll"))
     return positioned(metric, x, weyl, indices, "the Weyl tensor")
 
 
-@route(Conformal)
+@route(tensors.cotton_tensor, Conformal)
 def cotton_tensor(metric: Conformal, x: Tensor, indices: str = "lll") -> Tensor:
     r"""$C_{ijk} - p_a W^a{}_{ijk}$ of the base, without third derivatives of p."""
     cotton = tensors.cotton_tensor(metric.base, x)
@@ -188,7 +188,7 @@ def cotton_tensor(metric: Conformal, x: Tensor, indices: str = "lll") -> Tensor:
     return positioned(metric, x, cotton, indices, "the Cotton tensor")
 
 
-@route(Conformal)
+@route(tensors.sectional_form, Conformal)
 def sectional_form(metric: Conformal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""That of the base and T(u,u), T(u,v), T(v,v)."""
 
@@ -212,5 +212,12 @@ def sectional_form(metric: Conformal, x: Tensor, u: Tensor, v: Tensor) -> Tensor
     return _factor(metric, x) * (form - uu * Tvv - vv * Tuu + 2 * uv * Tuv)
 
 
-derive(Conformal, "volume_element einstein_tensor schouten_tensor kretschmann_scalar sectional_curvature")
-derive(Conformal, "ricci_curvature")
+derive(
+    Conformal,
+    tensors.volume_element,
+    tensors.einstein_tensor,
+    tensors.schouten_tensor,
+    tensors.kretschmann_scalar,
+    tensors.sectional_curvature,
+    tensors.ricci_curvature,
+)

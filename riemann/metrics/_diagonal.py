@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from riemann import _jets, formulas
+from riemann._curvature import tensors
 from riemann._curvature.directional import curvature_form_by
+from riemann._curvature.snapshot import at
 from riemann._rounding import judged_forms, last_bits, say_few
 from riemann._types import Field
 from riemann.metrics._structure import Jets, derive, part, part_at, part_jet, positioned, route
@@ -39,7 +41,7 @@ def _entries(metric: Diagonal, x: Tensor, order: int) -> Jets:
     return part_jet(metric.entries, x, order, (x.shape[-1],), "entries of Diagonal")
 
 
-@route(Diagonal)
+@route(at, Diagonal)
 def jets(metric: Diagonal, x: Tensor, order: int) -> Jets:
     """Jets of the n entries, put on a diagonal."""
     batch = x.ndim - 1
@@ -48,19 +50,19 @@ def jets(metric: Diagonal, x: Tensor, order: int) -> Jets:
     )
 
 
-@route(Diagonal)
+@route(tensors.inverse_metric, Diagonal)
 def inverse_metric(metric: Diagonal, x: Tensor) -> Tensor:
     """1 / d."""
     return torch.diag_embed(1 / _entries(metric, x, 0)[0])
 
 
-@route(Diagonal)
+@route(tensors.log_volume_element, Diagonal)
 def log_volume_element(metric: Diagonal, x: Tensor) -> Tensor:
     """The sum of log |d| / 2."""
     return 0.5 * _entries(metric, x, 0)[0].abs().log().sum(-1)
 
 
-@route(Diagonal)
+@route(tensors.christoffel_vector, Diagonal)
 def christoffel_vector(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\Gamma^k(u,v) = (v^k D_u d_k + u^k D_v d_k - \sum_i u^i v^i \partial_k d_i) / (2 d_k)$."""
 
@@ -104,7 +106,7 @@ def _say_few(d: Tensor, dd: Tensor, second: Tensor, planes: Tensor) -> None:
     say_few(*((y / area * other).amax((-1, -2)) for y in (last_bits(terms), planes)))
 
 
-@route(Diagonal)
+@route(tensors.scalar_curvature, Diagonal)
 def scalar_curvature(metric: Diagonal, x: Tensor) -> Tensor:
     r"""$\sum_{ij} R_{ijij} / (d_i d_j)$, from n passes."""
 
@@ -133,14 +135,14 @@ def _threes(metric: Diagonal, x: Tensor) -> tuple[Tensor, Tensor]:
     return d, torch.where(meet, torch.zeros_like(threes), threes)
 
 
-@route(Diagonal)
+@route(tensors.ricci_tensor, Diagonal)
 def ricci_tensor(metric: Diagonal, x: Tensor, indices: str = "ll") -> Tensor:
     r"""$\mathrm{Ric}_{jk} = \sum_i R_{ijik} / d_i$; no `(n, n, n, n)`."""
     d, threes = _threes(metric, x)
     return positioned(metric, x, torch.einsum("...i,...ijk->...jk", 1 / d, threes), indices, "the Ricci tensor")
 
 
-@route(Diagonal)
+@route(tensors.riemann_tensor, Diagonal)
 def riemann_tensor(metric: Diagonal, x: Tensor, indices: str = "ulll") -> Tensor:
     """R_ijik in its places; nothing where four indices differ."""
     _, threes = _threes(metric, x)
@@ -151,7 +153,7 @@ def riemann_tensor(metric: Diagonal, x: Tensor, indices: str = "ulll") -> Tensor
     return positioned(metric, x, riemann, indices, "the Riemann tensor")
 
 
-@route(Diagonal)
+@route(tensors.sectional_form, Diagonal)
 def sectional_form(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """The form of given vectors, without `(n, n)`."""
 
@@ -163,7 +165,7 @@ def sectional_form(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return judged_forms(_jets.over_points(at_point, x, u, v))
 
 
-@route(Diagonal)
+@route(tensors.squared_area, Diagonal)
 def squared_area(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Of given vectors, without `(n, n)`."""
     d = _entries(metric, x, 0)[0]
@@ -171,5 +173,13 @@ def squared_area(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return formulas.area_or_nan(uu, vv, uv, *((d * a * a).abs().sum(-1) for a in (u, v)))
 
 
-derive(Diagonal, "volume_element einstein_tensor schouten_tensor weyl_tensor kretschmann_scalar ricci_curvature")
-derive(Diagonal, "sectional_curvature")
+derive(
+    Diagonal,
+    tensors.volume_element,
+    tensors.einstein_tensor,
+    tensors.schouten_tensor,
+    tensors.weyl_tensor,
+    tensors.kretschmann_scalar,
+    tensors.ricci_curvature,
+    tensors.sectional_curvature,
+)

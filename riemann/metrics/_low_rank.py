@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from riemann import _jets, formulas
+from riemann._curvature import tensors
 from riemann._curvature.directional import connection_covector, curvature_form_by
+from riemann._curvature.snapshot import at
 from riemann._rank import is_singular
 from riemann._rounding import judged_forms
 from riemann._types import Field
@@ -68,7 +70,7 @@ def _parts(metric: LowRankPlusDiagonal, x: Tensor, order: int) -> tuple[Jets, Je
     )
 
 
-@route(LowRankPlusDiagonal)
+@route(at, LowRankPlusDiagonal)
 def jets(metric: LowRankPlusDiagonal, x: Tensor, order: int) -> Jets:
     """Leibniz's rule: n (1 + r) functions are differentiated, not n²."""
     d, U = _parts(metric, x, order)
@@ -100,7 +102,7 @@ def _or_nan(d: Tensor, U: Tensor, S: Tensor) -> Tensor:
     return torch.where(singular.unsqueeze(-1), torch.full_like(d, torch.nan), d)
 
 
-@route(LowRankPlusDiagonal)
+@route(tensors.inverse_metric, LowRankPlusDiagonal)
 def inverse_metric(metric: LowRankPlusDiagonal, x: Tensor) -> Tensor:
     r"""Woodbury's formula."""
     (d,), (U,) = _parts(metric, x, 0)
@@ -108,7 +110,7 @@ def inverse_metric(metric: LowRankPlusDiagonal, x: Tensor) -> Tensor:
     return _solve(_or_nan(d, U, S), U, S, torch.eye(x.shape[-1], dtype=x.dtype, device=x.device))
 
 
-@route(LowRankPlusDiagonal)
+@route(tensors.log_volume_element, LowRankPlusDiagonal)
 def log_volume_element(metric: LowRankPlusDiagonal, x: Tensor) -> Tensor:
     r"""$\tfrac12 \sum \log |d| + \tfrac12 \log |\det(1 + S U^T D^{-1} U)|$."""
     (d,), (U,) = _parts(metric, x, 0)
@@ -132,7 +134,7 @@ def _by_images(metric: LowRankPlusDiagonal, p: Tensor, order: int) -> tuple[Call
     return lower, lambda w: _solve(d, U, S, w.unsqueeze(-1)).squeeze(-1)
 
 
-@route(LowRankPlusDiagonal)
+@route(tensors.christoffel_vector, LowRankPlusDiagonal)
 def christoffel_vector(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Without `(n, n)`."""
 
@@ -143,7 +145,7 @@ def christoffel_vector(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Ten
     return _jets.over_points(at_point, x, u, v)
 
 
-@route(LowRankPlusDiagonal)
+@route(tensors.sectional_form, LowRankPlusDiagonal)
 def sectional_form(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Without `(n, n)`."""
 
@@ -153,7 +155,7 @@ def sectional_form(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor)
     return judged_forms(_jets.over_points(at_point, x, u, v))
 
 
-@route(LowRankPlusDiagonal)
+@route(tensors.squared_area, LowRankPlusDiagonal)
 def squared_area(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Without `(n, n)`."""
     (d,), (U,) = _parts(metric, x, 0)
@@ -167,4 +169,4 @@ def squared_area(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor) -
     return formulas.area_or_nan(*inner, *(product(a, a, d.abs(), U.abs(), S.abs()) for a in (u.abs(), v.abs())))
 
 
-derive(LowRankPlusDiagonal, "volume_element sectional_curvature")
+derive(LowRankPlusDiagonal, tensors.volume_element, tensors.sectional_curvature)

@@ -6,18 +6,10 @@ import torch
 from torch import Tensor
 
 from riemann._curvature import tensors
+from riemann._curvature.snapshot import at
+from riemann._metric import jets_of
 from riemann._types import Metric
-from riemann.metrics._structure import (
-    Jets,
-    derive,
-    embed,
-    embed_jets,
-    jets_of,
-    part,
-    positioned,
-    route,
-    with_dimension,
-)
+from riemann.metrics._structure import Jets, derive, embed, embed_jets, part, positioned, route, with_dimension
 
 
 class Product(torch.nn.Module):
@@ -71,73 +63,80 @@ def _blocks(metric: Product, x: Tensor, rank: int, f: Any) -> Tensor:
     return _sum(embed(f(part, p), rank, start, x.shape[-1]) for part, p, start in _parts(metric, x))
 
 
-@route(Product)
+@route(at, Product)
 def jets(metric: Product, x: Tensor, order: int) -> Jets:
     """Blocks: each part is differentiated by its own coordinates."""
     blocks = [embed_jets(jets_of(part, p, order), 2, start, x.shape[-1]) for part, p, start in _parts(metric, x)]
     return tuple(_sum(terms) for terms in zip(*blocks, strict=True))
 
 
-@route(Product)
+@route(tensors.inverse_metric, Product)
 def inverse_metric(metric: Product, x: Tensor) -> Tensor:
     """Blocks."""
     return _blocks(metric, x, 2, tensors.inverse_metric)
 
 
-@route(Product)
+@route(tensors.log_volume_element, Product)
 def log_volume_element(metric: Product, x: Tensor) -> Tensor:
     """The sum."""
     return _sum(tensors.log_volume_element(part, p) for part, p, _ in _parts(metric, x))
 
 
-@route(Product)
+@route(tensors.christoffel_vector, Product)
 def christoffel_vector(metric: Product, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Blocks."""
     return torch.cat([tensors.christoffel_vector(part, *pieces) for part, *pieces, _ in _parts(metric, x, u, v)], -1)
 
 
-@route(Product)
+@route(tensors.curvature_endomorphism, Product)
 def curvature_endomorphism(metric: Product, x: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
     """Blocks."""
     parts = _parts(metric, x, u, v, w)
     return torch.cat([tensors.curvature_endomorphism(part, *pieces) for part, *pieces, _ in parts], -1)
 
 
-@route(Product)
+@route(tensors.riemann_tensor, Product)
 def riemann_tensor(metric: Product, x: Tensor, indices: str = "ulll") -> Tensor:
     """Blocks."""
     riemann = _blocks(metric, x, 4, lambda part, p: tensors.riemann_tensor(part, p, "llll"))
     return positioned(metric, x, riemann, indices, "the Riemann tensor")
 
 
-@route(Product)
+@route(tensors.ricci_tensor, Product)
 def ricci_tensor(metric: Product, x: Tensor, indices: str = "ll") -> Tensor:
     """Blocks."""
     return positioned(metric, x, _blocks(metric, x, 2, tensors.ricci_tensor), indices, "the Ricci tensor")
 
 
-@route(Product)
+@route(tensors.scalar_curvature, Product)
 def scalar_curvature(metric: Product, x: Tensor) -> Tensor:
     """The sum."""
     return _sum(tensors.scalar_curvature(part, p) for part, p, _ in _parts(metric, x))
 
 
-@route(Product)
+@route(tensors.kretschmann_scalar, Product)
 def kretschmann_scalar(metric: Product, x: Tensor) -> Tensor:
     """The sum."""
     return _sum(tensors.kretschmann_scalar(part, p) for part, p, _ in _parts(metric, x))
 
 
-@route(Product)
+@route(tensors.ricci_curvature, Product)
 def ricci_curvature(metric: Product, x: Tensor, v: Tensor) -> Tensor:
     """The sum."""
     return _sum(tensors.ricci_curvature(part, *pieces) for part, *pieces, _ in _parts(metric, x, v))
 
 
-@route(Product)
+@route(tensors.sectional_form, Product)
 def sectional_form(metric: Product, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """The sum."""
     return _sum(tensors.sectional_form(part, *pieces) for part, *pieces, _ in _parts(metric, x, u, v))
 
 
-derive(Product, "volume_element einstein_tensor schouten_tensor weyl_tensor sectional_curvature")
+derive(
+    Product,
+    tensors.volume_element,
+    tensors.einstein_tensor,
+    tensors.schouten_tensor,
+    tensors.weyl_tensor,
+    tensors.sectional_curvature,
+)

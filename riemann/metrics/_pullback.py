@@ -8,24 +8,15 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._curvature import tensors
+from riemann._curvature.snapshot import at
+from riemann._metric import metric_jet
 from riemann._modules import runs_as_written
 from riemann._rank import ROUNDING
 from riemann._rounding import last_bits, say_few
 from riemann._safe import unwrapped
 from riemann._types import Field, Metric
 from riemann.metrics._constant import Constant, is_constant
-from riemann.metrics._structure import (
-    Jets,
-    contract,
-    derive,
-    leibniz,
-    metric_jet,
-    part,
-    part_at,
-    part_jet,
-    positioned,
-    route,
-)
+from riemann.metrics._structure import Jets, contract, derive, leibniz, part, part_at, part_jet, positioned, route
 
 
 class Pullback(torch.nn.Module):
@@ -84,7 +75,7 @@ def _shortened(metric: Pullback) -> Pullback:
     return Pullback(layers[:-1], Constant(last.weight.mT @ last.weight))
 
 
-@route(Pullback)
+@route(at, Pullback)
 def jets(metric: Pullback, x: Tensor, order: int) -> Jets:
     """Leibniz's rule on the jets of f."""
     metric = _shortened(metric)
@@ -172,7 +163,7 @@ def _raised(II: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
     return raised, raised.diagonal(dim1=-3, dim2=-2).sum(-1)
 
 
-@route(Pullback)
+@route(tensors.riemann_tensor, Pullback)
 def riemann_tensor(metric: Pullback, x: Tensor, indices: str = "ulll") -> Tensor:
     r"""$\langle II_{ik}, II_{jl} \rangle - \langle II_{il}, II_{jk} \rangle + f^* \bar R_{ijkl}$."""
     y, J, II, lowered, _ = _second(metric, x)
@@ -193,7 +184,7 @@ def _traced(metric: Pullback, y: Tensor, J: Tensor, inverse: Tensor) -> Tensor:
     return J.mT @ torch.einsum("...AC,...ABCD->...BD", J @ inverse @ J.mT, riemann) @ J
 
 
-@route(Pullback)
+@route(tensors.ricci_tensor, Pullback)
 def ricci_tensor(metric: Pullback, x: Tensor, indices: str = "ll") -> Tensor:
     r"""$\langle \mathrm{tr}\, II, II_{jl} \rangle - g^{ik} \langle II_{il}, II_{kj} \rangle$, and the ambient part."""
     y, J, II, lowered, inverse = _second(metric, x)
@@ -206,7 +197,7 @@ def ricci_tensor(metric: Pullback, x: Tensor, indices: str = "ll") -> Tensor:
     return positioned(metric, x, ricci, indices, "the Ricci tensor")
 
 
-@route(Pullback)
+@route(tensors.scalar_curvature, Pullback)
 def scalar_curvature(metric: Pullback, x: Tensor) -> Tensor:
     r"""$|\mathrm{tr}\, II|^2 - |II|^2$, and the ambient curvature of the tangent planes."""
     y, J, II, lowered, inverse = _second(metric, x)
@@ -237,7 +228,7 @@ def _acceleration(metric: Pullback, x: Tensor, y: Tensor, J: Tensor, u: Tensor, 
     return second.unsqueeze(-2)
 
 
-@route(Pullback)
+@route(tensors.christoffel_vector, Pullback)
 def christoffel_vector(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$g^{-1} J^T G\, \bar\nabla_u (df\, v)$: one second derivative of f."""
     metric = _shortened(metric)
@@ -247,7 +238,7 @@ def christoffel_vector(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Ten
     return (_lower(G, _acceleration(metric, x, y, J, u, v)) @ J @ inverse).squeeze(-2)
 
 
-@route(Pullback)
+@route(tensors.sectional_form, Pullback)
 def sectional_form(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\langle II(u,u), II(v,v) \rangle - |II(u,v)|^2$, and that of the ambient space."""
     metric = _shortened(metric)
@@ -261,7 +252,7 @@ def sectional_form(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return form
 
 
-@route(Pullback)
+@route(tensors.curvature_endomorphism, Pullback)
 def curvature_endomorphism(metric: Pullback, x: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
     r"""$\langle II(u, \cdot), II(v, w) \rangle - \langle II(v, \cdot), II(u, w) \rangle$, raised."""
     y, J, II, lowered, inverse = _second(metric, x)
@@ -276,4 +267,12 @@ def curvature_endomorphism(metric: Pullback, x: Tensor, u: Tensor, v: Tensor, w:
     return (inverse @ image.unsqueeze(-1)).squeeze(-1)
 
 
-derive(Pullback, "einstein_tensor schouten_tensor weyl_tensor kretschmann_scalar ricci_curvature sectional_curvature")
+derive(
+    Pullback,
+    tensors.einstein_tensor,
+    tensors.schouten_tensor,
+    tensors.weyl_tensor,
+    tensors.kretschmann_scalar,
+    tensors.ricci_curvature,
+    tensors.sectional_curvature,
+)

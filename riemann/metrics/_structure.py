@@ -1,7 +1,6 @@
 """What structured metrics share: jets of their parts, Leibniz's rule, blocks, and how their routes are registered."""
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from numbers import Integral
@@ -10,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas
+from riemann import _jets, _open, formulas
 from riemann._curvature import tensors
 from riemann._indices import check_positions, move_indices
-from riemann._metric import jets_of, metric_jet
-from riemann._open import VECTORS
+from riemann._metric import metric_jet
 from riemann._points.one_point import at_one_point
 from riemann._safe import unwrapped
 from riemann._types import ChunkSize, Field, Progress
@@ -111,27 +109,7 @@ def scaled(a: Tensor, T: Tensor) -> Tensor:
 # --------------------------------------------------------------------------------------------------------- routes
 
 
-def route(kind: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Registers a function for a type of metric, as its route of the open function of the same name.
-
-    The function is written for points and vectors of one batch shape.
-    """
-
-    def register(f: Callable[..., Any]) -> Callable[..., Any]:
-        signature = inspect.signature(f)
-
-        @functools.wraps(f)
-        def broadcast(metric: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-            options = dict(list(signature.bind(metric, x, *args, **kwargs).arguments.items())[2:])
-            vectors = {name: options.pop(name) for name in VECTORS if name in options}
-            x, *given = _jets.broadcast_vectors(x, **vectors)
-            return f(metric, x, **dict(zip(vectors, given, strict=True)), **options)
-
-        broadcast.calls_parts = True  # type: ignore[attr-defined]  # hooks of the parts run
-        getattr(tensors, f.__name__, jets_of).register(kind)(broadcast)
-        return f
-
-    return register
+route = functools.partial(_open.route, calls_parts=True)
 
 
 # ------------------------------------------------------------------------------------- what follows from the rest
@@ -180,10 +158,21 @@ def sectional_curvature(
     return generic(metric, x, u, v, chunk_size=chunk_size, progress=progress)
 
 
-def derive(kind: type, names: str) -> None:
-    """Registers functions of this section, by their names, for a type."""
-    for name in names.split():
-        route(kind)(globals()[name])
+_DERIVED = {
+    tensors.volume_element: volume_element,
+    tensors.einstein_tensor: einstein_tensor,
+    tensors.schouten_tensor: schouten_tensor,
+    tensors.ricci_curvature: ricci_curvature,
+    tensors.weyl_tensor: weyl_tensor,
+    tensors.kretschmann_scalar: kretschmann_scalar,
+    tensors.sectional_curvature: sectional_curvature,
+}
+
+
+def derive(kind: type, *functions: Callable[..., Any]) -> None:
+    """Registers for a type what follows from its other routes."""
+    for function in functions:
+        route(function, kind)(_DERIVED[function])
 
 
 def positioned(metric: Any, x: Tensor, T: Tensor, indices: str, what: str) -> Tensor:

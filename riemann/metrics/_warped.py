@@ -5,6 +5,8 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._curvature import tensors
+from riemann._curvature.snapshot import at
+from riemann._metric import jets_of, metric_jet
 from riemann._rounding import last_bits, say_few
 from riemann._types import Field, Metric
 from riemann.metrics._structure import (
@@ -13,9 +15,7 @@ from riemann.metrics._structure import (
     derive,
     embed,
     embed_jets,
-    jets_of,
     leibniz,
-    metric_jet,
     part,
     part_jet,
     positioned,
@@ -102,7 +102,7 @@ def _say_few(w: Tensor, dw: Tensor, ddw: Tensor, gamma: Tensor, hessian: Tensor,
     say_few(last_bits(terms), contract(inverse, hessian) / w)
 
 
-@route(Warped)
+@route(at, Warped)
 def jets(metric: Warped, x: Tensor, order: int) -> Jets:
     """Blocks, and Leibniz's rule in that of the fibre."""
     (b, y), n, d = _split(metric, x), x.shape[-1], metric.base_dim
@@ -113,7 +113,7 @@ def jets(metric: Warped, x: Tensor, order: int) -> Jets:
     return tuple(p + q for p, q in zip(base, warped, strict=True))
 
 
-@route(Warped)
+@route(tensors.inverse_metric, Warped)
 def inverse_metric(metric: Warped, x: Tensor) -> Tensor:
     """Blocks."""
     b, y = _split(metric, x)
@@ -122,7 +122,7 @@ def inverse_metric(metric: Warped, x: Tensor) -> Tensor:
     return embed(tensors.inverse_metric(metric.base, b), 2, 0, n) + embed(fibre, 2, metric.base_dim, n)
 
 
-@route(Warped)
+@route(tensors.log_volume_element, Warped)
 def log_volume_element(metric: Warped, x: Tensor) -> Tensor:
     """That of the base, of the fibre, and m log |w|."""
     b, y = _split(metric, x)
@@ -130,7 +130,7 @@ def log_volume_element(metric: Warped, x: Tensor) -> Tensor:
     return base + fibre + metric.fibre_dim * _warp_or_nan(metric, b, 0)[0].abs().log()
 
 
-@route(Warped)
+@route(tensors.christoffel_vector, Warped)
 def christoffel_vector(metric: Warped, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\Gamma_B - w\, g_F(u,v)\, \mathrm{grad}\, w$ in the base, $\Gamma_F + (dw(u) v + dw(v) u) / w$ in the fibre."""
     (b, y), (u_b, u_f), (v_b, v_f) = _split(metric, x), _split(metric, u), _split(metric, v)
@@ -143,7 +143,7 @@ def christoffel_vector(metric: Warped, x: Tensor, u: Tensor, v: Tensor) -> Tenso
     return torch.cat((base, fibre), -1)
 
 
-@route(Warped)
+@route(tensors.riemann_tensor, Warped)
 def riemann_tensor(metric: Warped, x: Tensor, indices: str = "ulll") -> Tensor:
     r"""$R_B + w^2 R_F - w \nabla\nabla w \wedge g_F - \tfrac12 w^2 |dw|^2 g_F \wedge g_F$."""
     (b, y), n, d = _split(metric, x), x.shape[-1], metric.base_dim
@@ -157,7 +157,7 @@ def riemann_tensor(metric: Warped, x: Tensor, indices: str = "ulll") -> Tensor:
     return positioned(metric, x, riemann, indices, "the Riemann tensor")
 
 
-@route(Warped)
+@route(tensors.ricci_tensor, Warped)
 def ricci_tensor(metric: Warped, x: Tensor, indices: str = "ll") -> Tensor:
     r"""$\mathrm{Ric}_B - \tfrac m w \nabla\nabla w$ and $\mathrm{Ric}_F - (w \Delta w + (m-1) |dw|^2) g_F$."""
     (b, y), n, m = _split(metric, x), x.shape[-1], metric.fibre_dim
@@ -169,7 +169,7 @@ def ricci_tensor(metric: Warped, x: Tensor, indices: str = "ll") -> Tensor:
     return positioned(metric, x, ricci, indices, "the Ricci tensor")
 
 
-@route(Warped)
+@route(tensors.scalar_curvature, Warped)
 def scalar_curvature(metric: Warped, x: Tensor) -> Tensor:
     r"""$S_B + (S_F - m(m-1) |dw|^2) / w^2 - 2 m \Delta w / w$."""
     (b, y), m = _split(metric, x), metric.fibre_dim
@@ -178,7 +178,7 @@ def scalar_curvature(metric: Warped, x: Tensor) -> Tensor:
     return base + (fibre - m * (m - 1) * square) / w**2 - 2 * m * contract(inverse, hessian) / w
 
 
-@route(Warped)
+@route(tensors.kretschmann_scalar, Warped)
 def kretschmann_scalar(metric: Warped, x: Tensor) -> Tensor:
     r"""$K_B + 4 m |\nabla\nabla w|^2 / w^2 + (K_F - 4 |dw|^2 S_F + 2 m(m-1) |dw|^4) / w^4$."""
     (b, y), m = _split(metric, x), metric.fibre_dim
@@ -189,7 +189,7 @@ def kretschmann_scalar(metric: Warped, x: Tensor) -> Tensor:
     return base + 4 * m * torch.einsum("...ij,...ji->...", mixed, mixed) / w**2 + fibre / w**4
 
 
-@route(Warped)
+@route(tensors.sectional_form, Warped)
 def sectional_form(metric: Warped, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """That of the tensor, term by term."""
     (b, y), (u_b, u_f), (v_b, v_f) = _split(metric, x), _split(metric, u), _split(metric, v)
@@ -202,4 +202,12 @@ def sectional_form(metric: Warped, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return base + w**2 * fibre - w * (h_uu * g_vv + h_vv * g_uu - 2 * h_uv * g_uv)
 
 
-derive(Warped, "volume_element einstein_tensor schouten_tensor weyl_tensor ricci_curvature sectional_curvature")
+derive(
+    Warped,
+    tensors.volume_element,
+    tensors.einstein_tensor,
+    tensors.schouten_tensor,
+    tensors.weyl_tensor,
+    tensors.ricci_curvature,
+    tensors.sectional_curvature,
+)
