@@ -43,7 +43,9 @@ from riemann._curvature.bound import bound_rounding as bound_rounding
 from riemann._curvature.estimate import Estimate as Estimate
 from riemann._curvature.estimate import estimate_ricci_curvature as estimate_ricci_curvature
 from riemann._curvature.estimate import estimate_scalar_curvature as estimate_scalar_curvature
-from riemann._curvature.snapshot import LocalGeometry as LocalGeometry
+from riemann._curvature.quantities import QUANTITIES as QUANTITIES
+from riemann._curvature.quantities import LocalGeometry as LocalGeometry
+from riemann._curvature.quantities import Quantity as Quantity
 from riemann._curvature.snapshot import at as at
 from riemann._curvature.tensors import change_indices as change_indices
 from riemann._curvature.tensors import christoffel as christoffel

@@ -1,120 +1,13 @@
-"""The snapshot: the jets of a metric at points, and the formulas as methods on them."""
-
-from typing import NamedTuple
+"""`at`: a metric differentiated once, at points."""
 
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann import _jets, formulas
+from riemann import _jets
+from riemann._curvature.quantities import LocalGeometry
 from riemann._metric import jets_of, metric_jet
 from riemann._points.chunks import in_chunks
 from riemann._types import ChunkSize, Metric, Progress
-
-
-class LocalGeometry(NamedTuple):
-    """The jets of a metric at points; every method is algebra on them. Made by `at`; a value that leaves `vmap`.
-
-    Attributes:
-        x: points, `(*batch, n)`.
-        jets: `(g, dg, ddg)`, with `dddg` for `order=3`; derivative axes last.
-    """
-
-    x: Tensor
-    jets: tuple[Tensor, ...]
-
-    @property
-    def g(self) -> Float[Tensor, "... n n"]:
-        """Metric $g_{ij}$, `(*batch, n, n)`."""
-        return self.jets[0]
-
-    @property
-    def dg(self) -> Float[Tensor, "... n n n"]:
-        r"""First derivatives $\partial_k g_{ij}$, `[..., i, j, k]`."""
-        return self._upto(1)[1]
-
-    @property
-    def ddg(self) -> Float[Tensor, "... n n n n"]:
-        r"""Second derivatives $\partial_l \partial_k g_{ij}$, `[..., i, j, k, l]`."""
-        return self._upto(2)[2]
-
-    def _upto(self, order: int) -> tuple[Tensor, ...]:
-        """The jets to `order`; a ValueError that says how to get them if they are not here."""
-        if len(self.jets) <= order:
-            raise ValueError(
-                f"this snapshot holds derivatives to order {len(self.jets) - 1}, and this needs order {order}; "
-                f"make it with `at(metric, x, order={order})`"
-            )
-        return self.jets[: order + 1]
-
-    def inverse_metric(self) -> Float[Tensor, "... n n"]:
-        """See `riemann.inverse_metric`."""
-        return formulas.inverse_metric(self.g)
-
-    def volume_element(self) -> Float[Tensor, "..."]:
-        """See `riemann.volume_element`."""
-        return formulas.volume_element(self.g)
-
-    def log_volume_element(self) -> Float[Tensor, "..."]:
-        """See `riemann.log_volume_element`."""
-        return formulas.log_volume_element(self.g)
-
-    def change_indices(self, T: Tensor, old: str, new: str) -> Tensor:
-        """See `riemann.change_indices`."""
-        return formulas.change_indices(self.g, T, old, new)
-
-    def christoffel(self, kind: int = 2) -> Float[Tensor, "... n n n"]:
-        """See `riemann.christoffel`."""
-        return formulas.christoffel(*self._upto(1), kind=kind)
-
-    def riemann_tensor(self, indices: str = "ulll") -> Float[Tensor, "... n n n n"]:
-        """See `riemann.riemann_tensor`."""
-        return formulas.riemann_tensor(*self._upto(2), indices=indices)
-
-    def ricci_tensor(self, indices: str = "ll") -> Float[Tensor, "... n n"]:
-        """See `riemann.ricci_tensor`."""
-        return formulas.ricci_tensor(*self._upto(2), indices=indices)
-
-    def scalar_curvature(self) -> Float[Tensor, "..."]:
-        """See `riemann.scalar_curvature`."""
-        return formulas.scalar_curvature(*self._upto(2))
-
-    def einstein_tensor(self, indices: str = "ll") -> Float[Tensor, "... n n"]:
-        """See `riemann.einstein_tensor`."""
-        return formulas.einstein_tensor(*self._upto(2), indices=indices)
-
-    def schouten_tensor(self, indices: str = "ll") -> Float[Tensor, "... n n"]:
-        """See `riemann.schouten_tensor`."""
-        return formulas.schouten_tensor(*self._upto(2), indices=indices)
-
-    def weyl_tensor(self, indices: str = "ulll") -> Float[Tensor, "... n n n n"]:
-        """See `riemann.weyl_tensor`."""
-        return formulas.weyl_tensor(*self._upto(2), indices=indices)
-
-    def kretschmann_scalar(self) -> Float[Tensor, "..."]:
-        """See `riemann.kretschmann_scalar`."""
-        return formulas.kretschmann_scalar(*self._upto(2))
-
-    def sectional_curvature(self, u: Float[Tensor, "*#batch n"], v: Float[Tensor, "*#batch n"]) -> Float[Tensor, "..."]:
-        """See `riemann.sectional_curvature`."""
-        return formulas.sectional_curvature(*self._upto(2), u, v)
-
-    def ricci_curvature(self, v: Float[Tensor, "*#batch n"]) -> Float[Tensor, "..."]:
-        """See `riemann.ricci_curvature`."""
-        return formulas.ricci_curvature(*self._upto(2), v)
-
-    def curvature_endomorphism(
-        self, u: Float[Tensor, "*#batch n"], v: Float[Tensor, "*#batch n"], w: Float[Tensor, "*#batch n"]
-    ) -> Float[Tensor, "... n"]:
-        """See `riemann.curvature_endomorphism`."""
-        return formulas.curvature_endomorphism(*self._upto(2), u, v, w)
-
-    def nabla_riemann(self) -> Float[Tensor, "... n n n n n"]:
-        """See `riemann.nabla_riemann`; needs `order=3`."""
-        return formulas.nabla_riemann(*self._upto(3))
-
-    def cotton_tensor(self, indices: str = "lll") -> Float[Tensor, "... n n n"]:
-        """See `riemann.cotton_tensor`; needs `order=3`."""
-        return formulas.cotton_tensor(*self._upto(3), indices=indices)
 
 
 def at(

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -10,7 +11,8 @@ from torch import Tensor
 from riemann import _jets, formulas
 from riemann._curvature.blocks import ricci_in_blocks
 from riemann._curvature.directional import connection_covector, curvature_covector, curvature_form, ricci_form
-from riemann._curvature.snapshot import LocalGeometry, at
+from riemann._curvature.quantities import QUANTITIES
+from riemann._curvature.snapshot import at
 from riemann._indices import check_positions
 from riemann._messages.frames import warn
 from riemann._metric import checked_jet, judged, metric_jet, safe_metric
@@ -21,12 +23,13 @@ from riemann._types import ChunkSize, Field, Metric, Progress
 FULL_JETS = 16  # up to this dimension all second derivatives in one pass are faster than blocks of them
 
 
-def _local(metric: Metric, x: Tensor, order: int, quantity: Callable[[LocalGeometry], Tensor]) -> Tensor:
-    """The quantity from a snapshot of the points."""
+def _local(name: str, metric: Metric, x: Tensor, **options: Any) -> Tensor:
+    """A quantity of the table, from a snapshot of the points."""
+    order = QUANTITIES[name].order
     _jets.check_points(x)
     if order >= 2 and x.shape[-1] >= 32:
-        _say_generic(quantity.__qualname__.partition(".")[0])  # the function in which the quantity is written
-    return quantity(at(metric, x, order, chunk_size=None))
+        _say_generic(name)
+    return getattr(at(metric, x, order, chunk_size=None), name)(**options)
 
 
 @functools.cache
@@ -65,7 +68,7 @@ def inverse_metric(
         tensor([[0.5000, 0.0000],
                 [0.0000, 0.2500]])
     """
-    return _local(metric, x, 0, LocalGeometry.inverse_metric)
+    return _local("inverse_metric", metric, x)
 
 
 @open_function(rank=2, judge=judged)
@@ -91,7 +94,7 @@ def volume_element(
         >>> volume_element(half_plane, torch.tensor([0.0, 2.0]))
         tensor(0.2500)
     """
-    return _local(metric, x, 0, lambda here: here.volume_element())
+    return _local("volume_element", metric, x)
 
 
 @open_function(rank=2, judge=judged)
@@ -114,7 +117,7 @@ def log_volume_element(
         >>> log_volume_element(half_plane, torch.tensor([0.0, 2.0]))
         tensor(-1.3863)
     """
-    return _local(metric, x, 0, lambda here: here.log_volume_element())
+    return _local("log_volume_element", metric, x)
 
 
 @open_function(rank=2, judge=judged)
@@ -191,7 +194,7 @@ def christoffel(
         tensor([[ 0.0000, -0.5000],
                 [-0.5000,  0.0000]])
     """
-    return _local(metric, x, 1, lambda here: here.christoffel(kind))
+    return _local("christoffel", metric, x, kind=kind)
 
 
 @open_function(rank=4, judge=judged)
@@ -233,7 +236,7 @@ def riemann_tensor(
         tensor([[ 0.0000, -0.2500],
                 [ 0.2500,  0.0000]])
     """
-    return _local(metric, x, 2, lambda here: here.riemann_tensor(indices))
+    return _local("riemann_tensor", metric, x, indices=indices)
 
 
 @open_function(rank=4, judge=judged)
@@ -275,7 +278,7 @@ def ricci_tensor(
     """
     _jets.check_points(x)
     if x.shape[-1] <= FULL_JETS:
-        return _local(metric, x, 2, lambda here: here.ricci_tensor(indices))
+        return _local("ricci_tensor", metric, x, indices=indices)
     check_positions(indices, 2, "the Ricci tensor")
     g, ricci = ricci_in_blocks(metric, x)
     return formulas.change_indices(g, ricci, "ll", indices)
@@ -309,7 +312,7 @@ def scalar_curvature(
     """
     _jets.check_points(x)
     if x.shape[-1] <= FULL_JETS:
-        return _local(metric, x, 2, lambda here: here.scalar_curvature())
+        return _local("scalar_curvature", metric, x)
     g, ricci = ricci_in_blocks(metric, x)
     return torch.einsum("...bd,...bd->...", formulas.inverse_metric(g), ricci)
 
@@ -351,7 +354,7 @@ def einstein_tensor(
     """
     _jets.check_points(x)
     if x.shape[-1] <= FULL_JETS:
-        return _local(metric, x, 2, lambda here: here.einstein_tensor(indices))
+        return _local("einstein_tensor", metric, x, indices=indices)
     return formulas.einstein_from_ricci(*ricci_in_blocks(metric, x), indices)
 
 
@@ -389,7 +392,7 @@ def schouten_tensor(
     """
     _jets.check_points(x)
     if x.shape[-1] <= FULL_JETS:
-        return _local(metric, x, 2, lambda here: here.schouten_tensor(indices))
+        return _local("schouten_tensor", metric, x, indices=indices)
     return formulas.schouten_from_ricci(*ricci_in_blocks(metric, x), indices)
 
 
@@ -430,7 +433,7 @@ def weyl_tensor(
         >>> weyl_tensor(half_space, torch.tensor([0.0, 0.0, 2.0])).abs().max()
         tensor(0.)
     """
-    return _local(metric, x, 2, lambda here: here.weyl_tensor(indices))
+    return _local("weyl_tensor", metric, x, indices=indices)
 
 
 @open_function(rank=5, judge=judged)
@@ -465,7 +468,7 @@ def cotton_tensor(
         >>> cotton_tensor(half_space, torch.tensor([0.0, 0.0, 2.0])).abs().max() < 1e-5
         tensor(True)
     """
-    return _local(metric, x, 3, lambda here: here.cotton_tensor(indices))
+    return _local("cotton_tensor", metric, x, indices=indices)
 
 
 @open_function(rank=5, judge=judged)
@@ -491,7 +494,7 @@ def nabla_riemann(
         >>> nabla_riemann(half_plane, torch.tensor([0.0, 2.0])).abs().max() < 1e-5
         tensor(True)
     """
-    return _local(metric, x, 3, lambda here: here.nabla_riemann())
+    return _local("nabla_riemann", metric, x)
 
 
 @open_function(rank=4, judge=judged)
@@ -514,7 +517,7 @@ def kretschmann_scalar(
         >>> kretschmann_scalar(half_plane, torch.tensor([0.0, 2.0]))
         tensor(4.)
     """
-    return _local(metric, x, 2, lambda here: here.kretschmann_scalar())
+    return _local("kretschmann_scalar", metric, x)
 
 
 # ------------------------------------------------------------------------------------------- of given vectors
