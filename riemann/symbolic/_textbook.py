@@ -166,6 +166,23 @@ class Textbook:
                 terms.append(sign * g[i][j] * P(k, m))
         return self._sum(terms)
 
+    def _nabla_schouten(self, i: int, j: int, k: int) -> Any:
+        """D_k P_ij without the term symmetric in j and k."""
+
+        def make() -> Any:
+            terms = [self._arithmetic.derivative(self._schouten(i, j), k)]
+            terms += [-self._gamma(e, k, i) * self._schouten(e, j) for e in range(self.dim) if self._gamma(e, k, i)]
+            return self._sum(terms)
+
+        return self._once("nabla schouten", (i, j, k), make)
+
+    def _cotton(self, i: int, j: int, k: int) -> Any:
+        return self._nabla_schouten(i, j, k) - self._nabla_schouten(i, k, j)
+
+    def _to_order(self, order: int) -> "Textbook":
+        """The same geometry over numbers that know derivatives of g to this order."""
+        return self
+
     # ------------------------------------------------------------------------------------------------ public methods
 
     def metric(self) -> sp.ImmutableMatrix:
@@ -228,13 +245,23 @@ class Textbook:
             ValueError: n < 3, where it is not defined.
         """
         self._needs_three("Cotton")
+        here = self._to_order(3)
+        return here._moved(3, here._cotton, indices)
 
-        def nabla(i: int, j: int, k: int) -> Any:  # D_k P_ij without the term symmetric in j and k
-            terms = [self._arithmetic.derivative(self._schouten(i, j), k)]
-            terms += [-self._gamma(e, k, i) * self._schouten(e, j) for e in range(self.dim) if self._gamma(e, k, i)]
-            return self._sum(terms)
+    def nabla_riemann(self) -> Array:
+        r"""Covariant derivative of the Riemann tensor, $\nabla_e R_{abcd}$, `[a, b, c, d, e]`."""
+        here = self._to_order(3)
 
-        return self._moved(3, lambda i, j, k: nabla(i, j, k) - nabla(i, k, j), indices)
+        def nabla(*index: int) -> Any:
+            *of_riemann, e = index
+            terms = [here._arithmetic.derivative(here._riemann_lowered(*of_riemann), e)]
+            for axis, i in enumerate(of_riemann):
+                for f in range(self.dim):
+                    if gamma := here._gamma(f, e, i):
+                        terms.append(-gamma * here._riemann_lowered(*of_riemann[:axis], f, *of_riemann[axis + 1 :]))
+            return here._sum(terms)
+
+        return here._array(5, nabla)
 
     def weyl_tensor(self, indices: str = "ulll") -> Array:
         """Weyl tensor $C^a{}_{bcd}$, `[a, b, c, d]`; 0 for n < 4."""
