@@ -95,8 +95,8 @@ def row(name, quantity):
     letters = "ijklm"[: quantity.rank]
     same = [f"{signs[s]}{''.join(letters[i] for i in p)}" for p, s in quantity.symmetries]
     n = f"= {quantity.most}" if quantity.most else f">= {quantity.least}"
-    cells = [f"`{name}`", str(quantity.order), f"`{quantity.indices}`" if quantity.rank else "",
-             f"`{quantity.option}`" if quantity.option else "", ", ".join([letters, *same]) if same else "", n]  # fmt: skip
+    cells = [f"`{name}`", str(quantity.order), f"`{quantity.indices}`" * bool(quantity.rank),
+             f"`{quantity.option}`" * bool(quantity.option), ", ".join([letters, *same]) * bool(same), n]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas
+from riemann import _curvature, _jets, formulas
 from riemann._compiling import comparison
-from riemann._curvature import tensors
-from riemann._curvature.quantities import QUANTITIES, LocalGeometry
+from riemann._curvature import QUANTITIES, LocalGeometry
 from riemann._indices import check_positions
 from riemann._messages.frames import warn
 from riemann._metric import check_metric_callable, checked_jet, warn_of
@@ -292,7 +291,7 @@ class Compiled:
             return result
 
     def _eager(self, x: Tensor) -> Tensor:
-        return getattr(tensors, self.quantity)(self.metric, x, **self._options)
+        return getattr(_curvature, self.quantity)(self.metric, x, **self._options)
 
     def _compare(self, x: Tensor, values: Tensor) -> bool:
         """Whether values are the function's, at some points; at the first call of each kind.

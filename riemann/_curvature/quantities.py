@@ -12,6 +12,8 @@ from torch import Tensor
 
 from riemann import formulas
 
+__all__ = ["QUANTITIES", "LocalGeometry", "Quantity"]
+
 Symmetry = tuple[tuple[int, ...], int]
 """Axes in another order, and the sign that the tensor takes by it; it holds where the positions of these agree."""
 

@@ -1,13 +1,19 @@
 """`at`: a metric differentiated once, at points."""
 
+import functools
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _jets
-from riemann._curvature.quantities import LocalGeometry
+from riemann._curvature.quantities import QUANTITIES, LocalGeometry
+from riemann._messages.frames import warn
 from riemann._metric import jets_of, metric_jet
 from riemann._points.chunks import in_chunks
 from riemann._types import ChunkSize, Metric, Progress
+
+__all__ = ["at"]
 
 
 def at(
@@ -59,3 +65,22 @@ def at(
 
 
 at.register, at.route = jets_of.register, jets_of.route  # a route of `at` returns the jets
+
+
+def local(name: str, metric: Metric, x: Tensor, **options: Any) -> Tensor:
+    """A quantity of the table, from a snapshot of the points."""
+    order = QUANTITIES[name].order
+    _jets.check_points(x)
+    if order >= 2 and x.shape[-1] >= 32:
+        _say_generic(name)
+    return getattr(at(metric, x, order, chunk_size=None), name)(**options)
+
+
+@functools.cache
+def _say_generic(name: str) -> None:
+    """Says once that a function takes the generic route in many dimensions, lest structure be lost in silence."""
+    warn(
+        f"`{name}` takes the generic route in 32 dimensions or more: n**4 numbers and n**2 derivatives a point. If the "
+        "metric has structure, a type of `riemann.metrics` uses it; `sectional_curvature` and "
+        "`estimate_scalar_curvature` need n**2 numbers; `chunk_size` bounds the points at a time. This is said once."
+    )

@@ -1,8 +1,4 @@
-"""The free functions of curvature: a metric and points in, tensors out."""
-
-import functools
-from collections.abc import Callable
-from typing import Any
+"""The connection and curvature: a metric and points in, tensors out."""
 
 import torch
 from jaxtyping import Float
@@ -10,153 +6,24 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._curvature.blocks import ricci_in_blocks
-from riemann._curvature.directional import connection_covector, curvature_covector, curvature_form, ricci_form
-from riemann._curvature.quantities import QUANTITIES
-from riemann._curvature.snapshot import at
+from riemann._curvature.snapshot import local
 from riemann._indices import check_positions
-from riemann._messages.frames import warn
-from riemann._metric import checked_jet, judged, metric_jet, safe_metric
+from riemann._metric import judged
 from riemann._open import open_function
-from riemann._rounding import judged_forms, judged_images
-from riemann._types import ChunkSize, Field, Metric, Progress
+from riemann._types import ChunkSize, Metric, Progress
+
+__all__ = [
+    "christoffel",
+    "riemann_tensor",
+    "ricci_tensor",
+    "scalar_curvature",
+    "einstein_tensor",
+    "schouten_tensor",
+    "weyl_tensor",
+    "kretschmann_scalar",
+]
 
 FULL_JETS = 16  # up to this dimension all second derivatives in one pass are faster than blocks of them
-
-
-def _local(name: str, metric: Metric, x: Tensor, **options: Any) -> Tensor:
-    """A quantity of the table, from a snapshot of the points."""
-    order = QUANTITIES[name].order
-    _jets.check_points(x)
-    if order >= 2 and x.shape[-1] >= 32:
-        _say_generic(name)
-    return getattr(at(metric, x, order, chunk_size=None), name)(**options)
-
-
-@functools.cache
-def _say_generic(name: str) -> None:
-    """Says once that a function takes the generic route in many dimensions, lest structure be lost in silence."""
-    warn(
-        f"`{name}` takes the generic route in 32 dimensions or more: n**4 numbers and n**2 derivatives a point. If the "
-        "metric has structure, a type of `riemann.metrics` uses it; `sectional_curvature` and "
-        "`estimate_scalar_curvature` need n**2 numbers; `chunk_size` bounds the points at a time. This is said once."
-    )
-
-
-# ------------------------------------------------------------------------------------------------ from first jets
-
-
-@open_function(rank=2, judge=judged)
-def inverse_metric(
-    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: ChunkSize = "auto", progress: Progress = False
-) -> Float[Tensor, "*batch n n"]:
-    """Inverse metric $g^{ij}$.
-
-    Args:
-        metric: callable, one point `(n,)` to `(n, n)`.
-        x: points, `(*batch, n)`.
-        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
-        progress: shows a bar (tqdm), or calls a function of the points done and of all.
-
-    Returns:
-        `(*batch, n, n)`; NaN where g is singular to rounding, as all functions here are.
-
-    Raises:
-        TypeError, ValueError: as `at`, for all functions here.
-
-    Example:
-        >>> inverse_metric(lambda x: torch.diag(x), torch.tensor([2.0, 4.0]))
-        tensor([[0.5000, 0.0000],
-                [0.0000, 0.2500]])
-    """
-    return _local("inverse_metric", metric, x)
-
-
-@open_function(rank=2, judge=judged)
-def volume_element(
-    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: ChunkSize = "auto", progress: Progress = False
-) -> Float[Tensor, "*batch"]:
-    r"""Riemannian volume element $\sqrt{|\det g|}$.
-
-    Args:
-        metric: callable, one point `(n,)` to `(n, n)`.
-        x: points, `(*batch, n)`.
-        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
-        progress: shows a bar (tqdm), or calls a function of the points done and of all.
-
-    Returns:
-        `(*batch,)`.
-
-    Note:
-        It underflows for large n; `log_volume_element` does not.
-
-    Example:
-        >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
-        >>> volume_element(half_plane, torch.tensor([0.0, 2.0]))
-        tensor(0.2500)
-    """
-    return _local("volume_element", metric, x)
-
-
-@open_function(rank=2, judge=judged)
-def log_volume_element(
-    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: ChunkSize = "auto", progress: Progress = False
-) -> Float[Tensor, "*batch"]:
-    r"""Logarithm of the volume element, $\tfrac12 \log |\det g|$.
-
-    Args:
-        metric: callable, one point `(n,)` to `(n, n)`.
-        x: points, `(*batch, n)`.
-        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
-        progress: shows a bar (tqdm), or calls a function of the points done and of all.
-
-    Returns:
-        `(*batch,)`.
-
-    Example:
-        >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
-        >>> log_volume_element(half_plane, torch.tensor([0.0, 2.0]))
-        tensor(-1.3863)
-    """
-    return _local("log_volume_element", metric, x)
-
-
-@open_function(rank=2, judge=judged)
-def change_indices(
-    metric: Metric,
-    x: Float[Tensor, "*batch n"],
-    T: Float[Tensor, "..."],
-    old: str,
-    new: str,
-    *,
-    chunk_size: ChunkSize = "auto",
-    progress: Progress = False,
-) -> Float[Tensor, "..."]:
-    r"""Raises and lowers indices of a tensor with the metric.
-
-    Args:
-        metric: callable, one point `(n,)` to `(n, n)`.
-        x: points, `(*batch, n)`.
-        T: tensor at the points, `(*batch, n, …, n)`.
-        old: positions of its indices, `u` or `l` each, as in `"ull"`.
-        new: positions wanted, as in `"lll"`.
-        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
-        progress: shows a bar (tqdm), or calls a function of the points done and of all.
-
-    Returns:
-        The tensor, same shape.
-
-    Raises:
-        ValueError: positions of different length, or other letters.
-
-    Example:
-        >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
-        >>> change_indices(half_plane, torch.tensor([0.0, 2.0]), torch.tensor([1.0, 0.0]), "u", "l")
-        tensor([0.2500, 0.0000])
-    """
-    return formulas.change_indices(metric_jet(metric, x, 0)[0], T, old, new)
-
-
-# ----------------------------------------------------------------------------------- the connection and curvature
 
 
 @open_function(rank=3, judge=judged)
@@ -194,7 +61,7 @@ def christoffel(
         tensor([[ 0.0000, -0.5000],
                 [-0.5000,  0.0000]])
     """
-    return _local("christoffel", metric, x, kind=kind)
+    return local("christoffel", metric, x, kind=kind)
 
 
 @open_function(rank=4, judge=judged)
@@ -236,7 +103,7 @@ def riemann_tensor(
         tensor([[ 0.0000, -0.2500],
                 [ 0.2500,  0.0000]])
     """
-    return _local("riemann_tensor", metric, x, indices=indices)
+    return local("riemann_tensor", metric, x, indices=indices)
 
 
 @open_function(rank=4, judge=judged)
@@ -278,7 +145,7 @@ def ricci_tensor(
     """
     _jets.check_points(x)
     if x.shape[-1] <= FULL_JETS:
-        return _local("ricci_tensor", metric, x, indices=indices)
+        return local("ricci_tensor", metric, x, indices=indices)
     check_positions(indices, 2, "the Ricci tensor")
     g, ricci = ricci_in_blocks(metric, x)
     return formulas.change_indices(g, ricci, "ll", indices)
@@ -312,7 +179,7 @@ def scalar_curvature(
     """
     _jets.check_points(x)
     if x.shape[-1] <= FULL_JETS:
-        return _local("scalar_curvature", metric, x)
+        return local("scalar_curvature", metric, x)
     g, ricci = ricci_in_blocks(metric, x)
     return torch.einsum("...bd,...bd->...", formulas.inverse_metric(g), ricci)
 
@@ -354,7 +221,7 @@ def einstein_tensor(
     """
     _jets.check_points(x)
     if x.shape[-1] <= FULL_JETS:
-        return _local("einstein_tensor", metric, x, indices=indices)
+        return local("einstein_tensor", metric, x, indices=indices)
     return formulas.einstein_from_ricci(*ricci_in_blocks(metric, x), indices)
 
 
@@ -392,7 +259,7 @@ def schouten_tensor(
     """
     _jets.check_points(x)
     if x.shape[-1] <= FULL_JETS:
-        return _local("schouten_tensor", metric, x, indices=indices)
+        return local("schouten_tensor", metric, x, indices=indices)
     return formulas.schouten_from_ricci(*ricci_in_blocks(metric, x), indices)
 
 
@@ -433,68 +300,7 @@ def weyl_tensor(
         >>> weyl_tensor(half_space, torch.tensor([0.0, 0.0, 2.0])).abs().max()
         tensor(0.)
     """
-    return _local("weyl_tensor", metric, x, indices=indices)
-
-
-@open_function(rank=5, judge=judged)
-def cotton_tensor(
-    metric: Metric,
-    x: Float[Tensor, "*batch n"],
-    indices: str = "lll",
-    *,
-    chunk_size: ChunkSize = "auto",
-    progress: Progress = False,
-) -> Float[Tensor, "*batch n n n"]:
-    r"""Cotton tensor, $C_{ijk} = \nabla_k P_{ij} - \nabla_j P_{ik}$ (no prefactor).
-
-    Args:
-        metric: callable, one point `(n,)` to `(n, n)`.
-        x: points, `(*batch, n)`.
-        indices: position of each index, `u` or `l`.
-        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
-        progress: shows a bar (tqdm), or calls a function of the points done and of all.
-
-    Returns:
-        `(*batch, n, n, n)`, `[..., i, j, k]`.
-
-    Raises:
-        ValueError: `indices` is no such string, or n < 3, where it is not defined.
-
-    Note:
-        Needs third derivatives of g; for n = 3 it is 0 exactly where g is conformally flat.
-
-    Example:
-        >>> half_space = lambda x: torch.eye(3) / x[2] ** 2
-        >>> cotton_tensor(half_space, torch.tensor([0.0, 0.0, 2.0])).abs().max() < 1e-5
-        tensor(True)
-    """
-    return _local("cotton_tensor", metric, x, indices=indices)
-
-
-@open_function(rank=5, judge=judged)
-def nabla_riemann(
-    metric: Metric, x: Float[Tensor, "*batch n"], *, chunk_size: ChunkSize = "auto", progress: Progress = False
-) -> Float[Tensor, "*batch n n n n n"]:
-    r"""Covariant derivative of the Riemann tensor, $\nabla_e R_{abcd}$.
-
-    Args:
-        metric: callable, one point `(n,)` to `(n, n)`.
-        x: points, `(*batch, n)`.
-        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
-        progress: shows a bar (tqdm), or calls a function of the points done and of all.
-
-    Returns:
-        `(*batch, n, n, n, n, n)`, `[..., a, b, c, d, e]`, all indices lower.
-
-    Note:
-        Needs third derivatives of g; memory O(n⁵) a point.
-
-    Example:
-        >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
-        >>> nabla_riemann(half_plane, torch.tensor([0.0, 2.0])).abs().max() < 1e-5
-        tensor(True)
-    """
-    return _local("nabla_riemann", metric, x)
+    return local("weyl_tensor", metric, x, indices=indices)
 
 
 @open_function(rank=4, judge=judged)
@@ -517,249 +323,4 @@ def kretschmann_scalar(
         >>> kretschmann_scalar(half_plane, torch.tensor([0.0, 2.0]))
         tensor(4.)
     """
-    return _local("kretschmann_scalar", metric, x)
-
-
-# ------------------------------------------------------------------------------------------- of given vectors
-
-
-def _along_vectors(form: Callable[..., Tensor], metric: Metric, x: Tensor, g: Tensor, *vectors: Tensor) -> Tensor:
-    """`form(metric, x, inverse of g, *vectors)`, a form of `_directional`, at each point."""
-
-    def at_point(p: Tensor, g: Tensor, *vectors: Tensor) -> Tensor:
-        return form(safe_metric(metric, p, 2), p, formulas.inverse_metric(g), *vectors)
-
-    return _jets.over_points(at_point, x, g, *vectors)
-
-
-@open_function(rank=2, judge=judged)
-def christoffel_vector(
-    metric: Metric,
-    x: Float[Tensor, "*#batch n"],
-    u: Float[Tensor, "*#batch n"],
-    v: Float[Tensor, "*#batch n"],
-    *,
-    chunk_size: ChunkSize = "auto",
-    progress: Progress = False,
-) -> Float[Tensor, "... n"]:
-    r"""Christoffel symbols applied to vectors, $\Gamma^k_{ij} u^i v^j$: $\nabla_u v$ of constant components.
-
-    Args:
-        metric: callable, one point `(n,)` to `(n, n)`.
-        x: points, `(*batch, n)`.
-        u: vectors, broadcast against `x`.
-        v: vectors, broadcast against `x`.
-        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
-        progress: shows a bar (tqdm), or calls a function of the points done and of all.
-
-    Returns:
-        `(*batch, n)`.
-
-    Note:
-        Matrix-free: three first derivatives, memory O(n²). A geodesic has $\ddot x = -\Gamma(\dot x, \dot x)$.
-
-    Example:
-        >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
-        >>> u = torch.tensor([1.0, 0.0])
-        >>> christoffel_vector(half_plane, torch.tensor([0.0, 2.0]), u, u)
-        tensor([0.0000, 0.5000])
-    """
-
-    def image(g: Field, p: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        return inverse @ connection_covector(lambda y, vectors: vectors @ g(y), p, u, v)
-
-    x, u, v = _jets.broadcast_vectors(x, u=u, v=v)
-    g = metric_jet(metric, x, 0)[0]
-    return _along_vectors(image, metric, x, g, u, v)
-
-
-@open_function(rank=2, judge=judged)
-def sectional_form(
-    metric: Metric,
-    x: Float[Tensor, "*#batch n"],
-    u: Float[Tensor, "*#batch n"],
-    v: Float[Tensor, "*#batch n"],
-    *,
-    chunk_size: ChunkSize = "auto",
-    progress: Progress = False,
-) -> Float[Tensor, "..."]:
-    r"""Numerator of the sectional curvature, $\langle R(u,v)v, u \rangle = R_{abcd} u^a v^b u^c v^d$.
-
-    Args:
-        metric: callable, one point `(n,)` to `(n, n)`.
-        x: points, `(*batch, n)`.
-        u: vectors, broadcast against `x`; axes before those of `x` hold many vectors at the same points.
-        v: vectors, likewise.
-        chunk_size: planes at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
-        progress: shows a bar (tqdm), or calls a function of the planes done and of all.
-
-    Returns:
-        `(*batch,)`.
-
-    Note:
-        Matrix-free: a fixed number of derivative passes, memory O(n²) a plane. `sectional_curvature` and the
-        estimates are made of it: a type that registers a route here brings one to all three.
-
-    Example:
-        >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
-        >>> u, v = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0])
-        >>> sectional_form(half_plane, torch.tensor([0.0, 2.0]), u, v)
-        tensor(-0.0625)
-    """
-
-    def at_point(p: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        g = safe_metric(metric, p, 2)
-        return _jets.over_vectors(lambda u, v: curvature_form(g, p, inverse, u, v), u, v)
-
-    points, u, v = _jets.broadcast_vectors(x, u=u, v=v)
-    samples = points.shape[: points.ndim - x.ndim]
-    x = x.expand(points.shape[len(samples) :])
-    if samples.numel() == 0:  # no planes
-        return x.new_zeros(points.shape[:-1])
-    inverse = formulas.inverse_metric(metric_jet(metric, x, 0)[0])
-    u, v = (a.reshape(samples.numel(), *x.shape).movedim(0, -2) for a in (u, v))
-    forms = _jets.over_points(at_point, x, inverse, u, v).movedim(-2, 0)
-    return judged_forms(forms).reshape(points.shape[:-1])
-
-
-@open_function(rank=None)
-def sectional_curvature(
-    metric: Metric,
-    x: Float[Tensor, "*#batch n"],
-    u: Float[Tensor, "*#batch n"],
-    v: Float[Tensor, "*#batch n"],
-    *,
-    chunk_size: ChunkSize = "auto",
-    progress: Progress = False,
-) -> Float[Tensor, "..."]:
-    r"""Sectional curvature of the plane of u and v; 1 on the unit sphere.
-
-    $K(u,v) = \langle R(u,v)v, u \rangle / (|u|^2 |v|^2 - \langle u,v \rangle^2)$
-
-    Args:
-        metric: callable, one point `(n,)` to `(n, n)`.
-        x: points, `(*batch, n)`.
-        u: vectors, broadcast against `x`.
-        v: vectors, broadcast against `x`.
-        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
-        progress: shows a bar (tqdm), or calls a function of the points done and of all.
-
-    Returns:
-        `(*batch,)`.
-
-    Raises:
-        ValueError: u and v are parallel somewhere, or span a plane on which g is degenerate (NaN inside transforms).
-
-    Note:
-        Matrix-free: a fixed number of derivative passes, memory O(n²).
-
-    Reference:
-        do Carmo, *Riemannian Geometry* (1992), section 4.3.
-
-    Example:
-        >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
-        >>> u, v = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0])
-        >>> sectional_curvature(half_plane, torch.tensor([0.0, 2.0]), u, v)
-        tensor(-1.)
-    """
-    _, u, v = _jets.broadcast_vectors(x, u=u, v=v)
-    area = squared_area(metric, x, u, v, chunk_size=chunk_size)
-    degenerate = area.isnan()
-    if _jets.has_values(area) and bool(degenerate.any()):
-        degenerate = degenerate & ~checked_jet(metric, x, 0)[0][0].isnan().any(-1).any(-1)
-    if _jets.has_values(area) and bool(degenerate.any()):
-        where = _jets.first(degenerate)
-        raise ValueError(
-            f"`u` and `v` span no plane with area at point {list(where)} of the batch (parallel, zero, or a plane on "
-            f"which g is degenerate): u = {u[where].tolist()}, v = {v[where].tolist()}"
-        )
-    return sectional_form(metric, x, u, v, chunk_size=chunk_size, progress=progress) / area
-
-
-@open_function(rank=2)
-def squared_area(
-    metric: Metric, x: Tensor, u: Tensor, v: Tensor, *, chunk_size: ChunkSize = "auto", progress: Progress = False
-) -> Tensor:
-    r"""$|u|^2 |v|^2 - \langle u, v \rangle^2$, `(*batch,)`; NaN where it is 0 to rounding, or g is no metric."""
-    return formulas.squared_area(checked_jet(metric, x, 0)[0][0], u, v)
-
-
-@open_function(rank=2, judge=judged)
-def curvature_endomorphism(
-    metric: Metric,
-    x: Float[Tensor, "*#batch n"],
-    u: Float[Tensor, "*#batch n"],
-    v: Float[Tensor, "*#batch n"],
-    w: Float[Tensor, "*#batch n"],
-    *,
-    chunk_size: ChunkSize = "auto",
-    progress: Progress = False,
-) -> Float[Tensor, "... n"]:
-    r"""Curvature applied to vectors, $R(u,v)w = \nabla_u \nabla_v w - \nabla_v \nabla_u w - \nabla_{[u,v]} w$.
-
-    Args:
-        metric: callable, one point `(n,)` to `(n, n)`.
-        x: points, `(*batch, n)`.
-        u: vectors, broadcast against `x`.
-        v: vectors, broadcast against `x`.
-        w: vectors, broadcast against `x`.
-        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
-        progress: shows a bar (tqdm), or calls a function of the points done and of all.
-
-    Returns:
-        Vectors $R^a{}_{bcd} w^b u^c v^d$, `(*batch, n)`.
-
-    Note:
-        Matrix-free: a fixed number of derivative passes, memory O(n²).
-
-    Reference:
-        MTW eq. 11.9.
-
-    Example:
-        >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
-        >>> u, v = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0])
-        >>> curvature_endomorphism(half_plane, torch.tensor([0.0, 2.0]), u, v, v)
-        tensor([-0.2500,  0.2500])
-    """
-
-    def image(g: Field, p: Tensor, inverse: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
-        covector, terms = curvature_covector(g, p, inverse, u, v, w)
-        return torch.stack((inverse @ covector, inverse.abs() @ terms))
-
-    x, u, v, w = _jets.broadcast_vectors(x, u=u, v=v, w=w)
-    g = metric_jet(metric, x, 0)[0]
-    return judged_images(_along_vectors(image, metric, x, g, u, v, w), g, u, v, w)
-
-
-@open_function(rank=3, judge=judged)
-def ricci_curvature(
-    metric: Metric,
-    x: Float[Tensor, "*#batch n"],
-    v: Float[Tensor, "*#batch n"],
-    *,
-    chunk_size: ChunkSize = "auto",
-    progress: Progress = False,
-) -> Float[Tensor, "..."]:
-    r"""Ricci curvature of a vector, $\mathrm{Ric}(v,v)$; $(n-1) |v|^2$ on the unit sphere.
-
-    Args:
-        metric: callable, one point `(n,)` to `(n, n)`.
-        x: points, `(*batch, n)`.
-        v: vectors, broadcast against `x`.
-        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
-        progress: shows a bar (tqdm), or calls a function of the points done and of all.
-
-    Returns:
-        `(*batch,)`.
-
-    Note:
-        Matrix-free: O(n) derivative passes, memory O(n²) times the passes done at a time.
-
-    Example:
-        >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
-        >>> ricci_curvature(half_plane, torch.tensor([0.0, 2.0]), torch.tensor([1.0, 1.0]))
-        tensor(-0.5000)
-    """
-    x, v = _jets.broadcast_vectors(x, v=v)
-    g = metric_jet(metric, x, 0)[0]
-    return judged_images(_along_vectors(ricci_form, metric, x, g, v), g, v, v)
+    return local("kretschmann_scalar", metric, x)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from riemann._clock import within
-from riemann._curvature.quantities import QUANTITIES, LocalGeometry
+from riemann._curvature import QUANTITIES, LocalGeometry
 from riemann._metric import metric_jet
 from riemann._types import Metric
 from riemann._verification.check import central_differences

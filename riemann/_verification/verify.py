@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from riemann import _jets
-from riemann._curvature import tensors
-from riemann._curvature.quantities import QUANTITIES
-from riemann._curvature.snapshot import at
+from riemann import _curvature, _jets
+from riemann._curvature import QUANTITIES, at
 from riemann._rank import unit_scales
 from riemann._rounding import floor_of
 from riemann._safe import Refusal
@@ -164,7 +162,7 @@ def verify(
         with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             jets = at(metric, points).jets
-            values = {name: getattr(tensors, name)(metric, points) for name in VERIFIED if name != "metric"}
+            values = {name: getattr(_curvature, name)(metric, points) for name in VERIFIED if name != "metric"}
     except Refusal as refusal:
         nowhere = torch.empty(0, n, dtype=dtype or torch.float64)
         return VerificationReport((), (), nowhere, failure=f"riemann refuses the metric: {refusal}")

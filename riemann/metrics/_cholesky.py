@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from riemann._curvature import tensors
-from riemann._curvature.snapshot import at
+from riemann import _curvature
+from riemann._curvature import at
 from riemann._types import Field
 from riemann.metrics._structure import Jets, derive, leibniz, part, part_jet, route
 
@@ -47,7 +47,7 @@ def jets(metric: Cholesky, x: Tensor, order: int) -> Jets:
     return leibniz("ac,bc->ab", L, L)
 
 
-@route(tensors.inverse_metric, Cholesky)
+@route(_curvature.inverse_metric, Cholesky)
 def inverse_metric(metric: Cholesky, x: Tensor) -> Tensor:
     r"""$L^{-T} L^{-1}$ by substitution."""
     (L,) = _factor(metric, x, 0)
@@ -55,10 +55,10 @@ def inverse_metric(metric: Cholesky, x: Tensor) -> Tensor:
     return E.mT @ E
 
 
-@route(tensors.log_volume_element, Cholesky)
+@route(_curvature.log_volume_element, Cholesky)
 def log_volume_element(metric: Cholesky, x: Tensor) -> Tensor:
     """The sum of log |L_ii|."""
     return _factor(metric, x, 0)[0].diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
 
 
-derive(Cholesky, tensors.volume_element)
+derive(Cholesky, _curvature.volume_element)

@@ -5,9 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann import formulas
-from riemann._curvature import tensors
-from riemann._curvature.snapshot import at
+from riemann import _curvature, formulas
+from riemann._curvature import at
 from riemann._modules import runs_as_written
 from riemann.metrics._structure import Jets, derive, positioned, route
 
@@ -69,43 +68,43 @@ def jets(metric: Constant, x: Tensor, order: int) -> Jets:
     return (_everywhere(metric(x), x), *(_zeros(metric, x, 2 + k) for k in range(1, order + 1)))
 
 
-@route(tensors.scalar_curvature, Constant)
+@route(_curvature.scalar_curvature, Constant)
 def scalar_curvature(metric: Constant, x: Tensor) -> Tensor:
     """0."""
     return _flat(metric, x, 0)
 
 
-@route(tensors.ricci_tensor, Constant)
+@route(_curvature.ricci_tensor, Constant)
 def ricci_tensor(metric: Constant, x: Tensor, indices: str = "ll") -> Tensor:
     """0."""
     return positioned(metric, x, _flat(metric, x, 2), indices, "the Ricci tensor")
 
 
-@route(tensors.riemann_tensor, Constant)
+@route(_curvature.riemann_tensor, Constant)
 def riemann_tensor(metric: Constant, x: Tensor, indices: str = "ulll") -> Tensor:
     """0."""
     return positioned(metric, x, _flat(metric, x, 4), indices, "the Riemann tensor")
 
 
-@route(tensors.christoffel_vector, Constant)
+@route(_curvature.christoffel_vector, Constant)
 def christoffel_vector(metric: Constant, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """0."""
     return _flat(metric, x, 1)
 
 
-@route(tensors.curvature_endomorphism, Constant)
+@route(_curvature.curvature_endomorphism, Constant)
 def curvature_endomorphism(metric: Constant, x: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
     """0."""
     return _flat(metric, x, 1)
 
 
-@route(tensors.sectional_form, Constant)
+@route(_curvature.sectional_form, Constant)
 def sectional_form(metric: Constant, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """0."""
     return _flat(metric, x, 0)
 
 
-@route(tensors.ricci_curvature, Constant)
+@route(_curvature.ricci_curvature, Constant)
 def ricci_curvature(metric: Constant, x: Tensor, v: Tensor) -> Tensor:
     """0."""
     return _flat(metric, x, 0)
@@ -113,9 +112,9 @@ def ricci_curvature(metric: Constant, x: Tensor, v: Tensor) -> Tensor:
 
 derive(
     Constant,
-    tensors.einstein_tensor,
-    tensors.schouten_tensor,
-    tensors.weyl_tensor,
-    tensors.kretschmann_scalar,
-    tensors.sectional_curvature,
+    _curvature.einstein_tensor,
+    _curvature.schouten_tensor,
+    _curvature.weyl_tensor,
+    _curvature.kretschmann_scalar,
+    _curvature.sectional_curvature,
 )

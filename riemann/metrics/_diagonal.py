@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas
-from riemann._curvature import tensors
+from riemann import _curvature, _jets, formulas
+from riemann._curvature import at
 from riemann._curvature.directional import curvature_form_by
-from riemann._curvature.snapshot import at
 from riemann._rounding import judged_forms, last_bits, say_few
 from riemann._types import Field
 from riemann.metrics._structure import Jets, derive, part, part_at, part_jet, positioned, route
@@ -50,19 +49,19 @@ def jets(metric: Diagonal, x: Tensor, order: int) -> Jets:
     )
 
 
-@route(tensors.inverse_metric, Diagonal)
+@route(_curvature.inverse_metric, Diagonal)
 def inverse_metric(metric: Diagonal, x: Tensor) -> Tensor:
     """1 / d."""
     return torch.diag_embed(1 / _entries(metric, x, 0)[0])
 
 
-@route(tensors.log_volume_element, Diagonal)
+@route(_curvature.log_volume_element, Diagonal)
 def log_volume_element(metric: Diagonal, x: Tensor) -> Tensor:
     """The sum of log |d| / 2."""
     return 0.5 * _entries(metric, x, 0)[0].abs().log().sum(-1)
 
 
-@route(tensors.christoffel_vector, Diagonal)
+@route(_curvature.christoffel_vector, Diagonal)
 def christoffel_vector(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\Gamma^k(u,v) = (v^k D_u d_k + u^k D_v d_k - \sum_i u^i v^i \partial_k d_i) / (2 d_k)$."""
 
@@ -106,7 +105,7 @@ def _say_few(d: Tensor, dd: Tensor, second: Tensor, planes: Tensor) -> None:
     say_few(*((y / area * other).amax((-1, -2)) for y in (last_bits(terms), planes)))
 
 
-@route(tensors.scalar_curvature, Diagonal)
+@route(_curvature.scalar_curvature, Diagonal)
 def scalar_curvature(metric: Diagonal, x: Tensor) -> Tensor:
     r"""$\sum_{ij} R_{ijij} / (d_i d_j)$, from n passes."""
 
@@ -135,14 +134,14 @@ def _threes(metric: Diagonal, x: Tensor) -> tuple[Tensor, Tensor]:
     return d, torch.where(meet, torch.zeros_like(threes), threes)
 
 
-@route(tensors.ricci_tensor, Diagonal)
+@route(_curvature.ricci_tensor, Diagonal)
 def ricci_tensor(metric: Diagonal, x: Tensor, indices: str = "ll") -> Tensor:
     r"""$\mathrm{Ric}_{jk} = \sum_i R_{ijik} / d_i$; no `(n, n, n, n)`."""
     d, threes = _threes(metric, x)
     return positioned(metric, x, torch.einsum("...i,...ijk->...jk", 1 / d, threes), indices, "the Ricci tensor")
 
 
-@route(tensors.riemann_tensor, Diagonal)
+@route(_curvature.riemann_tensor, Diagonal)
 def riemann_tensor(metric: Diagonal, x: Tensor, indices: str = "ulll") -> Tensor:
     """R_ijik in its places; nothing where four indices differ."""
     _, threes = _threes(metric, x)
@@ -153,7 +152,7 @@ def riemann_tensor(metric: Diagonal, x: Tensor, indices: str = "ulll") -> Tensor
     return positioned(metric, x, riemann, indices, "the Riemann tensor")
 
 
-@route(tensors.sectional_form, Diagonal)
+@route(_curvature.sectional_form, Diagonal)
 def sectional_form(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """The form of given vectors, without `(n, n)`."""
 
@@ -165,7 +164,7 @@ def sectional_form(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return judged_forms(_jets.over_points(at_point, x, u, v))
 
 
-@route(tensors.squared_area, Diagonal)
+@route(_curvature.vectors.squared_area, Diagonal)
 def squared_area(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Of given vectors, without `(n, n)`."""
     d = _entries(metric, x, 0)[0]
@@ -175,11 +174,11 @@ def squared_area(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
 
 derive(
     Diagonal,
-    tensors.volume_element,
-    tensors.einstein_tensor,
-    tensors.schouten_tensor,
-    tensors.weyl_tensor,
-    tensors.kretschmann_scalar,
-    tensors.ricci_curvature,
-    tensors.sectional_curvature,
+    _curvature.volume_element,
+    _curvature.einstein_tensor,
+    _curvature.schouten_tensor,
+    _curvature.weyl_tensor,
+    _curvature.kretschmann_scalar,
+    _curvature.ricci_curvature,
+    _curvature.sectional_curvature,
 )

@@ -3,9 +3,8 @@ r"""Hessian metrics: $g = \partial\partial P$."""
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas
-from riemann._curvature import tensors
-from riemann._curvature.snapshot import at
+from riemann import _curvature, _jets, formulas
+from riemann._curvature import at
 from riemann._types import Field
 from riemann.metrics._structure import Jets, derive, part_at, part_jet, positioned, route
 
@@ -48,7 +47,7 @@ def jets(metric: Hessian, x: Tensor, order: int) -> Jets:
     return _potential(metric, x, order + 2)[2:]
 
 
-@route(tensors.christoffel_vector, Hessian)
+@route(_curvature.christoffel_vector, Hessian)
 def christoffel_vector(metric: Hessian, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\tfrac12 g^{kl} P_{lij} u^i v^j$."""
 
@@ -68,7 +67,7 @@ def _thirds(metric: Hessian, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return inverse, thirds, torch.einsum("...ef,...fij->...eij", inverse, thirds)
 
 
-@route(tensors.scalar_curvature, Hessian)
+@route(_curvature.scalar_curvature, Hessian)
 def scalar_curvature(metric: Hessian, x: Tensor) -> Tensor:
     r"""$\tfrac14 (P_{eij} P^{eij} - v_e v^e)$, $v_e = P_{eij} g^{ij}$."""
     inverse, thirds, raised = _thirds(metric, x)
@@ -77,7 +76,7 @@ def scalar_curvature(metric: Hessian, x: Tensor) -> Tensor:
     return 0.25 * (square - torch.einsum("...e,...ef,...f->...", v, inverse, v))
 
 
-@route(tensors.ricci_tensor, Hessian)
+@route(_curvature.ricci_tensor, Hessian)
 def ricci_tensor(metric: Hessian, x: Tensor, indices: str = "ll") -> Tensor:
     r"""$\tfrac14 (P^e{}_{bc} P^c{}_{ed} - v^e P_{ebd})$."""
     inverse, thirds, raised = _thirds(metric, x)
@@ -86,7 +85,7 @@ def ricci_tensor(metric: Hessian, x: Tensor, indices: str = "ll") -> Tensor:
     return positioned(metric, x, 0.25 * ricci, indices, "the Ricci tensor")
 
 
-@route(tensors.riemann_tensor, Hessian)
+@route(_curvature.riemann_tensor, Hessian)
 def riemann_tensor(metric: Hessian, x: Tensor, indices: str = "ulll") -> Tensor:
     r"""$\tfrac14 g^{ef} (P_{ebc} P_{fad} - P_{ebd} P_{fac})$."""
     _, thirds, raised = _thirds(metric, x)
@@ -94,14 +93,14 @@ def riemann_tensor(metric: Hessian, x: Tensor, indices: str = "ulll") -> Tensor:
     return positioned(metric, x, 0.25 * (products - products.mT), indices, "the Riemann tensor")
 
 
-@route(tensors.curvature_endomorphism, Hessian)
+@route(_curvature.curvature_endomorphism, Hessian)
 def curvature_endomorphism(metric: Hessian, x: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
     r"""$\Gamma(\Gamma(w, u), v) - \Gamma(\Gamma(w, v), u)$, $\Gamma^a_{bc} = \tfrac12 P^a{}_{bc}$."""
     gamma = lambda a, b: christoffel_vector(metric, x, a, b)
     return gamma(gamma(w, u), v) - gamma(gamma(w, v), u)
 
 
-@route(tensors.sectional_form, Hessian)
+@route(_curvature.sectional_form, Hessian)
 def sectional_form(metric: Hessian, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$g(\Gamma(u,v), \Gamma(u,v)) - g(\Gamma(u,u), \Gamma(v,v))$."""
     uv, uu, vv = (christoffel_vector(metric, x, a, b) for a, b in ((u, v), (u, u), (v, v)))
@@ -111,10 +110,10 @@ def sectional_form(metric: Hessian, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
 
 derive(
     Hessian,
-    tensors.einstein_tensor,
-    tensors.schouten_tensor,
-    tensors.weyl_tensor,
-    tensors.kretschmann_scalar,
-    tensors.ricci_curvature,
-    tensors.sectional_curvature,
+    _curvature.einstein_tensor,
+    _curvature.schouten_tensor,
+    _curvature.weyl_tensor,
+    _curvature.kretschmann_scalar,
+    _curvature.ricci_curvature,
+    _curvature.sectional_curvature,
 )

@@ -5,10 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas
-from riemann._curvature import tensors
+from riemann import _curvature, _jets, formulas
+from riemann._curvature import at
 from riemann._curvature.directional import connection_covector, curvature_form_by
-from riemann._curvature.snapshot import at
 from riemann._rank import is_singular
 from riemann._rounding import judged_forms
 from riemann._types import Field
@@ -102,7 +101,7 @@ def _or_nan(d: Tensor, U: Tensor, S: Tensor) -> Tensor:
     return torch.where(singular.unsqueeze(-1), torch.full_like(d, torch.nan), d)
 
 
-@route(tensors.inverse_metric, LowRankPlusDiagonal)
+@route(_curvature.inverse_metric, LowRankPlusDiagonal)
 def inverse_metric(metric: LowRankPlusDiagonal, x: Tensor) -> Tensor:
     r"""Woodbury's formula."""
     (d,), (U,) = _parts(metric, x, 0)
@@ -110,7 +109,7 @@ def inverse_metric(metric: LowRankPlusDiagonal, x: Tensor) -> Tensor:
     return _solve(_or_nan(d, U, S), U, S, torch.eye(x.shape[-1], dtype=x.dtype, device=x.device))
 
 
-@route(tensors.log_volume_element, LowRankPlusDiagonal)
+@route(_curvature.log_volume_element, LowRankPlusDiagonal)
 def log_volume_element(metric: LowRankPlusDiagonal, x: Tensor) -> Tensor:
     r"""$\tfrac12 \sum \log |d| + \tfrac12 \log |\det(1 + S U^T D^{-1} U)|$."""
     (d,), (U,) = _parts(metric, x, 0)
@@ -134,7 +133,7 @@ def _by_images(metric: LowRankPlusDiagonal, p: Tensor, order: int) -> tuple[Call
     return lower, lambda w: _solve(d, U, S, w.unsqueeze(-1)).squeeze(-1)
 
 
-@route(tensors.christoffel_vector, LowRankPlusDiagonal)
+@route(_curvature.christoffel_vector, LowRankPlusDiagonal)
 def christoffel_vector(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Without `(n, n)`."""
 
@@ -145,7 +144,7 @@ def christoffel_vector(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Ten
     return _jets.over_points(at_point, x, u, v)
 
 
-@route(tensors.sectional_form, LowRankPlusDiagonal)
+@route(_curvature.sectional_form, LowRankPlusDiagonal)
 def sectional_form(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Without `(n, n)`."""
 
@@ -155,7 +154,7 @@ def sectional_form(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor)
     return judged_forms(_jets.over_points(at_point, x, u, v))
 
 
-@route(tensors.squared_area, LowRankPlusDiagonal)
+@route(_curvature.vectors.squared_area, LowRankPlusDiagonal)
 def squared_area(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Without `(n, n)`."""
     (d,), (U,) = _parts(metric, x, 0)
@@ -169,4 +168,4 @@ def squared_area(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor) -
     return formulas.area_or_nan(*inner, *(product(a, a, d.abs(), U.abs(), S.abs()) for a in (u.abs(), v.abs())))
 
 
-derive(LowRankPlusDiagonal, tensors.volume_element, tensors.sectional_curvature)
+derive(LowRankPlusDiagonal, _curvature.volume_element, _curvature.sectional_curvature)
