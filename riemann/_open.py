@@ -111,8 +111,9 @@ def route(function: Callable[..., Any], kind: type, *, calls_parts: bool = False
     known = inspect.signature(function).parameters
 
     def register(f: F) -> F:
-        signature = inspect.signature(f)
-        if unknown := [name for name in list(signature.parameters)[2:] if name not in known]:
+        parameters = list(inspect.signature(f).parameters.values())[2:]
+        names = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+        if unknown := [p.name for p in parameters if p.name not in known]:
             raise TypeError(
                 f"a route of `{function.__name__}` has the argument `{unknown[0]}`, expected those of the function: "
                 f"{', '.join(known)}"
@@ -120,7 +121,9 @@ def route(function: Callable[..., Any], kind: type, *, calls_parts: bool = False
 
         @functools.wraps(f)
         def routed(metric: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-            options = dict(list(signature.bind(metric, x, *args, **kwargs).arguments.items())[2:])
+            options = {**dict(zip(names, args, strict=False)), **kwargs}
+            if len(options) < len(args) + len(kwargs):
+                return f(metric, x, *args, **kwargs)  # which says what is wrong
             vectors = {name: options.pop(name) for name in VECTORS if name in options}
             x, *given = broadcast_vectors(x, **vectors)
             return f(metric, x, **dict(zip(vectors, given, strict=True)), **options)
