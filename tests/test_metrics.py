@@ -208,6 +208,15 @@ def test_contract(name):
         assert_equal(got, expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", METRICS)
+def test_fourth_derivatives(name):
+    metric, n = build(name)
+    x = 0.5 * torch.randn(2, n, dtype=torch.float64)
+    with torch.no_grad():
+        for jet, truth in zip(rm.at(metric, x, 4).jets, rm.at(lambda p: metric(p), x, 4).jets, strict=True):
+            assert_equal(jet, truth)
+
+
 @pytest.mark.parametrize(
     "name, quantity",
     [

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 import riemann as rm
+from riemann import _nabla as nabla
+from riemann import _taylor as taylor
 from riemann import formulas
-from riemann._calculus import forms, laplacians, nabla, taylor
+from riemann._calculus import forms, laplacians
 from riemann._curvature import directional
 from tests.cases import BY_NAME
 from tests.fields import random_form, random_tensor

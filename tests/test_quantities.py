@@ -10,6 +10,7 @@ import torch
 
 import riemann as rm
 from riemann import formulas
+from riemann._nabla import derivatives_of_curvature
 from riemann._terms import scales
 from riemann.symbolic import SymbolicMetric
 from tests.helpers import assert_equal, random_metric
@@ -87,6 +88,17 @@ def test_dimensions_in_which_it_is_not_defined(name):
 def test_what_is_verified_has_a_scale():
     here = rm.at(random_metric(4, 1, 1), torch.zeros(4, dtype=torch.float64))
     assert set(scales(*here.jets)) == {"metric", *(name for name in NAMES if QUANTITIES[name].verified)}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_second_covariant_derivatives_from_fourth_jets(n):
+    metric = random_metric(n, n // 2, 5)
+    x = torch.randn(2, 3, n, dtype=torch.float64) / 5
+    riemann, nabla, second = derivatives_of_curvature(rm.at(metric, x, 4).jets, 2)
+    assert_equal(riemann, rm.riemann_tensor(metric, x, "llll"))
+    assert_equal(nabla, rm.nabla_riemann(metric, x))
+    assert_equal(second, rm.covariant_derivative(metric, lambda p: rm.nabla_riemann(metric, p), "lllll")(x), rtol=1e-9)
+    assert_equal(torch.func.vmap(lambda p: derivatives_of_curvature(rm.at(metric, p, 4).jets, 2)[2])(x[0]), second[0])
 
 
 def row(name, quantity):

@@ -86,7 +86,7 @@ class LocalGeometry(NamedTuple):
 
     Attributes:
         x: points, `(*batch, n)`.
-        jets: `(g, dg, ddg)`, with `dddg` for `order=3`; derivative axes last.
+        jets: `(g, dg, ddg)`, with `dddg` for `order=3` and so on; derivative axes last.
     """
 
     x: Tensor

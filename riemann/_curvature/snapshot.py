@@ -29,7 +29,8 @@ def at(
     Args:
         metric: callable, one point `(n,)` to a symmetric nonsingular `(n, n)`.
         x: points, `(*batch, n)`.
-        order: highest derivative of g: 1 for Christoffel symbols, 2 for curvature, 3 for its derivatives.
+        order: highest derivative of g: 1 for Christoffel symbols, 2 for curvature, 3 for its derivatives, 4 for their
+            derivatives.
         chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
         progress: shows a bar (tqdm), or calls a function of the points done and of all.
 

@@ -150,7 +150,7 @@ class SymbolicMetric(Textbook):
             point: values of coordinates and parameters by symbol or name, or of the coordinates in order. Rationals and
                 decimal strings are exact; floats are the decimal that Python prints.
             digits: working precision in decimal digits.
-            order: highest derivative of g that may be needed; 3 for the Cotton tensor, else 2 is enough.
+            order: highest derivative of g that may be needed; 3 for derivatives of curvature, else 2 is enough.
 
         Raises:
             ValueError: a symbol of the metric without a value.
