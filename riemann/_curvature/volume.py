@@ -31,6 +31,7 @@ def inverse_metric(
         TypeError, ValueError: as `at`, for all functions here.
 
     Example:
+        >>> import torch
         >>> inverse_metric(lambda x: torch.diag(x), torch.tensor([2.0, 4.0]))
         tensor([[0.5000, 0.0000],
                 [0.0000, 0.2500]])
@@ -57,6 +58,7 @@ def volume_element(
         It underflows for large n; `log_volume_element` does not.
 
     Example:
+        >>> import torch
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
         >>> volume_element(half_plane, torch.tensor([0.0, 2.0]))
         tensor(0.2500)
@@ -80,6 +82,7 @@ def log_volume_element(
         `(*batch,)`.
 
     Example:
+        >>> import torch
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
         >>> log_volume_element(half_plane, torch.tensor([0.0, 2.0]))
         tensor(-1.3863)
@@ -116,6 +119,7 @@ def change_indices(
         ValueError: positions of different length, or other letters.
 
     Example:
+        >>> import torch
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
         >>> change_indices(half_plane, torch.tensor([0.0, 2.0]), torch.tensor([1.0, 0.0]), "u", "l")
         tensor([0.2500, 0.0000])
