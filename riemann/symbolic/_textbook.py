@@ -263,6 +263,34 @@ class Textbook:
 
         return here._array(5, nabla)
 
+    def bach_tensor(self, indices: str = "ll") -> sp.ImmutableMatrix:
+        r"""Bach tensor, here as $\nabla^k C_{jik} + P^{kl} W_{ikjl}$ (the same), an n x n matrix.
+
+        Raises:
+            ValueError: n is not 4.
+        """
+        if self.dim != 4:
+            raise ValueError(f"the Bach tensor needs n = 4, and this metric has n = {self.dim}")
+        here = self._to_order(4)
+        inverse, C, n = here._inverse, functools.cache(here._cotton), range(4)
+        schouten = here._raised(here._raised(here._schouten, 0), 1)
+
+        @functools.cache
+        def nabla(i: int, j: int, k: int, m: int) -> Any:  # D_m C_ijk
+            terms = [here._arithmetic.derivative(C(i, j, k), m)]
+            for e in n:
+                terms += [-G * c for G, c in ((here._gamma(e, m, i), C(e, j, k)), (here._gamma(e, m, j), C(i, e, k)),
+                                              (here._gamma(e, m, k), C(i, j, e))) if G and c]  # fmt: skip
+            return here._sum(terms)
+
+        def bach(i: int, j: int) -> Any:
+            pairs = list(itertools.product(n, n))
+            terms = [inverse[k][m] * nabla(j, i, k, m) for k, m in pairs if inverse[k][m]]
+            terms += [schouten(k, m) * here._weyl(i, k, j, m) for k, m in pairs if schouten(k, m)]
+            return here._sum(terms)
+
+        return here._moved(2, functools.cache(lambda i, j: bach(min(i, j), max(i, j))), indices)
+
     def weyl_tensor(self, indices: str = "ulll") -> Array:
         """Weyl tensor $C^a{}_{bcd}$, `[a, b, c, d]`; 0 for n < 4."""
         zero = self._arithmetic.element(0)
