@@ -505,3 +505,28 @@ def bach_tensor(
     divergence = torch.einsum("...fk,...el,...efikjl->...ij", inverse, inverse, weyl_second)
     bach = divergence + 0.5 * torch.einsum("...kl,...ikjl->...ij", inverse @ ricci @ inverse, weyl)
     return move_indices(bach, g, inverse, "ll", indices)
+
+
+@full_precision()
+def cotton_york_tensor(
+    g: Float[Tensor, "*batch n n"],
+    dg: Float[Tensor, "*batch n n n"],
+    ddg: Float[Tensor, "*batch n n n n"],
+    dddg: Float[Tensor, "*batch n n n n n"],
+    indices: str = "ll",
+) -> Float[Tensor, "*batch n n"]:
+    r"""Cotton-York tensor $C_{ij} = \epsilon_i{}^{kl} \nabla_k P_{lj}$, `[..., i, j]`.
+
+    It is $\tfrac12 \epsilon_i{}^{kl} C_{jlk}$, $\epsilon_{012} = \sqrt{|\det g|}$ in the order of the coordinates.
+
+    Raises:
+        ValueError: n is not 3.
+    """
+    check_positions(indices, 2, "the Cotton-York tensor")
+    if (n := g.shape[-1]) != 3:
+        raise ValueError(f"the Cotton-York tensor needs n = 3, and this metric has n = {n}")
+    inverse = inverse_metric(g)
+    cotton = move_indices(cotton_tensor(g, dg, ddg, dddg), g, inverse, "lll", "luu")  # C_j^lk
+    # of its last two indices it is antisymmetric: epsilon adds up two equal terms
+    york = torch.stack([cotton[..., (i + 2) % 3, (i + 1) % 3] for i in range(3)], -2)
+    return move_indices(volume_element(g)[..., None, None] * york, g, inverse, "ll", indices)

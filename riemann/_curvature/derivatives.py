@@ -8,7 +8,7 @@ from riemann._metric import judged
 from riemann._open import open_function
 from riemann._types import ChunkSize, Metric, Progress
 
-__all__ = ["bach_tensor", "cotton_tensor", "nabla_riemann"]
+__all__ = ["bach_tensor", "cotton_tensor", "cotton_york_tensor", "nabla_riemann"]
 
 
 @open_function(rank=5, judge=judged)
@@ -114,3 +114,46 @@ def bach_tensor(
         tensor(True)
     """
     return local("bach_tensor", metric, x, indices=indices)
+
+
+@open_function(rank=5, judge=judged)
+def cotton_york_tensor(
+    metric: Metric,
+    x: Float[Tensor, "*batch n"],
+    indices: str = "ll",
+    *,
+    chunk_size: ChunkSize = "auto",
+    progress: Progress = False,
+) -> Float[Tensor, "*batch n n"]:
+    r"""Cotton-York tensor of a three-dimensional metric, $C_{ij} = \epsilon_i{}^{kl} \nabla_k P_{lj}$.
+
+    P is the Schouten tensor, $\epsilon_{012} = \sqrt{|\det g|}$: coordinates in another order may change the sign. C is
+    symmetric, and its trace and divergence are 0; C itself is 0 exactly where g is conformally flat.
+
+    Args:
+        metric: callable, one point `(3,)` to `(3, 3)`.
+        x: points, `(*batch, 3)`.
+        indices: position of each index, `u` or `l`.
+        chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
+
+    Returns:
+        `(*batch, 3, 3)`, `[..., i, j]`.
+
+    Raises:
+        ValueError: `indices` is not such a string, or n is not 3.
+
+    Note:
+        Needs third derivatives of g.
+
+    Reference:
+        York, Phys. Rev. Lett. 26 (1971) 1656.
+
+    Example:
+        >>> import torch
+        >>> nil = lambda x: torch.eye(3) + x[0] ** 2 * torch.diag(torch.tensor([0.0, 1.0, 0.0])) - x[0] * torch.tensor(
+        ...     [[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+        >>> cotton_york_tensor(nil, torch.zeros(3)).diagonal()
+        tensor([ 0.5000,  0.5000, -1.0000])
+    """
+    return local("cotton_york_tensor", metric, x, indices=indices)

@@ -77,6 +77,7 @@ QUANTITIES = {
     "kretschmann_scalar": Quantity(2, verified=True),
     "cotton_tensor": Quantity(3, "lll", (((0, 2, 1), -1),), "indices", least=3),
     "nabla_riemann": Quantity(3, "lllll", tuple(((*p, 4), s) for p, s in OF_RIEMANN)),
+    "cotton_york_tensor": Quantity(3, "ll", SYMMETRIC, "indices", least=3, most=3),
     "bach_tensor": Quantity(4, "ll", SYMMETRIC, "indices", least=4, most=4),
 }
 """The table: the quantities of a metric at points, by the name of their formula, which is that of their functions."""
@@ -194,3 +195,7 @@ class LocalGeometry(NamedTuple):
     def bach_tensor(self, indices: str = "ll") -> Float[Tensor, "... n n"]:
         """See `riemann.bach_tensor`; needs `order=4`."""
         return self._of("bach_tensor", indices=indices)
+
+    def cotton_york_tensor(self, indices: str = "ll") -> Float[Tensor, "... n n"]:
+        """See `riemann.cotton_york_tensor`; needs `order=3`."""
+        return self._of("cotton_york_tensor", indices=indices)

@@ -263,6 +263,24 @@ class Textbook:
 
         return here._array(5, nabla)
 
+    def cotton_york_tensor(self, indices: str = "ll") -> sp.ImmutableMatrix:
+        r"""Cotton-York tensor $\epsilon_i{}^{kl} \nabla_k P_{lj}$, $\epsilon_{012} = \sqrt{|\det g|}$, an n x n matrix.
+
+        Raises:
+            ValueError: n is not 3.
+        """
+        if self.dim != 3:
+            raise ValueError(f"the Cotton-York tensor needs n = 3, and this metric has n = {self.dim}")
+        here = self._to_order(3)
+        nabla = lambda k, m, j: here._nabla_schouten(j, m, k)  # D_k P_mj but for what is symmetric in k and m
+        raised = here._raised(here._raised(nabla, 0), 1)
+
+        def york(i: int, j: int) -> Any:
+            k, m = (i + 1) % 3, (i + 2) % 3
+            return raised(k, m, j) - raised(m, k, j)
+
+        return here._moved(2, york, indices) * self.volume_element()
+
     def bach_tensor(self, indices: str = "ll") -> sp.ImmutableMatrix:
         r"""Bach tensor, here as $\nabla^k C_{jik} + P^{kl} W_{ikjl}$ (the same), an n x n matrix.
 
