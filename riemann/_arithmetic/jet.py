@@ -571,35 +571,6 @@ def evaluated(f: Callable[..., Any], arguments: Sequence[Tensor], tables: Orders
     return coefficients(y)
 
 
-def pushed(f: Callable[[Tensor], Any], x: Tensor, directions: Tensor, order: int, name: str = "function") -> Any:
-    r"""Derivatives along directions: `f` of the points `x + s^a directions_a`, differentiated by s.
-
-    Args:
-        f: a function of one point `(n,)` to a tensor `(*s)`, or a tuple of them.
-        x: points, `(points, n)`.
-        directions: `(variables, points, n)`.
-        order: highest derivative.
-        name: how messages call the function.
-
-    Returns:
-        The derivatives, of each degree in $i_1 \le \dots \le i_k$, `(count, points, *s)`.
-    """
-    c = torch.cat([x.unsqueeze(0), directions]) if order else x.unsqueeze(0)
-    return evaluated(f, [c], orders(len(directions), order, x.device), name)
-
-
-def derivatives(f: Callable[[Tensor], Any], x: Tensor, order: int, name: str = "function") -> tuple[Tensor, ...]:
-    """`(f, df, ddf, …)` at points `(points, n)`: `(points, *s)`, `(points, *s, n)`, `(points, *s, n, n)`, …."""
-    points, n = x.shape
-    eye = torch.eye(n, dtype=x.dtype, device=x.device).unsqueeze(1).expand(n, points, n)
-    c, tables = pushed(f, x, eye, order, name), orders(n, order, x.device)
-    found = [c[0]]
-    for k in range(1, order + 1):
-        full = tables.block(c, k)[tables.places[k]].movedim(0, -1)
-        found.append(full.unflatten(-1, [n] * k))
-    return tuple(found)
-
-
 def at_the_surface(f: Callable[[Tensor], Any], x: Tensor, name: str) -> Any:
     """`f(x)` of a user's function at a jet, with the calls that never become operations seen to."""
     from riemann._arithmetic.surface import Surface

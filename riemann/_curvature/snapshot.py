@@ -7,6 +7,7 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._metric import jets_of, metric_jet
+from riemann._points.checks import check_count, check_points
 from riemann._points.chunks import in_chunks
 from riemann._types import ChunkSize, Metric, Progress
 
@@ -156,8 +157,8 @@ def at(
         >>> here.scalar_curvature()
         tensor(-2.)
     """
-    _jets.check_count("order", order, 0)
-    _jets.check_points(x)
+    check_count("order", order, 0)
+    check_points(x)
     light = _jets.weight_of(metric)
     jets = in_chunks(
         lambda x: metric_jet(metric, x, order), x, rank=2 + order, light=light, chunk_size=chunk_size, progress=progress

@@ -7,14 +7,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann import _jets, formulas
+from riemann import formulas
 from riemann._curvature.blocks import ricci_in_blocks
-from riemann._curvature.directional import connection_covector, curvature_covector, curvature_form, ricci_form
+from riemann._curvature.directional import (
+    connection_covector,
+    curvature_covector,
+    curvature_form,
+    lowering,
+    ricci_form,
+)
 from riemann._curvature.snapshot import LocalGeometry, at
 from riemann._indices import check_positions
 from riemann._messages.frames import warn
-from riemann._metric import checked_jet, judged, metric_jet, safe_metric
+from riemann._metric import checked_jet, judged, metric_field, metric_jet
 from riemann._open import open_function
+from riemann._points.checks import broadcast_vectors, check_points, has_values
+from riemann._points.faults import first
 from riemann._rounding import judged_forms, judged_images
 from riemann._types import ChunkSize, Field, Metric, Progress
 
@@ -23,7 +31,7 @@ FULL_JETS = 16  # up to this dimension all second derivatives in one pass are fa
 
 def _local(metric: Metric, x: Tensor, order: int, quantity: Callable[[LocalGeometry], Tensor]) -> Tensor:
     """The quantity from a snapshot of the points."""
-    _jets.check_points(x)
+    check_points(x)
     if order >= 2 and x.shape[-1] >= 32:
         _say_generic(quantity.__qualname__.partition(".")[0])  # the function in which the quantity is written
     return quantity(at(metric, x, order, chunk_size=None))
@@ -273,7 +281,7 @@ def ricci_tensor(
         tensor([[-0.2500,  0.0000],
                 [ 0.0000, -0.2500]])
     """
-    _jets.check_points(x)
+    check_points(x)
     if x.shape[-1] <= FULL_JETS:
         return _local(metric, x, 2, lambda here: here.ricci_tensor(indices))
     check_positions(indices, 2, "the Ricci tensor")
@@ -307,7 +315,7 @@ def scalar_curvature(
         >>> scalar_curvature(half_plane, torch.tensor([0.0, 2.0]))
         tensor(-2.)
     """
-    _jets.check_points(x)
+    check_points(x)
     if x.shape[-1] <= FULL_JETS:
         return _local(metric, x, 2, lambda here: here.scalar_curvature())
     g, ricci = ricci_in_blocks(metric, x)
@@ -349,7 +357,7 @@ def einstein_tensor(
         >>> einstein_tensor(half_space, torch.tensor([0.0, 0.0, 2.0])).diagonal()
         tensor([0.2500, 0.2500, 0.2500])
     """
-    _jets.check_points(x)
+    check_points(x)
     if x.shape[-1] <= FULL_JETS:
         return _local(metric, x, 2, lambda here: here.einstein_tensor(indices))
     return formulas.einstein_from_ricci(*ricci_in_blocks(metric, x), indices)
@@ -387,7 +395,7 @@ def schouten_tensor(
         >>> schouten_tensor(half_space, torch.tensor([0.0, 0.0, 2.0])).diagonal()
         tensor([-0.1250, -0.1250, -0.1250])
     """
-    _jets.check_points(x)
+    check_points(x)
     if x.shape[-1] <= FULL_JETS:
         return _local(metric, x, 2, lambda here: here.schouten_tensor(indices))
     return formulas.schouten_from_ricci(*ricci_in_blocks(metric, x), indices)
@@ -521,12 +529,8 @@ def kretschmann_scalar(
 
 
 def _along_vectors(form: Callable[..., Tensor], metric: Metric, x: Tensor, g: Tensor, *vectors: Tensor) -> Tensor:
-    """`form(metric, x, inverse of g, *vectors)`, a form of `_directional`, at each point."""
-
-    def at_point(p: Tensor, g: Tensor, *vectors: Tensor) -> Tensor:
-        return form(safe_metric(metric, p, 2), p, formulas.inverse_metric(g), *vectors)
-
-    return _jets.over_points(at_point, x, g, *vectors)
+    """`form(metric, x, inverse of g, *vectors)`, a form of `_directional`."""
+    return form(metric_field(metric, x), x, formulas.inverse_metric(g), *vectors)
 
 
 @open_function(rank=2, judge=judged)
@@ -561,13 +565,13 @@ def christoffel_vector(
         >>> christoffel_vector(half_plane, torch.tensor([0.0, 2.0]), u, u)
         tensor([0.0000, 0.5000])
     """
-
-    def image(g: Field, p: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        return inverse @ connection_covector(lambda y, vectors: vectors @ g(y), p, u, v)
-
-    x, u, v = _jets.broadcast_vectors(x, u=u, v=v)
+    x, u, v = broadcast_vectors(x, u=u, v=v)
+    if x.shape[-1] <= FULL_JETS:
+        gamma = formulas.christoffel(*metric_jet(metric, x, 1))
+        return torch.einsum("...kij,...i,...j->...k", gamma, u, v)
     g = metric_jet(metric, x, 0)[0]
-    return _along_vectors(image, metric, x, g, u, v)
+    covector = connection_covector(lowering(metric_field(metric, x)), x, u, v)
+    return (formulas.inverse_metric(g) @ covector.unsqueeze(-1)).squeeze(-1)
 
 
 @open_function(rank=2, judge=judged)
@@ -603,20 +607,14 @@ def sectional_form(
         >>> sectional_form(half_plane, torch.tensor([0.0, 2.0]), u, v)
         tensor(-0.0625)
     """
-
-    def at_point(p: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        g = safe_metric(metric, p, 2)
-        return _jets.over_vectors(lambda u, v: curvature_form(g, p, inverse, u, v), u, v)
-
-    points, u, v = _jets.broadcast_vectors(x, u=u, v=v)
+    points, u, v = broadcast_vectors(x, u=u, v=v)
     samples = points.shape[: points.ndim - x.ndim]
     x = x.expand(points.shape[len(samples) :])
     if samples.numel() == 0:  # no planes
         return x.new_zeros(points.shape[:-1])
     inverse = formulas.inverse_metric(metric_jet(metric, x, 0)[0])
-    u, v = (a.reshape(samples.numel(), *x.shape).movedim(0, -2) for a in (u, v))
-    forms = _jets.over_points(at_point, x, inverse, u, v).movedim(-2, 0)
-    return judged_forms(forms).reshape(points.shape[:-1])
+    forms = curvature_form(metric_field(metric, x), points, inverse.expand(*points.shape, x.shape[-1]), u, v)
+    return judged_forms(forms)
 
 
 @open_function(rank=None)
@@ -659,13 +657,13 @@ def sectional_curvature(
         >>> sectional_curvature(half_plane, torch.tensor([0.0, 2.0]), u, v)
         tensor(-1.)
     """
-    _, u, v = _jets.broadcast_vectors(x, u=u, v=v)
+    _, u, v = broadcast_vectors(x, u=u, v=v)
     area = squared_area(metric, x, u, v, chunk_size=chunk_size)
     degenerate = area.isnan()
-    if _jets.has_values(area) and bool(degenerate.any()):
+    if has_values(area) and bool(degenerate.any()):
         degenerate = degenerate & ~checked_jet(metric, x, 0)[0][0].isnan().any(-1).any(-1)
-    if _jets.has_values(area) and bool(degenerate.any()):
-        where = _jets.first(degenerate)
+    if has_values(area) and bool(degenerate.any()):
+        where = first(degenerate)
         raise ValueError(
             f"`u` and `v` span no plane with area at point {list(where)} of the batch (parallel, zero, or a plane on "
             f"which g is degenerate): u = {u[where].tolist()}, v = {v[where].tolist()}"
@@ -720,10 +718,10 @@ def curvature_endomorphism(
     """
 
     def image(g: Field, p: Tensor, inverse: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
-        covector, terms = curvature_covector(g, p, inverse, u, v, w)
-        return torch.stack((inverse @ covector, inverse.abs() @ terms))
+        covector, terms = curvature_covector(g, p, inverse, u, v, w).unsqueeze(-1).unbind(-3)
+        return torch.stack((inverse @ covector, inverse.abs() @ terms), -3).squeeze(-1)
 
-    x, u, v, w = _jets.broadcast_vectors(x, u=u, v=v, w=w)
+    x, u, v, w = broadcast_vectors(x, u=u, v=v, w=w)
     g = metric_jet(metric, x, 0)[0]
     return judged_images(_along_vectors(image, metric, x, g, u, v, w), g, u, v, w)
 
@@ -757,6 +755,6 @@ def ricci_curvature(
         >>> ricci_curvature(half_plane, torch.tensor([0.0, 2.0]), torch.tensor([1.0, 1.0]))
         tensor(-0.5000)
     """
-    x, v = _jets.broadcast_vectors(x, v=v)
+    x, v = broadcast_vectors(x, v=v)
     g = metric_jet(metric, x, 0)[0]
     return judged_images(_along_vectors(ricci_form, metric, x, g, v), g, v, v)

@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann import _jets
-from riemann._metric import ASYMMETRY, check_metric_callable, safe_metric
+from riemann import _jets, _safe
+from riemann._metric import ASYMMETRY, check_metric_callable
+from riemann._points.checks import check_points
 from riemann._types import Metric
 from riemann.bridge import _aten
 from riemann.bridge._arithmetic import each
@@ -153,7 +154,7 @@ class Trace:
 
         def at_point(x: Tensor, *values: Tensor) -> Tensor:
             field = (lambda y: metric(y, *values)) if values else metric
-            return safe_metric(field, x, 0, traced=over)(x)
+            return _safe.call(field, x, 1, "metric", 0, over)
 
         return Program(_jets.operations(at_point, _aten.KNOWN, point, *ones))
 
@@ -290,7 +291,7 @@ def high_precision(metric: Metric, x: Float[Tensor, "n"], digits: int = 40, orde
         >>> high_precision(half_plane, torch.tensor([0.3, 0.7])).scalar_curvature()
         -2.000000000000000000000000000000000000000
     """
-    _jets.check_points(x)
+    check_points(x)
     if x.ndim != 1:
         raise ValueError(f"`x` has shape {tuple(x.shape)}, expected one point (n,)")
     return trace(metric, len(x), x.dtype, device=x.device).at(x, digits, order)

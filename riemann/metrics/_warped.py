@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas
+from riemann import formulas
 from riemann._curvature import tensors
+from riemann._points.checks import has_values
 from riemann._rounding import last_bits, say_few
 from riemann._types import Field, Metric
 from riemann.metrics._structure import (
@@ -90,7 +91,7 @@ def _w(metric: Warped, b: Tensor) -> tuple[Tensor, ...]:
     gamma = tensors.christoffel(metric.base, b)
     hessian = ddw - torch.einsum("...kij,...k->...ij", gamma, dw)
     square = quadratic(inverse, dw, dw)
-    if _jets.has_values(w):
+    if has_values(w):
         _say_few(*(y.detach().abs() for y in (w, dw, ddw, gamma, hessian, inverse)))
     return w, dw, hessian, inverse, square
 

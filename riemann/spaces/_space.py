@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from riemann._curves.geodesic import geodesic_acceleration
-from riemann._jets import broadcast_vectors
+from riemann._points.checks import broadcast_vectors
 from riemann.bridge._emit import emit, to_torch
 from riemann.symbolic import SymbolicMetric
 from riemann.symbolic._given import expression
