@@ -202,7 +202,7 @@ class Shifted(nn.Tanh):
         return super().forward(z + 0.5)
 
 
-class Doubled(rn._elementwise.Bounded):
+class Doubled(rn.Bounded):
     def forward(self, z):
         return 2 * super().forward(z)
 
@@ -338,7 +338,7 @@ def test_activations_that_look_like_others(activation):
 
 
 @pytest.mark.parametrize("change", ["hook", "pre-hook", "forward"])
-@pytest.mark.parametrize("kind", [nn.Tanh, lambda: rn._elementwise.Bounded(0.7)])
+@pytest.mark.parametrize("kind", [nn.Tanh, lambda: rn.Bounded(0.7)])
 def test_activations_with_hooks(change, kind):
     activation = kind()
     metric = shaken(rn.MLPCholesky(2, (8,), activation=activation, off_diagonal=kind()))
