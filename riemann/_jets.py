@@ -10,7 +10,7 @@ import math
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -243,18 +243,48 @@ def gradients(
         return tuple(_placed(tables, c, *row).unsqueeze(-1).flatten(x.ndim - 1) for row in rows), slopes(c)
 
     with _explaining(x.reshape(-1, x.shape[-1])):
-        y, pull, kinks = torch.func.vjp(values, x, has_aux=True)
-        found = [_pulled(pull, y, k) for k in range(len(y))]
+        found, kinks = _backwards(values, x)
     return [d.reshape(*kink.shape[:-1], x.shape[-1]) + 0 * kink for d, kink in zip(found, kinks, strict=True)]
 
 
-def _pulled(pull: Callable[..., Any], y: Sequence[Tensor], k: int) -> Tensor:
-    """Gradients of the numbers in the k-th of the values y, `(*batch, numbers, n)`."""
+def _backwards(
+    values: Callable[[Tensor], tuple[tuple[Tensor, ...], list[Tensor]]], x: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Gradients `(*batch, numbers, n)` of the values `(*batch, numbers)`, and what comes with these."""
+    if has_values(x):  # outside transforms, which not every function runs in
+        recording = torch.is_grad_enabled()
+        with torch.enable_grad():
+            p = x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
+            y, rest = values(p)
+        recording = recording and (x.requires_grad or any(a is not p for a in _leaves(y)))
+        options = {"retain_graph": True, "create_graph": recording, "allow_unused": True, "materialize_grads": True}
+        pull = lambda w: torch.autograd.grad(y, p, w, **options)[0]  # noqa: E731
+        rest = rest if recording else [t.detach() for t in rest]
+    else:
+        y, of_all, rest = torch.func.vjp(values, x, has_aux=True)
+        pull = lambda w: of_all(w)[0]  # noqa: E731
+    if not any(t.requires_grad or not has_values(t) for t in y):  # constants
+        return [x.new_zeros(*t.shape, x.shape[-1]) for t in y], rest
     zeros, found = [torch.zeros_like(t) for t in y], []
-    for i in range(y[k].shape[-1]):
-        one = torch.nn.functional.pad(torch.ones_like(y[k][..., :1]), (i, y[k].shape[-1] - i - 1))
-        found.append(pull((*zeros[:k], one, *zeros[k + 1 :]))[0])
-    return torch.stack(found, -2)
+    for k, t in enumerate(y):
+        ones = torch.eye(t.shape[-1], dtype=t.dtype, device=t.device)
+        pulled = [pull((*zeros[:k], one.expand_as(t), *zeros[k + 1 :])) for one in ones]
+        found.append(torch.stack(pulled, -2) if pulled else x.new_zeros(*t.shape, x.shape[-1]))
+    return found, rest
+
+
+def _leaves(values: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors that gradients of values would be accumulated in."""
+    nodes, found, seen = [t.grad_fn for t in values], [], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        nodes += [before for before, _ in node.next_functions]
+    return found
 
 
 def second_derivatives_in_blocks(f: Field, x: Tensor, size: int) -> Iterator[tuple[int, Tensor, Tensor]]:
@@ -483,15 +513,24 @@ def with_tensors(module: torch.nn.Module, tensors: dict[str, Tensor], x: Tensor)
     return torch.func.functional_call(module, tensors, (x,))
 
 
-def operations(f: Callable[..., Tensor], known: Container[str], *arguments: Tensor) -> torch.fx.GraphModule:
+def operations(
+    f: Callable[..., Tensor],
+    known: Container[str],
+    instead: Mapping[str, Callable[..., Any]],
+    *arguments: Tensor,
+) -> torch.fx.GraphModule:
     """The ATen operations of a function of one point, without side effects; what is not `known` torch decomposes.
 
-    Tensors lead with one axis of length 1, that of `vmap`. Nothing is checked at the arguments: their values are used
-    for no more than shapes.
+    Tensors lead with one axis of length 1. Nothing is checked at the arguments: their values are used for no more than
+    shapes. Functions of torch in the table `instead` are replaced, by name.
     """
     from torch._decomp import core_aten_decompositions
 
     table = {op: rule for op, rule in core_aten_decompositions().items() if op._schema.name.split("::")[1] not in known}
     table[torch.ops.aten._linalg_check_errors.default] = lambda *_, **__: None
+
+    def at_point(*arguments: Tensor) -> Tensor:
+        return _arithmetic.values_at_a_point(f, arguments, known, instead)
+
     with torch.no_grad():
-        return recorded(torch.func.functionalize(torch.func.vmap(f)), [a.unsqueeze(0) for a in arguments], table)
+        return recorded(at_point, [a.unsqueeze(0) for a in arguments], table)

@@ -9,3 +9,4 @@ from riemann._arithmetic.jet import frozen as frozen
 from riemann._arithmetic.jet import weight as weight
 from riemann._arithmetic.orders import Orders as Orders
 from riemann._arithmetic.orders import orders as orders
+from riemann._arithmetic.recording import values_at_a_point as values_at_a_point

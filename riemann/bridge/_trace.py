@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann import _jets, _safe
-from riemann._metric import ASYMMETRY, check_metric_callable
+from riemann import _jets
+from riemann._arithmetic.surface import REWRITTEN
+from riemann._metric import ASYMMETRY, check_metric_callable, metric_field
 from riemann._points.checks import check_points
 from riemann._types import Metric
 from riemann.bridge import _aten
@@ -154,9 +155,10 @@ class Trace:
 
         def at_point(x: Tensor, *values: Tensor) -> Tensor:
             field = (lambda y: metric(y, *values)) if values else metric
-            return _safe.call(field, x, 1, "metric", 0, over)
+            return metric_field(field, point)(x)
 
-        return Program(_jets.operations(at_point, _aten.KNOWN, point, *ones))
+        instead = {**REWRITTEN, **(_EXPANDED if over == "expressions" else {})}
+        return Program(_jets.operations(at_point, _aten.KNOWN, instead, point, *ones))
 
     def _arguments(self, values: Sequence[Any], E: Any) -> list[np.ndarray]:
         x = np.empty((1, self.dim), dtype=object)
@@ -166,6 +168,22 @@ class Trace:
             arguments.append(np.empty(1, dtype=object))
             arguments[-1][0] = value
         return arguments
+
+
+def _expanded_det(A: Tensor) -> Tensor:
+    """A polynomial, by expansion along the first row, where that is short."""
+    n = A.shape[-1]
+    if n <= 3 or n > 6:
+        return REWRITTEN["det"](A)
+    others = [[k for k in range(n) if k != j] for j in range(n)]
+    return sum((-1) ** j * A[..., 0, j] * _expanded_det(A[..., 1:, :][..., others[j]]) for j in range(n))
+
+
+_EXPANDED: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(("det", "linalg_det"), _expanded_det),
+    "logdet": lambda A: torch.log(_expanded_det(A)),
+}
+"""Shorter expressions, at points in general position."""
 
 
 class Program:
