@@ -1,32 +1,33 @@
-"""The one room that differentiates: jets, Jacobian-vector and vector-Jacobian products of a user's function.
+"""The one room that differentiates: derivatives of functions of a point, many points at once.
 
-Everything is forward mode over `vmap` (also for one point: a data-dependent branch or a number taken out of a tensor
-raises there instead of being differentiated to 0), with the function under `riemann._safe.Safe`.
+All are jets: a function is run over Taylor coefficients (`riemann._arithmetic`), along all coordinates or along given
+vectors. Gradients in many dimensions are taken backwards, through the operations on the coefficients.
 """
 
 import contextlib
 import functools
 import math
 import sys
-import threading
 import warnings
 import weakref
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch._C import _functorch
 
-from riemann import _arithmetic, _safe
-from riemann._points.chunks import has_values as has_values
+from riemann import _arithmetic
+from riemann._arithmetic import Orders, Refusal, orders
+from riemann._modules import unwrapped
+from riemann._points.checks import broadcast_vectors, check_count, check_dense, check_points, has_values
 from riemann._points.chunks import in_chunks
-from riemann._points.faults import first as first
 from riemann._points.one_point import at_one_point, explained
 from riemann._precision import full_precision
 from riemann._recorder import recorded
 from riemann._types import ChunkSize, Field, Progress
+
+FEW = 16  # dimensions up to which all directions at once are cheaper than going backwards
 
 # ----------------------------------------------------------------------------------------- the public functions
 
@@ -102,7 +103,8 @@ def jvp(
     x, v = broadcast_vectors(x, v=v)
 
     def pushed(x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        return over_points(lambda p, v: along(safe(f, p, 1), p, v), x, v)
+        y, dy = jets_along(field(f, x), x, (v,), 1)
+        return y, dy.squeeze(-1)
 
     return in_chunks(pushed, x, v, rank=2, light=weight_of(f), chunk_size=chunk_size, progress=progress)
 
@@ -134,17 +136,6 @@ def vjp(
         >>> vjp(lambda x: x**2, torch.tensor([2.0, 3.0]), torch.tensor([1.0, 1.0]))
         (tensor([4., 9.]), tensor([4., 6.]))
     """
-
-    def at_point(p: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        y, pull = pulling(safe(f, p, 1), p)
-        if (w.shape, w.dtype, w.device) != (y.shape, y.dtype, y.device):
-            raise ValueError(
-                f"`w` is {tuple(w.shape)}, {w.dtype} on {w.device} at one point, where the function is "
-                f"{tuple(y.shape)}, {y.dtype} on {y.device}; a covector has the shape of the value, and leads with the "
-                "batch of `x`"
-            )
-        return y, pull(w)
-
     check_points(x)
     if not isinstance(w, Tensor) or w.shape[: x.ndim - 1] != x.shape[:-1]:
         shape = tuple(w.shape) if isinstance(w, Tensor) else type(w).__name__
@@ -152,7 +143,15 @@ def vjp(
     check_dense("w", w)
 
     def pulled(x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        return over_points(at_point, x, w)
+        y = jets_at(f, x, 0)[0]
+        if (w.shape, w.dtype, w.device) != (y.shape, y.dtype, y.device):
+            here, there = tuple(w.shape[x.ndim - 1 :]), tuple(y.shape[x.ndim - 1 :])
+            raise ValueError(
+                f"`w` is {here}, {w.dtype} on {w.device} at one point, where the function is {there}, {y.dtype} on "
+                f"{y.device}; a covector has the shape of the value, and leads with the batch of `x`"
+            )
+        at = field(f, x)
+        return y, gradients(lambda p, w: (w * at(p)).sum(), x, w)[0]
 
     return in_chunks(pulled, x, w, rank=2, light=weight_of(f), chunk_size=chunk_size, progress=progress)
 
@@ -179,16 +178,185 @@ def recorded_gradients(value: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor
 
 
 def jets_at(f: Field, x: Tensor, order: int, name: str = "function") -> tuple[Tensor, ...]:
-    """`(f, df, ddf, …)` at points `(*batch, n)`, derivative axes last; messages call the function `name`."""
-    _load_decompositions()
+    """`(f, df, ddf, …)` of a user's function at points `(*batch, n)`, derivative axes last; messages call it `name`."""
+    return jets_along(field(f, x, name), x, None, order, name=name)
+
+
+def jets_along(
+    f: Callable[..., Any],
+    x: Tensor,
+    vectors: Sequence[Tensor] | None,
+    order: int,
+    *arguments: Tensor,
+    name: str = "function",
+) -> tuple[Tensor, ...]:
+    """Value and derivatives along vectors: `f`, `D_a f`, `D_a D_b f`, … for the a-th and b-th of them.
+
+    Args:
+        f: `f(p, *arguments)` at one point, which calls users' functions as `field` gives them.
+        x: points, `(*batch, n)`.
+        vectors: each `(*batch, n)`; None for those of the coordinates.
+        order: highest derivative.
+        arguments: what f takes beside the point, constants, `(*batch, …)`.
+        name: how messages call f.
+
+    Returns:
+        `(*batch, *s)`, `(*batch, *s, a)`, `(*batch, *s, a, b)`, ….
+    """
+    vectors = _basis(x) if vectors is None else vectors
+    tables = orders(len(vectors), order, x.device)
+    c = _coefficients(f, x, vectors, tables, arguments, name)
+    every = range(len(vectors))
+    return tuple(_placed(tables, c, *[every] * k) for k in range(order + 1))
+
+
+def gradients(
+    f: Callable[..., Tensor], x: Tensor, *arguments: Tensor, along: Sequence[Sequence[Tensor]] = ((),)
+) -> list[Tensor]:
+    """The gradient of each of `D_a D_b … f`, for tuples `(a, b, …)` of vectors; of f alone for `()`.
+
+    Args:
+        f: `f(p, *arguments)` at one point, as in `jets_along`.
+        x: points, `(*batch, n)`.
+        arguments: constants, `(*batch, …)`.
+        along: tuples of vectors `(*batch, n)`.
+
+    Returns:
+        `(*batch, *s, n)` for each tuple.
+    """
+    lead = _basis(x) if x.shape[-1] <= FEW else (_generic(x),)
+    ahead, vectors, rows = range(len(lead)), list(lead), []
+    for row in along:
+        rows.append([range(k, k + 1) for k in range(len(vectors), len(vectors) + len(row))])
+        vectors += row
+    chosen = tuple((k, *(r.start for r in row)) for row in rows for k in ahead)
+    tables = orders(len(vectors), 1 + max(map(len, along)), x.device, chosen)
+
+    def slopes(c: Tensor) -> list[Tensor]:  # of each row along the vectors that lead
+        return [_placed(tables, c, ahead, *row).flatten(-1 - len(row)) for row in rows]
+
+    if len(lead) == x.shape[-1]:
+        return slopes(_coefficients(f, x, vectors, tables, arguments))
+
+    def values(x: Tensor) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+        c = _coefficients(f, x, vectors, tables, arguments)
+        return tuple(_placed(tables, c, *row).unsqueeze(-1).flatten(x.ndim - 1) for row in rows), slopes(c)
+
+    with _explaining(x.reshape(-1, x.shape[-1])):
+        found, kinks = _backwards(values, x)
+    return [d.reshape(*kink.shape[:-1], x.shape[-1]) + 0 * kink for d, kink in zip(found, kinks, strict=True)]
+
+
+def _backwards(
+    values: Callable[[Tensor], tuple[tuple[Tensor, ...], list[Tensor]]], x: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Gradients `(*batch, numbers, n)` of the values `(*batch, numbers)`, and what comes with these."""
+    if has_values(x):  # outside transforms, which not every function runs in
+        recording = torch.is_grad_enabled()
+        with torch.enable_grad():
+            p = x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
+            y, rest = values(p)
+        recording = recording and (x.requires_grad or any(a is not p for a in _leaves(y)))
+        options = {"retain_graph": True, "create_graph": recording, "allow_unused": True, "materialize_grads": True}
+        pull = lambda w: torch.autograd.grad(y, p, w, **options)[0]  # noqa: E731
+        rest = rest if recording else [t.detach() for t in rest]
+    else:
+        y, of_all, rest = torch.func.vjp(values, x, has_aux=True)
+        pull = lambda w: of_all(w)[0]  # noqa: E731
+    if not any(t.requires_grad or not has_values(t) for t in y):  # constants
+        return [x.new_zeros(*t.shape, x.shape[-1]) for t in y], rest
+    zeros, found = [torch.zeros_like(t) for t in y], []
+    for k, t in enumerate(y):
+        ones = torch.eye(t.shape[-1], dtype=t.dtype, device=t.device)
+        pulled = [pull((*zeros[:k], one.expand_as(t), *zeros[k + 1 :])) for one in ones]
+        found.append(torch.stack(pulled, -2) if pulled else x.new_zeros(*t.shape, x.shape[-1]))
+    return found, rest
+
+
+def _leaves(values: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors that gradients of values would be accumulated in."""
+    nodes, found, seen = [t.grad_fn for t in values], [], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        nodes += [before for before, _ in node.next_functions]
+    return found
+
+
+def second_derivatives_in_blocks(f: Field, x: Tensor, size: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """`D_k f` and `D_l D_k f` for `size` values of l at a time: half of the second derivatives is enough.
+
+    Args:
+        f: at one point, as in `jets_along`.
+        x: points, `(*batch, n)`.
+        size: how many.
+
+    Yields:
+        The first l of the block, `(*batch, *s, k)` and `(*batch, *s, l, k)` for the l of the block and all k up to its
+        last l.
+    """
+    basis = _basis(x)
+    for start in range(0, len(basis), size):
+        upto = range(min(start + size, len(basis)))
+        block = upto[start:]
+        chosen = {(min(k, l), max(k, l)) for l in block for k in upto}
+        tables = orders(len(upto), 2, x.device, tuple(sorted(chosen)))
+        c = _coefficients(f, x, basis[: len(upto)], tables, ())
+        yield start, _placed(tables, c, upto), _placed(tables, c, block, upto)
+
+
+def second_derivatives(f: Field, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`f`, `D_k f` and `D_k D_k f` for every coordinate: `(*batch, *s)` and twice `(*batch, *s, n)`."""
+    n = x.shape[-1]
+    tables = orders(n, 2, x.device, tuple((k, k) for k in range(n)))
+    c = _coefficients(f, x, _basis(x), tables, ())
+    return c[0], _placed(tables, c, range(n)), tables.block(c, 2).movedim(0, -1)
+
+
+def _basis(x: Tensor) -> tuple[Tensor, ...]:
+    eye = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    return tuple(e.expand(x.shape) for e in eye)
+
+
+def _generic(x: Tensor) -> Tensor:
+    """A vector at each point along which every kink shows."""
+    k = torch.arange(1, x.shape[-1] + 1, dtype=x.dtype, device=x.device)
+    return (1 + torch.frac(k * 0.6180339887498949)).expand(x.shape)
+
+
+def _placed(tables: Orders, c: Tensor, *axes: range) -> Tensor:
+    """The derivatives among coefficients whose indices run over given ranges, as last axes."""
+    if not axes:
+        return c[0]
+    found = tables.block(c, len(axes))[tables.places(*axes)]
+    return found.movedim(tuple(range(len(axes))), tuple(range(-len(axes), 0)))
+
+
+def _coefficients(
+    f: Callable[..., Any],
+    x: Tensor,
+    vectors: Sequence[Tensor],
+    tables: Orders,
+    arguments: Sequence[Tensor],
+    name: str = "function",
+) -> Tensor:
+    """Coefficients of `f(p, *arguments)` at `p = x + s^a vectors_a`, `(count, *batch, *s)`."""
     batch, n = x.shape[:-1], x.shape[-1]
-    flat = x.reshape(-1, n) if batch.numel() else x.new_ones(1, n)  # shapes come from a point that stands in
-    with _explaining(flat), full_precision(x.device.type):
-        push = _arithmetic.derivatives
-        if "torch._dynamo" in sys.modules:
-            push = torch.compiler.disable(push)
-        found = push(safe(f, x, order, name), flat, order, name)
-    return tuple(y[: batch.numel()].reshape((*batch, *y.shape[1:])) for y in found)
+    count = batch.numel()
+    flat = [a.reshape(count, *a.shape[len(batch) :]) for a in (x, *arguments)]
+    if count == 0:  # shapes come from a point that stands in
+        flat = [a.new_ones(1, *a.shape[1:]) for a in flat]
+    directions = [v.reshape(-1, n) if count else flat[0] for v in vectors] if tables.order else []
+    evaluated = _arithmetic.evaluated
+    if "torch._dynamo" in sys.modules:
+        evaluated = torch.compiler.disable(evaluated)
+    with _explaining(flat[0]), full_precision(x.device.type):
+        c = evaluated(f, [torch.stack([flat[0], *directions]), *(a.unsqueeze(0) for a in flat[1:])], tables, name)
+    return c[:, :count].reshape(len(c), *batch, *c.shape[2:])
 
 
 @contextlib.contextmanager
@@ -202,14 +370,45 @@ def _explaining(x: Tensor) -> Iterator[None]:
         raise explained(error, x[0]) from None
 
 
+def field(f: Field, x: Tensor, name: str = "function") -> Field:
+    """A user's function as `jets_along` and its like take it; its value is checked to be like the points x."""
+    if not callable(f):
+        raise TypeError(f"`{name}` is a {type(f).__name__}, expected a callable of one point of shape (n,)")
+    _load_decompositions()
+    inner = unwrapped(f)
+    if isinstance(inner, torch.nn.Module):
+        inner = functools.partial(at_one_point, inner)
+
+    def at_the_surface(y: Tensor) -> Tensor:
+        value = _at_the_surface(inner, y, name)
+        if not isinstance(value, Tensor):
+            raise TypeError(f"`{name}` returned {type(value).__name__} at one point, expected a torch.Tensor")
+        if value.dtype != x.dtype or value.device != x.device:
+            raise ValueError(
+                f"`{name}` returned {value.dtype} on {value.device} for a point in {x.dtype} on {x.device}; make its "
+                "constants with `dtype=x.dtype, device=x.device`, or move x"
+            )
+        return value
+
+    return at_the_surface
+
+
+@functools.cache
+def _load_decompositions() -> None:
+    """Loads what forward mode in users' functions loads at its first use, without torch's warnings of its own code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torch._decomp.decompositions_for_jvp  # noqa: F401
+
+
 def _at_the_surface(f: Field, y: Tensor, name: str) -> Any:
     """A user's function of a jet; its errors are marked, for the outermost call to explain."""
     try:
-        with _safe._eager():
+        with _eager():
             return _arithmetic.at_the_surface(f, y, name)
     except Exception as error:
         if "INTERNAL ASSERT FAILED" in str(error):
-            raise _safe.Refusal(
+            raise Refusal(
                 f"the {name} takes derivatives, or maps, in a way that torch does not over values which are "
                 "differentiated outside, too: use `torch.func.jacrev` instead of `jacfwd`, and give tensors of a "
                 "transform around riemann as parameters of a module, with `backward`"
@@ -217,97 +416,6 @@ def _at_the_surface(f: Field, y: Tensor, name: str) -> Any:
         if not hasattr(error, "riemann_call"):
             error.riemann_call = f, name  # type: ignore[attr-defined]
         raise
-
-
-# --------------------------------------------------------------------- one point, inside `over_points`
-
-
-def safe(f: Field, x: Tensor, order: int, name: str = "function", traced: _safe.Traced = None) -> Field:
-    """`f` as it may be differentiated at points like x (or be traced there); its value is checked to be like x."""
-    if not callable(f):
-        raise TypeError(f"`{name}` is a {type(f).__name__}, expected a callable of one point of shape (n,)")
-    level, dtype, device = _functorch.maybe_get_level(x), x.dtype, x.device
-    inner = _safe.unwrapped(f)
-    if isinstance(inner, torch.nn.Module):
-        inner = functools.partial(at_one_point, inner)
-
-    def field(y: Tensor) -> Tensor:
-        if isinstance(y, _arithmetic.Jet):
-            value = _at_the_surface(inner, y, name)
-        else:
-            if not traced:
-                _safe.audit(f, lambda: _safe.call(inner, x.clone(), level, name, 0), name)
-            value = _safe.call(inner, y, level, name, order, traced)
-        if not isinstance(value, Tensor):
-            raise TypeError(f"`{name}` returned {type(value).__name__} at one point, expected a torch.Tensor")
-        if value.dtype != dtype or value.device != device:
-            raise ValueError(
-                f"`{name}` returned {value.dtype} on {value.device} for a point in {dtype} on {device}; make its "
-                "constants with `dtype=x.dtype, device=x.device`, or move x"
-            )
-        return value
-
-    return field
-
-
-def derivatives(f: Field, x: Tensor, order: int) -> tuple[Tensor, ...]:
-    """`(f, df, ddf, …)` at one point by nested forward mode: one call of `f`."""
-
-    def lift(lower: Callable[[Tensor], tuple[Tensor, ...]]) -> Callable[[Tensor], tuple[Tensor, ...]]:
-        def highest_first(y: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-            jets = lower(y)
-            return jets[-1], jets
-
-        def lifted(y: Tensor) -> tuple[Tensor, ...]:
-            d, jets = torch.func.jacfwd(highest_first, has_aux=True)(y)
-            return (*jets, d)
-
-        return lifted
-
-    jets: Callable[[Tensor], tuple[Tensor, ...]] = lambda y: (f(y),)  # noqa: E731
-    for _ in range(order):
-        jets = lift(jets)
-    return jets(x)
-
-
-def along(f: Callable[[Tensor], Any], x: Tensor, v: Tensor) -> tuple[Any, Any]:
-    """`f` and its derivative along `v` at one point."""
-    return torch.func.jvp(f, (x,), (v,))
-
-
-def along_twice(f: Field, x: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`f, D_u f, D_v f, D_u D_v f` at one point."""
-    (y, dv), (du, dudv) = along(lambda p: along(f, p, v), x, u)
-    return y, du, dv, dudv
-
-
-def pulling(f: Field, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """`f` at one point, and the map that pulls covectors of its values back to the point."""
-    y, pull, *_ = torch.func.vjp(f, x)
-    return y, lambda w: pull(w)[0]
-
-
-def second_derivatives_in_blocks(f: Field, x: Tensor, size: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """`D_k f` and `D_l D_k f` at one point for `size` values of l at a time: half of the second derivatives is enough.
-
-    Yields:
-        The first l of the block, `[k, ...]` and `[l, k, ...]` for the l of the block and all k up to its last l. The
-        inner tangents are shared by the l of a block.
-    """
-    basis = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
-    for start in range(0, len(basis), size):
-        block, upto = basis[start : start + size], basis[: start + size]
-
-        def first(y: Tensor, upto: Tensor = upto) -> Tensor:
-            return over_vectors(lambda k: along(f, y, k)[1], upto)
-
-        df, ddf = over_vectors(lambda l: along(first, x, l), block)
-        yield start, df[0], ddf
-
-
-def over_vectors(f: Callable[..., Any], *vectors: Any, chunk_size: int | None = None) -> Any:
-    """`f` at many vectors (first axis of each argument) and one point."""
-    return torch.func.vmap(f, chunk_size=chunk_size)(*vectors)
 
 
 def frozen(f: Callable[..., Any], *tensors: Tensor) -> Any:
@@ -319,6 +427,15 @@ def frozen(f: Callable[..., Any], *tensors: Tensor) -> Any:
 def detached(x: Tensor) -> Tensor:
     """`x` cut off from its gradients; as it is inside transforms, which see that it is no output."""
     return x.detach() if torch.compiler.is_compiling() or has_values(x) else x
+
+
+@contextlib.contextmanager
+def _eager() -> Iterator[None]:
+    """What `torch.compile` has wrapped runs as plain Python."""
+    with contextlib.ExitStack() as stack:
+        if "torch._dynamo" in sys.modules and not torch.compiler.is_compiling():
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        yield
 
 
 # ------------------------------------------------------------------------------ tensors whose derivatives are given
@@ -363,44 +480,6 @@ class _Never(_Once):
         return _Never.backward(ctx, tangent)[0]
 
 
-# ------------------------------------------------------------------------------------------------- many points
-
-
-_ALONE = threading.RLock()  # torch's levels of forward mode are those of the process, not of the thread
-
-
-def over_points(f: Callable[..., Any], x: Tensor, *arguments: Tensor) -> Any:
-    """`f(x, *arguments)`, a function of one point, over `x` of shape `(*batch, n)`; arguments lead with `batch`.
-
-    Under `vmap`, where `along` and its like take forward-mode derivatives: of given vectors, without full jets.
-    """
-    check_points(x)
-    _load_decompositions()
-    batch = x.shape[:-1]
-    count = math.prod(batch)
-    flat = [a.reshape((count, *a.shape[len(batch) :])) for a in (x, *arguments)]
-    flat[0] = flat[0].clone()  # the user's function may write into its point
-    if count == 0:  # shapes come from a point that stands in
-        flat = [a.new_ones(1, *a.shape[1:]) for a in flat]
-    mapped = torch.func.vmap(f)
-    if "torch._dynamo" in sys.modules:
-        mapped = torch.compiler.disable(mapped)
-    with _explaining(flat[0]), _ALONE, full_precision(x.device.type):
-        results = mapped(*flat)
-
-    def unflatten(y: Any) -> Any:
-        if isinstance(y, tuple):
-            parts = [unflatten(part) for part in y]
-            return type(y)(*parts) if hasattr(y, "_fields") else tuple(parts)
-        if y._is_zerotensor():  # what torch gives for no derivative cannot be written to
-            y = torch.zeros_like(y)
-        elif any(step == 0 and size > 1 for step, size in zip(y.stride(), y.shape, strict=True)):  # nor this
-            y = y.clone(memory_format=torch.contiguous_format)
-        return y[:count].reshape((*batch, *y.shape[1:]))
-
-    return unflatten(results)
-
-
 def weight_of(*functions: Any) -> Callable[[Tensor], float]:
     """The bytes that functions of a point make at points, for their values; remembered while the functions live."""
 
@@ -413,7 +492,7 @@ def weight_of(*functions: Any) -> Callable[[Tensor], float]:
         if key not in known:
             try:
                 with torch.no_grad():
-                    known[key] = float(_arithmetic.weight(safe(f, x, 0), x))
+                    known[key] = float(_arithmetic.weight(field(f, x), x))
             except Exception:  # the call itself says it better
                 return math.inf
         return known[key]
@@ -426,8 +505,7 @@ _WEIGHTS: weakref.WeakKeyDictionary[Any, dict[tuple, float]] = weakref.WeakKeyDi
 
 def unsafe_values(f: Field, x: Tensor) -> Tensor:
     """What plain `torch.func.vmap` makes of f, points `(points, n)`, for comparison."""
-    with _ALONE:
-        return torch.func.vmap(f)(x)
+    return torch.func.vmap(f)(x)
 
 
 def with_tensors(module: torch.nn.Module, tensors: dict[str, Tensor], x: Tensor) -> Any:
@@ -435,90 +513,24 @@ def with_tensors(module: torch.nn.Module, tensors: dict[str, Tensor], x: Tensor)
     return torch.func.functional_call(module, tensors, (x,))
 
 
-def operations(f: Callable[..., Tensor], known: Container[str], *arguments: Tensor) -> torch.fx.GraphModule:
+def operations(
+    f: Callable[..., Tensor],
+    known: Container[str],
+    instead: Mapping[str, Callable[..., Any]],
+    *arguments: Tensor,
+) -> torch.fx.GraphModule:
     """The ATen operations of a function of one point, without side effects; what is not `known` torch decomposes.
 
-    Tensors lead with one axis of length 1, that of `vmap`. Nothing is checked at the arguments: their values are used
-    for no more than shapes.
+    Tensors lead with one axis of length 1. Nothing is checked at the arguments: their values are used for no more than
+    shapes. Functions of torch in the table `instead` are replaced, by name.
     """
     from torch._decomp import core_aten_decompositions
 
-    _load_decompositions()
     table = {op: rule for op, rule in core_aten_decompositions().items() if op._schema.name.split("::")[1] not in known}
     table[torch.ops.aten._linalg_check_errors.default] = lambda *_, **__: None
-    with torch.no_grad(), _ALONE:
-        return recorded(torch.func.functionalize(torch.func.vmap(f)), [a.unsqueeze(0) for a in arguments], table)
 
+    def at_point(*arguments: Tensor) -> Tensor:
+        return _arithmetic.values_at_a_point(f, arguments, known, instead)
 
-@functools.cache
-def _load_decompositions() -> None:
-    """Loads what forward mode loads at its first use, without the deprecation warnings that torch gives itself."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import torch._decomp.decompositions_for_jvp  # noqa: F401
-
-
-def check_count(name: str, value: int, least: int) -> None:
-    """Raises unless an argument is a whole number, `least` or more."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"`{name}` is {value!r}, expected a whole number, {least} or more")
-
-
-def check_points(x: Tensor) -> None:
-    """Raises unless `x` is a tensor of finite floating-point coordinates `(*batch, n)`."""
-    if not isinstance(x, Tensor):
-        make = "torch.from_numpy(x)" if type(x).__module__ == "numpy" else "torch.tensor(x)"
-        raise TypeError(f"`x` is a {type(x).__name__}, expected a torch.Tensor of shape (*batch, n); use `{make}`")
-    if x.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"`x` has dtype {x.dtype}, expected float64 (or float32); use `x.double()`")
-    if x.ndim == 0 or x.shape[-1] == 0:
-        raise ValueError(f"`x` has shape {tuple(x.shape)}, expected (*batch, n): coordinates on the last axis")
-    check_dense("x", x)
-    if has_values(x) and not bool(torch.isfinite(x).all()):
-        where = first(~torch.isfinite(x).all(-1))
-        raise ValueError(f"`x` is not finite at {where}: {x[where].tolist()}; remove such points")
-
-
-def check_dense(name: str, x: Tensor) -> None:
-    """Raises for sparse tensors, of which torch can do little here."""
-    if x.layout != torch.strided:
-        raise TypeError(f"`{name}` is sparse, expected a dense tensor; use `{name}.to_dense()`")
-
-
-def check_unmapped(*tensors: Tensor) -> None:
-    """Raises under a `vmap` that hides values from an algorithm that needs them."""
-    for x in tensors:
-        if x.is_meta:
-            raise ValueError("a solver looks at values, and tensors on the device `meta` have none")
-        while _functorch.is_functorch_wrapped_tensor(x):
-            if _functorch.is_batchedtensor(x):
-                raise RuntimeError(
-                    "a solver that chooses its steps looks at values, which `vmap` hides: give it all points at once, "
-                    "of shape (*batch, n). `backward`, `torch.func.grad` and `torch.func.jvp` work"
-                )
-            x = _functorch.get_unwrapped(x)
-
-
-def carry_derivatives(*tensors: Tensor) -> bool:
-    """Whether derivatives of one of the tensors may be asked for."""
-    return any(x.requires_grad or not has_values(x) for x in tensors)
-
-
-def broadcast_vectors(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:
-    """`x` and vectors with one common batch shape; raises unless all are alike in n, dtype and device."""
-    check_points(x)
-    for name, v in vectors.items():
-        if not isinstance(v, Tensor):
-            raise TypeError(f"`{name}` is a {type(v).__name__}, expected a torch.Tensor of shape (*batch, n)")
-        check_dense(name, v)
-        if v.ndim == 0 or v.shape[-1] != x.shape[-1]:
-            raise ValueError(f"`{name}` has shape {tuple(v.shape)}, expected (*batch, {x.shape[-1]}), as `x`")
-        if v.dtype != x.dtype or v.device != x.device:
-            raise ValueError(
-                f"`{name}` is {v.dtype} on {v.device}, but `x` is {x.dtype} on {x.device}; use `{name}.to(x)`"
-            )
-    try:
-        return torch.broadcast_tensors(x, *vectors.values())
-    except RuntimeError as error:
-        shapes = ", ".join(f"`{name}` {tuple(v.shape)}" for name, v in {"x": x, **vectors}.items())
-        raise ValueError(f"batch shapes do not broadcast: {shapes}") from error
+    with torch.no_grad():
+        return recorded(at_point, [a.unsqueeze(0) for a in arguments], table)

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from riemann import _jets, _rank
+from riemann._modules import unwrapped
 from riemann._open import open_function
+from riemann._points.checks import has_values
 from riemann._points.faults import UNKNOWN, Faults, warn_of, with_nan
 from riemann._points.one_point import at_one_point
 from riemann._rounding import few_digits
-from riemann._safe import Traced, unwrapped
 from riemann._types import Field, Metric
 
 INFINITE = "has derivatives that are not finite"  # the fault that leaves the value of g as it is
@@ -44,7 +45,7 @@ def checked_jet(metric: Metric, x: Tensor, order: int) -> tuple[tuple[Tensor, ..
 
 def judged(metric: Metric, x: Tensor, vectors: Sequence[Tensor], result: Tensor) -> Tensor:
     """A result, NaN where g is no metric; one warning names the points that are NaN for no fault of the vectors."""
-    if not _jets.has_values(result) or not bool((lost := result.detach().isfinite().logical_not()).any()):
+    if not has_values(result) or not bool((lost := result.detach().isfinite().logical_not()).any()):
         return result
     _, faults = checked_jet(metric, x, 1 if x.shape[-1] <= FEW else 0)
     extra = vectors[0].ndim - x.ndim if vectors else 0
@@ -61,10 +62,10 @@ def judged(metric: Metric, x: Tensor, vectors: Sequence[Tensor], result: Tensor)
     return with_nan(faults, result)[0]
 
 
-def safe_metric(metric: Metric, x: Tensor, order: int, *, traced: Traced = None) -> Field:
-    """The metric as a field that may be differentiated inside `over_points`; its shape is checked."""
+def metric_field(metric: Metric, x: Tensor) -> Field:
+    """The metric as `_jets.jets_along` and its like take it, for points x; its shape is checked."""
     check_metric_callable(metric)
-    return _jets.safe(_one_point(unwrapped(metric)), x, order, name="metric", traced=traced)
+    return _jets.field(_one_point(unwrapped(metric)), x, "metric")
 
 
 def check_metric_callable(metric: Any) -> None:
@@ -101,7 +102,7 @@ def _one_point(metric: Metric) -> Field:
 
 def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> Faults:
     """What is wrong with a metric, and at which points of the batch; nothing where values cannot be looked at."""
-    if not all(map(_jets.has_values, (*jets, x))):
+    if not all(map(has_values, (*jets, x))):
         return {}
     g = jets[0].detach()
     finite = g.isfinite().all(-1).all(-1)

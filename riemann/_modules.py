@@ -1,4 +1,6 @@
-"""Modules of torch: whether a call of one is its `forward`."""
+"""Modules of torch: whether a call of one is its `forward`, and which function is inside a wrapper."""
+
+from typing import Any
 
 import torch
 from torch.nn.modules import module as _torch
@@ -18,3 +20,14 @@ def is_hooked(module: torch.nn.Module) -> bool:
 def runs_as_written(module: torch.nn.Module) -> bool:
     """Whether a call is the `forward` of the module's class: none is assigned to it, and it is not hooked."""
     return "forward" not in vars(module) and not is_hooked(module)
+
+
+def unwrapped(f: Any) -> Any:
+    """The function inside wrappers of torch that keep its meaning (DistributedDataParallel, `torch.compile`)."""
+    if isinstance(f, torch.nn.Module) and is_hooked(f):
+        return f
+    for where, name in (("torch._dynamo", "_orig_mod"), ("torch.nn.parallel", "module")):
+        if type(f).__module__.startswith(where) and hasattr(f, name):
+            return unwrapped(getattr(f, name))
+    compiled = getattr(f, "_torchdynamo_orig_callable", None)  # of what is no module
+    return f if compiled is None else unwrapped(getattr(compiled, "__wrapped__", compiled))

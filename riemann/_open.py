@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from riemann._jets import broadcast_vectors, check_points, weight_of
-from riemann._modules import runs_as_written
+from riemann._jets import weight_of
+from riemann._modules import runs_as_written, unwrapped
+from riemann._points.checks import broadcast_vectors, check_points
 from riemann._points.chunks import in_chunks
 from riemann._precision import full_precision
-from riemann._safe import unwrapped
 
 VECTORS = ("u", "v", "w")  # arguments that are vectors, and broadcast against the points
 F = TypeVar("F", bound=Callable[..., Any])

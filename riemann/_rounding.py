@@ -8,8 +8,9 @@ seen here.
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas
+from riemann import formulas
 from riemann._indices import contract_axis
+from riemann._points.checks import has_values
 from riemann._points.faults import Faults, Note, say
 from riemann._terms import inverse_terms, ricci_product_terms, riemann_terms
 
@@ -42,14 +43,14 @@ def _sentence(digits: int) -> Note:
 
 def say_few(error: Tensor, value: Tensor) -> None:
     """Says `note` of a bound and of sizes that a route has at hand, `(*batch,)` or with axes before."""
-    if _jets.has_values(error) and error.numel():
+    if has_values(error) and error.numel():
         say(note(error.detach(), value.detach()))
 
 
 def judged_forms(forms: Tensor) -> Tensor:
     """The values of `_directional.curvature_form_by`, `(…, 3)`; a note where few of their digits are left."""
     value, terms, area = forms.unbind(-1)
-    if _jets.has_values(forms):
+    if has_values(forms):
         value_of_plane, terms_of_plane = (y.detach() / area.detach() for y in (value.abs(), terms))
         say_few(last_bits(terms_of_plane), value_of_plane)
     return value
@@ -59,7 +60,7 @@ def judged_images(images: Tensor, g: Tensor, *vectors: Tensor) -> Tensor:
     """The values of `(…, 2, *s)`, of scalars or of vectors, with their terms: per unit length of all the vectors."""
     rank = images.ndim - g.ndim + 1  # 0 of scalars
     value, terms = images.unbind(-1 - rank)
-    if _jets.has_values(images):
+    if has_values(images):
         g = g.detach()
         lengths = [torch.einsum("...i,...ij,...j->...", v.abs(), g.abs(), v.abs()).sqrt() for v in vectors]
         sizes = [y.detach().abs() for y in (value, terms)]

@@ -14,7 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from riemann import _jets, christoffel, christoffel_vector, jet, ricci_curvature, scalar_curvature, volume_element
+from riemann import (
+    _jets,
+    bridge,
+    check_metric,
+    christoffel,
+    christoffel_vector,
+    jet,
+    ricci_curvature,
+    scalar_curvature,
+    sectional_curvature,
+    volume_element,
+)
 
 D = torch.float64
 X = torch.tensor([[0.31, 0.72, 0.55], [0.64, 0.35, 0.9]], dtype=D)
@@ -314,7 +325,21 @@ def test_however_it_is_written(name: str) -> None:
 
 
 def test_scripts() -> None:
-    assert_close(scalar_curvature(ball, tensor(0.1, 0.2, 0.3)), tensor(-6.0)[0])
+    x, u, v = tensor(0.1, 0.2, 0.3), tensor(1.0, 0.2, 0.0), tensor(0.0, 1.0, -1.0)
+    assert_close(scalar_curvature(ball, x), tensor(-6.0)[0])
+    assert_close(sectional_curvature(ball, x, u, v), tensor(-1.0)[0])
+    assert_close(float(bridge.high_precision(ball, x).scalar_curvature()), -6.0)
+    assert check_metric(ball, X[:, :3] / 4).ok
+
+
+def test_custom_functions_of_given_vectors() -> None:
+    """What their forward computes is differentiated: along vectors, backwards in many dimensions, and in blocks."""
+    for n in (3, 18):
+        x = torch.linspace(0.1, 0.9, n, dtype=D)
+        g, true = (lambda x, c=c: torch.diag(1 + c(x + x.roll(1))) for c in (Cube.apply, lambda y: y**3))
+        assert_close(ricci_curvature(g, x, x), ricci_curvature(true, x, x))
+        assert_close(christoffel_vector(g, x, x, x), christoffel_vector(true, x, x, x))
+        assert_close(scalar_curvature(g, x), scalar_curvature(true, x))
 
 
 def test_constants_that_are_kept() -> None:
@@ -389,24 +414,36 @@ def test_gradients_to_parameters_through_inner_derivatives() -> None:
     assert_close(torch.func.grad(loss)(named)["0.weight"], truth[0], rtol=1e-9, atol=1e-9)
 
 
-def test_a_user_differentiates_in_another_thread() -> None:
+def _spread(x: Tensor) -> Tensor:
+    return torch.diag(2 + torch.sin(x + x.roll(1)) ** 2)
+
+
+V, MANY = 0.1 + torch.arange(2, dtype=D), 0.1 * torch.arange(18, dtype=D)
+BESIDE: dict[str, Callable[[], Tensor]] = {
+    "full jets": lambda: scalar_curvature(_spread, X[0, :2]),
+    "given vectors": lambda: ricci_curvature(_spread, X[0, :2], V),
+    "backwards": lambda: christoffel_vector(_spread, MANY, MANY, MANY),
+    "digits": lambda: torch.tensor(float(bridge.high_precision(_spread, X[0, :2]).scalar_curvature())),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_a_user_differentiates_in_another_thread(name: str) -> None:
     """Torch's levels of forward mode are the process's: riemann opens none."""
     f = lambda y: (torch.sin(y) ** 2).sum() * torch.exp(y[0])
-    g = lambda x: torch.diag(torch.stack([1 + x[0] ** 2, torch.exp(x[1]) + x[0]]))
-    x = X[0, :2]
-    right, S = torch.func.hessian(f)(x), scalar_curvature(g, x)
+    right, ours = torch.func.hessian(f)(X[0, :2]), BESIDE[name]()
     wrong: list[str] = []
-    stop = time.monotonic() + 3
+    stop = time.monotonic() + 2
 
     def theirs() -> None:
         while time.monotonic() < stop:
-            if not torch.equal(torch.func.hessian(f)(x), right):
+            if not torch.equal(torch.func.hessian(f)(X[0, :2]), right):
                 wrong.append("theirs")
 
     thread = threading.Thread(target=theirs)
     thread.start()
     while time.monotonic() < stop:
-        if not torch.equal(scalar_curvature(g, x), S):
+        if not torch.equal(BESIDE[name](), ours):
             wrong.append("ours")
     thread.join()
     assert not wrong

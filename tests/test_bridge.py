@@ -322,6 +322,7 @@ def masks(x):
 
 
 WAYS = {
+    "custom function, by its operations": lambda x: torch.diag(2 + WrongCube.apply(x) ** 2),
     "constants filled": constants_filled,
     "masks": masks,
     "vectors and constant matrices": lambda x: torch.diag(W @ x + x @ W) + torch.eye(2) * (7 + W[0] @ x + x @ W[1]),
@@ -420,7 +421,6 @@ REFUSALS = {
     "random": (lambda x: torch.eye(2) * torch.rand(()), "calls `rand`"),
     "branch": (lambda x: torch.eye(2) * (x[0] if x[0] > 0 else 1), "calls `__bool__`.*use `torch.where`"),
     "float": (lambda x: torch.eye(2) * float(x[0]), "calls `__float__`.*torch functions"),
-    "autograd.Function": (lambda x: torch.eye(2) * WrongCube.apply(x[0]), "autograd.Function"),
     "sort": (lambda x: torch.diag(torch.sort(x).values), "calls `sort`, which has no exact form"),
     "floor": (lambda x: torch.eye(2) * (1 + torch.floor(x[0])), "calls `floor`, which has no exact form"),
     "integers": (lambda x: torch.eye(2) * x[0].long(), "calls `to_copy`.*integers of coordinates"),

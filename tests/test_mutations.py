@@ -56,16 +56,14 @@ def of_jets(f):
 def of_vectors(d):
     """What the forms d say of the test metric."""
 
-    def forms(p, g, u, v, w):
-        metric, inverse = rm._metric.safe_metric(CASE.metric, p, 2), formulas.inverse_metric(g)
-        return (
-            d.curvature_form(metric, p, inverse, u, v),
-            d.curvature_covector(metric, p, inverse, u, v, w),
-            d.ricci_form(metric, p, inverse, v),
-            d.connection_covector(lambda y, vectors: vectors @ metric(y), p, u, v),
-        )
-
-    return rm._jets.over_points(forms, X, JETS[0], *VECTORS)
+    metric, inverse = rm._metric.metric_field(CASE.metric, X), formulas.inverse_metric(JETS[0])
+    u, v, w = VECTORS
+    return [
+        d.curvature_form(metric, X, inverse, u, v),
+        d.curvature_covector(metric, X, inverse, u, v, w),
+        d.ricci_form(metric, X, inverse, v),
+        d.connection_covector(d.lowering(metric), X, u, v),
+    ]
 
 
 def of_forms(f):

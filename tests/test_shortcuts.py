@@ -349,7 +349,7 @@ def test_activations_with_hooks(change, kind):
     else:
         activation.forward = torch.cos
     assert_close(S(metric, X), S(plainly(metric), X))
-    induced = rn.InducedMetric(nn.Sequential(activation), metrics.Constant(torch.eye(2).double()))
+    induced = rn._charts.induced.InducedMetric(nn.Sequential(activation), metrics.Constant(torch.eye(2).double()))
     assert_close(induced(X), metrics.Pullback(activation)(X))
 
 

@@ -665,22 +665,19 @@ def _relu(A: Arithmetic, a: Jet) -> Jet:
     return _where(A, compare(A, torch.gt, a, 0), a, 0.0)
 
 
-@rule("maximum", "fmax")
-def _maximum(A: Arithmetic, a: Any, b: Any) -> Jet:
-    if is_discrete(a, b):
-        return discrete(A, torch.maximum, a, b)
+def _extreme(A: Arithmetic, larger: bool, a: Any, b: Any) -> Jet:
+    """The larger or smaller one, entry by entry."""
+    if is_discrete(a, b) and not isinstance(a, float) and not isinstance(b, float):
+        device = A.orders.device
+        f = torch.maximum if larger else torch.minimum
+        return discrete(A, lambda p, q: f(torch.as_tensor(p, device=device), torch.as_tensor(q, device=device)), a, b)
     (a, b), _ = promoted(A, a, b)
-    y = _where(A, compare(A, torch.ge, a, b), a, b)
+    y = _where(A, compare(A, torch.ge if larger else torch.le, a, b), a, b)
     return _with_nan(A, y, a, b)
 
 
-@rule("minimum", "fmin")
-def _minimum(A: Arithmetic, a: Any, b: Any) -> Jet:
-    if is_discrete(a, b):
-        return discrete(A, torch.minimum, a, b)
-    (a, b), _ = promoted(A, a, b)
-    y = _where(A, compare(A, torch.le, a, b), a, b)
-    return _with_nan(A, y, a, b)
+for _names, _larger in ((("maximum", "fmax", "clamp_min"), True), (("minimum", "fmin", "clamp_max"), False)):
+    rule(*_names)(functools.partial(lambda A, a, b, larger: _extreme(A, larger, a, b), larger=_larger))
 
 
 def _with_nan(A: Arithmetic, y: Jet, a: Any, b: Any) -> Jet:
@@ -694,14 +691,10 @@ def _with_nan(A: Arithmetic, y: Jet, a: Any, b: Any) -> Jet:
 @rule("clamp", "clip")
 def _clamp(A: Arithmetic, a: Any, min: Any = None, max: Any = None) -> Any:
     if min is not None:
-        a = _maximum(A, a, min) if _any_jet(a, min) else torch.clamp(a, min=min)
+        a = _extreme(A, True, a, min) if _any_jet(a, min) else torch.clamp(a, min=min)
     if max is not None:
-        a = _minimum(A, a, max) if _any_jet(a, max) else torch.clamp(a, max=max)
+        a = _extreme(A, False, a, max) if _any_jet(a, max) else torch.clamp(a, max=max)
     return a
-
-
-rule("clamp_min")(_maximum)
-rule("clamp_max")(_minimum)
 
 
 @rule("hardtanh")

@@ -9,7 +9,7 @@ import contextlib
 import functools
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -45,12 +45,6 @@ def kinks_called() -> Iterator[set[str]]:
         yield names
     finally:
         _KINKS.reset(token)
-
-
-def note_kink(name: str) -> None:
-    """A function with kinks is called."""
-    if (names := _KINKS.get()) is not None:
-        names.add(name)
 
 
 class _Running(threading.local):
@@ -295,6 +289,8 @@ class Arithmetic(TorchDispatchMode):
         self.exclude = torch._C._dispatch_tls_local_exclude_set()
         with pyfunctorch.temporarily_clear_interpreter_stack() as stack:
             self.stack = stack
+        self.anew = bool(self.stack)  # whether writing in place makes new memory
+        self.instead: Mapping[str, Callable[..., Any]] = {}  # functions that are called in place of those of torch
         self.gradients = torch.is_grad_enabled()
         self.around = _running.users[-1] if _running.users else None
         self.caller = _Caller(self)
@@ -338,8 +334,8 @@ class Arithmetic(TorchDispatchMode):
                 jets = tuple([self.taken(a, found) for a in args])
                 named = {key: self.taken(a, found) for key, a in kwargs.items()} if kwargs else kwargs
                 if not found or operation.of_shapes is not None:
-                    of_shapes = operation.of_shapes if found else None
-                    result = func(*jets, **named) if of_shapes is None else of_shapes(self, *jets, **named)
+                    made = functools.partial(operation.of_shapes, self) if found else func
+                    result = self.of_constants(made, jets, named)
                     if operation.makes:
                         self.note(result)
                     return result
@@ -350,6 +346,10 @@ class Arithmetic(TorchDispatchMode):
                 raise Refusal(
                     f"the {self.name} calls `{self.called or operation.name.lstrip('_')}`, which {refused}."
                 ) from None
+
+    def of_constants(self, func: Any, args: tuple, kwargs: dict) -> Any:
+        """An operation on what does not depend on the point."""
+        return func(*args, **kwargs)
 
     def taken(self, a: Any, found: "list[Jet]") -> Any:
         """An argument, with what depends on the point as jets of this arithmetic; they are added to `found`.
@@ -408,7 +408,7 @@ class Arithmetic(TorchDispatchMode):
             return a
         with self.caller:
             shadow = self.shadows[a.untyped_storage()._cdata]
-            return shadow.view_of_memory(a.shape, a.stride(), a.storage_offset(), bool(self.stack))
+            return shadow.view_of_memory(a.shape, a.stride(), a.storage_offset(), self.anew)
 
     def holds(self, a: Any) -> bool:
         """Whether a value depends on the point: it is a jet, or one was written into its memory."""
@@ -440,7 +440,8 @@ class Arithmetic(TorchDispatchMode):
                     "`.eval()` on a module in training mode, which counts its calls"
                 )
             with self.caller:
-                flat = target.as_strided((storage.nbytes() // target.element_size(),), (1,), 0)
+                whole = (storage.nbytes() // target.element_size(),), (1,), 0
+                flat = self.of_constants(torch.as_strided, (target, *whole), {})
                 constant = flat.expand(1, self.points, -1).clone(memory_format=torch.contiguous_format)
                 self.shadows[storage._cdata] = Jet(constant)
             jet = self.shadow_of(target)
@@ -452,7 +453,7 @@ class Arithmetic(TorchDispatchMode):
             self.write_jumps(jet, value)
             c = self.coefficients(value, jet.dtype)
             c = aligned(c, jet.ndim).expand(len(c), self.points, *jet.shape)
-            if self.stack:  # torch's transforms do not take what is in place, or not rightly
+            if self.anew:  # torch's transforms do not take what is in place, or not rightly
                 jet.write_anew(c)
             else:
                 jet.write(c, keeping=self.gradients)
@@ -535,11 +536,11 @@ def decomposition(func: Any) -> Callable[..., Any] | None:
 def weight(f: Callable[[Tensor], Any], x: Tensor, name: str = "function") -> int:
     """The bytes that a function of one point makes for its value at points `(points, n)`."""
     arithmetic = Arithmetic(orders(0, 0, x.device), len(x), name)
-    _run(arithmetic, f, [x.unsqueeze(0)])
+    run(arithmetic, f, [x.unsqueeze(0)])
     return arithmetic.bytes
 
 
-def _run(arithmetic: Arithmetic, f: Callable[..., Any], arguments: Sequence[Tensor]) -> Any:
+def run(arithmetic: Arithmetic, f: Callable[..., Any], arguments: Sequence[Tensor]) -> Any:
     with arithmetic.caller:
         given = [Jet(c.clone(memory_format=torch.contiguous_format)) for c in arguments]
     with arithmetic.alone(), arithmetic:
@@ -553,7 +554,7 @@ def evaluated(f: Callable[..., Any], arguments: Sequence[Tensor], tables: Orders
         What `f` returns, a tensor or a tuple, as coefficients.
     """
     arithmetic = Arithmetic(tables, arguments[0].shape[1], name)
-    y = _run(arithmetic, f, arguments)
+    y = run(arithmetic, f, arguments)
 
     def coefficients(y: Any) -> Any:
         if isinstance(y, tuple | list):
@@ -569,35 +570,6 @@ def evaluated(f: Callable[..., Any], arguments: Sequence[Tensor], tables: Orders
             "softplus, silu)."
         )
     return coefficients(y)
-
-
-def pushed(f: Callable[[Tensor], Any], x: Tensor, directions: Tensor, order: int, name: str = "function") -> Any:
-    r"""Derivatives along directions: `f` of the points `x + s^a directions_a`, differentiated by s.
-
-    Args:
-        f: a function of one point `(n,)` to a tensor `(*s)`, or a tuple of them.
-        x: points, `(points, n)`.
-        directions: `(variables, points, n)`.
-        order: highest derivative.
-        name: how messages call the function.
-
-    Returns:
-        The derivatives, of each degree in $i_1 \le \dots \le i_k$, `(count, points, *s)`.
-    """
-    c = torch.cat([x.unsqueeze(0), directions]) if order else x.unsqueeze(0)
-    return evaluated(f, [c], orders(len(directions), order, x.device), name)
-
-
-def derivatives(f: Callable[[Tensor], Any], x: Tensor, order: int, name: str = "function") -> tuple[Tensor, ...]:
-    """`(f, df, ddf, …)` at points `(points, n)`: `(points, *s)`, `(points, *s, n)`, `(points, *s, n, n)`, …."""
-    points, n = x.shape
-    eye = torch.eye(n, dtype=x.dtype, device=x.device).unsqueeze(1).expand(n, points, n)
-    c, tables = pushed(f, x, eye, order, name), orders(n, order, x.device)
-    found = [c[0]]
-    for k in range(1, order + 1):
-        full = tables.block(c, k)[tables.places[k]].movedim(0, -1)
-        found.append(full.unflatten(-1, [n] * k))
-    return tuple(found)
 
 
 def at_the_surface(f: Callable[[Tensor], Any], x: Tensor, name: str) -> Any:

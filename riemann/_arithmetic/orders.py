@@ -1,7 +1,8 @@
 r"""Which derivatives a jet holds, and how those of products and compositions are made of them.
 
 The derivatives of degree k in m variables are those of the multi-indices $i_1 \le \dots \le i_k$: one number for each,
-no factorials. Leibniz and Faà di Bruno are sums over the ways to deal the k places out.
+no factorials. Some of them are enough for second derivatives along a vector, say. Leibniz and Faà di Bruno are sums
+over the ways to deal the k places out.
 """
 
 import functools
@@ -10,27 +11,33 @@ import itertools
 import torch
 from torch import Tensor
 
+Index = tuple[int, ...]
+
 
 class Orders:
-    """Tables for derivatives in `variables` variables up to degree `order`.
+    """Tables for derivatives in `variables` variables: all up to degree `order`, or those of some multi-indices.
 
     Attributes:
         counts: `counts[k]` is the number of derivatives up to degree k.
+        place: where the derivative of a multi-index stands among those of its degree, for each degree.
         splits: for each degree k the terms `(p, I, q, J)` of Leibniz with 0 < p, q: derivative I of degree p of one
             factor times derivative J of degree q of the other.
         partitions: for each degree k and number r >= 2 of blocks, the terms of Faà di Bruno: r pairs `(p, I)`.
-        places: for each degree k where the derivative in $i_1, …, i_k$ stands among those of its degree, `(m, …, m)`.
     """
 
-    def __init__(self, variables: int, order: int, device: torch.device):
+    def __init__(self, variables: int, order: int, device: torch.device, chosen: tuple[Index, ...] | None = None):
         self.variables, self.order, self.device = variables, order, device
         indices = [list(itertools.combinations_with_replacement(range(variables), k)) for k in range(order + 1)]
-        place = [{index: position for position, index in enumerate(row)} for row in indices]
+        if chosen is not None:  # and what is inside them: a product needs it
+            inside = {part for index in chosen for k in range(order + 1) for part in itertools.combinations(index, k)}
+            inside |= {(v,) for v in range(variables)}
+            indices = [sorted(index for index in inside if len(index) == k) for k in range(order + 1)]
+        self.place = [{index: position for position, index in enumerate(row)} for row in indices]
         self.counts = list(itertools.accumulate(map(len, indices)))
 
         def of(k: int, places: tuple[int, ...]) -> Tensor:
             """Where the derivatives in some of the places of those of degree k stand."""
-            found = [place[len(places)][tuple(index[p] for p in places)] for index in indices[k]]
+            found = [self.place[len(places)][tuple(index[p] for p in places)] for index in indices[k]]
             return torch.tensor(found, dtype=torch.long, device=device)
 
         self.splits: list[list[tuple[int, Tensor, int, Tensor]]] = []
@@ -47,14 +54,13 @@ class Orders:
                 if len(partition) >= 2:
                     blocks.setdefault(len(partition), []).append([(len(b), of(k, tuple(b))) for b in partition])
             self.partitions.append(blocks)
-        self.places = [
-            torch.tensor(
-                [place[k][tuple(sorted(index))] for index in itertools.product(range(variables), repeat=k)],
-                dtype=torch.long,
-                device=device,
-            )
-            for k in range(order + 1)
-        ]
+
+    @functools.cache  # noqa: B019  # tables live as long as the process
+    def places(self, *axes: range) -> Tensor:
+        """Where the derivatives stand, among those of their degree, whose indices run over given ranges."""
+        place = self.place[len(axes)]
+        found = [place[tuple(sorted(index))] for index in itertools.product(*axes)]
+        return torch.tensor(found, dtype=torch.long, device=self.device).view(*map(len, axes))
 
     def degree(self, count: int) -> int:
         """The highest degree of so many derivatives."""
@@ -77,6 +83,6 @@ def _partitions(items: list[int]) -> list[list[list[int]]]:
 
 
 @functools.lru_cache(maxsize=64)
-def orders(variables: int, order: int, device: torch.device) -> Orders:
-    """The tables, made once."""
-    return Orders(variables, order, device)
+def orders(variables: int, order: int, device: torch.device, chosen: tuple[Index, ...] | None = None) -> Orders:
+    """The tables, made once: of all derivatives up to a degree, or of `chosen` ones of that degree and less."""
+    return Orders(variables, order, device, chosen)

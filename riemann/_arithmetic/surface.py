@@ -53,6 +53,8 @@ class Surface(TorchFunctionMode):
         before, self.arithmetic.called = self.arithmetic.called, name
         try:
             handler = functools.partial(_HANDLERS[name], self, name, func) if name in _HANDLERS else None
+            if name in self.arithmetic.instead:
+                func, handler = self.arithmetic.instead[name], None
             if _functorch.get_dynamic_layer_stack_depth() > self.outer:
                 return self.among_transforms(name, func, handler, args, kwargs)
             return handler(args, kwargs) if handler else func(*args, **kwargs)

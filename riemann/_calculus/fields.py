@@ -6,6 +6,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from riemann import _jets
+from riemann._points.checks import check_points
 from riemann._points.chunks import in_chunks
 from riemann._precision import full_precision
 from riemann._types import Field
@@ -23,7 +24,7 @@ def as_field(rank: int, *functions: Field) -> Callable[[Callable[[Tensor], Tenso
         @functools.wraps(compute)
         @full_precision()
         def evaluated(x: Tensor) -> Tensor:
-            _jets.check_points(x)
+            check_points(x)
             return in_chunks(compute, x, rank=rank, light=_jets.weight_of(*functions))
 
         return evaluated

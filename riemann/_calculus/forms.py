@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas
+from riemann import formulas
 from riemann._calculus.fields import as_field, tensor_jet
 from riemann._metric import metric_jet
+from riemann._points.checks import check_count, has_values
+from riemann._points.faults import first
 from riemann._types import Field, Metric
 
 _ANTISYMMETRY = {torch.float64: 1e-6}  # against the largest component; a coarser 1e-3 for lower precision
@@ -96,7 +98,7 @@ def form_field(compute: Callable[[Tensor], Tensor], *forms: tuple[Field, int, st
 
     @as_field(3, *of, *(form for form, _, _ in forms))
     def at(x: Tensor) -> Tensor:
-        if _jets.has_values(x):
+        if has_values(x):
             _look(at, x)
         return compute(x)
 
@@ -114,13 +116,13 @@ def _look(form: Field, x: Tensor) -> None:
 
 
 def _check_antisymmetric(w: Tensor, x: Tensor, degree: int, name: str) -> None:
-    if degree < 2 or not _jets.has_values(w) or w.numel() == 0:
+    if degree < 2 or not has_values(w) or w.numel() == 0:
         return
     swaps = [w + w.transpose(k, k + 1) for k in range(x.ndim - 1, x.ndim + degree - 2)]
     defect = torch.stack(swaps).detach().abs().amax(0).flatten(x.ndim - 1).amax(-1)
     bad = defect > _ANTISYMMETRY.get(w.dtype, 1e-3) * w.detach().abs().max()
     if bool(bad.any()):
-        where = _jets.first(bad)
+        where = first(bad)
         raise ValueError(
             f"`{name}` is not antisymmetric at x = {x[where].tolist()}: exchanging two indices does more than change "
             f"its sign, by {float(defect[where]):.3g}; a form of degree {degree} is an antisymmetric array "
@@ -152,7 +154,7 @@ def exterior_derivative(w: Field, degree: int) -> Field:
         tensor([[ 0.,  2.],
                 [-2.,  0.]])
     """
-    _jets.check_count("degree", degree, 0)
+    check_count("degree", degree, 0)
 
     def dw(x: Tensor) -> Tensor:
         n = x.shape[-1]
@@ -190,8 +192,8 @@ def wedge(a: Field, p: int, b: Field, q: int) -> Field:
         tensor([[ 0.,  1.],
                 [-1.,  0.]])
     """
-    _jets.check_count("p", p, 0)
-    _jets.check_count("q", q, 0)
+    check_count("p", p, 0)
+    check_count("q", q, 0)
 
     def product(x: Tensor) -> Tensor:
         n = x.shape[-1]
@@ -220,7 +222,7 @@ def interior_product(X: Field, w: Field, degree: int) -> Field:
         >>> interior_product(lambda x: x, area, 2)(torch.tensor([2.0, 3.0]))
         tensor([-3.,  2.])
     """
-    _jets.check_count("degree", degree, 1)
+    check_count("degree", degree, 1)
 
     def product(x: Tensor) -> Tensor:
         n = x.shape[-1]
@@ -259,7 +261,7 @@ def hodge_star(metric: Metric, w: Field, degree: int) -> Field:
         tensor([[ 0.0000,  0.2500],
                 [-0.2500,  0.0000]])
     """
-    _jets.check_count("degree", degree, 0)
+    check_count("degree", degree, 0)
 
     def star(x: Tensor) -> Tensor:
         n = x.shape[-1]
@@ -299,7 +301,7 @@ def codifferential(metric: Metric, w: Field, degree: int) -> Field:
         >>> codifferential(lambda x: torch.eye(2), lambda x: x, 1)(torch.tensor([1.0, 2.0]))
         tensor(-2.)
     """
-    _jets.check_count("degree", degree, 1)
+    check_count("degree", degree, 1)
 
     def delta(x: Tensor) -> Tensor:
         n = x.shape[-1]

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._metric import checked_jet
+from riemann._points.checks import check_count
 from riemann._points.chunks import in_chunks
+from riemann._points.faults import first
 from riemann._precision import full_precision
 from riemann._types import ChunkSize, Field, Metric, Progress
 
@@ -202,7 +204,7 @@ def random_uniform(
         (tensor(True), tensor(True))
     """
     checked_dimension(box)
-    _jets.check_count("num_samples", num_samples, 0)
+    check_count("num_samples", num_samples, 0)
     log_volume = lambda x: formulas.log_volume_element(_checked_metric(metric, x))
     bound, kept, tried = -math.inf, [], 0
     with torch.no_grad(), full_precision():
@@ -237,7 +239,7 @@ def _at_random(
     device: torch.device | str | None,
 ) -> Integral:
     """The mean over random shifts of Sobol points, and its standard error."""
-    _jets.check_count("num_samples", num_samples, SHIFTS)
+    check_count("num_samples", num_samples, SHIFTS)
     points = torch.quasirandom.SobolEngine(len(box)).draw(num_samples // SHIFTS, dtype=dtype).to(device)
     shifts = torch.rand(SHIFTS, 1, len(box), generator=generator, dtype=dtype, device=device)
     x = _affine((points + shifts) % 1, box)
@@ -264,7 +266,7 @@ def _checked_metric(metric: Metric, x: Tensor) -> Tensor:
     (g,), faults = checked_jet(metric, x, 0)
     for fault, mask in faults.items():
         if bool(mask.any()):
-            where = x[_jets.first(mask)].tolist()
+            where = x[first(mask)].tolist()
             raise ValueError(f"`metric` {fault} at {where}, a point of the box; choose a box inside the chart")
     return g
 

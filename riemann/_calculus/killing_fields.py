@@ -10,6 +10,8 @@ from torch import Tensor
 from riemann import _jets, formulas
 from riemann._calculus.integrate import checked_dimension
 from riemann._metric import metric_jet
+from riemann._points.checks import check_count
+from riemann._points.faults import first
 from riemann._types import Field, Metric
 
 _DEPENDENT = 1e-10  # combinations of the basis that are this small count as 0
@@ -73,7 +75,7 @@ def killing_fields(
         3
     """
     n = checked_dimension(box)
-    _jets.check_count("degree", degree, 0)
+    check_count("degree", degree, 0)
     low, high = torch.tensor(box, dtype=dtype, device=device).T
     vectors, scalar = _vectors(basis, degree, low, high)
     generator = torch.Generator().manual_seed(0)
@@ -84,7 +86,7 @@ def killing_fields(
     with torch.no_grad():
         size = _jets.jet(vectors, points(1), 0)[0].shape[-2]
         count = max(16 * n, 2 * size) if num_points is None else num_points
-        _jets.check_count("num_points", count, 1)
+        check_count("num_points", count, 1)
         deformation, norm = _operators(metric, vectors, points(count), high - low)
         sizes, directions = torch.linalg.svd(torch.linalg.qr(norm, mode="r").R)[1:]
         kept = sizes > _DEPENDENT * sizes[0]
@@ -110,7 +112,7 @@ def _operators(metric: Metric, vectors: Field, x: Tensor, sides: Tensor) -> tupl
     r"""Matrices of the functions of a basis: $L_X g$, and X and $\nabla X$, in an orthonormal frame at each point."""
     g, dg = metric_jet(metric, x, 1)
     if bool(g.isnan().any()):
-        where = x[_jets.first(g.isnan().flatten(1).any(-1))].tolist()
+        where = x[first(g.isnan().flatten(1).any(-1))].tolist()
         raise ValueError(f"`metric` is no metric at {where}, a point of the box; choose a box inside the chart")
     X, dX = _jets.jet(vectors, x, 1)
     eigenvalues, directions = torch.linalg.eigh(g)

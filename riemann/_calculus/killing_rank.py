@@ -17,7 +17,9 @@ from riemann._indices import contract_axis
 from riemann._messages.frames import warn
 from riemann._metric import metric_jet
 from riemann._nabla import derivatives_of_curvature
+from riemann._points.checks import check_count, check_points, check_unmapped
 from riemann._points.chunks import in_chunks
+from riemann._points.faults import first
 from riemann._types import ChunkSize, Metric
 
 _ROUNDING = 1e3  # in units of the last bit: what derivatives of curvature lose where all scales are alike
@@ -81,12 +83,12 @@ def killing_dimension(
         >>> killing_dimension(half_plane, torch.tensor([0.3, 2.0], dtype=torch.float64))
         tensor(3)
     """
-    _jets.check_points(x)
-    _jets.check_unmapped(x)
+    check_points(x)
+    check_unmapped(x)
     found = killing_rank(metric, x, max_order=max_order, tolerance=tolerance, chunk_size=chunk_size)
     unknown = found.dimension < 0
     if bool(unknown.any()):
-        where = list(_jets.first(unknown))
+        where = list(first(unknown))
         warn(
             f"the dimension of the Killing fields is not determined at {int(unknown.sum())} points, first {where}, and "
             f"-1 there: curvature and its derivatives left {found.kernels[*where].tolist()} unknowns. A -1 says that "
@@ -128,8 +130,8 @@ def killing_rank(
         >>> killing_rank(torus, torch.tensor([0.3, 2.0], dtype=torch.float64)).kernels
         tensor([2, 1, 1])
     """
-    _jets.check_count("max_order", max_order, 1)
-    _jets.check_points(x)
+    check_count("max_order", max_order, 1)
+    check_points(x)
     for order in range(1, max_order + 1):
 
         def rank(x: Tensor, order: int = order) -> KillingRank:

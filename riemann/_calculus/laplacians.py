@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas
+from riemann import formulas
 from riemann._calculus.connection import covariant_derivative
 from riemann._calculus.fields import as_field, tensor_jet
 from riemann._calculus.forms import codifferential, exterior_derivative, form_field
 from riemann._metric import metric_jet
+from riemann._points.checks import check_count
 from riemann._types import Field, Metric
 
 
@@ -64,7 +65,7 @@ def hodge_laplacian(metric: Metric, w: Field, degree: int) -> Field:
         >>> hodge_laplacian(plane, lambda x: x * x[0], 1)(torch.tensor([1.0, 2.0]))
         tensor([-2.,  0.])
     """
-    _jets.check_count("degree", degree, 0)
+    check_count("degree", degree, 0)
     terms = [codifferential(metric, exterior_derivative(w, degree), degree + 1)]
     if degree > 0:
         terms.append(exterior_derivative(codifferential(metric, w, degree), degree - 1))

@@ -16,12 +16,13 @@ from riemann._curvature import QUANTITIES, LocalGeometry
 from riemann._indices import check_positions
 from riemann._messages.frames import warn
 from riemann._metric import check_metric_callable, checked_jet, warn_of
+from riemann._modules import unwrapped
 from riemann._open import dispatched
+from riemann._points.checks import carry_derivatives, check_count, check_points, has_values
 from riemann._points.chunks import in_chunks
 from riemann._points.memory import LARGE
 from riemann._precision import full_precision
 from riemann._rank import ROUNDING
-from riemann._safe import unwrapped
 from riemann._types import Metric
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def compile(
     dim = getattr(unwrapped(metric), "dim", None) if dim is None else dim
     if dim is None:
         raise ValueError("`dim` is not known: a metric is a callable, so give its dimension, `dim=…`")
-    _jets.check_count("dim", dim, 1)
+    check_count("dim", dim, 1)
     if not isinstance(budget, int | float) or not budget > 0:
         raise ValueError(f"`budget` is {budget!r}, expected seconds, more than 0")
     whole = components == "all"
@@ -236,7 +237,7 @@ class Compiled:
     @full_precision()
     def __call__(self, x: Tensor) -> Any:
         """The quantity at points `(*batch, n)`."""
-        _jets.check_points(x)
+        check_points(x)
         if x.shape[-1] != self._dim:
             raise ValueError(
                 f"`x` has shape {tuple(x.shape)}, expected (*batch, {self._dim}): `{self.quantity}` was compiled for "
@@ -249,7 +250,7 @@ class Compiled:
             values = picked(values, self._pattern) if self._independent else values
         else:
             values, doubt = self._run(flat)
-            if len(flat) and _jets.has_values(doubt):
+            if len(flat) and has_values(doubt):
                 if bool((doubtful := ~(doubt <= 0.25)).any()):
                     values = self._mended(flat, values, doubtful.nonzero()[:, 0], batch)
                 if not torch.compiler.is_compiling() and not self._compare(flat, values):
@@ -265,7 +266,7 @@ class Compiled:
         assert self._kernel is not None
         pattern = self._kernel.pattern
         size = x.element_size() * (len(pattern.first) if self._independent else len(pattern.places))
-        if len(x) * size <= LARGE or _jets.carry_derivatives(x):
+        if len(x) * size <= LARGE or carry_derivatives(x):
             return self._at_once(x)
         return in_chunks(self._at_once, x, rank=2, chunk_size=max(2, TILE // size))
 
@@ -273,7 +274,7 @@ class Compiled:
         """The kernel at points `(z, n)`, compiled where that can be."""
         kernel: Any = self._kernel
         arguments = kernel.arguments(x)
-        if self._compiled is None or x.shape[0] < 2 or not _jets.has_values(x):  # sizes 0 and 1 are graphs of their own
+        if self._compiled is None or x.shape[0] < 2 or not has_values(x):  # sizes 0 and 1 are graphs of their own
             return kernel.shaped(*kernel(*arguments))
         try:
             with warnings.catch_warnings():  # torch's own, while it compiles: not for who calls this

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from riemann import _clock, _jets
-from riemann._metric import jets_of, safe_metric
+from riemann._metric import jets_of, metric_field
+from riemann._modules import unwrapped
 from riemann._rank import ROUNDING
-from riemann._safe import unwrapped
 from riemann._types import Metric
 from riemann.bridge import _emit
 from riemann.bridge._conditions import Condition, conditions
@@ -182,9 +182,8 @@ def _symbolic(metric: Metric, point: Tensor) -> Callable[[], Traced]:
         raise NotDerived(f"its {count} parameters are too many for symbols")
     field = _taking(metric, tensors)
     with torch.enable_grad():
-        if _jets.over_points(
-            safe_metric(lambda x: field(x, *_scalars(tensors, detached=True)), point, 0), point
-        ).requires_grad:
+        with_values = lambda x: field(x, *_scalars(tensors, detached=True))  # noqa: E731
+        if _jets.jets_along(metric_field(with_values, point), point, (), 0)[0].requires_grad:
             raise NotDerived(
                 "it holds tensors that need gradients, which would be lost; make them parameters of a module"
             )

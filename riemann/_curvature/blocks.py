@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from riemann import _jets, formulas
-from riemann._metric import faults_of, safe_metric
+from riemann._metric import faults_of, jets_of, metric_field
+from riemann._points.checks import check_points
 from riemann._points.chunks import in_chunks
 from riemann._points.faults import warn_of, with_nan
 from riemann._rounding import few_digits_of_ricci
@@ -23,19 +24,15 @@ def ricci_in_blocks(metric: Metric, x: Tensor) -> tuple[Tensor, Tensor]:
 
     At most so many points at a time that one row of each takes no more than `BYTES`.
     """
-    _jets.check_points(x)
+    check_points(x)
     points, n = x.shape[:-1].numel(), x.shape[-1]
     row = n**3 * x.element_size()
     together = max(1, min(points, BYTES // row))
     size = max(1, min(n, BYTES // (together * row)))
 
-    def at_point(p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        here = safe_metric(metric, p, 2)
-        g = here(p)
-        return g, *_ricci(here, p, formulas.inverse_metric(g), size)
-
     def judged(x: Tensor) -> tuple[Tensor, ...]:
-        g, dg, ricci = _jets.over_points(at_point, x)
+        (g,) = jets_of(metric, x, 0)
+        dg, ricci = _ricci(metric_field(metric, x), x, formulas.inverse_metric(g), size)
         faults = faults_of((g, dg), x)
         if faults:
             good = ~torch.stack(list(faults.values())).any(0)
@@ -48,15 +45,16 @@ def ricci_in_blocks(metric: Metric, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _ricci(g: Field, x: Tensor, inverse: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    r"""$\partial_k g_{ij}$ and $\mathrm{Ric}_{bd}$ at one point, from blocks of `size` rows."""
+    r"""$\partial_k g_{ij}$ and $\mathrm{Ric}_{bd}$, from blocks of `size` rows."""
     dg, mixed, traces, laplacian = (torch.zeros_like(inverse) for _ in range(4))
-    for start, dg, ddg in _jets.second_derivatives_in_blocks(g, x, size):
-        stop, below = len(dg), ddg[:, :start]  # below: k before the block, for which k, l stand for l, k
-        mixed[:stop] += torch.einsum("ca,cbad->bd", inverse[start:stop], ddg)
-        mixed[start:stop] += torch.einsum("ca,bcad->bd", inverse[:start], below)
-        traces[start:stop, :stop] += torch.einsum("ac,dbac->db", inverse, ddg)
-        laplacian += torch.einsum("ac,acbd->bd", inverse[start:stop, :stop], ddg)
-        laplacian += torch.einsum("ac,acbd->bd", inverse[start:stop, :start], below)
+    for start, dg, ddg in _jets.second_derivatives_in_blocks(g, x, size):  # g_ad,k and g_ad,lk
+        stop = dg.shape[-1]
+        block, below = slice(start, stop), ddg[..., :start]  # below: k before the block, for which k, l stand for l, k
+        rows, before = inverse[..., block, :], inverse[..., :start, :]
+        mixed[..., :stop] += torch.einsum("...la,...adlk->...dk", rows, ddg)
+        mixed[..., block] += torch.einsum("...ka,...adlk->...dl", before, below)
+        traces[..., block, :stop] += torch.einsum("...ac,...aclk->...lk", inverse, ddg)
+        laplacian += torch.einsum("...lk,...bdlk->...bd", inverse[..., block, :stop], ddg)
+        laplacian += torch.einsum("...lk,...bdlk->...bd", inverse[..., block, :start], below)
     traces = traces.tril() + traces.tril(-1).mT
-    dg = dg.movedim(0, -1)
     return dg, 0.5 * (mixed + mixed.mT - traces - laplacian) + formulas.ricci_products(inverse, dg)

@@ -3,8 +3,9 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann import _jets, formulas
+from riemann import formulas
 from riemann._metric import checked_jet
+from riemann._points.checks import check_points
 from riemann._points.chunks import in_chunks
 from riemann._points.faults import Note, warn_of
 from riemann._rounding import last_bits
@@ -50,7 +51,7 @@ def bound_rounding(
         >>> bound_rounding(sphere, x)["scalar_curvature"] < 1e-6
         tensor([True, True])
     """
-    _jets.check_points(x)
+    check_points(x)
 
     def bounds(x: Tensor) -> tuple[Tensor, ...]:
         (g, dg, ddg), faults = checked_jet(metric, x, 2)

@@ -6,7 +6,8 @@ $G(u, v) = \tfrac12 (D_u g\, v + D_v g\, u - \partial\, g(u, v))$ is $g(\nabla_u
 $\langle R(u,v)v, u \rangle = D_u D_v g(u,v) - \tfrac12 D_u D_u g(v,v) - \tfrac12 D_v D_v g(u,u)
 + g^{-1}(G(u,v), G(u,v)) - g^{-1}(G(u,u), G(v,v))$.
 
-Every function here works at one point, on a metric made safe there (`_metric.safe_metric`).
+Points and vectors are `(*batch, n)`; a metric is a field as `_metric.metric_field` gives it, `lower(p, vectors)` a
+function of one point: the rows of a matrix, lowered there.
 """
 
 from collections.abc import Callable
@@ -18,94 +19,99 @@ from riemann import _jets
 from riemann._points.chunks import BUDGET
 from riemann._types import Field
 
-ALIVE = 16  # matrices (n, n) alive in a pass of `curvature_covector`
+ALIVE = 64  # matrices (n, n) alive in a pass of `curvature_covector`
 Lower = Callable[[Tensor, Tensor], Tensor]
 
 
+def lowering(g: Field) -> Lower:
+    """How a metric lowers rows."""
+    return lambda p, vectors: vectors @ g(p)
+
+
 def curvature_form(g: Field, x: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    r"""$\langle R(u,v)v, u \rangle$, the numerator of the sectional curvature, with its sizes: `(3,)`."""
-    return curvature_form_by(lambda y, vectors: vectors @ g(y), lambda w: inverse @ w, x, u, v)
+    r"""$\langle R(u,v)v, u \rangle$, the numerator of the sectional curvature, with its sizes: `(*batch, 3)`."""
+    return curvature_form_by(lowering(g), lambda w: _applied(inverse, w), x, u, v)
 
 
 def curvature_form_by(lower: Lower, solve: Field, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """`curvature_form` of a metric known by `lower(y, vectors)`, rows lowered at y, and `solve`, which raises at x.
+    """`curvature_form` of a metric known by `lower`, and `solve`, which raises covectors `(*batch, n)` at x.
 
     Returns:
-        The form, the sum of absolute values of its terms, and $|u|^2 |v|^2$ of absolute values: `(3,)`.
+        The form, the sum of absolute values of its terms, and $|u|^2 |v|^2$ of absolute values: `(*batch, 3)`.
     """
-    plane = torch.stack((u, v))
+    plane = torch.stack((u, v), -2)
+    lowered, d, dd = _jets.jets_along(lower, x, (u, v), 2, plane)  # of g u and g v
 
-    def images(s: Tensor) -> Tensor:  # (g u, g v) at x + s_0 u + s_1 v
-        return lower(x + s @ plane, plane)
-
-    lowered, d, dd = _jets.derivatives(images, x.new_zeros(2), 2)
-
-    def products(p: Tensor) -> Tensor:  # g(u, u), g(v, v), g(u, v)
-        gu, gv = lower(p, plane)
+    def products(p: Tensor, plane: Tensor) -> Tensor:  # g(u, u), g(v, v), g(u, v)
+        (u, v), (gu, gv) = plane.unbind(), lower(p, plane).unbind()
         return torch.stack((gu @ u, gv @ v, gu @ v))
 
-    _, pull = _jets.pulling(products, x)
-    grad_uu, grad_vv, grad_uv = _jets.over_vectors(pull, torch.eye(3, dtype=x.dtype, device=x.device))
-    G_uu = d[0, :, 0] - 0.5 * grad_uu
-    G_vv = d[1, :, 1] - 0.5 * grad_vv
-    G_uv = 0.5 * (d[1, :, 0] + d[0, :, 1] - grad_uv)
-    left = torch.stack((u, -0.5 * v, -0.5 * u, G_uv, -G_uu))
-    right = torch.stack((dd[1, :, 0, 1], dd[1, :, 0, 0], dd[0, :, 1, 1], solve(G_uv), solve(G_vv)))
+    grad_uu, grad_vv, grad_uv = _jets.gradients(products, x, plane)[0].unbind(-2)
+    G_uu = d[..., 0, :, 0] - 0.5 * grad_uu
+    G_vv = d[..., 1, :, 1] - 0.5 * grad_vv
+    G_uv = 0.5 * (d[..., 1, :, 0] + d[..., 0, :, 1] - grad_uv)
+    left = torch.stack((u, -0.5 * v, -0.5 * u, G_uv, -G_uu), -2)
+    right = torch.stack((dd[..., 1, :, 0, 1], dd[..., 1, :, 0, 0], dd[..., 0, :, 1, 1], solve(G_uv), solve(G_vv)), -2)
     terms = left * right
     lengths = (plane * lowered).abs().sum(-1)
-    return torch.stack((terms.sum(), terms.abs().sum(), lengths.prod()))
+    return torch.stack((terms.sum((-2, -1)), terms.abs().sum((-2, -1)), lengths.prod(-1)), -1)
 
 
 def connection_covector(lower: Lower, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    r"""$\Gamma_{kij} u^i v^j$, `(n,)`, of a metric known by `lower`."""
-    plane = torch.stack((u, v))
-    _, (_, D_u_gv) = _jets.along(lambda y: lower(y, plane), x, u)
-    _, (D_v_gu, _) = _jets.along(lambda y: lower(y, plane), x, v)
-    _, pull = _jets.pulling(lambda y: lower(y, plane)[0] @ v, x)
-    return 0.5 * (D_u_gv + D_v_gu - pull(x.new_ones(())))
+    r"""$\Gamma_{kij} u^i v^j$, `(*batch, n)`, of a metric known by `lower`."""
+    plane = torch.stack((u, v), -2)
+    _, d = _jets.jets_along(lower, x, (u, v), 1, plane)
+    (grad_uv,) = _jets.gradients(lambda p, plane: lower(p, plane)[0] @ plane[1], x, plane)
+    return 0.5 * (d[..., 1, :, 0] + d[..., 0, :, 1] - grad_uv)
 
 
 def curvature_covector(g: Field, x: Tensor, inverse: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
-    r"""$g\, R(u,v)w$, the lowered image of w, and the sums of absolute values of its terms: `(2, n)`.
+    r"""$g\, R(u,v)w$, the lowered image of w, and the sums of absolute values of its terms: `(*batch, 2, n)`.
 
     $\tfrac12 (D_w D_u (g v) - D_w D_v (g u) + \partial D_v g(w,u) - \partial D_u g(w,v)) + H(p,v) - H(q,u)$ with
     $p = \nabla_w u$, $q = \nabla_w v$ and $H(p,d) = \tfrac12 (\partial\, g(p,d) + D_d (g p) - D_p (g d))$.
     """
+    three = torch.stack((u, v, w), -2)
+    _, d, dd = _jets.jets_along(lowering(g), x, (u, v, w), 2, three)  # of g u, g v and g w
+    grad_wu, grad_v_wu = _jets.gradients(_product(g, 2, 0), x, three, along=((), (v,)))
+    grad_wv, grad_u_wv = _jets.gradients(_product(g, 2, 1), x, three, along=((), (u,)))
+    p = _applied(inverse, 0.5 * (d[..., 0, :, 2] + d[..., 2, :, 0] - grad_wu))
+    q = _applied(inverse, 0.5 * (d[..., 1, :, 2] + d[..., 2, :, 1] - grad_wv))
 
-    def image(a: Tensor) -> Field:
-        return lambda y: g(y) @ a
+    four = torch.stack((p, q, u, v), -2)
+    _, d = _jets.jets_along(lowering(g), x, (p, q, u, v), 1, four)
+    (grad_pv,), (grad_qu,) = (_jets.gradients(_product(g, i, j), x, four) for i, j in ((0, 3), (1, 2)))
+    terms = 0.5 * torch.stack(
+        (
+            dd[..., 1, :, 2, 0], -dd[..., 0, :, 2, 1], grad_v_wu, -grad_u_wv,
+            grad_pv, d[..., 0, :, 3], -d[..., 3, :, 0],
+            -grad_qu, -d[..., 1, :, 2], d[..., 2, :, 1],
+        ), -2,
+    )  # fmt: skip
+    return torch.stack((terms.sum(-2), terms.abs().sum(-2)), -2)
 
-    def product(a: Tensor, b: Tensor) -> Field:
-        return lambda y: a @ g(y) @ b
 
-    def gradient(f: Field) -> Tensor:
-        y, pull = _jets.pulling(f, x)
-        return pull(torch.ones_like(y))
-
-    def slope(f: Field, a: Tensor) -> Tensor:
-        return _jets.along(f, x, a)[1]
-
-    def nabla(a: Tensor, b: Tensor) -> Tensor:
-        return 0.5 * inverse @ (slope(image(b), a) + slope(image(a), b) - gradient(product(a, b)))
-
-    def H(p: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return gradient(product(p, d)), slope(image(p), d), -slope(image(d), p)
-
-    _, _, _, DwDu_gv = _jets.along_twice(image(v), x, w, u)
-    _, _, _, DwDv_gu = _jets.along_twice(image(u), x, w, v)
-    mixed = gradient(lambda y: _jets.along(product(w, u), y, v)[1] - _jets.along(product(w, v), y, u)[1])
-    minus = (-term for term in H(nabla(w, v), u))
-    terms = 0.5 * torch.stack((DwDu_gv, -DwDv_gu, mixed, *H(nabla(w, u), v), *minus))
-    return torch.stack((terms.sum(0), terms.abs().sum(0)))
+def _product(g: Field, i: int, j: int) -> Lower:
+    """The product of two rows of a matrix in the metric."""
+    return lambda p, vectors: vectors[i] @ g(p) @ vectors[j]
 
 
 def ricci_form(g: Field, x: Tensor, inverse: Tensor, v: Tensor) -> Tensor:
     r"""$\mathrm{Ric}(v,v) = g^{ac} (g R(\partial_a, v) v)_c$, n passes, as many at a time as the budget holds.
 
     Returns:
-        It, and the sum of absolute values of its terms: `(2,)`.
+        It, and the sum of absolute values of its terms: `(*batch, 2)`.
     """
-    basis = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
-    together = max(1, BUDGET // (ALIVE * basis.numel() * x.element_size()))
-    images = _jets.over_vectors(lambda e: curvature_covector(g, x, inverse, e, v, v), basis, chunk_size=together)
-    return torch.stack(((inverse * images[:, 0]).sum(), (inverse.abs() * images[:, 1]).sum()))
+    n = x.shape[-1]
+    together = max(1, BUDGET // (ALIVE * n * n * x.element_size() * max(1, x.shape[:-1].numel())))
+    images = []
+    for basis in torch.eye(n, dtype=x.dtype, device=x.device).split(together):
+        e = basis.reshape(-1, *[1] * (x.ndim - 1), n).expand(-1, *x.shape)
+        x_, inverse_, v_ = (a.expand(len(basis), *a.shape) for a in (x, inverse, v))
+        images.append(curvature_covector(g, x_, inverse_, e, v_, v_))
+    value, terms = torch.cat(images).movedim(0, -2).unbind(-3)  # [..., a, c]
+    return torch.stack(((inverse * value).sum((-2, -1)), (inverse.abs() * terms).sum((-2, -1))), -1)
+
+
+def _applied(A: Tensor, w: Tensor) -> Tensor:
+    return (A @ w.unsqueeze(-1)).squeeze(-1)

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann import _jets
 from riemann._curvature.vectors import sectional_form
 from riemann._metric import checked_jet
 from riemann._open import open_function
+from riemann._points.checks import broadcast_vectors, check_count, check_points
 from riemann._points.chunks import in_chunks
 from riemann._types import ChunkSize, Metric, Progress
 
@@ -61,8 +61,8 @@ def estimate_scalar_curvature(
         >>> estimate_scalar_curvature(half_plane, torch.tensor([0.0, 2.0]), 1).value.round(decimals=5)
         tensor(-2.)
     """
-    _jets.check_count("num_samples", num_samples, 1)
-    _jets.check_points(x)
+    check_count("num_samples", num_samples, 1)
+    check_points(x)
     n, shape = x.shape[-1], (num_samples, *x.shape[:-1])
     if n == 1:
         zero = 0 * checked_jet(metric, x, 0)[0][0][..., 0, 0]
@@ -122,8 +122,8 @@ def estimate_ricci_curvature(
         >>> abs(estimate.value + 0.5) < 4 * estimate.standard_error
         tensor(True)
     """
-    _jets.check_count("num_samples", num_samples, 1)
-    x, v = _jets.broadcast_vectors(x, v=v)
+    check_count("num_samples", num_samples, 1)
+    x, v = broadcast_vectors(x, v=v)
     n, shape = x.shape[-1], (num_samples, *x.shape[:-1])
     a = torch.randint(n, shape, generator=generator, device=x.device)
     normal = torch.randn((*shape, n), generator=generator, dtype=x.dtype, device=x.device)

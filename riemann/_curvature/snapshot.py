@@ -10,6 +10,7 @@ from riemann import _jets
 from riemann._curvature.quantities import QUANTITIES, LocalGeometry
 from riemann._messages.frames import warn
 from riemann._metric import jets_of, metric_jet
+from riemann._points.checks import check_count, check_points
 from riemann._points.chunks import in_chunks
 from riemann._types import ChunkSize, Metric, Progress
 
@@ -56,8 +57,8 @@ def at(
         >>> here.scalar_curvature()
         tensor(-2.)
     """
-    _jets.check_count("order", order, 0)
-    _jets.check_points(x)
+    check_count("order", order, 0)
+    check_points(x)
     light = _jets.weight_of(metric)
     jets = in_chunks(
         lambda x: metric_jet(metric, x, order), x, rank=2 + order, light=light, chunk_size=chunk_size, progress=progress
@@ -71,7 +72,7 @@ at.register, at.route = jets_of.register, jets_of.route  # a route of `at` retur
 def local(name: str, metric: Metric, x: Tensor, **options: Any) -> Tensor:
     """A quantity of the table, from a snapshot of the points."""
     order = QUANTITIES[name].order
-    _jets.check_points(x)
+    check_points(x)
     if order >= 2 and x.shape[-1] >= 32:
         _say_generic(name)
     return getattr(at(metric, x, order, chunk_size=None), name)(**options)

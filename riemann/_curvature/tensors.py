@@ -4,12 +4,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann import _jets, formulas
+from riemann import formulas
 from riemann._curvature.blocks import ricci_in_blocks
 from riemann._curvature.snapshot import local
 from riemann._indices import check_positions
 from riemann._metric import judged
 from riemann._open import open_function
+from riemann._points.checks import check_points
 from riemann._types import ChunkSize, Metric, Progress
 
 __all__ = [
@@ -143,7 +144,7 @@ def ricci_tensor(
         tensor([[-0.2500,  0.0000],
                 [ 0.0000, -0.2500]])
     """
-    _jets.check_points(x)
+    check_points(x)
     if x.shape[-1] <= FULL_JETS:
         return local("ricci_tensor", metric, x, indices=indices)
     check_positions(indices, 2, "the Ricci tensor")
@@ -177,7 +178,7 @@ def scalar_curvature(
         >>> scalar_curvature(half_plane, torch.tensor([0.0, 2.0]))
         tensor(-2.)
     """
-    _jets.check_points(x)
+    check_points(x)
     if x.shape[-1] <= FULL_JETS:
         return local("scalar_curvature", metric, x)
     g, ricci = ricci_in_blocks(metric, x)
@@ -219,7 +220,7 @@ def einstein_tensor(
         >>> einstein_tensor(half_space, torch.tensor([0.0, 0.0, 2.0])).diagonal()
         tensor([0.2500, 0.2500, 0.2500])
     """
-    _jets.check_points(x)
+    check_points(x)
     if x.shape[-1] <= FULL_JETS:
         return local("einstein_tensor", metric, x, indices=indices)
     return formulas.einstein_from_ricci(*ricci_in_blocks(metric, x), indices)
@@ -257,7 +258,7 @@ def schouten_tensor(
         >>> schouten_tensor(half_space, torch.tensor([0.0, 0.0, 2.0])).diagonal()
         tensor([-0.1250, -0.1250, -0.1250])
     """
-    _jets.check_points(x)
+    check_points(x)
     if x.shape[-1] <= FULL_JETS:
         return local("schouten_tensor", metric, x, indices=indices)
     return formulas.schouten_from_ricci(*ricci_in_blocks(metric, x), indices)

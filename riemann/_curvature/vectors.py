@@ -6,10 +6,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann import _jets, formulas
-from riemann._curvature.directional import connection_covector, curvature_covector, curvature_form, ricci_form
-from riemann._metric import checked_jet, judged, metric_jet, safe_metric
+from riemann import formulas
+from riemann._curvature.directional import (
+    connection_covector,
+    curvature_covector,
+    curvature_form,
+    lowering,
+    ricci_form,
+)
+from riemann._curvature.tensors import FULL_JETS
+from riemann._metric import checked_jet, judged, metric_field, metric_jet
 from riemann._open import open_function
+from riemann._points.checks import broadcast_vectors, has_values
+from riemann._points.faults import first
 from riemann._rounding import judged_forms, judged_images
 from riemann._types import ChunkSize, Field, Metric, Progress
 
@@ -17,12 +26,8 @@ __all__ = ["christoffel_vector", "sectional_form", "sectional_curvature", "curva
 
 
 def _along_vectors(form: Callable[..., Tensor], metric: Metric, x: Tensor, g: Tensor, *vectors: Tensor) -> Tensor:
-    """`form(metric, x, inverse of g, *vectors)`, a form of `_directional`, at each point."""
-
-    def at_point(p: Tensor, g: Tensor, *vectors: Tensor) -> Tensor:
-        return form(safe_metric(metric, p, 2), p, formulas.inverse_metric(g), *vectors)
-
-    return _jets.over_points(at_point, x, g, *vectors)
+    """`form(metric, x, inverse of g, *vectors)`, a form of `_directional`."""
+    return form(metric_field(metric, x), x, formulas.inverse_metric(g), *vectors)
 
 
 @open_function(rank=2, judge=judged)
@@ -57,13 +62,13 @@ def christoffel_vector(
         >>> christoffel_vector(half_plane, torch.tensor([0.0, 2.0]), u, u)
         tensor([0.0000, 0.5000])
     """
-
-    def image(g: Field, p: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        return inverse @ connection_covector(lambda y, vectors: vectors @ g(y), p, u, v)
-
-    x, u, v = _jets.broadcast_vectors(x, u=u, v=v)
+    x, u, v = broadcast_vectors(x, u=u, v=v)
+    if x.shape[-1] <= FULL_JETS:
+        gamma = formulas.christoffel(*metric_jet(metric, x, 1))
+        return torch.einsum("...kij,...i,...j->...k", gamma, u, v)
     g = metric_jet(metric, x, 0)[0]
-    return _along_vectors(image, metric, x, g, u, v)
+    covector = connection_covector(lowering(metric_field(metric, x)), x, u, v)
+    return (formulas.inverse_metric(g) @ covector.unsqueeze(-1)).squeeze(-1)
 
 
 @open_function(rank=2, judge=judged)
@@ -99,20 +104,14 @@ def sectional_form(
         >>> sectional_form(half_plane, torch.tensor([0.0, 2.0]), u, v)
         tensor(-0.0625)
     """
-
-    def at_point(p: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        g = safe_metric(metric, p, 2)
-        return _jets.over_vectors(lambda u, v: curvature_form(g, p, inverse, u, v), u, v)
-
-    points, u, v = _jets.broadcast_vectors(x, u=u, v=v)
+    points, u, v = broadcast_vectors(x, u=u, v=v)
     samples = points.shape[: points.ndim - x.ndim]
     x = x.expand(points.shape[len(samples) :])
     if samples.numel() == 0:  # no planes
         return x.new_zeros(points.shape[:-1])
     inverse = formulas.inverse_metric(metric_jet(metric, x, 0)[0])
-    u, v = (a.reshape(samples.numel(), *x.shape).movedim(0, -2) for a in (u, v))
-    forms = _jets.over_points(at_point, x, inverse, u, v).movedim(-2, 0)
-    return judged_forms(forms).reshape(points.shape[:-1])
+    forms = curvature_form(metric_field(metric, x), points, inverse.expand(*points.shape, x.shape[-1]), u, v)
+    return judged_forms(forms)
 
 
 @open_function(rank=None)
@@ -155,13 +154,13 @@ def sectional_curvature(
         >>> sectional_curvature(half_plane, torch.tensor([0.0, 2.0]), u, v)
         tensor(-1.)
     """
-    _, u, v = _jets.broadcast_vectors(x, u=u, v=v)
+    _, u, v = broadcast_vectors(x, u=u, v=v)
     area = squared_area(metric, x, u, v, chunk_size=chunk_size)
     degenerate = area.isnan()
-    if _jets.has_values(area) and bool(degenerate.any()):
+    if has_values(area) and bool(degenerate.any()):
         degenerate = degenerate & ~checked_jet(metric, x, 0)[0][0].isnan().any(-1).any(-1)
-    if _jets.has_values(area) and bool(degenerate.any()):
-        where = _jets.first(degenerate)
+    if has_values(area) and bool(degenerate.any()):
+        where = first(degenerate)
         raise ValueError(
             f"`u` and `v` span no plane with area at point {list(where)} of the batch (parallel, zero, or a plane on "
             f"which g is degenerate): u = {u[where].tolist()}, v = {v[where].tolist()}"
@@ -216,10 +215,10 @@ def curvature_endomorphism(
     """
 
     def image(g: Field, p: Tensor, inverse: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
-        covector, terms = curvature_covector(g, p, inverse, u, v, w)
-        return torch.stack((inverse @ covector, inverse.abs() @ terms))
+        covector, terms = curvature_covector(g, p, inverse, u, v, w).unsqueeze(-1).unbind(-3)
+        return torch.stack((inverse @ covector, inverse.abs() @ terms), -3).squeeze(-1)
 
-    x, u, v, w = _jets.broadcast_vectors(x, u=u, v=v, w=w)
+    x, u, v, w = broadcast_vectors(x, u=u, v=v, w=w)
     g = metric_jet(metric, x, 0)[0]
     return judged_images(_along_vectors(image, metric, x, g, u, v, w), g, u, v, w)
 
@@ -253,6 +252,6 @@ def ricci_curvature(
         >>> ricci_curvature(half_plane, torch.tensor([0.0, 2.0]), torch.tensor([1.0, 1.0]))
         tensor(-0.5000)
     """
-    x, v = _jets.broadcast_vectors(x, v=v)
+    x, v = broadcast_vectors(x, v=v)
     g = metric_jet(metric, x, 0)[0]
     return judged_images(_along_vectors(ricci_form, metric, x, g, v), g, v, v)

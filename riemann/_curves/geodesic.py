@@ -11,11 +11,13 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._curvature import christoffel_vector
+from riemann._curvature.directional import connection_covector, lowering
 from riemann._curvature.tensors import FULL_JETS
 from riemann._curves.ode import Solution, Status, solve
-from riemann._metric import jets_of, metric_jet, safe_metric
+from riemann._metric import jets_of, metric_field, metric_jet
 from riemann._open import open_function
-from riemann._points.faults import collected
+from riemann._points.checks import broadcast_vectors, check_count, check_dense, check_points, check_unmapped
+from riemann._points.faults import collected, first
 from riemann._precision import full_precision
 from riemann._types import Field, Metric
 
@@ -49,20 +51,15 @@ def geodesic_acceleration(
         >>> geodesic_acceleration(half_plane, torch.tensor([0.0, 2.0]), torch.tensor([1.0, 0.0]))
         tensor([ 0.0000, -0.5000])
     """
-    x, v = _jets.broadcast_vectors(x, v=v)
+    x, v = broadcast_vectors(x, v=v)
     if christoffel_vector.route(metric) != "generic":
         with collected({}, x.shape[:-1], 0, x.shape[:-1].numel()):  # points that are no good are not warned of
             return -christoffel_vector(metric, x, v, v, chunk_size=None)
     if x.shape[-1] <= FULL_JETS:
         return formulas.geodesic_acceleration(*jets_of(metric, x, 1), v)
 
-    def at_point(p: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        g = safe_metric(metric, p, 1)
-        value, along_v = _jets.along(g, p, v)
-        _, pull = _jets.pulling(lambda y: v @ g(y) @ v, p)
-        return value, along_v @ v - 0.5 * pull(p.new_ones(()))
-
-    g, lowered = _jets.over_points(at_point, x, v)
+    (g,) = jets_of(metric, x, 0)
+    lowered = connection_covector(lowering(metric_field(metric, x)), x, v, v)
     return -(formulas.inverse_metric(g) @ lowered.unsqueeze(-1)).squeeze(-1)
 
 
@@ -147,7 +144,7 @@ def geodesic(
         >>> up.points[:, 1].log()
         tensor([1.0000, 2.0000])
     """
-    x, v = _jets.broadcast_vectors(x, v=v)
+    x, v = broadcast_vectors(x, v=v)
     t = checked_times(t, x)
     speed = _speed(metric, x, v)
     n = x.shape[-1]
@@ -194,7 +191,7 @@ def exp_map(
         >>> exp_map(half_plane, torch.tensor([0.0, 1.0]), torch.tensor([0.0, 1.0]))
         tensor([0.0000, 2.7183])
     """
-    _jets.check_points(x)
+    check_points(x)
     result = geodesic(metric, x, v, x.new_ones(1), throw=throw, **options)
     return result.points[0] if throw else result
 
@@ -213,7 +210,7 @@ def integrated(
     n: int,
 ) -> Solution:
     """`solve` with tolerances by dtype, for states that begin with a point of `n` coordinates."""
-    _jets.check_count("max_steps", max_steps, 1)
+    check_count("max_steps", max_steps, 1)
     rtol = tolerance(rtol, y)
     atol = rtol if atol is None else atol
     if not (rtol > 0 and atol >= 0):
@@ -246,12 +243,12 @@ def checked_times(t: Tensor, x: Tensor) -> Tensor:
     if not isinstance(t, Tensor) or t.ndim != 1 or len(t) == 0:
         got = f"has shape {tuple(t.shape)}" if isinstance(t, Tensor) else f"is a {type(t).__name__}"
         raise ValueError(f"`t` {got}, expected a tensor (t,) of one parameter or more; use `torch.tensor([1.0])`")
-    _jets.check_dense("t", t)
+    check_dense("t", t)
     if t.dtype != x.dtype or t.device != x.device:
         raise ValueError(f"`t` is {t.dtype} on {t.device}, but points are {x.dtype} on {x.device}; use `t.to(x)`")
     if t.requires_grad:
         raise ValueError("`t` requires a gradient, and derivatives to it are not recorded: they are the velocities")
-    _jets.check_unmapped(x, t)
+    check_unmapped(x, t)
     if not bool(torch.isfinite(t).all()):
         raise ValueError(f"`t` is not finite: {t.tolist()}")
     return t
@@ -276,7 +273,7 @@ def _drift(metric: Metric, speed: Tensor, points: Tensor, velocities: Tensor) ->
     some = good.any(0)
     if not bool(some.any()):
         return torch.full_like(speed, torch.nan)
-    p = torch.where(some[..., None], p, p[_jets.first(some)])
+    p = torch.where(some[..., None], p, p[first(some)])
     with _quiet():
         (g,) = metric_jet(metric, p, 0)
     g = g.detach()
@@ -302,7 +299,7 @@ def message(what: str, status: Tensor, reached: Tensor) -> str:
     bad = status != Status.SUCCESS
     if not bool(bad.any()):
         return f"every {what} reached its end" if status.numel() != 1 else f"the {what} reached its end"
-    where = _jets.first(bad) if bad.ndim else ()
+    where = first(bad) if bad.ndim else ()
     place = f" at {list(where)} of the batch" if where else ""
     others = f" ({int(bad.sum()) - 1} more failed)" if int(bad.sum()) > 1 else ""
     return f"the {what}{place} {_SAYS[Status(int(status[where]))].format(t=float(reached[where]))}{others}"

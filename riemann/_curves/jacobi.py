@@ -8,11 +8,12 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._curvature import christoffel_vector
-from riemann._curvature.directional import connection_covector
+from riemann._curvature.directional import connection_covector, lowering
 from riemann._curvature.tensors import FULL_JETS
 from riemann._curves.geodesic import checked_times, integrated, message, raise_unless
 from riemann._curves.ode import Solution
-from riemann._metric import jets_of, metric_jet, safe_metric
+from riemann._metric import jets_of, metric_field, metric_jet
+from riemann._points.checks import broadcast_vectors
 from riemann._types import Field, Metric
 
 
@@ -20,34 +21,26 @@ def varied_acceleration(metric: Metric, x: Tensor, v: Tensor, X: Tensor, V: Tens
     """The acceleration a, `(b, n)`, and its change along columns X of x and V of v, `(b, n, c)` each."""
     if x.shape[-1] <= FULL_JETS:
         return formulas.varied_acceleration(*jets_of(metric, x, 2), v, X, V)
-
-    def at_point(p: Tensor, v: Tensor, X: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-        return _varied_acceleration(safe_metric(metric, p, 2), p, v, X, V)
-
-    return _jets.over_points(at_point, x, v, X, V)
+    return _without_cubes(metric, x, v, X, V)
 
 
-def _varied_acceleration(g: Field, x: Tensor, v: Tensor, X: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-    r"""`varied_acceleration` at one point, without an array of n³.
+def _without_cubes(metric: Metric, x: Tensor, v: Tensor, X: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+    r"""`varied_acceleration` without an array of n³.
 
     From $-g a = D_v (g v) - \tfrac12 \partial\, g(v, v)$:
     $-g\, \delta a = D_\xi D_v (g v) - \tfrac12 \partial D_\xi g(v, v) + 2 \Gamma(v, \dot \xi) + (D_\xi g)\, a$.
     """
-    inverse = formulas.inverse_metric(g(x))
+    lower = lowering(metric_field(metric, x))
+    inverse = formulas.inverse_metric(jets_of(metric, x, 0)[0])
+    a = -(inverse @ connection_covector(lower, x, v, v).unsqueeze(-1)).squeeze(-1)
 
-    def lower(y: Tensor, vectors: Tensor) -> Tensor:
-        return vectors @ g(y)
-
-    a = -inverse @ connection_covector(lower, x, v, v)
-
-    def change(xi: Tensor, dxi: Tensor) -> Tensor:
-        _, along_xi, _, twice = _jets.along_twice(lambda y: g(y) @ v, x, xi, v)
-        _, pull = _jets.pulling(lambda y: _jets.along(lambda z: v @ g(z) @ v, y, xi)[1], x)
-        _, lowered = _jets.along(lambda y: g(y) @ a, x, xi)
-        mixed = connection_covector(lower, x, v, dxi)
-        return -inverse @ (twice - 0.5 * pull(x.new_ones(())) + 2 * mixed + lowered)
-
-    return a, _jets.over_vectors(change, X.mT, V.mT).mT
+    xi, dxi = X.movedim(-1, 0), V.movedim(-1, 0)  # each column at the same points
+    p, w, b = (y.expand_as(xi) for y in (x, v, a))
+    both = torch.stack((w, b), -2)
+    _, d, dd = _jets.jets_along(lower, p, (xi, w), 2, both)
+    (slope,) = _jets.gradients(lambda y, both: lower(y, both)[0] @ both[0], p, both, along=((xi,),))
+    changes = dd[..., 0, :, 0, 1] - 0.5 * slope + 2 * connection_covector(lower, p, w, dxi) + d[..., 1, :, 0]
+    return a, -inverse @ changes.movedim(0, -1)
 
 
 def varied_geodesics(
@@ -144,7 +137,7 @@ def jacobi_field(
         >>> J[0, 1] * torch.sin(x[0] + 0.5) - torch.sin(t[0]) < 1e-9
         tensor(True)
     """
-    x, v, J0, dJ0 = _jets.broadcast_vectors(x, v=v, J0=J0, dJ0=dJ0)
+    x, v, J0, dJ0 = broadcast_vectors(x, v=v, J0=J0, dJ0=dJ0)
     t = checked_times(t, x)
     metric_jet(metric, x.detach(), 1)  # warns where it is no metric
     batch, n = x.shape[:-1], x.shape[-1]

@@ -15,7 +15,9 @@ from riemann._curves.jacobi import varied_acceleration, varied_geodesics
 from riemann._curves.ode import Status
 from riemann._messages.frames import warn
 from riemann._metric import jets_of, metric_jet
+from riemann._points.checks import broadcast_vectors, carry_derivatives, check_count, check_unmapped
 from riemann._points.chunks import BUDGET
+from riemann._points.faults import first
 from riemann._types import Field, Metric
 
 _STARTS = ((1.0, 3.0), (1e3, 10.0), (1.0, 1.0))  # shift of the first step, growth of the tension that is let pass
@@ -47,7 +49,7 @@ class Logarithm(NamedTuple):
         bad = self.status != Status.SUCCESS
         if not bool(bad.any()):
             return text
-        error = float(self.error[_jets.first(bad)] if bad.ndim else self.error)
+        error = float(self.error[first(bad)] if bad.ndim else self.error)
         return f"{text}; the best one found misses `y` by {error:.3g} in a coordinate"
 
     def checked(self) -> Tensor:
@@ -109,10 +111,10 @@ def log_map(
         >>> log_map(half_plane, x, y)[1].exp().round(decimals=6)
         tensor(2., dtype=torch.float64)
     """
-    x, y = _jets.broadcast_vectors(x, y=y)
+    x, y = broadcast_vectors(x, y=y)
     options = dict(rtol=rtol, atol=atol, max_steps=max_steps, chart=chart)
-    _jets.check_count("max_iterations", max_iterations, 1)
-    _jets.check_unmapped(x, y)
+    check_count("max_iterations", max_iterations, 1)
+    check_unmapped(x, y)
     metric_jet(metric, torch.stack((x.detach(), y.detach())), 1)  # warns where it is no metric
     n, batch = x.shape[-1], x.shape[:-1]
     with torch.no_grad():
@@ -139,7 +141,7 @@ def _without_derivatives(metric: Metric, x: Tensor, y: Tensor, v: Tensor, lanes:
 def _implicit(metric: Metric, x: Tensor, y: Tensor, v: Tensor, good: Tensor, options: dict[str, Any]) -> Tensor:
     r"""One Newton step from the solution, $v - (\partial \exp)^{-1} (\exp_x(v) - y)$: its derivatives are implicit."""
     n = x.shape[-1]
-    if not _jets.carry_derivatives(x, y, geodesic_acceleration(metric, x[good], v[good])):
+    if not carry_derivatives(x, y, geodesic_acceleration(metric, x[good], v[good])):
         return v
     miss = exp_map(metric, x[good], v[good], throw=False, **options).points[0] - y[good]
     with torch.no_grad():
@@ -466,7 +468,7 @@ def distance(
     if not throw:
         return result
     v = result.checked()
-    (g,) = jets_of(metric, _jets.broadcast_vectors(x, y=y)[0], 0)
+    (g,) = jets_of(metric, broadcast_vectors(x, y=y)[0], 0)
     squared = torch.einsum("...ij,...i,...j->...", g, v, v).abs()
     positive = squared > 0
     distance = torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)

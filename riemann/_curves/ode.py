@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from riemann import _jets
 from riemann._curves import dop853 as pair
+from riemann._points.checks import carry_derivatives
 
 Flow = Callable[[Tensor, Tensor], Tensor]  # parameters (b,), states (b, d) -> derivatives (b, d)
 Inside = Callable[[Tensor], Tensor]  # states (b, d) -> (b,), bool
@@ -109,7 +109,7 @@ def _one_way(
 ) -> Solution:
     times, back = torch.unique(t, return_inverse=True)  # sorted
     slope = flow(torch.zeros_like(y[:, 0]), y)
-    traced = _jets.carry_derivatives(y, slope)
+    traced = carry_derivatives(y, slope)
     with torch.no_grad():
         steps, status, reached, tried, values = _advance(
             flow, y.detach(), slope.detach(), times.detach(), rtol, atol, max_steps, inside

@@ -14,10 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C import _functorch
 from torch.utils._pytree import tree_leaves
 
-from riemann._arithmetic.jet import Jet
+from riemann._points.checks import has_values
 from riemann._points.faults import Faults, collected, say
 from riemann._points.memory import room
 from riemann._points.weight import can_weigh, weighed
@@ -28,13 +27,6 @@ GROWTH = 8  # from one weighed piece to the next, at most
 ALONG = 16  # values of a function that its second derivative along two vectors takes the memory of
 UNWEIGHED = 2**25  # bytes of the largest arrays in a piece where another profiler keeps the record
 MARGIN = 64  # numbers for each entry of g that are added there for the intermediates of a metric
-
-
-def has_values(x: Tensor) -> bool:
-    """Whether values can be looked at: outside transforms and compilation, on a device that has them."""
-    if torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(x) or x.is_meta:
-        return False
-    return not isinstance(x, Jet)
 
 
 def in_chunks(

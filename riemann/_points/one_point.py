@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from riemann._arithmetic import Refusal
 from riemann._messages.frames import function_called, is_own, is_raised, shortened
-from riemann._safe import Refusal, not_differentiable
+from riemann._messages.remedies import remedy
 
 Fits = Callable[[Any], bool]
 _NORMS = (torch.nn.modules.batchnorm._NormBase, torch.nn.GroupNorm)  # (C, L) is a batch of C to them
@@ -70,7 +71,7 @@ def _named(f: Any) -> str:
 def explained(error: Exception, x: Tensor | None) -> Exception:
     """The error of a user's function in terms of the user: its own at one point, x, if it fails there, too.
 
-    `_safe.call` has noted on the error what function it was, and what messages call it.
+    `_jets.field` has noted on the error what function it was, and what messages call it.
     """
     f, name = getattr(error, "riemann_call", (None, ""))
     if f is None or x is None or isinstance(error, Refusal):
@@ -84,6 +85,16 @@ def explained(error: Exception, x: Tensor | None) -> Exception:
         refusal = not_differentiable(name, function_called(error), error)
         return shortened(refusal.with_traceback(error.__traceback__))
     return shortened(error)
+
+
+def not_differentiable(name: str, operation: str | None, error: Exception) -> Refusal:
+    """The refusal of what torch does not differentiate, in the function that messages call `name`."""
+    reason = str(error).strip().partition("\n")[0].rstrip(".")
+    what = f"`{operation}`" if operation else "something"
+    return Refusal(
+        f"the {name} calls {what}, which torch cannot differentiate here ({reason[:160]}): "
+        f"{remedy(operation or '', reason)}."
+    )
 
 
 def _with(error: Exception, sentence: str) -> Exception:

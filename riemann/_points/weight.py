@@ -1,9 +1,7 @@
-"""What a piece of work does that no mode of ours may watch: read off a record that torch keeps.
+"""How much memory a piece of work takes, read off a record that torch keeps.
 
 The record is that of torch's profiler of one thread, in C++: it has every byte that is asked for, inside kernels too,
-on any device, and every script that runs. Nothing of ours runs (so nothing of ours can fail) while torch
-differentiates. A dispatch mode would see less, and torch 2.13 reads address 0 under any, where a tangent
-is known to be 0.
+on any device. Nothing of ours runs (so nothing of ours can fail) while torch differentiates.
 """
 
 import itertools
@@ -19,9 +17,6 @@ from torch.autograd import (  # noqa: TID251, nothing is differentiated with it
     _profiler_enabled,
 )
 
-SCRIPT = 2  # the scope of an event, torch's `RecordScope::TORCHSCRIPT_FUNCTION`
-DEFAULTS = "defaults"  # what torch runs to find default arguments, when it first compiles scripts of its own
-
 
 class Weight(NamedTuple):
     """Of the record of some work.
@@ -29,12 +24,10 @@ class Weight(NamedTuple):
     Attributes:
         peak: the most bytes that were alive at a time, beside what was there before.
         made: all bytes that were ever asked for.
-        scripts: the names of what ran that `torch.jit` has compiled; not what torch itself runs inside an operation.
     """
 
     peak: int
     made: int
-    scripts: tuple[str, ...]
 
 
 def can_weigh() -> bool:
@@ -54,18 +47,10 @@ def weighed(work: Callable[[], Any]) -> tuple[Any, Weight]:
 
 
 def _read(record: list[list[Any]]) -> Weight:
-    alive = peak = made = inside = 0
-    scripts: list[str] = []
+    alive = peak = made = 0
     for event in itertools.chain.from_iterable(record):
-        kind = event.kind()
-        if kind == "push":
-            if inside == 0 and event.scope() == SCRIPT and event.name() != DEFAULTS:
-                scripts.append(event.name())
-            inside += 1
-        elif kind == "pop":
-            inside -= 1
-        elif kind == "memory_alloc":
+        if event.kind() == "memory_alloc":
             step = event.cpu_memory_usage() + event.cuda_memory_usage()
             alive = max(0, alive + step)  # what was there before may be freed, too
             peak, made = max(peak, alive), made + max(0, step)
-    return Weight(peak, made, tuple(scripts))
+    return Weight(peak, made)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
 from riemann._metric import faults_of
+from riemann._points.checks import check_points, has_values
 from riemann._points.chunks import in_chunks
 from riemann._points.faults import Faults, warn_of, with_nan
 from riemann._precision import full_precision
@@ -95,7 +96,7 @@ def _immersion(map: Field, x: Tensor, ambient: Metric | None) -> tuple[Immersion
     h = J.mT @ GJ
     h = 0.5 * (h + h.mT)
     faults = {}
-    if _jets.has_values(h) and _jets.has_values(x):
+    if has_values(h) and has_values(x):
         D = torch.einsum("...Aik,...Aj->...ijk", second, GJ)
         faults = {_NULL: _is_null(J, G, h)} | faults_of((h, D + D.transpose(-2, -3)), x)
     inverse = formulas.inverse_metric(h)
@@ -121,7 +122,7 @@ def _local(
     judge: Callable[[Immersion], Faults] = lambda here: {},
 ) -> Tensor:
     """The quantity at each point; NaN and one warning where the induced metric is none, or `judge` finds a fault."""
-    _jets.check_points(x)
+    check_points(x)
 
     def at(p: Tensor) -> Tensor:
         here, faults = _immersion(map, p, ambient)
@@ -242,7 +243,7 @@ def gauss_curvature(
         >>> gauss_curvature(bowl, torch.zeros(2))
         tensor(1.)
     """
-    _jets.check_points(x)
+    check_points(x)
     if x.shape[-1] != 2:
         raise ValueError(
             f"`x` has {x.shape[-1]} coordinates, and the Gauss curvature is that of a surface; take `shape_operator` "

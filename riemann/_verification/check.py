@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from riemann import _jets, _rank, formulas
-from riemann._metric import INFINITE, checked_jet, is_asymmetric, jets_of, metric_jet, safe_metric
-from riemann._points.faults import Note
+from riemann._metric import INFINITE, checked_jet, is_asymmetric, jets_of, metric_field, metric_jet
+from riemann._points.checks import check_points
+from riemann._points.faults import Note, first
 from riemann._types import Metric
 
 # What passes, in float64 and in lower precision. Everything is measured in units of its own: entries of g against the
@@ -88,7 +89,7 @@ def check_metric(metric: Metric, x: Tensor) -> MetricReport:
         >>> print([finding.check for finding in report.findings if not finding.ok])
         ['smoothness']
     """
-    _jets.check_points(x)
+    check_points(x)
     x = x.detach().reshape(-1, x.shape[-1])
     if x.shape[0] == 0:
         raise ValueError("`x` holds no points, and a metric is checked at points")
@@ -111,14 +112,14 @@ _Check = Callable[[Metric, Tensor], tuple[bool, str, str]]
 
 
 def _value(metric: Metric, x: Tensor) -> Tensor:
-    return _jets.over_points(lambda p: (safe_metric(metric, p, 0)(p),), x)[0]
+    return _jets.jets_along(metric_field(metric, x), x, (), 0)[0]
 
 
 def _shape(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
     g = _value(metric, x)
     finite = torch.isfinite(g).all(-1).all(-1)
     if not bool(finite.all()):
-        return False, f"g is not finite at {x[_jets.first(~finite)].tolist()}", "choose points inside the chart"
+        return False, f"g is not finite at {x[first(~finite)].tolist()}", "choose points inside the chart"
     return True, f"{tuple(g.shape[1:])} at one point, finite, {str(g.dtype)[6:]} on {g.device} as the points", ""
 
 
@@ -135,13 +136,13 @@ def _symmetry(metric: Metric, x: Tensor) -> tuple[bool, str, str]:
     off = difference > torch.maximum(_passes(SYMMETRY, x) * entry, noise)
     asymmetric = off.any(-1).any(-1) | is_asymmetric((g, dg), _passes(SYMMETRY, x))
     if bool(asymmetric.any()):
-        where = x[_jets.first(asymmetric)].tolist()
+        where = x[first(asymmetric)].tolist()
         return False, f"g or dg is not symmetric at {where}", "return `0.5 * (g + g.T)`, or mend an entry"
     infinite = checked_jet(metric, x, 1)[1][INFINITE]
     if bool(infinite.any()):
         return (
             False,
-            f"dg is not finite at {x[_jets.first(infinite)].tolist()}",
+            f"dg is not finite at {x[first(infinite)].tolist()}",
             "look at its parameters there",
         )
     return True, "g and its derivatives are finite and symmetric", ""
@@ -290,7 +291,7 @@ def _jump(metric: Metric, x: Tensor, steps: int = 65) -> list[float] | None:
     jumps = change > 4 * n * step * steepest + noise
     if not bool(jumps.any()):
         return None
-    i, k = _jets.first(jumps)
+    i, k = first(jumps)
     return line[i, k].tolist()
 
 
@@ -321,19 +322,14 @@ def chart_error(metric: Metric, x: Tensor, seed: int) -> float:
     A = unit.unsqueeze(-1) * (torch.eye(n) + 0.3 * torch.randn(n, n, generator=generator) / n**0.5).to(x)
     B = unit[..., None, None] * (0.2 * torch.randn(n, n, n, generator=generator) / n).to(x)
 
-    def jets_in_chart(p: Tensor, A: Tensor, B: Tensor) -> tuple[Tensor, ...]:  # of the pulled-back metric, at y = 0
-        here = safe_metric(metric, p, 2)
+    here = metric_field(metric, x)
 
-        def chart(y: Tensor) -> Tensor:
-            return p + A @ y + torch.einsum("aij,i,j->a", B, y, y)
+    def pulled_back(y: Tensor, p: Tensor, A: Tensor, B: Tensor) -> Tensor:  # by p + A y + B(y, y)
+        By = (B + B.mT) @ y
+        J = A + By
+        return J.mT @ here(p + A @ y + 0.5 * By @ y) @ J
 
-        def pulled_back(y: Tensor) -> Tensor:
-            q, J = _jets.derivatives(chart, y, 1)
-            return J.mT @ here(q) @ J
-
-        return _jets.derivatives(pulled_back, torch.zeros_like(p), 2)
-
-    pulled = _jets.over_points(jets_in_chart, x, A, B)
+    pulled = _jets.jets_along(pulled_back, torch.zeros_like(x), None, 2, x, A, B)
     there = formulas.riemann_tensor(*pulled, indices="llll")
     riemann = formulas.riemann_tensor(*jets, indices="llll")
     error = there - torch.einsum("zabcd,zai,zbj,zck,zdl->zijkl", riemann, A, A, A, A)

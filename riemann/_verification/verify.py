@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from riemann import _curvature, _jets
+from riemann import _curvature
+from riemann._arithmetic import Refusal
 from riemann._curvature import QUANTITIES, at
+from riemann._points.checks import check_points
+from riemann._points.faults import first
 from riemann._rank import unit_scales
 from riemann._rounding import floor_of
-from riemann._safe import Refusal
 from riemann._terms import scales
 from riemann._types import Metric
 from riemann._verification import truth
@@ -258,12 +260,12 @@ def _compare(
     error = _error(value, exact[name], terms)
     unknown = error.isnan()
     if bool(unknown.any()):
-        notes.append(f"{name} has no exact value at {x[_jets.first(unknown)].tolist()}")
+        notes.append(f"{name} has no exact value at {x[first(unknown)].tolist()}")
     if bool(unknown.all()):
         return None
     of_value, wrong = lost
     if bool(wrong.any()):
-        notes.append(f"no digit of {name} is right at {x[_jets.first(wrong)].tolist()}: its terms cancel")
+        notes.append(f"no digit of {name} is right at {x[first(wrong)].tolist()}: its terms cancel")
     largest = float(error.nan_to_num(-1.0, posinf=math.inf).amax())
     worst = int((wrong * 1.0 if bool(wrong.any()) else error.nan_to_num(-1.0, posinf=math.inf)).argmax())
     digits = math.log10(max(largest / torch.finfo(x.dtype).eps, 1.0))
@@ -295,7 +297,7 @@ def _parameters(symbolic: Any, given: Mapping[str, int | float]) -> dict[str, in
 
 def _dimension(metric: Metric, symbolic: Any, dim: int | None, x: Tensor | None) -> int:
     if x is not None:
-        _jets.check_points(x)
+        check_points(x)
     said = {
         "`dim`": dim,
         "`symbolic`": getattr(symbolic, "dim", None),

@@ -27,6 +27,7 @@ MOVES = frozenset(
     "constant_pad_nd new_zeros new_ones new_empty new_full zeros_like ones_like empty_like full_like unfold "
     "squeeze_ unsqueeze_ transpose_ t_ as_strided_copy view_copy expand_copy permute_copy".split()
 )
+CHOICES = MOVES - {"_to_copy"} | {"where"}  # what takes entries that say whether something holds
 FLOATS = (torch.float64, torch.float32)
 KNOWN = frozenset((*MOVES, *OPERATIONS))  # what torch need not decompose
 
@@ -44,7 +45,7 @@ def perform(E: Elements, target: Any, args: tuple, kwargs: dict) -> Any:
         raise Inexpressible("makes complex numbers")
     if name == "_to_copy" and dtype not in (None, *FLOATS) and not any(map(E.varies, args[0].flat)):
         return torch.tensor([float(c) for c in args[0].flat]).reshape(args[0].shape).to(dtype).numpy()
-    if name == "_to_copy" and dtype not in (None, *FLOATS) or name != "where" and _undecided(arrays):
+    if name == "_to_copy" and dtype not in (None, *FLOATS) or name not in CHOICES and _undecided(arrays):
         raise Inexpressible("makes numbers of whether something holds, or integers of coordinates; use `torch.where`")
     if name in OPERATIONS:
         return _array(OPERATIONS[name](E, *args, **kwargs))

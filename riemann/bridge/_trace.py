@@ -13,7 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _jets
-from riemann._metric import ASYMMETRY, check_metric_callable, safe_metric
+from riemann._arithmetic.surface import REWRITTEN
+from riemann._metric import ASYMMETRY, check_metric_callable, metric_field
+from riemann._points.checks import check_points
 from riemann._types import Metric
 from riemann.bridge import _aten
 from riemann.bridge._arithmetic import each
@@ -153,9 +155,10 @@ class Trace:
 
         def at_point(x: Tensor, *values: Tensor) -> Tensor:
             field = (lambda y: metric(y, *values)) if values else metric
-            return safe_metric(field, x, 0, traced=over)(x)
+            return metric_field(field, point)(x)
 
-        return Program(_jets.operations(at_point, _aten.KNOWN, point, *ones))
+        instead = {**REWRITTEN, **(_EXPANDED if over == "expressions" else {})}
+        return Program(_jets.operations(at_point, _aten.KNOWN, instead, point, *ones))
 
     def _arguments(self, values: Sequence[Any], E: Any) -> list[np.ndarray]:
         x = np.empty((1, self.dim), dtype=object)
@@ -165,6 +168,22 @@ class Trace:
             arguments.append(np.empty(1, dtype=object))
             arguments[-1][0] = value
         return arguments
+
+
+def _expanded_det(A: Tensor) -> Tensor:
+    """A polynomial, by expansion along the first row, where that is short."""
+    n = A.shape[-1]
+    if n <= 3 or n > 6:
+        return REWRITTEN["det"](A)
+    others = [[k for k in range(n) if k != j] for j in range(n)]
+    return sum((-1) ** j * A[..., 0, j] * _expanded_det(A[..., 1:, :][..., others[j]]) for j in range(n))
+
+
+_EXPANDED: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(("det", "linalg_det"), _expanded_det),
+    "logdet": lambda A: torch.log(_expanded_det(A)),
+}
+"""Shorter expressions, at points in general position."""
 
 
 class Program:
@@ -290,7 +309,7 @@ def high_precision(metric: Metric, x: Float[Tensor, "n"], digits: int = 40, orde
         >>> high_precision(half_plane, torch.tensor([0.3, 0.7])).scalar_curvature()
         -2.000000000000000000000000000000000000000
     """
-    _jets.check_points(x)
+    check_points(x)
     if x.ndim != 1:
         raise ValueError(f"`x` has shape {tuple(x.shape)}, expected one point (n,)")
     return trace(metric, len(x), x.dtype, device=x.device).at(x, digits, order)

@@ -8,6 +8,7 @@ from torch import Tensor
 from riemann import _curvature, _jets, formulas
 from riemann._curvature import at
 from riemann._metric import jets_of, metric_jet
+from riemann._points.checks import has_values
 from riemann._rounding import last_bits, say_few
 from riemann._types import Field, Metric
 from riemann.metrics._constant import Constant, is_constant
@@ -17,7 +18,7 @@ from riemann.metrics._structure import (
     derive,
     leibniz,
     part,
-    part_at,
+    part_field,
     part_jet,
     positioned,
     quadratic,
@@ -56,6 +57,10 @@ class Conformal(torch.nn.Module):
         n = x.shape[-1]
         factor = torch.exp(2 * part(self.log_factor, x, (), "log_factor of Conformal"))
         return factor * part(self.base, x, (n, n), "base of Conformal")
+
+
+def _field(metric: Conformal, x: Tensor) -> Field:
+    return part_field(metric.log_factor, x, (), "log_factor of Conformal")
 
 
 def _p(metric: Conformal, x: Tensor, order: int) -> Jets:
@@ -103,7 +108,7 @@ def _hessian(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     hessian = ddp
     if not is_constant(metric.base):
         hessian = ddp - torch.einsum("...kij,...k->...ij", _curvature.christoffel(metric.base, x), dp)
-    if _jets.has_values(p):
+    if has_values(p):
         products = dp.unsqueeze(-1) * dp.unsqueeze(-2)
         sizes = (ddp.abs() + hessian.abs() + products.abs(), (hessian - products).abs())
         _say_few(p, *(contract(inverse.abs(), size) for size in sizes))
@@ -122,15 +127,9 @@ def _slopes(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         p, dp, hessian, _, inverse = _hessian(metric, x)
         return p, contract(inverse, hessian), quadratic(inverse, dp, dp)
 
-    def at_point(y: Tensor) -> Jets:  # n passes, not n²
-        p = part_at(metric.log_factor, y, 2, (), "log_factor of Conformal")
-        basis = torch.eye(y.shape[-1], dtype=y.dtype, device=y.device)
-        value, dp, _, ddp = _jets.over_vectors(lambda e: _jets.along_twice(p, y, e, e), basis)
-        return value[0], ddp.sum(), dp.square().sum(), ddp.abs().sum()
-
-    p, laplacian, square, terms = _jets.over_points(at_point, x)
-    n = x.shape[-1]
-    _say_few(p, terms + (n - 2) * square, (2 * laplacian + (n - 2) * square).abs())
+    p, dp, ddp = _jets.second_derivatives(_field(metric, x), x)
+    n, laplacian, square = x.shape[-1], ddp.sum(-1), dp.square().sum(-1)
+    _say_few(p, ddp.abs().sum(-1) + (n - 2) * square, (2 * laplacian + (n - 2) * square).abs())
     return p, laplacian, square
 
 
@@ -190,23 +189,18 @@ def cotton_tensor(metric: Conformal, x: Tensor, indices: str = "lll") -> Tensor:
 @route(_curvature.sectional_form, Conformal)
 def sectional_form(metric: Conformal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""That of the base and T(u,u), T(u,v), T(v,v)."""
-
-    def at_point(y: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
-        p = part_at(metric.log_factor, y, 2, (), "log_factor of Conformal")
-        value, along_a, along_b, second = _jets.along_twice(p, y, a, b)
-        return value, along_a, along_b, second
-
     dp = _p(metric, x, 1)[1]
+    _, _, second = _jets.jets_along(_field(metric, x), x, (u, v), 2)
     g, inverse = metric_jet(metric.base, x, 0)[0], _curvature.inverse_metric(metric.base, x)
     square = 0.5 * quadratic(inverse, dp, dp)
 
-    def T(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        _, along_a, along_b, second = _jets.over_points(at_point, x, a, b)
+    def T(a: Tensor, b: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         nabla = _curvature.christoffel_vector(metric.base, x, a, b)
         ab = quadratic(g, a, b)
-        return ab, second - (dp * nabla).sum(-1) - along_a * along_b + square * ab
+        return ab, second - (dp * nabla).sum(-1) - (dp * a).sum(-1) * (dp * b).sum(-1) + square * ab
 
-    (uu, Tuu), (vv, Tvv), (uv, Tuv) = T(u, u), T(v, v), T(u, v)
+    (uu, Tuu), (vv, Tvv) = T(u, u, second[..., 0, 0]), T(v, v, second[..., 1, 1])
+    uv, Tuv = T(u, v, second[..., 0, 1])
     form = _curvature.sectional_form(metric.base, x, u, v)
     return _factor(metric, x) * (form - uu * Tvv - vv * Tuu + 2 * uv * Tuv)
 

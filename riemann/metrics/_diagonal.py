@@ -6,9 +6,10 @@ from torch import Tensor
 from riemann import _curvature, _jets, formulas
 from riemann._curvature import at
 from riemann._curvature.directional import curvature_form_by
+from riemann._points.checks import has_values
 from riemann._rounding import judged_forms, last_bits, say_few
 from riemann._types import Field
-from riemann.metrics._structure import Jets, derive, part, part_at, part_jet, positioned, route
+from riemann.metrics._structure import Jets, derive, part, part_field, part_jet, positioned, route
 
 
 class Diagonal(torch.nn.Module):
@@ -34,6 +35,10 @@ class Diagonal(torch.nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(n, n)` at one point `(n,)`."""
         return torch.diag_embed(part(self.entries, x, (x.shape[-1],), "entries of Diagonal"))
+
+
+def _field(metric: Diagonal, x: Tensor) -> Field:
+    return part_field(metric.entries, x, x.shape[-1:], "entries of Diagonal")
 
 
 def _entries(metric: Diagonal, x: Tensor, order: int) -> Jets:
@@ -64,13 +69,10 @@ def log_volume_element(metric: Diagonal, x: Tensor) -> Tensor:
 @route(_curvature.christoffel_vector, Diagonal)
 def christoffel_vector(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\Gamma^k(u,v) = (v^k D_u d_k + u^k D_v d_k - \sum_i u^i v^i \partial_k d_i) / (2 d_k)$."""
-
-    def at_point(p: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        entries = part_at(metric.entries, p, 1, p.shape, "entries of Diagonal")
-        (d, pull), along = _jets.pulling(entries, p), lambda a: _jets.along(entries, p, a)[1]
-        return 0.5 * (v * along(u) + u * along(v) - pull(u * v)) / d
-
-    return _jets.over_points(at_point, x, u, v)
+    entries = _field(metric, x)
+    d, along = _jets.jets_along(entries, x, (u, v), 1)
+    (slope,) = _jets.gradients(lambda p, uv: (entries(p) * uv).sum(), x, u * v)
+    return 0.5 * (v * along[..., 0] + u * along[..., 1] - slope) / d
 
 
 def _or_nan(x: Tensor, d: Tensor, dd: Tensor) -> Tensor:
@@ -95,7 +97,7 @@ def _planes(d: Tensor, dd: Tensor, second: Tensor) -> Tensor:
 
 def _say_few(d: Tensor, dd: Tensor, second: Tensor, planes: Tensor) -> None:
     """Says where the terms of `_planes` cancel to few digits."""
-    if not _jets.has_values(planes):
+    if not has_values(planes):
         return
     d, dd, second, planes = (y.detach().abs() for y in (d, dd, second, planes))
     mixed = 0.25 * dd.square() / d.unsqueeze(-1) + 0.5 * second
@@ -108,15 +110,9 @@ def _say_few(d: Tensor, dd: Tensor, second: Tensor, planes: Tensor) -> None:
 @route(_curvature.scalar_curvature, Diagonal)
 def scalar_curvature(metric: Diagonal, x: Tensor) -> Tensor:
     r"""$\sum_{ij} R_{ijij} / (d_i d_j)$, from n passes."""
-
-    def at_point(p: Tensor) -> Jets:
-        entries = part_at(metric.entries, p, 2, p.shape, "entries of Diagonal")
-        basis = torch.eye(p.shape[-1], dtype=p.dtype, device=p.device)
-        return _jets.over_vectors(lambda e: _jets.along_twice(entries, p, e, e), basis)
-
-    d, dd, _, second = _jets.over_points(at_point, x)
-    d = _or_nan(x, d[..., 0, :], dd.mT)
-    planes = _planes(d, dd.mT, second.mT)
+    d, dd, second = _jets.second_derivatives(_field(metric, x), x)
+    d = _or_nan(x, d, dd)
+    planes = _planes(d, dd, second)
     return torch.einsum("...i,...j,...ij->...", 1 / d, 1 / d, planes)
 
 
@@ -155,13 +151,8 @@ def riemann_tensor(metric: Diagonal, x: Tensor, indices: str = "ulll") -> Tensor
 @route(_curvature.sectional_form, Diagonal)
 def sectional_form(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """The form of given vectors, without `(n, n)`."""
-
-    def at_point(p: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        entries = part_at(metric.entries, p, 2, p.shape, "entries of Diagonal")
-        d = entries(p)
-        return curvature_form_by(lambda y, vectors: vectors * entries(y), lambda w: w / d, p, u, v)
-
-    return judged_forms(_jets.over_points(at_point, x, u, v))
+    entries, (d,) = _field(metric, x), _entries(metric, x, 0)
+    return judged_forms(curvature_form_by(lambda p, vectors: vectors * entries(p), lambda w: w / d, x, u, v))
 
 
 @route(_curvature.vectors.squared_area, Diagonal)

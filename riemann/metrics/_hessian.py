@@ -6,7 +6,7 @@ from torch import Tensor
 from riemann import _curvature, _jets, formulas
 from riemann._curvature import at
 from riemann._types import Field
-from riemann.metrics._structure import Jets, derive, part_at, part_jet, positioned, route
+from riemann.metrics._structure import Jets, derive, part_field, part_jet, positioned, route
 
 
 class Hessian(torch.nn.Module):
@@ -50,14 +50,10 @@ def jets(metric: Hessian, x: Tensor, order: int) -> Jets:
 @route(_curvature.christoffel_vector, Hessian)
 def christoffel_vector(metric: Hessian, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\tfrac12 g^{kl} P_{lij} u^i v^j$."""
-
-    def lowered(p: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        potential = part_at(metric.potential, p, 3, (), "potential of Hessian")
-        along_both = lambda q: _jets.along_twice(potential, q, u, v)[3]
-        return _jets.derivatives(potential, p, 2)[2], 0.5 * _jets.derivatives(along_both, p, 1)[1]
-
-    g, covector = _jets.over_points(lowered, x, u, v)
-    return (formulas.inverse_metric(g) @ covector.unsqueeze(-1)).squeeze(-1)
+    g = _potential(metric, x, 2)[2]
+    potential = part_field(metric.potential, x, (), "potential of Hessian")
+    (thirds,) = _jets.gradients(potential, x, along=((u, v),))
+    return 0.5 * (formulas.inverse_metric(g) @ thirds.unsqueeze(-1)).squeeze(-1)
 
 
 def _thirds(metric: Hessian, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

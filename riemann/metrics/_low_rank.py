@@ -5,13 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from riemann import _curvature, _jets, formulas
+from riemann import _curvature, formulas
 from riemann._curvature import at
 from riemann._curvature.directional import connection_covector, curvature_form_by
 from riemann._rank import is_singular
 from riemann._rounding import judged_forms
 from riemann._types import Field
-from riemann.metrics._structure import Jets, derive, leibniz, part, part_at, part_jet, route
+from riemann.metrics._structure import Jets, derive, leibniz, part, part_field, part_jet, route
 
 
 class LowRankPlusDiagonal(torch.nn.Module):
@@ -118,40 +118,32 @@ def log_volume_element(metric: LowRankPlusDiagonal, x: Tensor) -> Tensor:
     return 0.5 * d.abs().log().sum(-1) + formulas.log_volume_element(_core(d, U, S))
 
 
-def _by_images(metric: LowRankPlusDiagonal, p: Tensor, order: int) -> tuple[Callable[..., Tensor], Field]:
-    """At one point: `lower(y, vectors)`, and `solve(w)` there."""
-    diagonal = part_at(metric.diagonal, p, order, p.shape, _DIAGONAL)
-    factor = part_at(metric.factor, p, order, (p.shape[-1], None), _FACTOR)
+def _by_images(metric: LowRankPlusDiagonal, x: Tensor) -> tuple[Callable[..., Tensor], Field]:
+    """`lower(p, vectors)` at one point, and `solve(w)` at the points x."""
+    diagonal = part_field(metric.diagonal, x, x.shape[-1:], _DIAGONAL)
+    factor = part_field(metric.factor, x, (x.shape[-1], None), _FACTOR)
 
-    def lower(y: Tensor, vectors: Tensor) -> Tensor:
-        U = factor(y)
-        return vectors * diagonal(y) + ((vectors @ U) * _signs(metric, U)) @ U.mT
+    def lower(p: Tensor, vectors: Tensor) -> Tensor:
+        U = factor(p)
+        return vectors * diagonal(p) + ((vectors @ U) * _signs(metric, U)) @ U.mT
 
-    U = factor(p)
+    (d,), (U,) = _parts(metric, x, 0)
     S = _signs(metric, U)
-    d = _or_nan(diagonal(p), U, S)
+    d = _or_nan(d, U, S)
     return lower, lambda w: _solve(d, U, S, w.unsqueeze(-1)).squeeze(-1)
 
 
 @route(_curvature.christoffel_vector, LowRankPlusDiagonal)
 def christoffel_vector(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Without `(n, n)`."""
-
-    def at_point(p: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        lower, solve = _by_images(metric, p, 1)
-        return solve(connection_covector(lower, p, u, v))
-
-    return _jets.over_points(at_point, x, u, v)
+    lower, solve = _by_images(metric, x)
+    return solve(connection_covector(lower, x, u, v))
 
 
 @route(_curvature.sectional_form, LowRankPlusDiagonal)
 def sectional_form(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Without `(n, n)`."""
-
-    def at_point(p: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        return curvature_form_by(*_by_images(metric, p, 2), p, u, v)
-
-    return judged_forms(_jets.over_points(at_point, x, u, v))
+    return judged_forms(curvature_form_by(*_by_images(metric, x), x, u, v))
 
 
 @route(_curvature.vectors.squared_area, LowRankPlusDiagonal)

@@ -9,13 +9,13 @@ from torch import Tensor
 from riemann import _curvature, _jets, formulas
 from riemann._curvature import at
 from riemann._metric import metric_jet
-from riemann._modules import runs_as_written
+from riemann._modules import runs_as_written, unwrapped
+from riemann._points.checks import has_values
 from riemann._rank import ROUNDING
 from riemann._rounding import last_bits, say_few
-from riemann._safe import unwrapped
 from riemann._types import Field, Metric
 from riemann.metrics._constant import Constant, is_constant
-from riemann.metrics._structure import Jets, contract, derive, leibniz, part, part_at, part_jet, positioned, route
+from riemann.metrics._structure import Jets, contract, derive, leibniz, part, part_field, part_jet, positioned, route
 
 
 class Pullback(torch.nn.Module):
@@ -141,7 +141,7 @@ def _second(metric: Pullback, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor
     inverse, normal = _tangent(J, G)
     second = second.movedim(-3, -1).flatten(-3, -2)
     II = normal(second)
-    if _jets.has_values(II):
+    if has_values(II):
         _say_few(*(y.detach() for y in (J, II, second, inverse)))
     return y, J, II, _lower(G, II), inverse
 
@@ -217,11 +217,7 @@ def _push(J: Tensor, *vectors: Tensor) -> list[Tensor]:
 
 def _acceleration(metric: Pullback, x: Tensor, y: Tensor, J: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\bar\nabla_u (df\, v)$ of constant u, v, a row `(*batch, 1, m)`: the connection and, normal to it, II."""
-
-    def at_point(p: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        return _jets.along_twice(part_at(metric.map, p, 2, (None,), _MAP), p, u, v)[3]
-
-    second = _jets.over_points(at_point, x, u, v)
+    second = _jets.jets_along(part_field(metric.map, x, (None,), _MAP), x, (u, v), 2)[2][..., 0, 1]
     if _curved(metric):
         second = second + _curvature.christoffel_vector(metric.ambient, y, *_push(J, u, v))
     return second.unsqueeze(-2)

@@ -12,8 +12,8 @@ from torch import Tensor
 from riemann import _curvature, _jets, _open, formulas
 from riemann._indices import check_positions, move_indices
 from riemann._metric import metric_jet
+from riemann._modules import unwrapped
 from riemann._points.one_point import at_one_point
-from riemann._safe import unwrapped
 from riemann._types import ChunkSize, Field, Progress
 
 Jets = tuple[Tensor, ...]
@@ -53,14 +53,14 @@ def with_dimension(pair: Any, what: str) -> tuple[Any, int]:
     return metric, dim
 
 
-def part_at(f: Field, x: Tensor, order: int, shape: Sequence[int | None], what: str) -> Field:
-    """A part as a field that may be differentiated inside `over_points`; its shape is checked."""
-    return _jets.safe(lambda p: part(f, p, shape, what), x, order, name=what)
+def part_field(f: Field, x: Tensor, shape: Sequence[int | None], what: str) -> Field:
+    """A part as `_jets.jets_along` and its like take it, for points x; its shape is checked."""
+    return _jets.field(lambda p: part(f, p, shape, what), x, what)
 
 
 def part_jet(f: Field, x: Tensor, order: int, shape: Sequence[int | None], what: str) -> Jets:
     """`(f, df, …)` of a part of a metric at points `(*batch, n)`."""
-    return _jets.over_points(lambda p: _jets.derivatives(part_at(f, p, order, shape, what), p, order), x)
+    return _jets.jets_at(lambda p: part(f, p, shape, what), x, order, what)
 
 
 def leibniz(spec: str, a: Jets, b: Jets) -> Jets:

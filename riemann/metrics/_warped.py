@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from riemann import _curvature, _jets, formulas
+from riemann import _curvature, formulas
 from riemann._curvature import at
 from riemann._metric import jets_of, metric_jet
+from riemann._points.checks import has_values
 from riemann._rounding import last_bits, say_few
 from riemann._types import Field, Metric
 from riemann.metrics._structure import (
@@ -89,7 +90,7 @@ def _w(metric: Warped, b: Tensor) -> tuple[Tensor, ...]:
     gamma = _curvature.christoffel(metric.base, b)
     hessian = ddw - torch.einsum("...kij,...k->...ij", gamma, dw)
     square = quadratic(inverse, dw, dw)
-    if _jets.has_values(w):
+    if has_values(w):
         _say_few(*(y.detach().abs() for y in (w, dw, ddw, gamma, hessian, inverse)))
     return w, dw, hessian, inverse, square
 

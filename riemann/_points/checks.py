@@ -1,0 +1,81 @@
+"""What arguments must be: points, vectors at them, whole numbers."""
+
+import torch
+from torch import Tensor
+from torch._C import _functorch
+
+from riemann._arithmetic import Jet
+from riemann._points.faults import first
+
+
+def has_values(x: Tensor) -> bool:
+    """Whether values can be looked at: outside transforms and compilation, on a device that has them."""
+    if torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(x) or x.is_meta:
+        return False
+    return not isinstance(x, Jet)
+
+
+def check_count(name: str, value: int, least: int) -> None:
+    """Raises unless an argument is a whole number, `least` or more."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"`{name}` is {value!r}, expected a whole number, {least} or more")
+
+
+def check_points(x: Tensor) -> None:
+    """Raises unless `x` is a tensor of finite floating-point coordinates `(*batch, n)`."""
+    if not isinstance(x, Tensor):
+        make = "torch.from_numpy(x)" if type(x).__module__ == "numpy" else "torch.tensor(x)"
+        raise TypeError(f"`x` is a {type(x).__name__}, expected a torch.Tensor of shape (*batch, n); use `{make}`")
+    if x.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"`x` has dtype {x.dtype}, expected float64 (or float32); use `x.double()`")
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise ValueError(f"`x` has shape {tuple(x.shape)}, expected (*batch, n): coordinates on the last axis")
+    check_dense("x", x)
+    if has_values(x) and not bool(torch.isfinite(x).all()):
+        where = first(~torch.isfinite(x).all(-1))
+        raise ValueError(f"`x` is not finite at {where}: {x[where].tolist()}; remove such points")
+
+
+def check_dense(name: str, x: Tensor) -> None:
+    """Raises for sparse tensors, of which torch can do little here."""
+    if x.layout != torch.strided:
+        raise TypeError(f"`{name}` is sparse, expected a dense tensor; use `{name}.to_dense()`")
+
+
+def check_unmapped(*tensors: Tensor) -> None:
+    """Raises under a `vmap` that hides values from an algorithm that needs them."""
+    for x in tensors:
+        if x.is_meta:
+            raise ValueError("a solver looks at values, and tensors on the device `meta` have none")
+        while _functorch.is_functorch_wrapped_tensor(x):
+            if _functorch.is_batchedtensor(x):
+                raise RuntimeError(
+                    "a solver that chooses its steps looks at values, which `vmap` hides: give it all points at once, "
+                    "of shape (*batch, n). `backward`, `torch.func.grad` and `torch.func.jvp` work"
+                )
+            x = _functorch.get_unwrapped(x)
+
+
+def carry_derivatives(*tensors: Tensor) -> bool:
+    """Whether derivatives of one of the tensors may be asked for."""
+    return any(x.requires_grad or not has_values(x) for x in tensors)
+
+
+def broadcast_vectors(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:
+    """`x` and vectors with one common batch shape; raises unless all are alike in n, dtype and device."""
+    check_points(x)
+    for name, v in vectors.items():
+        if not isinstance(v, Tensor):
+            raise TypeError(f"`{name}` is a {type(v).__name__}, expected a torch.Tensor of shape (*batch, n)")
+        check_dense(name, v)
+        if v.ndim == 0 or v.shape[-1] != x.shape[-1]:
+            raise ValueError(f"`{name}` has shape {tuple(v.shape)}, expected (*batch, {x.shape[-1]}), as `x`")
+        if v.dtype != x.dtype or v.device != x.device:
+            raise ValueError(
+                f"`{name}` is {v.dtype} on {v.device}, but `x` is {x.dtype} on {x.device}; use `{name}.to(x)`"
+            )
+    try:
+        return torch.broadcast_tensors(x, *vectors.values())
+    except RuntimeError as error:
+        shapes = ", ".join(f"`{name}` {tuple(v.shape)}" for name, v in {"x": x, **vectors}.items())
+        raise ValueError(f"batch shapes do not broadcast: {shapes}") from error
