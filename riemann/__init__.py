@@ -4,10 +4,12 @@ A metric is a callable: one point of shape `(n,)` in, a symmetric nonsingular `(
 function whose first argument is such a callable.
 """
 
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module as _import_module
+from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
+from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
+from riemann import _curvature as _curvature
 from riemann import formulas as formulas
 from riemann import metrics as metrics
 from riemann._calculus.connection import covariant_derivative as covariant_derivative
@@ -58,6 +60,7 @@ from riemann._jets import jvp as jvp
 from riemann._jets import recorded_gradients as recorded_gradients
 from riemann._jets import vjp as vjp
 from riemann._messages.names import no_such_name as _no_such_name
+from riemann._moved import belong as _belong
 from riemann._open import open_functions as open_functions
 from riemann._open import route as route
 from riemann._submanifolds.extrinsic import gauss_curvature as gauss_curvature
@@ -81,15 +84,95 @@ if TYPE_CHECKING:
     from riemann import spaces as spaces
     from riemann import symbolic as symbolic
 
+__all__ = [
+    "Comparison",
+    "Compiled",
+    "Components",
+    "Geodesic",
+    "Integral",
+    "JacobiField",
+    "KillingFields",
+    "KillingRank",
+    "Logarithm",
+    "MetricReport",
+    "Status",
+    "Transport",
+    "VerificationReport",
+    "bochner_laplacian",
+    "bridge",
+    "change_coordinates",
+    "check_metric",
+    "codifferential",
+    "compile",
+    "covariant_derivative",
+    "distance",
+    "divergence",
+    "exp_map",
+    "exterior_derivative",
+    "formulas",
+    "gauss_curvature",
+    "geodesic",
+    "geodesic_acceleration",
+    "gradient",
+    "hessian",
+    "hodge_laplacian",
+    "hodge_star",
+    "holonomy",
+    "integrate",
+    "interior_product",
+    "jacobi_field",
+    "jet",
+    "jvp",
+    "killing_dimension",
+    "killing_fields",
+    "killing_operator",
+    "killing_rank",
+    "laplacian",
+    "lichnerowicz_laplacian",
+    "lie_bracket",
+    "lie_derivative",
+    "log_map",
+    "mean_curvature_vector",
+    "metrics",
+    "normal_connection",
+    "normal_curvature",
+    "normal_frame",
+    "normal_projector",
+    "open_functions",
+    "parallel_transport",
+    "plot",
+    "principal_curvatures",
+    "random_uniform",
+    "recorded_gradients",
+    "route",
+    "second_fundamental_form",
+    "shape_operator",
+    "spaces",
+    "symbolic",
+    "verify",
+    "vjp",
+    "volume",
+    "wedge",
+]
+__all__ += _curvature.__all__
 
-def __getattr__(name: str) -> Any:
-    """Rooms that need SymPy or matplotlib are opened when they are first entered."""
-    if name in ("bridge", "plot", "spaces", "symbolic"):
-        return import_module(f"riemann.{name}")
-    raise _no_such_name("riemann", name)
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if not TYPE_CHECKING:  # which knows the names
+
+    def __getattr__(name: str) -> Any:
+        """Rooms that need SymPy or matplotlib are opened when they are first entered."""
+        if name in ("bridge", "plot", "spaces", "symbolic"):
+            return _import_module(f"riemann.{name}")
+        raise _no_such_name("riemann", name)
+
+
+_belong("riemann", __all__)
 
 try:
-    __version__ = version("riemann-torch")
-except PackageNotFoundError:  # run from a source tree that is not installed
+    __version__ = _version("riemann-torch")
+except _PackageNotFoundError:  # run from a source tree that is not installed
     __version__ = "0+unknown"

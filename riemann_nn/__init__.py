@@ -1,6 +1,7 @@
 """Neural differential manifolds, built from `riemann`'s public names."""
 
 import difflib as _difflib
+import sys as _sys
 from typing import TYPE_CHECKING, Any
 
 from riemann_nn._charts.chart import Chart as Chart
@@ -35,9 +36,51 @@ from riemann_nn._optim.natural_gradient import NaturalGradient as NaturalGradien
 from riemann_nn._optim.representation import pulled_back_fisher as pulled_back_fisher
 from riemann_nn._optim.representation import riemannian_gradient as riemannian_gradient
 
+__all__ = [
+    "Bounded",
+    "BoundedExp",
+    "Chart",
+    "CollapseMonitor",
+    "CoordinateLayer",
+    "CurvatureLoss",
+    "EvolutionLoss",
+    "Health",
+    "InducedMetric",
+    "KernelHead",
+    "LinearHead",
+    "MLPCholesky",
+    "MahalanobisHead",
+    "ManifoldLayer",
+    "MetricNet",
+    "NaturalGradient",
+    "NeuralDifferentialManifold",
+    "Softplus",
+    "TrainingStep",
+    "VolumeLoss",
+    "compatibility_loss",
+    "curvature_loss",
+    "fisher_loss",
+    "fisher_metrics",
+    "health",
+    "mixed",
+    "pulled_back_fisher",
+    "riemannian_gradient",
+    "volume_loss",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 if not TYPE_CHECKING:  # which knows the names
 
     def __getattr__(name: str) -> Any:
-        alike = [] if name.startswith("_") else _difflib.get_close_matches(name, globals(), n=1)
+        alike = [] if name.startswith("_") else _difflib.get_close_matches(name, __all__, n=1)
         hint = f"; did you mean `{alike[0]}`?" if alike else ""
         raise AttributeError(f"module 'riemann_nn' has no attribute {name!r}{hint}")
+
+
+for _public in (vars(_sys.modules["riemann_nn"])[_name] for _name in __all__):
+    if isinstance(_public, type):
+        _public.__module__ = "riemann_nn"  # whatever room it stands in: pickles name the package

@@ -12,6 +12,7 @@ from torch import cos, sin, stack
 
 import riemann as rm
 from riemann import plot, spaces
+from riemann.plot._plane import Colours
 from tests.helpers import assert_equal
 
 matplotlib.use("Agg")
@@ -87,9 +88,9 @@ def test_a_constant_curvature_has_one_colour():
 
 def test_outliers_are_clipped_and_said_to_be():
     values = np.concatenate([np.linspace(0, 1, 999), [1e6]])
-    colours = plot._Colours(values)
+    colours = Colours(values)
     assert float(colours.norm.vmax or 0) < 2 and colours.extend == "both"
-    assert plot._Colours(np.array([np.nan, 1.0, 2.0])).extend in ("both", "neither")
+    assert Colours(np.array([np.nan, 1.0, 2.0])).extend in ("both", "neither")
 
 
 def test_a_network_in_single_precision():
@@ -118,7 +119,7 @@ def test_faces_have_the_colours_of_the_curvature_and_equal_scales():
     (faces,) = ax.collections
     centres = (torch.arange(16, dtype=torch.float64) + 0.5) * 2 * math.pi / 16
     K = rm.gauss_curvature(torus, torch.cartesian_prod(centres, centres)).numpy()
-    norm = plot._Colours(K)
+    norm = Colours(K)
     colours = matplotlib.colormaps["RdBu_r"](norm.norm(K))[:, :3]
     drawn = faces._facecolor3d[:, :3]  # before they are sorted by depth
     ratio = drawn / np.maximum(colours, 1e-9)  # the light: one factor a face

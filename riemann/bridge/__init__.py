@@ -1,7 +1,32 @@
 """Between torch and the exact side: metrics traced into SymPy or into many digits, and expressions run by torch."""
 
+from typing import TYPE_CHECKING, Any
+
+from riemann._messages.names import no_such_name as _no_such_name
+from riemann._moved import belong as _belong
 from riemann.bridge._emit import to_torch as to_torch
 from riemann.bridge._trace import Trace as Trace
 from riemann.bridge._trace import high_precision as high_precision
 from riemann.bridge._trace import to_symbolic as to_symbolic
 from riemann.bridge._trace import trace as trace
+
+__all__ = [
+    "Trace",
+    "high_precision",
+    "to_symbolic",
+    "to_torch",
+    "trace",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if not TYPE_CHECKING:  # which knows the names
+
+    def __getattr__(name: str) -> Any:
+        raise _no_such_name("riemann.bridge", name)
+
+
+_belong("riemann.bridge", __all__)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from riemann._messages.names import no_such_name as _no_such_name
+from riemann._moved import belong as _belong
 from riemann.metrics._cholesky import Cholesky as Cholesky
 from riemann.metrics._conformal import Conformal as Conformal
 from riemann.metrics._constant import Constant as Constant
@@ -13,7 +14,27 @@ from riemann.metrics._product import Product as Product
 from riemann.metrics._pullback import Pullback as Pullback
 from riemann.metrics._warped import Warped as Warped
 
+__all__ = [
+    "Cholesky",
+    "Conformal",
+    "Constant",
+    "Diagonal",
+    "Hessian",
+    "LowRankPlusDiagonal",
+    "Product",
+    "Pullback",
+    "Warped",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 if not TYPE_CHECKING:  # which knows the names
 
     def __getattr__(name: str) -> Any:
         raise _no_such_name("riemann.metrics", name)
+
+
+_belong("riemann.metrics", __all__)

@@ -8,6 +8,7 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from riemann._messages.names import no_such_name as _no_such_name
+from riemann._moved import belong as _belong
 from riemann.spaces._black_holes import kerr as kerr
 from riemann.spaces._black_holes import kerr_de_sitter as kerr_de_sitter
 from riemann.spaces._black_holes import kerr_newman as kerr_newman
@@ -127,7 +128,107 @@ def get(name: str, *args: Any, **arguments: Any) -> Space:
     return _ENTRIES[name](*args, **arguments)
 
 
+__all__ = [
+    "Space",
+    "alcubierre",
+    "anti_de_sitter",
+    "bardeen",
+    "berger_sphere",
+    "bertotti_robinson",
+    "beta_distribution",
+    "bianchi_cartan_vranceanu",
+    "btz",
+    "c_metric",
+    "categorical",
+    "catenoid",
+    "cauchy",
+    "cigar",
+    "complex_hyperbolic",
+    "complex_projective",
+    "cone",
+    "cosmic_string",
+    "curzon",
+    "cylinder",
+    "de_sitter",
+    "eguchi_hanson",
+    "einstein_static",
+    "ellipsoid",
+    "ellis_wormhole",
+    "enneper",
+    "euclidean",
+    "euclidean_schwarzschild",
+    "euclidean_taub_nut",
+    "flat_torus",
+    "flrw",
+    "gamma_distribution",
+    "gaussian",
+    "get",
+    "global_monopole",
+    "goedel",
+    "graph",
+    "grushin",
+    "gumbel",
+    "hayward",
+    "heisenberg",
+    "helicoid",
+    "hyperbolic",
+    "hyperbolic_paraboloid",
+    "interior_schwarzschild",
+    "inverse_gaussian",
+    "isotropic_gaussian",
+    "janis_newman_winicour",
+    "kantowski_sachs",
+    "kasner",
+    "kerr",
+    "kerr_de_sitter",
+    "kerr_newman",
+    "kottler",
+    "laplace",
+    "levi_civita",
+    "line_times",
+    "logistic",
+    "melvin",
+    "milne",
+    "minkowski",
+    "moebius_strip",
+    "monkey_saddle",
+    "morris_thorne",
+    "myers_perry",
+    "names",
+    "nariai",
+    "paraboloid",
+    "polydisk",
+    "positive_matrices",
+    "pp_wave",
+    "product_of_spheres",
+    "pseudosphere",
+    "reissner_nordstroem",
+    "rindler",
+    "rosen_wave",
+    "scherk",
+    "schwarzschild",
+    "schwarzschild_tangherlini",
+    "sol",
+    "space_form",
+    "sphere",
+    "student_t",
+    "surface_of_revolution",
+    "taub_nut",
+    "torus",
+    "vaidya",
+    "weibull",
+    "zipoy_voorhees",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 if not TYPE_CHECKING:  # which knows the names
 
     def __getattr__(name: str) -> Any:
         raise _no_such_name("riemann.spaces", name)
+
+
+_belong("riemann.spaces", __all__)

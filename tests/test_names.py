@@ -1,0 +1,42 @@
+"""`dir` shows public names, all of them and no other; a misspelt one says which was meant."""
+
+import subprocess
+import sys
+
+import pytest
+
+import riemann as rm
+import riemann_nn as rn
+from riemann import plot
+
+PACKAGES = [rm, rm.metrics, rm.spaces, rm.symbolic, rm.bridge, plot, rn]
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.__name__)
+def test_dir_is_all(package):
+    assert dir(package) == sorted(package.__all__) and len(set(package.__all__)) == len(package.__all__)
+    for name in package.__all__:
+        assert not name.startswith("_") and getattr(package, name) is not None
+
+
+@pytest.mark.parametrize(
+    "package, name, meant",
+    [(rm, "ricci_tenso", "ricci_tensor"), (rm, "plots", "plot"), (rm.metrics, "Conforml", "Conformal"),
+     (rm.spaces, "schwarzshild", "schwarzschild"), (rm.symbolic, "SymbolicMetrik", "SymbolicMetric"),
+     (rm.bridge, "to_toch", "to_torch"), (plot, "surfaces", "surface"), (rn, "MetricNets", "MetricNet")],
+)  # fmt: skip
+def test_a_misspelt_name(package, name, meant):
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}'; did you mean `{meant}`"):
+        getattr(package, name)
+
+
+def test_names_are_those_of_the_contract():
+    assert {"at", "route", "QUANTITIES", "bach_tensor", "plot", "spaces", "symbolic", "bridge"} <= set(dir(rm))
+    assert {"sphere", "get", "names", "Space"} <= set(dir(rm.spaces)) and "light_rays" in dir(plot)
+    assert not {"import_module", "torch", "TYPE_CHECKING", "difflib", "Any"} & {n for p in PACKAGES for n in dir(p)}
+
+
+def test_everything_can_be_imported_at_once():
+    script = "from riemann import *; from riemann_nn import *; from riemann.spaces import *; print(MetricNet, torus)"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "riemann_nn.MetricNet" in result.stdout, result.stderr
