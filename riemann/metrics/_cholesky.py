@@ -16,6 +16,7 @@ class Cholesky(torch.nn.Module):
         factor: L, one point `(n,)` to `(n, n)`; what it holds above the diagonal is not used.
 
     Example:
+        >>> import torch
         >>> import riemann as rm
         >>> half_plane = Cholesky(lambda x: torch.eye(2) / x[1])
         >>> rm.scalar_curvature(half_plane, torch.tensor([0.0, 2.0]))

@@ -41,6 +41,7 @@ class Conformal(torch.nn.Module):
         Besse, *Einstein Manifolds* (1987), theorem 1.159.
 
     Example:
+        >>> import torch
         >>> import riemann as rm
         >>> half_plane = Conformal(None, lambda x: -torch.log(x[1]))
         >>> rm.scalar_curvature(half_plane, torch.tensor([0.0, 2.0]))

@@ -18,6 +18,7 @@ class Constant(torch.nn.Module):
         matrix: symmetric, `(n, n)`; the identity, in any dimension, if it is None. A buffer of the module.
 
     Example:
+        >>> import torch
         >>> import riemann as rm
         >>> minkowski = Constant(torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0])))
         >>> rm.scalar_curvature(minkowski, torch.rand(5, 4))

@@ -22,6 +22,7 @@ class Diagonal(torch.nn.Module):
         entries: one point `(n,)` to the diagonal `(n,)`.
 
     Example:
+        >>> import torch
         >>> import riemann as rm
         >>> sphere = Diagonal(lambda x: torch.stack([torch.ones_like(x[0]), torch.sin(x[0]) ** 2]))
         >>> rm.scalar_curvature(sphere, torch.tensor([0.7, 0.2]))

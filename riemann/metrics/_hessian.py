@@ -22,6 +22,7 @@ class Hessian(torch.nn.Module):
         Shima, *The Geometry of Hessian Structures* (2007), proposition 2.3.
 
     Example:
+        >>> import torch
         >>> import riemann as rm
         >>> gaussian = Hessian(lambda t: -(t[0] ** 2) / (4 * t[1]) - 0.5 * torch.log(-t[1]))
         >>> rm.scalar_curvature(gaussian, torch.tensor([1.0, -0.5])).round(decimals=4)

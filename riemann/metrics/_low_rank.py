@@ -25,6 +25,7 @@ class LowRankPlusDiagonal(torch.nn.Module):
         signs: the diagonal of S, `(r,)`: ±1, or any weights; ones if it is None. A buffer of the module.
 
     Example:
+        >>> import torch
         >>> import riemann as rm
         >>> graph = LowRankPlusDiagonal(torch.ones_like, lambda x: x[:, None])  # of |x|²/2 in flat space
         >>> rm.sectional_curvature(graph, torch.zeros(1000), torch.eye(1000)[0], torch.eye(1000)[1])

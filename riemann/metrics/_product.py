@@ -19,6 +19,7 @@ class Product(torch.nn.Module):
         *parts: pairs of a metric and its dimension.
 
     Example:
+        >>> import torch
         >>> import riemann as rm
         >>> sphere = lambda x: 4 * torch.eye(2) / (1 + x @ x) ** 2
         >>> half_plane = rm.metrics.Conformal(None, lambda x: -torch.log(x[1]))

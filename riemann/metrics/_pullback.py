@@ -35,6 +35,7 @@ class Pullback(torch.nn.Module):
         O'Neill, *Semi-Riemannian Geometry* (1983), chapter 4, theorem 5.
 
     Example:
+        >>> import torch
         >>> import riemann as rm
         >>> paraboloid = Pullback(lambda x: torch.stack([x[0], x[1], (x @ x) / 2]))
         >>> rm.scalar_curvature(paraboloid, torch.zeros(2))

@@ -40,6 +40,7 @@ class Warped(torch.nn.Module):
         O'Neill, *Semi-Riemannian Geometry* (1983), chapter 7, propositions 42 and 43.
 
     Example:
+        >>> import torch
         >>> import riemann as rm
         >>> line, circle = rm.metrics.Constant(), rm.metrics.Constant()
         >>> hyperbolic = Warped((line, 1), (circle, 1), lambda b: torch.sinh(b[0]))

@@ -38,6 +38,7 @@ class CoordinateLayer(torch.nn.Module):
         Dinh, Sohl-Dickstein, Bengio, *Density estimation using Real NVP* (2017).
 
     Example:
+        >>> import torch
         >>> from riemann_nn import CoordinateLayer
         >>> phi, x = CoordinateLayer(4, depth=8), torch.randn(10, 4)
         >>> torch.equal(phi(x), x)

@@ -46,6 +46,7 @@ class MetricNet(torch.nn.Module):
         within $10^{-7}$ of $g_0$.
 
     Example:
+        >>> import torch
         >>> import riemann as rm
         >>> from riemann_nn import MetricNet
         >>> metric = MetricNet(3)

@@ -36,6 +36,7 @@ class MLPCholesky(torch.nn.Module):
         NOT synchronised. Wrap a module whose `forward` computes the loss.
 
     Example:
+        >>> import torch
         >>> import riemann as rm
         >>> from riemann_nn import MLPCholesky
         >>> metric = MLPCholesky(3, hidden=(16, 16)).double()

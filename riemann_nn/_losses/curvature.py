@@ -192,6 +192,7 @@ class CurvatureLoss(torch.nn.Module):
         **options: further arguments of `curvature_loss`.
 
     Example:
+        >>> import torch
         >>> from riemann_nn import CurvatureLoss, MetricNet
         >>> CurvatureLoss(MetricNet(2))(torch.randn(8, 2)).item() < 1e-6
         True

@@ -75,6 +75,7 @@ class CollapseMonitor(torch.nn.Module):
         latest: the `Health` of each chart when last looked at.
 
     Example:
+        >>> import torch
         >>> from riemann_nn import CollapseMonitor, NeuralDifferentialManifold
         >>> monitor = CollapseMonitor()
         >>> monitor(NeuralDifferentialManifold(2, [3, 3], 1)(torch.randn(9, 2))[1])

@@ -75,6 +75,7 @@ class VolumeLoss(torch.nn.Module):
         **options: further arguments of `volume_loss`.
 
     Example:
+        >>> import torch
         >>> from riemann_nn import MetricNet, VolumeLoss
         >>> VolumeLoss(MetricNet(2))(torch.randn(8, 2)).item()
         0.0

@@ -66,6 +66,7 @@ class EvolutionLoss(torch.nn.Module):
         the model and the task, not this module in training: its step is a number, new at each call.
 
     Example:
+        >>> import torch
         >>> from riemann_nn import EvolutionLoss, NeuralDifferentialManifold
         >>> model, evolution = NeuralDifferentialManifold(2, [3], 1), EvolutionLoss()
         >>> output, charts = model(torch.randn(20, 2))
@@ -250,6 +251,7 @@ class TrainingStep(torch.nn.Module):
         reads the metrics, say `find_unused_parameters=True`.
 
     Example:
+        >>> import torch
         >>> from riemann_nn import EvolutionLoss, NeuralDifferentialManifold, TrainingStep
         >>> model = NeuralDifferentialManifold(2, [3], 1)
         >>> step = TrainingStep(model, torch.nn.functional.mse_loss, EvolutionLoss())

@@ -34,6 +34,7 @@ class ManifoldLayer(torch.nn.Module):
         UserWarning: the map has activations through which curvature cannot be pulled back (ReLU, ELU).
 
     Example:
+        >>> import torch
         >>> from riemann_nn import CoordinateLayer, ManifoldLayer, MetricNet
         >>> layer = ManifoldLayer(CoordinateLayer(3), MetricNet(3))
         >>> layer(torch.randn(5, 3)).volume_element()
@@ -100,6 +101,7 @@ class NeuralDifferentialManifold(torch.nn.Module):
         Di Zhang, *The Neural Differential Manifold*, arXiv:2510.25113. `card()` says what is from there.
 
     Example:
+        >>> import torch
         >>> from riemann_nn import NeuralDifferentialManifold
         >>> model = NeuralDifferentialManifold(2, [4, 4], 3)
         >>> output, charts = model(torch.randn(10, 2))

@@ -76,6 +76,7 @@ class NaturalGradient(torch.optim.Optimizer):
         damping and averages. That a metric on activations acts on parameters by $E[J^T g J]$ is our reading.
 
     Example:
+        >>> import torch
         >>> model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2))
         >>> optimizer = NaturalGradient(model, lr=0.5, metric="fisher", damping=1e-2)
         >>> x, y = torch.randn(20, 3), torch.arange(20) % 2
