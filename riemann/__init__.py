@@ -84,84 +84,81 @@ if TYPE_CHECKING:
     from riemann import spaces as spaces
     from riemann import symbolic as symbolic
 
-__all__ = [
-    "Comparison",
-    "Compiled",
-    "Components",
-    "Geodesic",
-    "Integral",
-    "JacobiField",
-    "KillingFields",
-    "KillingRank",
-    "Logarithm",
-    "MetricReport",
-    "Status",
-    "Transport",
-    "VerificationReport",
-    "bochner_laplacian",
-    "bridge",
-    "change_coordinates",
-    "check_metric",
-    "codifferential",
-    "compile",
-    "covariant_derivative",
-    "distance",
-    "divergence",
-    "exp_map",
-    "exterior_derivative",
-    "formulas",
-    "gauss_curvature",
-    "geodesic",
-    "geodesic_acceleration",
-    "gradient",
-    "hessian",
-    "hodge_laplacian",
-    "hodge_star",
-    "holonomy",
-    "integrate",
-    "interior_product",
-    "jacobi_field",
-    "jet",
-    "jvp",
-    "killing_dimension",
-    "killing_fields",
-    "killing_operator",
-    "killing_rank",
-    "laplacian",
-    "lichnerowicz_laplacian",
-    "lie_bracket",
-    "lie_derivative",
-    "log_map",
-    "mean_curvature_vector",
-    "metrics",
-    "normal_connection",
-    "normal_curvature",
-    "normal_frame",
-    "normal_projector",
-    "open_functions",
-    "parallel_transport",
-    "plot",
-    "principal_curvatures",
-    "random_uniform",
-    "recorded_gradients",
-    "route",
-    "second_fundamental_form",
-    "shape_operator",
-    "spaces",
-    "symbolic",
-    "verify",
-    "vjp",
-    "volume",
-    "wedge",
-]
-__all__ += _curvature.__all__
+if not TYPE_CHECKING:  # which knows the names by the imports
+    __all__ = [
+        "Comparison",
+        "Compiled",
+        "Components",
+        "Geodesic",
+        "Integral",
+        "JacobiField",
+        "KillingFields",
+        "KillingRank",
+        "Logarithm",
+        "MetricReport",
+        "Status",
+        "Transport",
+        "VerificationReport",
+        "bochner_laplacian",
+        "bridge",
+        "change_coordinates",
+        "check_metric",
+        "codifferential",
+        "compile",
+        "covariant_derivative",
+        "distance",
+        "divergence",
+        "exp_map",
+        "exterior_derivative",
+        "formulas",
+        "gauss_curvature",
+        "geodesic",
+        "geodesic_acceleration",
+        "gradient",
+        "hessian",
+        "hodge_laplacian",
+        "hodge_star",
+        "holonomy",
+        "integrate",
+        "interior_product",
+        "jacobi_field",
+        "jet",
+        "jvp",
+        "killing_dimension",
+        "killing_fields",
+        "killing_operator",
+        "killing_rank",
+        "laplacian",
+        "lichnerowicz_laplacian",
+        "lie_bracket",
+        "lie_derivative",
+        "log_map",
+        "mean_curvature_vector",
+        "metrics",
+        "normal_connection",
+        "normal_curvature",
+        "normal_frame",
+        "normal_projector",
+        "open_functions",
+        "parallel_transport",
+        "plot",
+        "principal_curvatures",
+        "random_uniform",
+        "recorded_gradients",
+        "route",
+        "second_fundamental_form",
+        "shape_operator",
+        "spaces",
+        "symbolic",
+        "verify",
+        "vjp",
+        "volume",
+        "wedge",
+    ]
+    __all__ += _curvature.__all__
 
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
-
-if not TYPE_CHECKING:  # which knows the names
+    def __dir__() -> list[str]:
+        return sorted(__all__)
 
     def __getattr__(name: str) -> Any:
         """Rooms that need SymPy or matplotlib are opened when they are first entered."""
@@ -169,8 +166,7 @@ if not TYPE_CHECKING:  # which knows the names
             return _import_module(f"riemann.{name}")
         raise _no_such_name("riemann", name)
 
-
-_belong("riemann", __all__)
+    _belong("riemann", __all__)
 
 try:
     __version__ = _version("riemann-torch")

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,13 +13,39 @@ from riemann._modules import runs_as_written, unwrapped
 from riemann._points.checks import broadcast_vectors, check_points
 from riemann._points.chunks import in_chunks
 from riemann._precision import full_precision
+from riemann._types import Metric
 
 VECTORS = ("u", "v", "w")  # arguments that are vectors, and broadcast against the points
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
 F = TypeVar("F", bound=Callable[..., Any])
-_OPEN: list[Callable[..., Any]] = []
 
 
-def open_function(rank: int | None, judge: Callable[..., Tensor] | None = None) -> Callable[[Callable[..., Any]], Any]:
+class OpenFunction(Protocol[P, R]):
+    """A function of a metric that takes routes: see `route`."""
+
+    __name__: str
+    __wrapped__: Callable[..., Any]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The function."""
+        ...
+
+    def register(self, kind: type) -> Callable[[F], F]:
+        """A decorator for the route of a type of metric, in the manner of `functools.singledispatch`."""
+        ...
+
+    def route(self, metric: Metric) -> str:
+        """The name of the route that a call with this metric would take; `"generic"` if it has none of its own."""
+        ...
+
+
+_OPEN: list[OpenFunction[..., Any]] = []
+
+
+def open_function(
+    rank: int | None, judge: Callable[..., Tensor] | None = None
+) -> Callable[[Callable[P, R]], OpenFunction[P, R]]:
     """A function `(metric, x, …)`, dispatched on the type of the metric in the manner of `functools.singledispatch`.
 
     The result has `.register(Type)`, a decorator for the route of that type, and `.route(metric)`, the name of the
@@ -32,7 +58,7 @@ def open_function(rank: int | None, judge: Callable[..., Tensor] | None = None) 
         judge: looks at each result, whatever its route: `judge(metric, x, vectors, result)`.
     """
 
-    def opened(generic: Callable[..., Any]) -> Any:
+    def opened(generic: Any) -> Any:
         table = functools.singledispatch(generic)
         parameters = inspect.signature(generic).parameters.values()
         names = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY][1:]
@@ -62,7 +88,7 @@ def open_function(rank: int | None, judge: Callable[..., Tensor] | None = None) 
     return opened
 
 
-def open_functions() -> tuple[Callable[..., Any], ...]:
+def open_functions() -> tuple[OpenFunction[..., Any], ...]:
     """The functions of this package that take routes: see `route`.
 
     Example:

@@ -205,7 +205,8 @@ class Compiled:
         kernel: "_Kernel | None",
         route: str,
     ):
-        self.metric, self.quantity = metric, quantity
+        self.metric: Metric = metric
+        self.quantity: str = quantity
         self._options, self._dim, self._order = options, dim, order
         self._pattern, self._independent = pattern, not whole
         self._kernel, self._route, self._chosen = kernel, route, backend

@@ -72,7 +72,8 @@ class Trace:
     """
 
     def __init__(self, metric: Metric, point: Tensor, parameters: tuple[sp.Symbol, ...]):
-        self.dim, self.parameters = len(point), parameters
+        self.dim: int = len(point)
+        self.parameters: tuple[sp.Symbol, ...] = parameters
         self._metric, self._point = metric, point
         self._programs: dict[str, Program] = {}
         self._digits: dict[tuple[int, int], tuple[Digits, dict[Any, Any]]] = {}

@@ -34,7 +34,8 @@ class LowRankPlusDiagonal(torch.nn.Module):
 
     def __init__(self, diagonal: Field, factor: Field, signs: Tensor | None = None):
         super().__init__()
-        self.diagonal, self.factor = diagonal, factor
+        self.diagonal: Field = diagonal
+        self.factor: Field = factor
         if not isinstance(signs, Tensor | None):
             raise TypeError(f"`signs` of LowRankPlusDiagonal is a {type(signs).__name__}, expected a tensor (r,)")
         if signs is not None and signs.ndim != 1:

@@ -30,7 +30,7 @@ class Product(torch.nn.Module):
     def __init__(self, *parts: tuple[Metric, int]):
         super().__init__()
         pairs = [with_dimension(pair, f"part {k} of Product") for k, pair in enumerate(parts)]
-        self.dims = tuple(dim for _, dim in pairs)
+        self.dims: tuple[int, ...] = tuple(dim for _, dim in pairs)
         for k, (metric, _) in enumerate(pairs):
             setattr(self, f"metric{k}", metric)
 

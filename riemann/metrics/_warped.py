@@ -50,6 +50,10 @@ class Warped(torch.nn.Module):
 
     def __init__(self, base: tuple[Metric, int], fibre: tuple[Metric, int], warp: Field):
         super().__init__()
+        self.base: Metric
+        self.base_dim: int
+        self.fibre: Metric
+        self.fibre_dim: int
         self.base, self.base_dim = with_dimension(base, "`base` of Warped")
         self.fibre, self.fibre_dim = with_dimension(fibre, "`fibre` of Warped")
         self.warp = warp

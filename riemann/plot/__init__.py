@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from riemann._messages.names import no_such_name as _no_such_name
 
 try:
-    import matplotlib as _matplotlib  # noqa: F401
+    import matplotlib  # noqa: F401
 except ImportError as error:
     raise ImportError("`riemann.plot` needs matplotlib; install it with `pip install 'riemann-torch[plot]'`") from error
 

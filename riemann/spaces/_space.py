@@ -67,17 +67,21 @@ class Space:
         facts: Mapping[str, Any] | None = None,
     ):
         coordinates = tuple(coordinates)
-        self.parameters = MappingProxyType(dict(parameters or {}))
+        self.parameters: Mapping[str, sp.Expr] = MappingProxyType(dict(parameters or {}))
         for name, value in self.parameters.items():
             if taken := {s.name for s in value.free_symbols} & {c.name for c in coordinates}:
                 raise ValueError(f"`{name}` is {value}, and `{taken.pop()}` is a coordinate; take another name")
-        self.symbolic = SymbolicMetric(matrix, coordinates, _undetermined(matrix, coordinates, self.parameters))
+        self.symbolic: SymbolicMetric = SymbolicMetric(
+            matrix, coordinates, _undetermined(matrix, coordinates, self.parameters)
+        )
         self.reference = reference
         bounds = {c: (domain or {}).get(c, (-sp.oo, sp.oo)) for c in coordinates}
-        self.domain = MappingProxyType({c.name: tuple(map(sp.sympify, pair)) for c, pair in bounds.items()})
-        self.condition = sp.sympify(condition)
+        self.domain: Mapping[str, tuple[sp.Expr, sp.Expr]] = MappingProxyType(
+            {c.name: tuple(map(sp.sympify, pair)) for c, pair in bounds.items()}
+        )
+        self.condition: sp.Basic = sp.sympify(condition)
         self._box = [tuple(map(sp.sympify, (box or {}).get(c) or _inside(*bounds[c]))) for c in coordinates]
-        self.facts = MappingProxyType(
+        self.facts: Mapping[str, Any] = MappingProxyType(
             {"signature": (negative, len(coordinates) - negative)}
             | {key: value if isinstance(value, tuple) else sp.sympify(value) for key, value in (facts or {}).items()}
         )

@@ -52,9 +52,9 @@ class SymbolicMetric(Textbook):
     """
 
     def __init__(self, matrix: Any, coordinates: str | Iterable[Any], parameters: str | Iterable[Any] = ()):
-        self.matrix = _checked_matrix(matrix)
-        self.coordinates = _symbols(coordinates, self.matrix)
-        self.parameters = _symbols(parameters, self.matrix)
+        self.matrix: sp.ImmutableMatrix = _checked_matrix(matrix)
+        self.coordinates: tuple[sp.Symbol, ...] = _symbols(coordinates, self.matrix)
+        self.parameters: tuple[sp.Symbol, ...] = _symbols(parameters, self.matrix)
         _check_names(self.matrix, self.coordinates, self.parameters)
         _check_not_singular(self.matrix)
         self._cache = {}
