@@ -76,7 +76,7 @@ def test_mypy(script):
     check(run(sys.executable, "-m", "mypy", "--strict", "script.py", cwd=script).splitlines())
 
 
-@pytest.mark.parametrize("package", ["riemann"])
+@pytest.mark.parametrize("package", ["riemann", "riemann_nn"])
 def test_types_are_complete(package):
     pyright = shutil.which("pyright", path=Path(sys.executable).parent)
     if not pyright:

@@ -1,6 +1,6 @@
 r"""Coordinate layers: smooth invertible maps between charts, and what to call a map that changes the dimension."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -44,6 +44,9 @@ class CoordinateLayer(torch.nn.Module):
         >>> torch.equal(phi(x), x)
         True
     """
+
+    couplings: torch.nn.ModuleList
+    __call__: Callable[[Tensor], Tensor]
 
     kind = "transition"
 

@@ -1,6 +1,6 @@
 """Heads that read the metrics: predictions by distances in the learned geometry."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ class _Distances(torch.nn.Module):
     That of the product of the charts, in the tangent space at the data. Charts before the last `len(charts)` are left
     out: they add constants to what the later ones say.
     """
+
+    prototypes: torch.nn.ParameterList
 
     def __init__(self, dims: Sequence[int], prototypes: int):
         super().__init__()
@@ -39,6 +41,9 @@ class MahalanobisHead(torch.nn.Module):
         output_dim: number of classes, or 1.
     """
 
+    distances: torch.nn.Module
+    __call__: Callable[[Sequence[Chart]], Tensor]
+
     def __init__(self, dims: Sequence[int], output_dim: int):
         super().__init__()
         self.output_dim = output_dim
@@ -59,6 +64,10 @@ class KernelHead(torch.nn.Module):
         prototypes: their number.
     """
 
+    distances: torch.nn.Module
+    values: torch.nn.Linear
+    __call__: Callable[[Sequence[Chart]], Tensor]
+
     def __init__(self, dims: Sequence[int], output_dim: int, prototypes: int = 16):
         super().__init__()
         self.distances = _Distances(dims, prototypes)
@@ -76,6 +85,9 @@ class LinearHead(torch.nn.Module):
         dim: dimension of the last chart.
         output_dim: dimension of the output.
     """
+
+    linear: torch.nn.Linear
+    __call__: Callable[[Sequence[Chart]], Tensor]
 
     def __init__(self, dim: int, output_dim: int):
         super().__init__()

@@ -19,6 +19,8 @@ class Softplus(torch.nn.Module):
         floor: f, the infimum of its values.
     """
 
+    __call__: Callable[[Tensor], Tensor]
+
     def __init__(self, floor: float = 0.1):
         super().__init__()
         self.floor = floor
@@ -39,6 +41,8 @@ class Bounded(torch.nn.Module):
     Args:
         bound: b; of order 1/n it keeps the condition number of a factor with n columns bounded.
     """
+
+    __call__: Callable[[Tensor], Tensor]
 
     def __init__(self, bound: float):
         super().__init__()
@@ -61,6 +65,10 @@ class BoundedExp(torch.nn.Module):
         bound: b, of the logarithm.
         center: c, positive.
     """
+
+    bound: float
+    center: float
+    __call__: Callable[[Tensor], Tensor]
 
     def __init__(self, bound: float, center: float = 1.0):
         super().__init__()

@@ -56,6 +56,14 @@ class MetricNet(torch.nn.Module):
         tensor(True)
     """
 
+    dim: int
+    family: str
+    log_range: float
+    rank: int
+    scale: float
+    structure: torch.nn.Module
+    __call__: Callable[[Tensor], Tensor]
+
     def __init__(
         self,
         dim: int,

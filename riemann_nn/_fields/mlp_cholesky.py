@@ -1,6 +1,6 @@
 r"""A network metric $g = L L^T$ whose factor is an elementwise map of the last linear layer's outputs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -43,6 +43,10 @@ class MLPCholesky(torch.nn.Module):
         >>> rm.scalar_curvature(metric, torch.randn(5, 3, dtype=torch.float64)).shape
         torch.Size([5])
     """
+
+    layers: torch.nn.ModuleList
+    diagonal: torch.nn.Module
+    __call__: Callable[[Tensor], Tensor]
 
     rows: Tensor
     columns: Tensor

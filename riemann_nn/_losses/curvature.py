@@ -1,5 +1,6 @@
 """Curvature as a loss: squares of curvature, exact or sampled, unbiased, and free of the scale of the metric."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -197,6 +198,12 @@ class CurvatureLoss(torch.nn.Module):
         >>> CurvatureLoss(MetricNet(2))(torch.randn(8, 2)).item() < 1e-6
         True
     """
+
+    metric: Any
+    kind: str
+    estimator: str
+    options: dict[str, Any]
+    __call__: Callable[[Tensor], Tensor]
 
     def __init__(self, metric: Any, kind: str = "scalar", estimator: str = "exact", **options: Any):
         super().__init__()

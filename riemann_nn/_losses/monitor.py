@@ -83,6 +83,11 @@ class CollapseMonitor(torch.nn.Module):
         2
     """
 
+    volume: float
+    condition: float
+    curvature: float
+    points: int
+
     def __init__(self, volume: float = 2.0, condition: float = 1e5, curvature: float = 100.0, points: int = 16):
         super().__init__()
         self.volume, self.condition, self.curvature, self.points = volume, condition, curvature, points

@@ -1,6 +1,7 @@
 """Distortion of volume as a loss."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -80,6 +81,11 @@ class VolumeLoss(torch.nn.Module):
         >>> VolumeLoss(MetricNet(2))(torch.randn(8, 2)).item()
         0.0
     """
+
+    metric: Any
+    log: bool
+    options: dict[str, Any]
+    __call__: Callable[[Tensor], Tensor]
 
     def __init__(self, metric: Any, log: bool = True, **options: Any):
         super().__init__()

@@ -75,6 +75,19 @@ class EvolutionLoss(torch.nn.Module):
         ['curvature', 'task', 'volume']
     """
 
+    preset: str
+    likelihood: str | Metric
+    shape: str
+    seed: int
+    weights: dict[str, float]
+    every: int
+    num_samples: int
+    delay: int
+    ramp: int
+    cap: float | None
+    monitor: Any
+    step: int
+
     def __init__(
         self,
         preset: str = "scale_free",
@@ -257,6 +270,11 @@ class TrainingStep(torch.nn.Module):
         >>> step = TrainingStep(model, torch.nn.functional.mse_loss, EvolutionLoss())
         >>> total, parts = step(torch.randn(20, 2), torch.randn(20, 1))
     """
+
+    model: torch.nn.Module
+    task: Callable[[Tensor, Tensor], Tensor]
+    evolution: EvolutionLoss
+    __call__: Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
 
     def __init__(self, model: torch.nn.Module, task: Callable[[Tensor, Tensor], Tensor], evolution: EvolutionLoss):
         super().__init__()

@@ -41,6 +41,10 @@ class ManifoldLayer(torch.nn.Module):
         tensor([1., 1., 1., 1., 1.], grad_fn=<ExpBackward0>)
     """
 
+    map: torch.nn.Module
+    metric: torch.nn.Module
+    __call__: Callable[[Tensor], Chart]
+
     def __init__(self, map: torch.nn.Module, metric: torch.nn.Module):
         super().__init__()
         self.map, self.metric = map, metric
@@ -108,6 +112,12 @@ class NeuralDifferentialManifold(torch.nn.Module):
         >>> output.shape, charts[1].scalar_curvature().shape
         (torch.Size([10, 3]), torch.Size([10]))
     """
+
+    layers: torch.nn.ModuleList
+    dims: list[int]
+    head: torch.nn.Module
+    coupling: str | None
+    __call__: Callable[[Tensor], tuple[Tensor, list[Chart]]]
 
     def __init__(
         self,
