@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from riemann._points.chunks import in_chunks
 from riemann._precision import full_precision
 
 VECTORS = ("u", "v", "w")  # arguments that are vectors, and broadcast against the points
+F = TypeVar("F", bound=Callable[..., Any])
+_OPEN: list[Callable[..., Any]] = []
 
 
 def open_function(rank: int | None, judge: Callable[..., Tensor] | None = None) -> Callable[[Callable[..., Any]], Any]:
@@ -50,13 +52,87 @@ def open_function(rank: int | None, judge: Callable[..., Tensor] | None = None) 
 
         def route(metric: Any) -> str:
             chosen = dispatched(table, unwrapped(metric))
-            return "generic" if chosen is generic else f"{chosen.__module__}.{chosen.__qualname__}"
+            return "generic" if chosen is generic else f"{chosen.__module__}.{chosen.__name__}"
 
         function.register = table.register  # type: ignore[attr-defined]
         function.route = route  # type: ignore[attr-defined]
+        _OPEN.append(function)
         return function
 
     return opened
+
+
+def open_functions() -> tuple[Callable[..., Any], ...]:
+    """The functions of this package that take routes: see `route`.
+
+    Example:
+        >>> import riemann as rm
+        >>> rm.ricci_tensor in open_functions()
+        True
+    """
+    return tuple(_OPEN)
+
+
+def route(function: Callable[..., Any], kind: type, *, calls_parts: bool = False) -> Callable[[F], F]:
+    """Registers what it decorates as the route of an open function for a type of metric.
+
+    The route is written for points and vectors of one batch shape; its name is of no account.
+
+    Args:
+        function: one of `open_functions()`, or `riemann.at`, whose routes take `(metric, x, order)` and return the
+            jets `(g, dg, …)`.
+        kind: the type of metric.
+        calls_parts: whether the route takes values and derivatives of submodules by calling them, so that hooks on
+            them and patched methods do not matter; else the generic route is taken where there are such.
+
+    Raises:
+        TypeError: `function` is not open, `kind` is not a class, or what is decorated has an argument that `function`
+            does not have.
+
+    Note:
+        A subclass of `kind` with a `forward` or `__call__` of its own takes the generic route, unless it says
+        `inherits_routes = True`; so does a metric whose own method `routes_hold()` says False.
+
+    Example:
+        >>> import riemann as rm
+        >>> class Round(torch.nn.Module):
+        ...     def forward(self, x):
+        ...         return 4 * torch.eye(2) / (1 + x @ x) ** 2
+        >>> @route(rm.scalar_curvature, Round)
+        ... def two(metric, x):
+        ...     return torch.full_like(x[..., 0], 2.0)
+        >>> rm.scalar_curvature(Round(), torch.zeros(3, 2))
+        tensor([2., 2., 2.])
+    """
+    if not callable(getattr(function, "register", None)):
+        raise TypeError(f"`function` is {function!r}, expected an open function of riemann, as `scalar_curvature`")
+    if not isinstance(kind, type):
+        raise TypeError(f"`kind` is {kind!r}, expected a class: the type of the metrics that take this route")
+    known = inspect.signature(function).parameters
+
+    def register(f: F) -> F:
+        parameters = list(inspect.signature(f).parameters.values())[2:]
+        names = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+        if unknown := [p.name for p in parameters if p.name not in known]:
+            raise TypeError(
+                f"a route of `{function.__name__}` has the argument `{unknown[0]}`, expected those of the function: "
+                f"{', '.join(known)}"
+            )
+
+        @functools.wraps(f)
+        def routed(metric: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+            options = {**dict(zip(names, args, strict=False)), **kwargs}
+            if len(options) < len(args) + len(kwargs):
+                return f(metric, x, *args, **kwargs)  # which says what is wrong
+            vectors = {name: options.pop(name) for name in VECTORS if name in options}
+            x, *given = broadcast_vectors(x, **vectors)
+            return f(metric, x, **dict(zip(vectors, given, strict=True)), **options)
+
+        routed.calls_parts = calls_parts  # type: ignore[attr-defined]
+        function.register(kind)(routed)  # type: ignore[attr-defined]
+        return f
+
+    return register
 
 
 def dispatched(table: Any, metric: Any) -> Callable[..., Any]:

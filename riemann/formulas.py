@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann._indices import check_positions, contract_axis, move_indices
+from riemann._nabla import derivatives_of_curvature
 from riemann._precision import full_precision
 from riemann._rank import is_singular
 
@@ -473,3 +474,59 @@ def cotton_tensor(
     nabla_schouten = (nabla_ricci - torch.einsum("...ij,...k->...ijk", g, nabla_scalar) / (2 * (n - 1))) / (n - 2)
     cotton = nabla_schouten - nabla_schouten.transpose(-1, -2)
     return move_indices(cotton, g, inverse, "lll", indices)
+
+
+@full_precision()
+def bach_tensor(
+    g: Float[Tensor, "*batch n n"],
+    dg: Float[Tensor, "*batch n n n"],
+    ddg: Float[Tensor, "*batch n n n n"],
+    dddg: Float[Tensor, "*batch n n n n n"],
+    ddddg: Float[Tensor, "*batch n n n n n n"],
+    indices: str = "ll",
+) -> Float[Tensor, "*batch n n"]:
+    r"""Bach tensor $B_{ij} = \nabla^k \nabla^l W_{ikjl} + \tfrac12 R^{kl} W_{ikjl}$, `[..., i, j]`, W the Weyl tensor.
+
+    Raises:
+        ValueError: n is not 4.
+    """
+    check_positions(indices, 2, "the Bach tensor")
+    if (n := g.shape[-1]) != 4:
+        raise ValueError(f"the Bach tensor needs n = 4, and this metric has n = {n}")
+    inverse = inverse_metric(g)
+    riemann, _, second = derivatives_of_curvature((g, dg, ddg, dddg, ddddg), 2)
+    both = second.movedim((-2, -1), (-6, -5))  # D_f D_e R_abcd, [..., e, f, a, b, c, d]
+    ricci, metric = torch.einsum("...ac,...abcd->...bd", inverse, riemann), g[..., None, None, :, :]
+    ricci_second = torch.einsum("...ac,...efabcd->...efbd", inverse, both)
+    scalar_second = torch.einsum("...bd,...efbd->...ef", inverse, ricci_second)
+    schouten_second = 0.5 * (ricci_second - scalar_second[..., None, None] * metric / 6)
+    weyl_second = both - kulkarni_nomizu(metric, schouten_second)
+    weyl = riemann - kulkarni_nomizu(g, schouten_from_ricci(g, ricci))
+    divergence = torch.einsum("...fk,...el,...efikjl->...ij", inverse, inverse, weyl_second)
+    bach = divergence + 0.5 * torch.einsum("...kl,...ikjl->...ij", inverse @ ricci @ inverse, weyl)
+    return move_indices(bach, g, inverse, "ll", indices)
+
+
+@full_precision()
+def cotton_york_tensor(
+    g: Float[Tensor, "*batch n n"],
+    dg: Float[Tensor, "*batch n n n"],
+    ddg: Float[Tensor, "*batch n n n n"],
+    dddg: Float[Tensor, "*batch n n n n n"],
+    indices: str = "ll",
+) -> Float[Tensor, "*batch n n"]:
+    r"""Cotton-York tensor $C_{ij} = \epsilon_i{}^{kl} \nabla_k P_{lj}$, `[..., i, j]`.
+
+    It is $\tfrac12 \epsilon_i{}^{kl} C_{jlk}$, $\epsilon_{012} = \sqrt{|\det g|}$ in the order of the coordinates.
+
+    Raises:
+        ValueError: n is not 3.
+    """
+    check_positions(indices, 2, "the Cotton-York tensor")
+    if (n := g.shape[-1]) != 3:
+        raise ValueError(f"the Cotton-York tensor needs n = 3, and this metric has n = {n}")
+    inverse = inverse_metric(g)
+    cotton = move_indices(cotton_tensor(g, dg, ddg, dddg), g, inverse, "lll", "luu")  # C_j^lk
+    # of its last two indices it is antisymmetric: epsilon adds up two equal terms
+    york = torch.stack([cotton[..., (i + 2) % 3, (i + 1) % 3] for i in range(3)], -2)
+    return move_indices(volume_element(g)[..., None, None] * york, g, inverse, "ll", indices)

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 
 import riemann as rm
+from riemann import _nabla as nabla
 from riemann import spaces
-from riemann._calculus import nabla
 from tests.cases import BY_NAME
 from tests.fields import SEEDS, D, metrics, points
 from tests.helpers import assert_equal, random_metric, terms

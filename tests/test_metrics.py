@@ -208,6 +208,15 @@ def test_contract(name):
         assert_equal(got, expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", METRICS)
+def test_fourth_derivatives(name):
+    metric, n = build(name)
+    x = 0.5 * torch.randn(2, n, dtype=torch.float64)
+    with torch.no_grad():
+        for jet, truth in zip(rm.at(metric, x, 4).jets, rm.at(lambda p: metric(p), x, 4).jets, strict=True):
+            assert_equal(jet, truth)
+
+
 @pytest.mark.parametrize(
     "name, quantity",
     [
@@ -349,9 +358,9 @@ def test_low_rank_never_forms_the_matrix(monkeypatch):
 
 
 def test_the_generic_route_in_many_dimensions_says_so_once():
-    from riemann._curvature import tensors
+    from riemann._curvature import snapshot
 
-    tensors._say_generic.cache_clear()
+    snapshot._say_generic.cache_clear()
     metric, x = lambda x: torch.diag(2 + x.sin()), points(32, 1)
     ricci, scalar = rm.ricci_tensor(metric, x), rm.scalar_curvature(metric, x)  # in blocks; warnings are errors
     with pytest.warns(UserWarning, match=r"`kretschmann_scalar` takes the generic route.*riemann\.metrics.*chunk_size"):

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 import riemann as rm
+from riemann import _nabla as nabla
+from riemann import _taylor as taylor
 from riemann import formulas
-from riemann._calculus import forms, laplacians, nabla, taylor
+from riemann._calculus import forms, laplacians
 from riemann._curvature import directional
 from tests.cases import BY_NAME
 from tests.fields import random_form, random_tensor
@@ -19,13 +21,19 @@ from tests.helpers import exact, random_metric
 CASE = BY_NAME["generic 3, indefinite"]
 FOUR = random_metric(4, 1, seed=7)
 X, X4 = CASE.x(), torch.tensor([[0.1, -0.2, 0.3, 0.2]], dtype=torch.float64)
-JETS, JETS4 = rm.at(CASE.metric, X, 3).jets, rm.at(FOUR, X4, 3).jets
+JETS, JETS4 = rm.at(CASE.metric, X, 4).jets, rm.at(FOUR, X4, 4).jets
 VECTORS = torch.randn(3, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+
+
+def of_table(f):
+    """What the formulas f say of each quantity."""
+    cases = [(name, q, JETS if q.most == 3 else JETS4) for name, q in rm.QUANTITIES.items()]
+    return [getattr(f, name)(*jets[: quantity.order + 1]) for name, quantity, jets in cases]
 
 
 def of_jets(f):
     """What the formulas f say of the test metrics."""
-    g, dg, ddg, dddg = JETS
+    g, dg, ddg, dddg = JETS[:4]
     gamma = rm.christoffel(CASE.metric, X)
     u, v, w = VECTORS
     return [
@@ -33,13 +41,15 @@ def of_jets(f):
         f.christoffel(g, dg), f.christoffel(g, dg, kind=1), f.covariant_derivative(gamma, dg, ddg, "ulu"),
         f.riemann_tensor(g, dg, ddg), f.ricci_tensor(g, dg, ddg), f.scalar_curvature(g, dg, ddg),
         f.einstein_tensor(g, dg, ddg, "ul"), f.schouten_tensor(g, dg, ddg), f.kretschmann_scalar(g, dg, ddg),
-        f.weyl_tensor(*JETS4[:3]), f.cotton_tensor(*JETS), f.nabla_riemann(*JETS), f.ricci_curvature(g, dg, ddg, u),
+        f.weyl_tensor(*JETS4[:3]), f.cotton_tensor(*JETS[:4]), f.nabla_riemann(*JETS[:4]),
+        f.ricci_curvature(g, dg, ddg, u),
         f.curvature_endomorphism(g, dg, ddg, u, v, w), f.sectional_curvature(g, dg, ddg, u, v), f.squared_area(g, u, v),
         f.lie_derivative(u, dg[:, 0], dg, ddg, "ulu"),
         f.geodesic_acceleration(g, dg, u),
         *f.varied_acceleration(g, dg, ddg, u, torch.stack((v, w), -1), torch.stack((w, u), -1)),
         f.einstein_tensor(*(j[:, :2, :2] if k == 0 else j[:, :2, :2, :2] if k == 1 else j[:, :2, :2, :2, :2]
                             for k, j in enumerate(JETS[:3]))),
+        *of_table(f),
     ]  # fmt: skip
 
 
@@ -74,12 +84,12 @@ def of_fields(f):
 
 def of_derivatives(d):
     """Curvature and its derivatives by polynomials."""
-    return [*d.derivatives_of_curvature(JETS, 1)]
+    return [*d.derivatives_of_curvature(JETS[:4], 1)]
 
 
 def of_polynomials(t):
     """Products and derivatives of polynomials."""
-    g = t.from_jets(JETS, 3)
+    g = t.from_jets(JETS[:4], 3)
     return [g, t.derivative(g, 3, 3), t.multiply("...ij,...jk->...ik", g, g, 3, 2)]
 
 

@@ -13,10 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from riemann import _jets
-from riemann._calculus.nabla import derivatives_of_curvature
 from riemann._indices import contract_axis
 from riemann._messages.frames import warn
 from riemann._metric import metric_jet
+from riemann._nabla import derivatives_of_curvature
 from riemann._points.checks import check_count, check_points, check_unmapped
 from riemann._points.chunks import in_chunks
 from riemann._points.faults import first

@@ -1,7 +1,6 @@
 """`compile`: one quantity of a metric as one compiled graph, by a closed form or by derivation; else in tiles."""
 
 import functools
-import inspect
 import itertools
 import types
 import warnings
@@ -11,10 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas
+from riemann import _curvature, _jets, formulas
 from riemann._compiling import comparison
-from riemann._curvature import tensors
-from riemann._curvature.snapshot import LocalGeometry
+from riemann._curvature import QUANTITIES, LocalGeometry
 from riemann._indices import check_positions
 from riemann._messages.frames import warn
 from riemann._metric import check_metric_callable, checked_jet, warn_of
@@ -30,11 +28,6 @@ from riemann._types import Metric
 if TYPE_CHECKING:
     from riemann._compiling.derive import Code, JetCode
 
-ORDERS = {
-    "inverse_metric": 0, "volume_element": 0, "log_volume_element": 0, "christoffel": 1, "riemann_tensor": 2,
-    "ricci_tensor": 2, "scalar_curvature": 2, "einstein_tensor": 2, "schouten_tensor": 2, "weyl_tensor": 2,
-    "kretschmann_scalar": 2, "cotton_tensor": 3,
-}  # fmt: skip
 TILE = 2**22  # bytes of results that are written at a time
 Plain = Callable[[Tensor], Tensor]
 """A quantity in plain tensor operations, points `(z, n)` to `(z, …)`: what a compiler takes."""
@@ -299,7 +292,7 @@ class Compiled:
             return result
 
     def _eager(self, x: Tensor) -> Tensor:
-        return getattr(tensors, self.quantity)(self.metric, x, **self._options)
+        return getattr(_curvature, self.quantity)(self.metric, x, **self._options)
 
     def _compare(self, x: Tensor, values: Tensor) -> bool:
         """Whether values are the function's, at some points; at the first call of each kind.
@@ -506,55 +499,29 @@ def _torch_compiled(kernel: _Kernel, backend: str) -> Callable[..., Any]:
 
 def _checked(quantity: str, options: dict[str, Any], components: str) -> int:
     """The order of derivatives that a quantity takes; raises unless there is one of that name with these options."""
-    if quantity not in ORDERS:
-        raise ValueError(f"`quantity` is {quantity!r}, expected one of {', '.join(ORDERS)}")
+    if quantity not in QUANTITIES:
+        raise ValueError(f"`quantity` is {quantity!r}, expected one of {', '.join(QUANTITIES)}")
     if components not in ("all", "independent"):
         raise ValueError(f"`components` is {components!r}, expected 'all' or 'independent'")
-    known = [p for p in inspect.signature(getattr(LocalGeometry, quantity)).parameters if p != "self"]
+    known = QUANTITIES[quantity]
     for name in options:
-        if name not in known:
-            has = f"has the option `{known[0]}`" if known else "has no options"
+        if name != known.option:
+            has = f"has the option `{known.option}`" if known.option else "has no options"
             raise TypeError(f"`{name}` is no option of `{quantity}`, which {has}")
-    return ORDERS[quantity]
+    return known.order
 
 
 def _symmetries(quantity: str, options: dict[str, Any], n: int) -> Pattern:
     """The shape of a quantity, and which entries are equal or opposite for every metric."""
-    if quantity in ("volume_element", "log_volume_element", "scalar_curvature", "kretschmann_scalar"):
-        return Pattern((), (0,), (1,))
-    rank = {"christoffel": 3, "cotton_tensor": 3, "riemann_tensor": 4, "weyl_tensor": 4}.get(quantity, 2)
-    indices = options.get("indices", "ulll" if rank == 4 else "l" * rank)
-    check_positions(indices, rank, f"`{quantity}`")
+    known = QUANTITIES[quantity]
+    indices = options.get("indices", known.indices)
+    check_positions(indices, known.rank, f"`{quantity}`")
     if (kind := options.get("kind", 2)) not in (1, 2):
         raise ValueError(f"`kind` is {kind!r}, expected 1 (Gamma_kij) or 2 (Gamma^k_ij)")
-    if quantity == "inverse_metric":
-        indices = "uu"
-
-    def alike(index: tuple[int, ...]) -> list[tuple[tuple[int, ...], int]]:
-        """The entries that are plus or minus this one."""
-        if rank == 2:
-            return [(index, 1), (index[::-1], 1)] if len(set(indices)) == 1 else [(index, 1)]
-        *head, c, d = index
-        if quantity == "christoffel":
-            return [(index, 1), ((*head, d, c), 1)]
-        if indices[-1] != indices[-2]:
-            return [(index, 1)]
-        found = [(index, 1), ((*head, d, c), -1)]
-        if rank == 4 and indices[0] == indices[1]:
-            found += [((b, a, *rest), -s) for (a, b, *rest), s in found]
-            if indices[0] == indices[2]:
-                found += [((c, d, a, b), s) for (a, b, c, d), s in found]
-        return found
-
+    alike = known.alike(n, indices).values()
     seen: dict[tuple[int, ...], int] = {}
-    places, signs = [], []
-    for index in itertools.product(range(n), repeat=rank):
-        orbit = alike(index)
-        if (index, -1) in orbit:
-            places.append(-1)
-            signs.append(0)
-            continue
-        first, sign = min(orbit)
-        places.append(seen.setdefault(first, len(seen)))
-        signs.append(sign)
-    return Pattern((n,) * rank, tuple(p if s else len(seen) for p, s in zip(places, signs, strict=True)), tuple(signs))
+    for first, sign in alike:
+        if sign:
+            seen.setdefault(first, len(seen))
+    places = tuple(seen[first] if sign else len(seen) for first, sign in alike)
+    return Pattern((n,) * known.rank, places, tuple(sign for _, sign in alike))

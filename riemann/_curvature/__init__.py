@@ -1,1 +1,21 @@
 """Curvature of a metric at points."""
+
+from riemann._curvature import bound, derivatives, estimate, quantities, snapshot, tensors, vectors, volume
+from riemann._curvature.bound import *  # noqa: F403
+from riemann._curvature.derivatives import *  # noqa: F403
+from riemann._curvature.estimate import *  # noqa: F403
+from riemann._curvature.quantities import *  # noqa: F403
+from riemann._curvature.snapshot import *  # noqa: F403
+from riemann._curvature.tensors import *  # noqa: F403
+from riemann._curvature.vectors import *  # noqa: F403
+from riemann._curvature.volume import *  # noqa: F403
+
+__all__: list[str] = []
+__all__ += bound.__all__
+__all__ += derivatives.__all__
+__all__ += estimate.__all__
+__all__ += quantities.__all__
+__all__ += snapshot.__all__
+__all__ += tensors.__all__
+__all__ += vectors.__all__
+__all__ += volume.__all__

@@ -12,6 +12,8 @@ from riemann._rounding import last_bits
 from riemann._terms import inverse_terms, scales
 from riemann._types import ChunkSize, Metric
 
+__all__ = ["bound_rounding"]
+
 _QUANTITIES = (
     "christoffel", "riemann_tensor", "ricci_tensor", "scalar_curvature", "weyl_tensor", "kretschmann_scalar",
 )  # fmt: skip

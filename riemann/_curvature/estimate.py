@@ -7,12 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann._curvature.tensors import sectional_form
+from riemann._curvature.vectors import sectional_form
 from riemann._metric import checked_jet
 from riemann._open import open_function
 from riemann._points.checks import broadcast_vectors, check_count, check_points
 from riemann._points.chunks import in_chunks
 from riemann._types import ChunkSize, Metric, Progress
+
+__all__ = ["Estimate", "estimate_ricci_curvature", "estimate_scalar_curvature"]
 
 
 class Estimate(NamedTuple):

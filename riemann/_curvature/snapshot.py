@@ -1,121 +1,20 @@
-"""The snapshot: the jets of a metric at points, and the formulas as methods on them."""
+"""`at`: a metric differentiated once, at points."""
 
-from typing import NamedTuple
+import functools
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann import _jets, formulas
+from riemann import _jets
+from riemann._curvature.quantities import QUANTITIES, LocalGeometry
+from riemann._messages.frames import warn
 from riemann._metric import jets_of, metric_jet
 from riemann._points.checks import check_count, check_points
 from riemann._points.chunks import in_chunks
 from riemann._types import ChunkSize, Metric, Progress
 
-
-class LocalGeometry(NamedTuple):
-    """The jets of a metric at points; every method is algebra on them. Made by `at`; a value that leaves `vmap`.
-
-    Attributes:
-        x: points, `(*batch, n)`.
-        jets: `(g, dg, ddg)`, with `dddg` for `order=3`; derivative axes last.
-    """
-
-    x: Tensor
-    jets: tuple[Tensor, ...]
-
-    @property
-    def g(self) -> Float[Tensor, "... n n"]:
-        """Metric $g_{ij}$, `(*batch, n, n)`."""
-        return self.jets[0]
-
-    @property
-    def dg(self) -> Float[Tensor, "... n n n"]:
-        r"""First derivatives $\partial_k g_{ij}$, `[..., i, j, k]`."""
-        return self._upto(1)[1]
-
-    @property
-    def ddg(self) -> Float[Tensor, "... n n n n"]:
-        r"""Second derivatives $\partial_l \partial_k g_{ij}$, `[..., i, j, k, l]`."""
-        return self._upto(2)[2]
-
-    def _upto(self, order: int) -> tuple[Tensor, ...]:
-        """The jets to `order`; a ValueError that says how to get them if they are not here."""
-        if len(self.jets) <= order:
-            raise ValueError(
-                f"this snapshot holds derivatives to order {len(self.jets) - 1}, and this needs order {order}; "
-                f"make it with `at(metric, x, order={order})`"
-            )
-        return self.jets[: order + 1]
-
-    def inverse_metric(self) -> Float[Tensor, "... n n"]:
-        """See `riemann.inverse_metric`."""
-        return formulas.inverse_metric(self.g)
-
-    def volume_element(self) -> Float[Tensor, "..."]:
-        """See `riemann.volume_element`."""
-        return formulas.volume_element(self.g)
-
-    def log_volume_element(self) -> Float[Tensor, "..."]:
-        """See `riemann.log_volume_element`."""
-        return formulas.log_volume_element(self.g)
-
-    def change_indices(self, T: Tensor, old: str, new: str) -> Tensor:
-        """See `riemann.change_indices`."""
-        return formulas.change_indices(self.g, T, old, new)
-
-    def christoffel(self, kind: int = 2) -> Float[Tensor, "... n n n"]:
-        """See `riemann.christoffel`."""
-        return formulas.christoffel(*self._upto(1), kind=kind)
-
-    def riemann_tensor(self, indices: str = "ulll") -> Float[Tensor, "... n n n n"]:
-        """See `riemann.riemann_tensor`."""
-        return formulas.riemann_tensor(*self._upto(2), indices=indices)
-
-    def ricci_tensor(self, indices: str = "ll") -> Float[Tensor, "... n n"]:
-        """See `riemann.ricci_tensor`."""
-        return formulas.ricci_tensor(*self._upto(2), indices=indices)
-
-    def scalar_curvature(self) -> Float[Tensor, "..."]:
-        """See `riemann.scalar_curvature`."""
-        return formulas.scalar_curvature(*self._upto(2))
-
-    def einstein_tensor(self, indices: str = "ll") -> Float[Tensor, "... n n"]:
-        """See `riemann.einstein_tensor`."""
-        return formulas.einstein_tensor(*self._upto(2), indices=indices)
-
-    def schouten_tensor(self, indices: str = "ll") -> Float[Tensor, "... n n"]:
-        """See `riemann.schouten_tensor`."""
-        return formulas.schouten_tensor(*self._upto(2), indices=indices)
-
-    def weyl_tensor(self, indices: str = "ulll") -> Float[Tensor, "... n n n n"]:
-        """See `riemann.weyl_tensor`."""
-        return formulas.weyl_tensor(*self._upto(2), indices=indices)
-
-    def kretschmann_scalar(self) -> Float[Tensor, "..."]:
-        """See `riemann.kretschmann_scalar`."""
-        return formulas.kretschmann_scalar(*self._upto(2))
-
-    def sectional_curvature(self, u: Float[Tensor, "*#batch n"], v: Float[Tensor, "*#batch n"]) -> Float[Tensor, "..."]:
-        """See `riemann.sectional_curvature`."""
-        return formulas.sectional_curvature(*self._upto(2), u, v)
-
-    def ricci_curvature(self, v: Float[Tensor, "*#batch n"]) -> Float[Tensor, "..."]:
-        """See `riemann.ricci_curvature`."""
-        return formulas.ricci_curvature(*self._upto(2), v)
-
-    def curvature_endomorphism(
-        self, u: Float[Tensor, "*#batch n"], v: Float[Tensor, "*#batch n"], w: Float[Tensor, "*#batch n"]
-    ) -> Float[Tensor, "... n"]:
-        """See `riemann.curvature_endomorphism`."""
-        return formulas.curvature_endomorphism(*self._upto(2), u, v, w)
-
-    def nabla_riemann(self) -> Float[Tensor, "... n n n n n"]:
-        """See `riemann.nabla_riemann`; needs `order=3`."""
-        return formulas.nabla_riemann(*self._upto(3))
-
-    def cotton_tensor(self, indices: str = "lll") -> Float[Tensor, "... n n n"]:
-        """See `riemann.cotton_tensor`; needs `order=3`."""
-        return formulas.cotton_tensor(*self._upto(3), indices=indices)
+__all__ = ["at"]
 
 
 def at(
@@ -131,7 +30,8 @@ def at(
     Args:
         metric: callable, one point `(n,)` to a symmetric nonsingular `(n, n)`.
         x: points, `(*batch, n)`.
-        order: highest derivative of g: 1 for Christoffel symbols, 2 for curvature, 3 for its derivatives.
+        order: highest derivative of g: 1 for Christoffel symbols, 2 for curvature, 3 for its derivatives, 4 for their
+            derivatives.
         chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
         progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
@@ -167,3 +67,22 @@ def at(
 
 
 at.register, at.route = jets_of.register, jets_of.route  # a route of `at` returns the jets
+
+
+def local(name: str, metric: Metric, x: Tensor, **options: Any) -> Tensor:
+    """A quantity of the table, from a snapshot of the points."""
+    order = QUANTITIES[name].order
+    check_points(x)
+    if order >= 2 and x.shape[-1] >= 32:
+        _say_generic(name)
+    return getattr(at(metric, x, order, chunk_size=None), name)(**options)
+
+
+@functools.cache
+def _say_generic(name: str) -> None:
+    """Says once that a function takes the generic route in many dimensions, lest structure be lost in silence."""
+    warn(
+        f"`{name}` takes the generic route in 32 dimensions or more: n**4 numbers and n**2 derivatives a point. If the "
+        "metric has structure, a type of `riemann.metrics` uses it; `sectional_curvature` and "
+        "`estimate_scalar_curvature` need n**2 numbers; `chunk_size` bounds the points at a time. This is said once."
+    )

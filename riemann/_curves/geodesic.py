@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _jets, formulas
+from riemann._curvature import christoffel_vector
 from riemann._curvature.directional import connection_covector, lowering
-from riemann._curvature.tensors import FULL_JETS, christoffel_vector
+from riemann._curvature.tensors import FULL_JETS
 from riemann._curves.ode import Solution, Status, solve
 from riemann._metric import jets_of, metric_field, metric_jet
 from riemann._open import open_function

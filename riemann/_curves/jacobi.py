@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _jets, formulas
+from riemann._curvature import christoffel_vector
 from riemann._curvature.directional import connection_covector, lowering
-from riemann._curvature.tensors import FULL_JETS, christoffel_vector
+from riemann._curvature.tensors import FULL_JETS
 from riemann._curves.geodesic import checked_times, integrated, message, raise_unless
 from riemann._curves.ode import Solution
 from riemann._metric import jets_of, metric_field, metric_jet

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _jets
-from riemann._curvature.tensors import FULL_JETS, christoffel, christoffel_vector
+from riemann._curvature import christoffel, christoffel_vector
+from riemann._curvature.tensors import FULL_JETS
 from riemann._curves.geodesic import Geodesic, checked_times, geodesic_acceleration, integrated, message, raise_unless
 from riemann._metric import metric_jet
 from riemann._points.checks import check_points

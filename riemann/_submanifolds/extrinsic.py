@@ -12,8 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann import _jets, formulas
-from riemann._curvature import tensors
+from riemann import _curvature, _jets, formulas
 from riemann._metric import faults_of
 from riemann._points.checks import check_points, has_values
 from riemann._points.chunks import in_chunks
@@ -255,7 +254,7 @@ def gauss_curvature(
         II, lowered = here.II, here.lowered()
         form = (II[..., 0, 0] * lowered[..., 1, 1] - II[..., 0, 1] * lowered[..., 0, 1]).sum(-1)
         if here.ambient is not None:
-            form = form + tensors.sectional_form(here.ambient, here.y, here.J[..., 0], here.J[..., 1])
+            form = form + _curvature.sectional_form(here.ambient, here.y, here.J[..., 0], here.J[..., 1])
         return form / (here.h[..., 0, 0] * here.h[..., 1, 1] - here.h[..., 0, 1] ** 2)
 
     return _local(map, x, ambient, curvature, chunk_size)
@@ -451,7 +450,7 @@ def normal_connection(map: Field, xi: Field, ambient: Metric | None = None) -> F
                 got, wanted = tuple(value.shape[x.ndim - 1 :]), tuple(here.y.shape[-1:])
                 raise ValueError(f"`xi` returned shape {got} at one point, expected {wanted}: ambient components")
             if here.ambient is not None:
-                gamma = tensors.christoffel(here.ambient, here.y)
+                gamma = _curvature.christoffel(here.ambient, here.y)
                 D = D + torch.einsum("...BCE,...Ci,...E->...Bi", gamma, here.J, value)
             tangent = torch.einsum("...ij,...Bj,...BA,...A->...i", here.inverse, here.J, here.G, value)
             return here.normal @ D - torch.einsum("...Aij,...j->...Ai", here.II, tangent)
@@ -496,7 +495,7 @@ def normal_curvature(
         R = torch.einsum("...Aik,...kjB->...ABij", here.II, here.shape())
         R = R - R.mT
         if here.ambient is not None:
-            ambient = tensors.riemann_tensor(here.ambient, here.y)
+            ambient = _curvature.riemann_tensor(here.ambient, here.y)
             pulled = torch.einsum("...ABCD,...Ci,...Dj->...ABij", ambient, here.J, here.J)
             R = R + torch.einsum("...AC,...CDij,...DB->...ABij", here.normal, pulled, here.normal)
         return R

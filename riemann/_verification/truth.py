@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from riemann import formulas
 from riemann._clock import within
+from riemann._curvature import QUANTITIES, LocalGeometry
 from riemann._metric import metric_jet
 from riemann._types import Metric
 from riemann._verification.check import central_differences
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
 DIGITS = 40
 MOST_FUNCTIONS = 12  # of one metric: expressions of networks have no end
-QUANTITIES = (
-    "metric", "christoffel", "riemann_tensor", "ricci_tensor", "scalar_curvature", "weyl_tensor", "kretschmann_scalar",
-    "volume_element",
-)  # fmt: skip
+VERIFIED = ("metric", *(name for name, quantity in QUANTITIES.items() if quantity.verified))
 
 Values = dict[str, Tensor]
 """Quantities by name, `(points, …)` each, NaN at a point where there is no truth."""
@@ -42,7 +39,7 @@ def precise(
         def quantity(name: str) -> Tensor:
             return _floats(getattr(here, name)())
 
-        values = {name: None if here is None else _or_none(quantity, name) for name in QUANTITIES}
+        values = {name: None if here is None else _or_none(quantity, name) for name in VERIFIED}
         riemann = values["riemann_tensor"]
         if riemann is None or not bool(riemann.isfinite().all()):
             values["weyl_tensor"] = None  # it is 0 by definition for n < 4, also where there is no curvature
@@ -52,7 +49,7 @@ def precise(
     for k, point in enumerate(x.tolist()):
         progress(f"{DIGITS} digits, point {k + 1} of {len(x)}")
         rows.append(at_point(point))
-    return {name: _stacked([row[name] for row in rows]) for name in QUANTITIES}, reasons[0] if reasons else ""
+    return {name: _stacked([row[name] for row in rows]) for name in VERIFIED}, reasons[0] if reasons else ""
 
 
 def differences(metric: Metric, x: Tensor) -> Values:
@@ -67,9 +64,7 @@ def differences(metric: Metric, x: Tensor) -> Values:
         return central_differences(g, x, h)
 
     jets = (g(x), dg(x), central_differences(dg, x, h))
-    order = {"volume_element": 1, "christoffel": 2}
-    values = {name: getattr(formulas, name)(*jets[: order.get(name, 3)]) for name in QUANTITIES if name != "metric"}
-    return {"metric": jets[0], **values}
+    return {"metric": jets[0], **{name: getattr(LocalGeometry(x, jets), name)() for name in VERIFIED[1:]}}
 
 
 def closed_form(graph: "Trace", x: Tensor, budget: float) -> tuple["SymbolicMetric | None", Values, str]:
@@ -86,7 +81,7 @@ def closed_form(graph: "Trace", x: Tensor, budget: float) -> tuple["SymbolicMetr
         metric.append(graph.symbolic())
         found["metric"] = _evaluated(metric[0].metric(), metric[0].coordinates, x)
         here = metric[0].canonical()
-        for name in QUANTITIES[1:]:
+        for name in VERIFIED[1:]:
             found[name] = _evaluated(getattr(here, name)(), here.coordinates, x)
 
     why = f"not found within {budget:g} s"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from riemann import _curvature
 from riemann._arithmetic import Refusal
-from riemann._curvature import tensors
-from riemann._curvature.snapshot import at
+from riemann._curvature import QUANTITIES, at
 from riemann._points.checks import check_points
 from riemann._points.faults import first
 from riemann._rank import unit_scales
@@ -20,7 +20,7 @@ from riemann._terms import scales
 from riemann._types import Metric
 from riemann._verification import truth
 from riemann._verification.sample import sample_points
-from riemann._verification.truth import DIGITS, QUANTITIES, Values
+from riemann._verification.truth import DIGITS, VERIFIED, Values
 
 if TYPE_CHECKING:
     from riemann.symbolic import SymbolicMetric
@@ -164,7 +164,7 @@ def verify(
         with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             jets = at(metric, points).jets
-            values = {name: getattr(tensors, name)(metric, points) for name in QUANTITIES if name != "metric"}
+            values = {name: getattr(_curvature, name)(metric, points) for name in VERIFIED if name != "metric"}
     except Refusal as refusal:
         nowhere = torch.empty(0, n, dtype=dtype or torch.float64)
         return VerificationReport((), (), nowhere, failure=f"riemann refuses the metric: {refusal}")
@@ -178,7 +178,7 @@ def verify(
     tolerance = RTOL[points.dtype] if rtol is None else rtol
     lost = _lost(values, truths, jets[0])
     found = (
-        _compare(name, values[name], terms[name], points, truths, tolerance, lost[name], notes) for name in QUANTITIES
+        _compare(name, values[name], terms[name], points, truths, tolerance, lost[name], notes) for name in VERIFIED
     )
     comparisons = [comparison for comparison in found if comparison]
     failure = failure or ("" if comparisons else "there is no exact value to compare with")
@@ -207,7 +207,7 @@ def _traced(
     truths = [(f"{DIGITS} digits", digits)]
     progress(f"closed form, at most {budget:g} s")
     symbolic, closed, why = truth.closed_form(graph, x, budget)
-    if missing := [name for name in QUANTITIES if name not in closed]:
+    if missing := [name for name in VERIFIED if name not in closed]:
         notes.append(f"no closed form of {', '.join(missing)}: {why}")
     for name, values in closed.items():
         known = torch.where(values.isfinite(), digits[name], math.nan)
@@ -227,30 +227,21 @@ def _error(value: Tensor, truth: Tensor, terms: Tensor) -> Tensor:
     return torch.where(truth.isfinite().all(-1), error, math.nan)
 
 
-_POSITIONS = {
-    "metric": "ll",
-    "christoffel": "ull",
-    "riemann_tensor": "ulll",
-    "ricci_tensor": "ll",
-    "weyl_tensor": "ulll",
-}
-
-
 def _lost(values: Values, truths: list[tuple[str, Values]], g: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """Of each quantity the error of its value, and where no digit is right: `(points,)`, coordinates in their units."""
     unit = unit_scales(g.double().abs())
-    exact = {name: next(exact[name] for _, exact in truths if name in exact) for name in QUANTITIES}
+    exact = {name: next(exact[name] for _, exact in truths if name in exact) for name in VERIFIED}
 
     def size(name: str, T: Tensor) -> Tensor:
         T = T.double()
-        for axis, position in enumerate(_POSITIONS.get(name, "")):
+        for axis, position in enumerate("ll" if name == "metric" else QUANTITIES[name].indices):
             r = unit if position == "l" else 1 / unit
             T = T * r.reshape(len(T), *(-1 if k == axis else 1 for k in range(T.ndim - 1)))
         return T.abs().reshape(len(T), -1).amax(-1)
 
     curvature = size("riemann_tensor", exact["riemann_tensor"]).nan_to_num(0.0)
     found = {}
-    for name in QUANTITIES:
+    for name in VERIFIED:
         error, truth = size(name, values[name] - exact[name]), size(name, exact[name])
         truth = torch.where(truth > 10.0 ** (15 - DIGITS) * curvature, truth, 0.0)  # of which 40 digits made no 0
         of_value = torch.where(error > 0, error / truth, 0.0)

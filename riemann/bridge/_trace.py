@@ -110,7 +110,7 @@ class Trace:
             point: n coordinates and then the parameters, in order: floats as the binary numbers they are, SymPy numbers
                 exactly.
             digits: precision of results.
-            order: highest derivative of g that may be needed; 3 for the Cotton tensor.
+            order: highest derivative of g that may be needed; 3 or 4 for derivatives of curvature.
 
         Raises:
             ValueError: an operation without exact form, or a metric that is not finite and real there.
@@ -291,7 +291,7 @@ def high_precision(metric: Metric, x: Float[Tensor, "n"], digits: int = 40, orde
         metric: callable, one point `(n,)` to a matrix `(n, n)`.
         x: one point, `(n,)`.
         digits: precision of the results.
-        order: highest derivative of g that may be needed; 3 for the Cotton tensor.
+        order: highest derivative of g that may be needed; 3 or 4 for derivatives of curvature.
 
     Returns:
         The methods of `riemann.symbolic.SymbolicMetric`, whose results are numbers; NaN at kinks of the metric.

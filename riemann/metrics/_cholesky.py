@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from riemann import _curvature
+from riemann._curvature import at
 from riemann._types import Field
 from riemann.metrics._structure import Jets, derive, leibniz, part, part_jet, route
 
@@ -38,14 +40,14 @@ def _factor(metric: Cholesky, x: Tensor, order: int) -> Jets:
     return tuple(L * lower.reshape(n, n, *[1] * k) for k, L in enumerate(jets))
 
 
-@route(Cholesky)
+@route(at, Cholesky)
 def jets(metric: Cholesky, x: Tensor, order: int) -> Jets:
     """Leibniz's rule."""
     L = _factor(metric, x, order)
     return leibniz("ac,bc->ab", L, L)
 
 
-@route(Cholesky)
+@route(_curvature.inverse_metric, Cholesky)
 def inverse_metric(metric: Cholesky, x: Tensor) -> Tensor:
     r"""$L^{-T} L^{-1}$ by substitution."""
     (L,) = _factor(metric, x, 0)
@@ -53,10 +55,10 @@ def inverse_metric(metric: Cholesky, x: Tensor) -> Tensor:
     return E.mT @ E
 
 
-@route(Cholesky)
+@route(_curvature.log_volume_element, Cholesky)
 def log_volume_element(metric: Cholesky, x: Tensor) -> Tensor:
     """The sum of log |L_ii|."""
     return _factor(metric, x, 0)[0].diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
 
 
-derive(Cholesky, "volume_element")
+derive(Cholesky, _curvature.volume_element)

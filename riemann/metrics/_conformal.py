@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas
-from riemann._curvature import tensors
+from riemann import _curvature, _jets, formulas
+from riemann._curvature import at
+from riemann._metric import jets_of, metric_jet
 from riemann._points.checks import has_values
 from riemann._rounding import last_bits, say_few
 from riemann._types import Field, Metric
@@ -15,9 +16,7 @@ from riemann.metrics._structure import (
     Jets,
     contract,
     derive,
-    jets_of,
     leibniz,
-    metric_jet,
     part,
     part_field,
     part_jet,
@@ -72,7 +71,7 @@ def _factor(metric: Conformal, x: Tensor, power: int = 2) -> Tensor:
     return torch.exp(power * _p(metric, x, 0)[0])
 
 
-@route(Conformal)
+@route(at, Conformal)
 def jets(metric: Conformal, x: Tensor, order: int) -> Jets:
     """Leibniz's rule."""
     log_factor = lambda y: part(metric.log_factor, y, (), "log_factor of Conformal")
@@ -80,35 +79,35 @@ def jets(metric: Conformal, x: Tensor, order: int) -> Jets:
     return leibniz(",ab->ab", factor, jets_of(metric.base, x, order))
 
 
-@route(Conformal)
+@route(_curvature.inverse_metric, Conformal)
 def inverse_metric(metric: Conformal, x: Tensor) -> Tensor:
     """e^-2p times that of the base."""
-    return scaled(_factor(metric, x, -2), tensors.inverse_metric(metric.base, x))
+    return scaled(_factor(metric, x, -2), _curvature.inverse_metric(metric.base, x))
 
 
-@route(Conformal)
+@route(_curvature.log_volume_element, Conformal)
 def log_volume_element(metric: Conformal, x: Tensor) -> Tensor:
     """N p and that of the base."""
-    return x.shape[-1] * _p(metric, x, 0)[0] + tensors.log_volume_element(metric.base, x)
+    return x.shape[-1] * _p(metric, x, 0)[0] + _curvature.log_volume_element(metric.base, x)
 
 
-@route(Conformal)
+@route(_curvature.christoffel_vector, Conformal)
 def christoffel_vector(metric: Conformal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\Gamma_0(u,v) + dp(u) v + dp(v) u - g_0(u,v)\, \mathrm{grad}_0\, p$."""
     dp = _p(metric, x, 1)[1]
-    gradient = (tensors.inverse_metric(metric.base, x) @ dp.unsqueeze(-1)).squeeze(-1)
+    gradient = (_curvature.inverse_metric(metric.base, x) @ dp.unsqueeze(-1)).squeeze(-1)
     along_u, along_v = (scaled((dp * a).sum(-1), b) for a, b in ((u, v), (v, u)))
     uv = quadratic(metric_jet(metric.base, x, 0)[0], u, v)
-    return tensors.christoffel_vector(metric.base, x, u, v) + along_u + along_v - scaled(uv, gradient)
+    return _curvature.christoffel_vector(metric.base, x, u, v) + along_u + along_v - scaled(uv, gradient)
 
 
 def _hessian(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """p, dp, the base's Hessian of p, the base and its inverse."""
     p, dp, ddp = _p(metric, x, 2)
-    g, inverse = metric_jet(metric.base, x, 0)[0], tensors.inverse_metric(metric.base, x)
+    g, inverse = metric_jet(metric.base, x, 0)[0], _curvature.inverse_metric(metric.base, x)
     hessian = ddp
     if not is_constant(metric.base):
-        hessian = ddp - torch.einsum("...kij,...k->...ij", tensors.christoffel(metric.base, x), dp)
+        hessian = ddp - torch.einsum("...kij,...k->...ij", _curvature.christoffel(metric.base, x), dp)
     if has_values(p):
         products = dp.unsqueeze(-1) * dp.unsqueeze(-2)
         sizes = (ddp.abs() + hessian.abs() + products.abs(), (hessian - products).abs())
@@ -134,21 +133,21 @@ def _slopes(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return p, laplacian, square
 
 
-@route(Conformal)
+@route(_curvature.scalar_curvature, Conformal)
 def scalar_curvature(metric: Conformal, x: Tensor) -> Tensor:
     r"""$e^{-2p} (S_0 - 2(n-1) \Delta p - (n-1)(n-2) |dp|^2)$."""
     n = x.shape[-1]
     p, laplacian, square = _slopes(metric, x)
-    scalar = tensors.scalar_curvature(metric.base, x)
+    scalar = _curvature.scalar_curvature(metric.base, x)
     return torch.exp(-2 * p) * (scalar - (n - 1) * (2 * laplacian + (n - 2) * square))
 
 
-@route(Conformal)
+@route(_curvature.ricci_tensor, Conformal)
 def ricci_tensor(metric: Conformal, x: Tensor, indices: str = "ll") -> Tensor:
     r"""$\mathrm{Ric}_0 - (n-2) (\nabla\nabla p - dp\,dp) - (\Delta p + (n-2) |dp|^2) g_0$."""
     n = x.shape[-1]
     _, dp, hessian, g, inverse = _hessian(metric, x)
-    ricci = tensors.ricci_tensor(metric.base, x)
+    ricci = _curvature.ricci_tensor(metric.base, x)
     if n > 1:
         isotropic = scaled(contract(inverse, hessian) + (n - 2) * quadratic(inverse, dp, dp), g)
         ricci = ricci - (n - 2) * (hessian - dp.unsqueeze(-1) * dp.unsqueeze(-2)) - isotropic
@@ -162,49 +161,56 @@ def _t(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.exp(2 * p), T, g
 
 
-@route(Conformal)
+@route(_curvature.riemann_tensor, Conformal)
 def riemann_tensor(metric: Conformal, x: Tensor, indices: str = "ulll") -> Tensor:
     r"""$e^{2p} (R_0 - g_0 \wedge T)$."""
     factor, T, g = _t(metric, x)
-    riemann = tensors.riemann_tensor(metric.base, x, "llll") - formulas.kulkarni_nomizu(g, T)
+    riemann = _curvature.riemann_tensor(metric.base, x, "llll") - formulas.kulkarni_nomizu(g, T)
     return positioned(metric, x, scaled(factor, riemann), indices, "the Riemann tensor")
 
 
-@route(Conformal)
+@route(_curvature.weyl_tensor, Conformal)
 def weyl_tensor(metric: Conformal, x: Tensor, indices: str = "ulll") -> Tensor:
     """That of the base, first index up."""
-    weyl = scaled(_factor(metric, x), tensors.weyl_tensor(metric.base, x, "llll"))
+    weyl = scaled(_factor(metric, x), _curvature.weyl_tensor(metric.base, x, "llll"))
     return positioned(metric, x, weyl, indices, "the Weyl tensor")
 
 
-@route(Conformal)
+@route(_curvature.cotton_tensor, Conformal)
 def cotton_tensor(metric: Conformal, x: Tensor, indices: str = "lll") -> Tensor:
     r"""$C_{ijk} - p_a W^a{}_{ijk}$ of the base, without third derivatives of p."""
-    cotton = tensors.cotton_tensor(metric.base, x)
+    cotton = _curvature.cotton_tensor(metric.base, x)
     if x.shape[-1] > 3:
-        weyl = tensors.weyl_tensor(metric.base, x)
+        weyl = _curvature.weyl_tensor(metric.base, x)
         cotton = cotton - torch.einsum("...a,...aijk->...ijk", _p(metric, x, 1)[1], weyl)
     return positioned(metric, x, cotton, indices, "the Cotton tensor")
 
 
-@route(Conformal)
+@route(_curvature.sectional_form, Conformal)
 def sectional_form(metric: Conformal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""That of the base and T(u,u), T(u,v), T(v,v)."""
     dp = _p(metric, x, 1)[1]
     _, _, second = _jets.jets_along(_field(metric, x), x, (u, v), 2)
-    g, inverse = metric_jet(metric.base, x, 0)[0], tensors.inverse_metric(metric.base, x)
+    g, inverse = metric_jet(metric.base, x, 0)[0], _curvature.inverse_metric(metric.base, x)
     square = 0.5 * quadratic(inverse, dp, dp)
 
     def T(a: Tensor, b: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        nabla = tensors.christoffel_vector(metric.base, x, a, b)
+        nabla = _curvature.christoffel_vector(metric.base, x, a, b)
         ab = quadratic(g, a, b)
         return ab, second - (dp * nabla).sum(-1) - (dp * a).sum(-1) * (dp * b).sum(-1) + square * ab
 
     (uu, Tuu), (vv, Tvv) = T(u, u, second[..., 0, 0]), T(v, v, second[..., 1, 1])
     uv, Tuv = T(u, v, second[..., 0, 1])
-    form = tensors.sectional_form(metric.base, x, u, v)
+    form = _curvature.sectional_form(metric.base, x, u, v)
     return _factor(metric, x) * (form - uu * Tvv - vv * Tuu + 2 * uv * Tuv)
 
 
-derive(Conformal, "volume_element einstein_tensor schouten_tensor kretschmann_scalar sectional_curvature")
-derive(Conformal, "ricci_curvature")
+derive(
+    Conformal,
+    _curvature.volume_element,
+    _curvature.einstein_tensor,
+    _curvature.schouten_tensor,
+    _curvature.kretschmann_scalar,
+    _curvature.sectional_curvature,
+    _curvature.ricci_curvature,
+)

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann import formulas
+from riemann import _curvature, formulas
+from riemann._curvature import at
 from riemann._modules import runs_as_written
 from riemann.metrics._structure import Jets, derive, positioned, route
 
@@ -61,52 +62,59 @@ def _flat(metric: Constant, x: Tensor, rank: int) -> Tensor:
     return zeros if metric.matrix is None else zeros + 0 * formulas.inverse_metric(matrix)[0, 0]
 
 
-@route(Constant)
+@route(at, Constant)
 def jets(metric: Constant, x: Tensor, order: int) -> Jets:
     """`(g, 0, …)`."""
     return (_everywhere(metric(x), x), *(_zeros(metric, x, 2 + k) for k in range(1, order + 1)))
 
 
-@route(Constant)
+@route(_curvature.scalar_curvature, Constant)
 def scalar_curvature(metric: Constant, x: Tensor) -> Tensor:
     """0."""
     return _flat(metric, x, 0)
 
 
-@route(Constant)
+@route(_curvature.ricci_tensor, Constant)
 def ricci_tensor(metric: Constant, x: Tensor, indices: str = "ll") -> Tensor:
     """0."""
     return positioned(metric, x, _flat(metric, x, 2), indices, "the Ricci tensor")
 
 
-@route(Constant)
+@route(_curvature.riemann_tensor, Constant)
 def riemann_tensor(metric: Constant, x: Tensor, indices: str = "ulll") -> Tensor:
     """0."""
     return positioned(metric, x, _flat(metric, x, 4), indices, "the Riemann tensor")
 
 
-@route(Constant)
+@route(_curvature.christoffel_vector, Constant)
 def christoffel_vector(metric: Constant, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """0."""
     return _flat(metric, x, 1)
 
 
-@route(Constant)
+@route(_curvature.curvature_endomorphism, Constant)
 def curvature_endomorphism(metric: Constant, x: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
     """0."""
     return _flat(metric, x, 1)
 
 
-@route(Constant)
+@route(_curvature.sectional_form, Constant)
 def sectional_form(metric: Constant, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """0."""
     return _flat(metric, x, 0)
 
 
-@route(Constant)
+@route(_curvature.ricci_curvature, Constant)
 def ricci_curvature(metric: Constant, x: Tensor, v: Tensor) -> Tensor:
     """0."""
     return _flat(metric, x, 0)
 
 
-derive(Constant, "einstein_tensor schouten_tensor weyl_tensor kretschmann_scalar sectional_curvature")
+derive(
+    Constant,
+    _curvature.einstein_tensor,
+    _curvature.schouten_tensor,
+    _curvature.weyl_tensor,
+    _curvature.kretschmann_scalar,
+    _curvature.sectional_curvature,
+)

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas
+from riemann import _curvature, _jets, formulas
+from riemann._curvature import at
 from riemann._curvature.directional import curvature_form_by
 from riemann._points.checks import has_values
 from riemann._rounding import judged_forms, last_bits, say_few
@@ -44,7 +45,7 @@ def _entries(metric: Diagonal, x: Tensor, order: int) -> Jets:
     return part_jet(metric.entries, x, order, (x.shape[-1],), "entries of Diagonal")
 
 
-@route(Diagonal)
+@route(at, Diagonal)
 def jets(metric: Diagonal, x: Tensor, order: int) -> Jets:
     """Jets of the n entries, put on a diagonal."""
     batch = x.ndim - 1
@@ -53,19 +54,19 @@ def jets(metric: Diagonal, x: Tensor, order: int) -> Jets:
     )
 
 
-@route(Diagonal)
+@route(_curvature.inverse_metric, Diagonal)
 def inverse_metric(metric: Diagonal, x: Tensor) -> Tensor:
     """1 / d."""
     return torch.diag_embed(1 / _entries(metric, x, 0)[0])
 
 
-@route(Diagonal)
+@route(_curvature.log_volume_element, Diagonal)
 def log_volume_element(metric: Diagonal, x: Tensor) -> Tensor:
     """The sum of log |d| / 2."""
     return 0.5 * _entries(metric, x, 0)[0].abs().log().sum(-1)
 
 
-@route(Diagonal)
+@route(_curvature.christoffel_vector, Diagonal)
 def christoffel_vector(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\Gamma^k(u,v) = (v^k D_u d_k + u^k D_v d_k - \sum_i u^i v^i \partial_k d_i) / (2 d_k)$."""
     entries = _field(metric, x)
@@ -106,7 +107,7 @@ def _say_few(d: Tensor, dd: Tensor, second: Tensor, planes: Tensor) -> None:
     say_few(*((y / area * other).amax((-1, -2)) for y in (last_bits(terms), planes)))
 
 
-@route(Diagonal)
+@route(_curvature.scalar_curvature, Diagonal)
 def scalar_curvature(metric: Diagonal, x: Tensor) -> Tensor:
     r"""$\sum_{ij} R_{ijij} / (d_i d_j)$, from n passes."""
     d, dd, second = _jets.second_derivatives(_field(metric, x), x)
@@ -129,14 +130,14 @@ def _threes(metric: Diagonal, x: Tensor) -> tuple[Tensor, Tensor]:
     return d, torch.where(meet, torch.zeros_like(threes), threes)
 
 
-@route(Diagonal)
+@route(_curvature.ricci_tensor, Diagonal)
 def ricci_tensor(metric: Diagonal, x: Tensor, indices: str = "ll") -> Tensor:
     r"""$\mathrm{Ric}_{jk} = \sum_i R_{ijik} / d_i$; no `(n, n, n, n)`."""
     d, threes = _threes(metric, x)
     return positioned(metric, x, torch.einsum("...i,...ijk->...jk", 1 / d, threes), indices, "the Ricci tensor")
 
 
-@route(Diagonal)
+@route(_curvature.riemann_tensor, Diagonal)
 def riemann_tensor(metric: Diagonal, x: Tensor, indices: str = "ulll") -> Tensor:
     """R_ijik in its places; nothing where four indices differ."""
     _, threes = _threes(metric, x)
@@ -147,14 +148,14 @@ def riemann_tensor(metric: Diagonal, x: Tensor, indices: str = "ulll") -> Tensor
     return positioned(metric, x, riemann, indices, "the Riemann tensor")
 
 
-@route(Diagonal)
+@route(_curvature.sectional_form, Diagonal)
 def sectional_form(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """The form of given vectors, without `(n, n)`."""
     entries, (d,) = _field(metric, x), _entries(metric, x, 0)
     return judged_forms(curvature_form_by(lambda p, vectors: vectors * entries(p), lambda w: w / d, x, u, v))
 
 
-@route(Diagonal)
+@route(_curvature.vectors.squared_area, Diagonal)
 def squared_area(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Of given vectors, without `(n, n)`."""
     d = _entries(metric, x, 0)[0]
@@ -162,5 +163,13 @@ def squared_area(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return formulas.area_or_nan(uu, vv, uv, *((d * a * a).abs().sum(-1) for a in (u, v)))
 
 
-derive(Diagonal, "volume_element einstein_tensor schouten_tensor weyl_tensor kretschmann_scalar ricci_curvature")
-derive(Diagonal, "sectional_curvature")
+derive(
+    Diagonal,
+    _curvature.volume_element,
+    _curvature.einstein_tensor,
+    _curvature.schouten_tensor,
+    _curvature.weyl_tensor,
+    _curvature.kretschmann_scalar,
+    _curvature.ricci_curvature,
+    _curvature.sectional_curvature,
+)

@@ -3,7 +3,8 @@ r"""Hessian metrics: $g = \partial\partial P$."""
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas
+from riemann import _curvature, _jets, formulas
+from riemann._curvature import at
 from riemann._types import Field
 from riemann.metrics._structure import Jets, derive, part_field, part_jet, positioned, route
 
@@ -40,13 +41,13 @@ def _potential(metric: Hessian, x: Tensor, order: int) -> Jets:
     return part_jet(metric.potential, x, order, (), "potential of Hessian")
 
 
-@route(Hessian)
+@route(at, Hessian)
 def jets(metric: Hessian, x: Tensor, order: int) -> Jets:
     """Derivatives of P from the second on."""
     return _potential(metric, x, order + 2)[2:]
 
 
-@route(Hessian)
+@route(_curvature.christoffel_vector, Hessian)
 def christoffel_vector(metric: Hessian, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\tfrac12 g^{kl} P_{lij} u^i v^j$."""
     g = _potential(metric, x, 2)[2]
@@ -62,7 +63,7 @@ def _thirds(metric: Hessian, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return inverse, thirds, torch.einsum("...ef,...fij->...eij", inverse, thirds)
 
 
-@route(Hessian)
+@route(_curvature.scalar_curvature, Hessian)
 def scalar_curvature(metric: Hessian, x: Tensor) -> Tensor:
     r"""$\tfrac14 (P_{eij} P^{eij} - v_e v^e)$, $v_e = P_{eij} g^{ij}$."""
     inverse, thirds, raised = _thirds(metric, x)
@@ -71,7 +72,7 @@ def scalar_curvature(metric: Hessian, x: Tensor) -> Tensor:
     return 0.25 * (square - torch.einsum("...e,...ef,...f->...", v, inverse, v))
 
 
-@route(Hessian)
+@route(_curvature.ricci_tensor, Hessian)
 def ricci_tensor(metric: Hessian, x: Tensor, indices: str = "ll") -> Tensor:
     r"""$\tfrac14 (P^e{}_{bc} P^c{}_{ed} - v^e P_{ebd})$."""
     inverse, thirds, raised = _thirds(metric, x)
@@ -80,7 +81,7 @@ def ricci_tensor(metric: Hessian, x: Tensor, indices: str = "ll") -> Tensor:
     return positioned(metric, x, 0.25 * ricci, indices, "the Ricci tensor")
 
 
-@route(Hessian)
+@route(_curvature.riemann_tensor, Hessian)
 def riemann_tensor(metric: Hessian, x: Tensor, indices: str = "ulll") -> Tensor:
     r"""$\tfrac14 g^{ef} (P_{ebc} P_{fad} - P_{ebd} P_{fac})$."""
     _, thirds, raised = _thirds(metric, x)
@@ -88,14 +89,14 @@ def riemann_tensor(metric: Hessian, x: Tensor, indices: str = "ulll") -> Tensor:
     return positioned(metric, x, 0.25 * (products - products.mT), indices, "the Riemann tensor")
 
 
-@route(Hessian)
+@route(_curvature.curvature_endomorphism, Hessian)
 def curvature_endomorphism(metric: Hessian, x: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
     r"""$\Gamma(\Gamma(w, u), v) - \Gamma(\Gamma(w, v), u)$, $\Gamma^a_{bc} = \tfrac12 P^a{}_{bc}$."""
     gamma = lambda a, b: christoffel_vector(metric, x, a, b)
     return gamma(gamma(w, u), v) - gamma(gamma(w, v), u)
 
 
-@route(Hessian)
+@route(_curvature.sectional_form, Hessian)
 def sectional_form(metric: Hessian, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$g(\Gamma(u,v), \Gamma(u,v)) - g(\Gamma(u,u), \Gamma(v,v))$."""
     uv, uu, vv = (christoffel_vector(metric, x, a, b) for a, b in ((u, v), (u, u), (v, v)))
@@ -103,4 +104,12 @@ def sectional_form(metric: Hessian, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return torch.einsum("...ij,...i,...j->...", g, uv, uv) - torch.einsum("...ij,...i,...j->...", g, uu, vv)
 
 
-derive(Hessian, "einstein_tensor schouten_tensor weyl_tensor kretschmann_scalar ricci_curvature sectional_curvature")
+derive(
+    Hessian,
+    _curvature.einstein_tensor,
+    _curvature.schouten_tensor,
+    _curvature.weyl_tensor,
+    _curvature.kretschmann_scalar,
+    _curvature.ricci_curvature,
+    _curvature.sectional_curvature,
+)

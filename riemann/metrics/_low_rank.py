@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from riemann import formulas
+from riemann import _curvature, formulas
+from riemann._curvature import at
 from riemann._curvature.directional import connection_covector, curvature_form_by
 from riemann._rank import is_singular
 from riemann._rounding import judged_forms
@@ -68,7 +69,7 @@ def _parts(metric: LowRankPlusDiagonal, x: Tensor, order: int) -> tuple[Jets, Je
     )
 
 
-@route(LowRankPlusDiagonal)
+@route(at, LowRankPlusDiagonal)
 def jets(metric: LowRankPlusDiagonal, x: Tensor, order: int) -> Jets:
     """Leibniz's rule: n (1 + r) functions are differentiated, not n²."""
     d, U = _parts(metric, x, order)
@@ -100,7 +101,7 @@ def _or_nan(d: Tensor, U: Tensor, S: Tensor) -> Tensor:
     return torch.where(singular.unsqueeze(-1), torch.full_like(d, torch.nan), d)
 
 
-@route(LowRankPlusDiagonal)
+@route(_curvature.inverse_metric, LowRankPlusDiagonal)
 def inverse_metric(metric: LowRankPlusDiagonal, x: Tensor) -> Tensor:
     r"""Woodbury's formula."""
     (d,), (U,) = _parts(metric, x, 0)
@@ -108,7 +109,7 @@ def inverse_metric(metric: LowRankPlusDiagonal, x: Tensor) -> Tensor:
     return _solve(_or_nan(d, U, S), U, S, torch.eye(x.shape[-1], dtype=x.dtype, device=x.device))
 
 
-@route(LowRankPlusDiagonal)
+@route(_curvature.log_volume_element, LowRankPlusDiagonal)
 def log_volume_element(metric: LowRankPlusDiagonal, x: Tensor) -> Tensor:
     r"""$\tfrac12 \sum \log |d| + \tfrac12 \log |\det(1 + S U^T D^{-1} U)|$."""
     (d,), (U,) = _parts(metric, x, 0)
@@ -132,20 +133,20 @@ def _by_images(metric: LowRankPlusDiagonal, x: Tensor) -> tuple[Callable[..., Te
     return lower, lambda w: _solve(d, U, S, w.unsqueeze(-1)).squeeze(-1)
 
 
-@route(LowRankPlusDiagonal)
+@route(_curvature.christoffel_vector, LowRankPlusDiagonal)
 def christoffel_vector(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Without `(n, n)`."""
     lower, solve = _by_images(metric, x)
     return solve(connection_covector(lower, x, u, v))
 
 
-@route(LowRankPlusDiagonal)
+@route(_curvature.sectional_form, LowRankPlusDiagonal)
 def sectional_form(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Without `(n, n)`."""
     return judged_forms(curvature_form_by(*_by_images(metric, x), x, u, v))
 
 
-@route(LowRankPlusDiagonal)
+@route(_curvature.vectors.squared_area, LowRankPlusDiagonal)
 def squared_area(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Without `(n, n)`."""
     (d,), (U,) = _parts(metric, x, 0)
@@ -159,4 +160,4 @@ def squared_area(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor) -
     return formulas.area_or_nan(*inner, *(product(a, a, d.abs(), U.abs(), S.abs()) for a in (u.abs(), v.abs())))
 
 
-derive(LowRankPlusDiagonal, "volume_element sectional_curvature")
+derive(LowRankPlusDiagonal, _curvature.volume_element, _curvature.sectional_curvature)

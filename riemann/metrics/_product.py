@@ -5,19 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._curvature import tensors
+from riemann import _curvature
+from riemann._curvature import at
+from riemann._metric import jets_of
 from riemann._types import Metric
-from riemann.metrics._structure import (
-    Jets,
-    derive,
-    embed,
-    embed_jets,
-    jets_of,
-    part,
-    positioned,
-    route,
-    with_dimension,
-)
+from riemann.metrics._structure import Jets, derive, embed, embed_jets, part, positioned, route, with_dimension
 
 
 class Product(torch.nn.Module):
@@ -71,73 +63,80 @@ def _blocks(metric: Product, x: Tensor, rank: int, f: Any) -> Tensor:
     return _sum(embed(f(part, p), rank, start, x.shape[-1]) for part, p, start in _parts(metric, x))
 
 
-@route(Product)
+@route(at, Product)
 def jets(metric: Product, x: Tensor, order: int) -> Jets:
     """Blocks: each part is differentiated by its own coordinates."""
     blocks = [embed_jets(jets_of(part, p, order), 2, start, x.shape[-1]) for part, p, start in _parts(metric, x)]
     return tuple(_sum(terms) for terms in zip(*blocks, strict=True))
 
 
-@route(Product)
+@route(_curvature.inverse_metric, Product)
 def inverse_metric(metric: Product, x: Tensor) -> Tensor:
     """Blocks."""
-    return _blocks(metric, x, 2, tensors.inverse_metric)
+    return _blocks(metric, x, 2, _curvature.inverse_metric)
 
 
-@route(Product)
+@route(_curvature.log_volume_element, Product)
 def log_volume_element(metric: Product, x: Tensor) -> Tensor:
     """The sum."""
-    return _sum(tensors.log_volume_element(part, p) for part, p, _ in _parts(metric, x))
+    return _sum(_curvature.log_volume_element(part, p) for part, p, _ in _parts(metric, x))
 
 
-@route(Product)
+@route(_curvature.christoffel_vector, Product)
 def christoffel_vector(metric: Product, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Blocks."""
-    return torch.cat([tensors.christoffel_vector(part, *pieces) for part, *pieces, _ in _parts(metric, x, u, v)], -1)
+    return torch.cat([_curvature.christoffel_vector(part, *pieces) for part, *pieces, _ in _parts(metric, x, u, v)], -1)
 
 
-@route(Product)
+@route(_curvature.curvature_endomorphism, Product)
 def curvature_endomorphism(metric: Product, x: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
     """Blocks."""
     parts = _parts(metric, x, u, v, w)
-    return torch.cat([tensors.curvature_endomorphism(part, *pieces) for part, *pieces, _ in parts], -1)
+    return torch.cat([_curvature.curvature_endomorphism(part, *pieces) for part, *pieces, _ in parts], -1)
 
 
-@route(Product)
+@route(_curvature.riemann_tensor, Product)
 def riemann_tensor(metric: Product, x: Tensor, indices: str = "ulll") -> Tensor:
     """Blocks."""
-    riemann = _blocks(metric, x, 4, lambda part, p: tensors.riemann_tensor(part, p, "llll"))
+    riemann = _blocks(metric, x, 4, lambda part, p: _curvature.riemann_tensor(part, p, "llll"))
     return positioned(metric, x, riemann, indices, "the Riemann tensor")
 
 
-@route(Product)
+@route(_curvature.ricci_tensor, Product)
 def ricci_tensor(metric: Product, x: Tensor, indices: str = "ll") -> Tensor:
     """Blocks."""
-    return positioned(metric, x, _blocks(metric, x, 2, tensors.ricci_tensor), indices, "the Ricci tensor")
+    return positioned(metric, x, _blocks(metric, x, 2, _curvature.ricci_tensor), indices, "the Ricci tensor")
 
 
-@route(Product)
+@route(_curvature.scalar_curvature, Product)
 def scalar_curvature(metric: Product, x: Tensor) -> Tensor:
     """The sum."""
-    return _sum(tensors.scalar_curvature(part, p) for part, p, _ in _parts(metric, x))
+    return _sum(_curvature.scalar_curvature(part, p) for part, p, _ in _parts(metric, x))
 
 
-@route(Product)
+@route(_curvature.kretschmann_scalar, Product)
 def kretschmann_scalar(metric: Product, x: Tensor) -> Tensor:
     """The sum."""
-    return _sum(tensors.kretschmann_scalar(part, p) for part, p, _ in _parts(metric, x))
+    return _sum(_curvature.kretschmann_scalar(part, p) for part, p, _ in _parts(metric, x))
 
 
-@route(Product)
+@route(_curvature.ricci_curvature, Product)
 def ricci_curvature(metric: Product, x: Tensor, v: Tensor) -> Tensor:
     """The sum."""
-    return _sum(tensors.ricci_curvature(part, *pieces) for part, *pieces, _ in _parts(metric, x, v))
+    return _sum(_curvature.ricci_curvature(part, *pieces) for part, *pieces, _ in _parts(metric, x, v))
 
 
-@route(Product)
+@route(_curvature.sectional_form, Product)
 def sectional_form(metric: Product, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """The sum."""
-    return _sum(tensors.sectional_form(part, *pieces) for part, *pieces, _ in _parts(metric, x, u, v))
+    return _sum(_curvature.sectional_form(part, *pieces) for part, *pieces, _ in _parts(metric, x, u, v))
 
 
-derive(Product, "volume_element einstein_tensor schouten_tensor weyl_tensor sectional_curvature")
+derive(
+    Product,
+    _curvature.volume_element,
+    _curvature.einstein_tensor,
+    _curvature.schouten_tensor,
+    _curvature.weyl_tensor,
+    _curvature.sectional_curvature,
+)

@@ -6,26 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas
-from riemann._curvature import tensors
+from riemann import _curvature, _jets, formulas
+from riemann._curvature import at
+from riemann._metric import metric_jet
 from riemann._modules import runs_as_written, unwrapped
 from riemann._points.checks import has_values
 from riemann._rank import ROUNDING
 from riemann._rounding import last_bits, say_few
 from riemann._types import Field, Metric
 from riemann.metrics._constant import Constant, is_constant
-from riemann.metrics._structure import (
-    Jets,
-    contract,
-    derive,
-    leibniz,
-    metric_jet,
-    part,
-    part_field,
-    part_jet,
-    positioned,
-    route,
-)
+from riemann.metrics._structure import Jets, contract, derive, leibniz, part, part_field, part_jet, positioned, route
 
 
 class Pullback(torch.nn.Module):
@@ -84,7 +74,7 @@ def _shortened(metric: Pullback) -> Pullback:
     return Pullback(layers[:-1], Constant(last.weight.mT @ last.weight))
 
 
-@route(Pullback)
+@route(at, Pullback)
 def jets(metric: Pullback, x: Tensor, order: int) -> Jets:
     """Leibniz's rule on the jets of f."""
     metric = _shortened(metric)
@@ -140,7 +130,7 @@ def immersed(metric: Pullback, x: Tensor, what: str = _MAP) -> tuple[Tensor, Ten
     y, J, second = part_jet(metric.map, x, 2, (None,), what)
     G = _ambient(metric, y)
     if _curved(metric):
-        gamma = tensors.christoffel(metric.ambient, y)
+        gamma = _curvature.christoffel(metric.ambient, y)
         second = second + torch.einsum("...ABC,...Bi,...Cj->...Aij", gamma, J, J)
     return y, J, G, second
 
@@ -172,7 +162,7 @@ def _raised(II: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
     return raised, raised.diagonal(dim1=-3, dim2=-2).sum(-1)
 
 
-@route(Pullback)
+@route(_curvature.riemann_tensor, Pullback)
 def riemann_tensor(metric: Pullback, x: Tensor, indices: str = "ulll") -> Tensor:
     r"""$\langle II_{ik}, II_{jl} \rangle - \langle II_{il}, II_{jk} \rangle + f^* \bar R_{ijkl}$."""
     y, J, II, lowered, _ = _second(metric, x)
@@ -180,7 +170,7 @@ def riemann_tensor(metric: Pullback, x: Tensor, indices: str = "ulll") -> Tensor
     products = (II @ lowered.mT).unflatten(-1, (n, n)).unflatten(-3, (n, n)).transpose(-3, -2)
     riemann = products - products.mT
     if _curved(metric):
-        pulled = tensors.riemann_tensor(metric.ambient, y, "llll")
+        pulled = _curvature.riemann_tensor(metric.ambient, y, "llll")
         for _ in range(4):  # each index in turn
             pulled = torch.einsum("...ABCD,...Ai->...BCDi", pulled, J)
         riemann = riemann + pulled
@@ -189,11 +179,11 @@ def riemann_tensor(metric: Pullback, x: Tensor, indices: str = "ulll") -> Tensor
 
 def _traced(metric: Pullback, y: Tensor, J: Tensor, inverse: Tensor) -> Tensor:
     r"""$g^{ik} J^A_i J^C_k \bar R_{ABCD}\, J^B_j J^D_l$, `[..., j, l]`."""
-    riemann = tensors.riemann_tensor(metric.ambient, y, "llll")
+    riemann = _curvature.riemann_tensor(metric.ambient, y, "llll")
     return J.mT @ torch.einsum("...AC,...ABCD->...BD", J @ inverse @ J.mT, riemann) @ J
 
 
-@route(Pullback)
+@route(_curvature.ricci_tensor, Pullback)
 def ricci_tensor(metric: Pullback, x: Tensor, indices: str = "ll") -> Tensor:
     r"""$\langle \mathrm{tr}\, II, II_{jl} \rangle - g^{ik} \langle II_{il}, II_{kj} \rangle$, and the ambient part."""
     y, J, II, lowered, inverse = _second(metric, x)
@@ -206,7 +196,7 @@ def ricci_tensor(metric: Pullback, x: Tensor, indices: str = "ll") -> Tensor:
     return positioned(metric, x, ricci, indices, "the Ricci tensor")
 
 
-@route(Pullback)
+@route(_curvature.scalar_curvature, Pullback)
 def scalar_curvature(metric: Pullback, x: Tensor) -> Tensor:
     r"""$|\mathrm{tr}\, II|^2 - |II|^2$, and the ambient curvature of the tangent planes."""
     y, J, II, lowered, inverse = _second(metric, x)
@@ -229,11 +219,11 @@ def _acceleration(metric: Pullback, x: Tensor, y: Tensor, J: Tensor, u: Tensor, 
     r"""$\bar\nabla_u (df\, v)$ of constant u, v, a row `(*batch, 1, m)`: the connection and, normal to it, II."""
     second = _jets.jets_along(part_field(metric.map, x, (None,), _MAP), x, (u, v), 2)[2][..., 0, 1]
     if _curved(metric):
-        second = second + tensors.christoffel_vector(metric.ambient, y, *_push(J, u, v))
+        second = second + _curvature.christoffel_vector(metric.ambient, y, *_push(J, u, v))
     return second.unsqueeze(-2)
 
 
-@route(Pullback)
+@route(_curvature.christoffel_vector, Pullback)
 def christoffel_vector(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$g^{-1} J^T G\, \bar\nabla_u (df\, v)$: one second derivative of f."""
     metric = _shortened(metric)
@@ -243,7 +233,7 @@ def christoffel_vector(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Ten
     return (_lower(G, _acceleration(metric, x, y, J, u, v)) @ J @ inverse).squeeze(-2)
 
 
-@route(Pullback)
+@route(_curvature.sectional_form, Pullback)
 def sectional_form(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\langle II(u,u), II(v,v) \rangle - |II(u,v)|^2$, and that of the ambient space."""
     metric = _shortened(metric)
@@ -253,11 +243,11 @@ def sectional_form(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     uu, vv, uv = (normal(_acceleration(metric, x, y, J, a, b)) for a, b in ((u, u), (v, v), (u, v)))
     form = (uu * _lower(G, vv) - uv * _lower(G, uv)).sum((-2, -1))
     if _curved(metric):
-        form = form + tensors.sectional_form(metric.ambient, y, *_push(J, u, v))
+        form = form + _curvature.sectional_form(metric.ambient, y, *_push(J, u, v))
     return form
 
 
-@route(Pullback)
+@route(_curvature.curvature_endomorphism, Pullback)
 def curvature_endomorphism(metric: Pullback, x: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
     r"""$\langle II(u, \cdot), II(v, w) \rangle - \langle II(v, \cdot), II(u, w) \rangle$, raised."""
     y, J, II, lowered, inverse = _second(metric, x)
@@ -267,9 +257,17 @@ def curvature_endomorphism(metric: Pullback, x: Tensor, u: Tensor, v: Tensor, w:
     vw, uw = (torch.einsum("...ijA,...i,...j->...A", lowered, a, w) for a in (v, u))
     image = (II_u @ vw.unsqueeze(-1) - II_v @ uw.unsqueeze(-1)).squeeze(-1)
     if _curved(metric):
-        ambient = tensors.curvature_endomorphism(metric.ambient, y, *_push(J, u, v, w)).unsqueeze(-2)
+        ambient = _curvature.curvature_endomorphism(metric.ambient, y, *_push(J, u, v, w)).unsqueeze(-2)
         image = image + (_lower(_ambient(metric, y), ambient) @ J).squeeze(-2)
     return (inverse @ image.unsqueeze(-1)).squeeze(-1)
 
 
-derive(Pullback, "einstein_tensor schouten_tensor weyl_tensor kretschmann_scalar ricci_curvature sectional_curvature")
+derive(
+    Pullback,
+    _curvature.einstein_tensor,
+    _curvature.schouten_tensor,
+    _curvature.weyl_tensor,
+    _curvature.kretschmann_scalar,
+    _curvature.ricci_curvature,
+    _curvature.sectional_curvature,
+)

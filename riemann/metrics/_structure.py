@@ -1,7 +1,6 @@
 """What structured metrics share: jets of their parts, Leibniz's rule, blocks, and how their routes are registered."""
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from numbers import Integral
@@ -10,13 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas
-from riemann._curvature import tensors
+from riemann import _curvature, _jets, _open, formulas
 from riemann._indices import check_positions, move_indices
-from riemann._metric import jets_of, metric_jet
+from riemann._metric import metric_jet
 from riemann._modules import unwrapped
-from riemann._open import VECTORS
-from riemann._points.checks import broadcast_vectors
 from riemann._points.one_point import at_one_point
 from riemann._types import ChunkSize, Field, Progress
 
@@ -112,27 +108,7 @@ def scaled(a: Tensor, T: Tensor) -> Tensor:
 # --------------------------------------------------------------------------------------------------------- routes
 
 
-def route(kind: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Registers a function for a type of metric, as its route of the open function of the same name.
-
-    The function is written for points and vectors of one batch shape.
-    """
-
-    def register(f: Callable[..., Any]) -> Callable[..., Any]:
-        signature = inspect.signature(f)
-
-        @functools.wraps(f)
-        def broadcast(metric: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-            options = dict(list(signature.bind(metric, x, *args, **kwargs).arguments.items())[2:])
-            vectors = {name: options.pop(name) for name in VECTORS if name in options}
-            x, *given = broadcast_vectors(x, **vectors)
-            return f(metric, x, **dict(zip(vectors, given, strict=True)), **options)
-
-        broadcast.calls_parts = True  # type: ignore[attr-defined]  # hooks of the parts run
-        getattr(tensors, f.__name__, jets_of).register(kind)(broadcast)
-        return f
-
-    return register
+route = functools.partial(_open.route, calls_parts=True)
 
 
 # ------------------------------------------------------------------------------------- what follows from the rest
@@ -140,7 +116,7 @@ def route(kind: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 def volume_element(metric: Any, x: Tensor) -> Tensor:
     """`volume_element` from `log_volume_element`."""
-    return tensors.log_volume_element(metric, x).exp()
+    return _curvature.log_volume_element(metric, x).exp()
 
 
 def _value(metric: Any, x: Tensor) -> Tensor:
@@ -149,42 +125,53 @@ def _value(metric: Any, x: Tensor) -> Tensor:
 
 def einstein_tensor(metric: Any, x: Tensor, indices: str = "ll") -> Tensor:
     """`einstein_tensor` from `ricci_tensor`."""
-    return formulas.einstein_from_ricci(_value(metric, x), tensors.ricci_tensor(metric, x), indices)
+    return formulas.einstein_from_ricci(_value(metric, x), _curvature.ricci_tensor(metric, x), indices)
 
 
 def schouten_tensor(metric: Any, x: Tensor, indices: str = "ll") -> Tensor:
     """`schouten_tensor` from `ricci_tensor`."""
-    return formulas.schouten_from_ricci(_value(metric, x), tensors.ricci_tensor(metric, x), indices)
+    return formulas.schouten_from_ricci(_value(metric, x), _curvature.ricci_tensor(metric, x), indices)
 
 
 def ricci_curvature(metric: Any, x: Tensor, v: Tensor) -> Tensor:
     """`ricci_curvature` from `ricci_tensor`."""
-    return quadratic(tensors.ricci_tensor(metric, x), v, v)
+    return quadratic(_curvature.ricci_tensor(metric, x), v, v)
 
 
 def weyl_tensor(metric: Any, x: Tensor, indices: str = "ulll") -> Tensor:
     """`weyl_tensor` from `riemann_tensor` and `ricci_tensor`."""
-    riemann, ricci = tensors.riemann_tensor(metric, x, "llll"), tensors.ricci_tensor(metric, x)
+    riemann, ricci = _curvature.riemann_tensor(metric, x, "llll"), _curvature.ricci_tensor(metric, x)
     return formulas.weyl_from_riemann(_value(metric, x), riemann, ricci, indices)
 
 
 def kretschmann_scalar(metric: Any, x: Tensor) -> Tensor:
     """`kretschmann_scalar` from `riemann_tensor`."""
-    return formulas.kretschmann_from_riemann(_value(metric, x), tensors.riemann_tensor(metric, x, "llll"))
+    return formulas.kretschmann_from_riemann(_value(metric, x), _curvature.riemann_tensor(metric, x, "llll"))
 
 
 def sectional_curvature(
     metric: Any, x: Tensor, u: Tensor, v: Tensor, *, chunk_size: ChunkSize = "auto", progress: Progress = False
 ) -> Tensor:
     """`sectional_curvature` from `sectional_form` and `squared_area`."""
-    generic = tensors.sectional_curvature.__wrapped__
+    generic = _curvature.sectional_curvature.__wrapped__
     return generic(metric, x, u, v, chunk_size=chunk_size, progress=progress)
 
 
-def derive(kind: type, names: str) -> None:
-    """Registers functions of this section, by their names, for a type."""
-    for name in names.split():
-        route(kind)(globals()[name])
+_DERIVED = {
+    _curvature.volume_element: volume_element,
+    _curvature.einstein_tensor: einstein_tensor,
+    _curvature.schouten_tensor: schouten_tensor,
+    _curvature.ricci_curvature: ricci_curvature,
+    _curvature.weyl_tensor: weyl_tensor,
+    _curvature.kretschmann_scalar: kretschmann_scalar,
+    _curvature.sectional_curvature: sectional_curvature,
+}
+
+
+def derive(kind: type, *functions: Callable[..., Any]) -> None:
+    """Registers for a type what follows from its other routes."""
+    for function in functions:
+        route(function, kind)(_DERIVED[function])
 
 
 def positioned(metric: Any, x: Tensor, T: Tensor, indices: str, what: str) -> Tensor:
@@ -193,4 +180,4 @@ def positioned(metric: Any, x: Tensor, T: Tensor, indices: str, what: str) -> Te
     check_positions(indices, rank, what)
     if "u" not in indices:
         return T
-    return move_indices(T, T, tensors.inverse_metric(metric, x), "l" * rank, indices)
+    return move_indices(T, T, _curvature.inverse_metric(metric, x), "l" * rank, indices)

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from riemann import formulas
-from riemann._curvature import tensors
+from riemann import _curvature, formulas
+from riemann._curvature import at
+from riemann._metric import jets_of, metric_jet
 from riemann._points.checks import has_values
 from riemann._rounding import last_bits, say_few
 from riemann._types import Field, Metric
@@ -14,9 +15,7 @@ from riemann.metrics._structure import (
     derive,
     embed,
     embed_jets,
-    jets_of,
     leibniz,
-    metric_jet,
     part,
     part_jet,
     positioned,
@@ -87,8 +86,8 @@ def _warp_or_nan(metric: Warped, b: Tensor, order: int) -> Jets:
 def _w(metric: Warped, b: Tensor) -> tuple[Tensor, ...]:
     """W, dw, its Hessian, the inverse of the base, and |dw|²."""
     w, dw, ddw = _warp_or_nan(metric, b, 2)
-    inverse = tensors.inverse_metric(metric.base, b)
-    gamma = tensors.christoffel(metric.base, b)
+    inverse = _curvature.inverse_metric(metric.base, b)
+    gamma = _curvature.christoffel(metric.base, b)
     hessian = ddw - torch.einsum("...kij,...k->...ij", gamma, dw)
     square = quadratic(inverse, dw, dw)
     if has_values(w):
@@ -103,7 +102,7 @@ def _say_few(w: Tensor, dw: Tensor, ddw: Tensor, gamma: Tensor, hessian: Tensor,
     say_few(last_bits(terms), contract(inverse, hessian) / w)
 
 
-@route(Warped)
+@route(at, Warped)
 def jets(metric: Warped, x: Tensor, order: int) -> Jets:
     """Blocks, and Leibniz's rule in that of the fibre."""
     (b, y), n, d = _split(metric, x), x.shape[-1], metric.base_dim
@@ -114,83 +113,83 @@ def jets(metric: Warped, x: Tensor, order: int) -> Jets:
     return tuple(p + q for p, q in zip(base, warped, strict=True))
 
 
-@route(Warped)
+@route(_curvature.inverse_metric, Warped)
 def inverse_metric(metric: Warped, x: Tensor) -> Tensor:
     """Blocks."""
     b, y = _split(metric, x)
-    fibre = scaled(_warp_or_nan(metric, b, 0)[0] ** -2, tensors.inverse_metric(metric.fibre, y))
+    fibre = scaled(_warp_or_nan(metric, b, 0)[0] ** -2, _curvature.inverse_metric(metric.fibre, y))
     n = x.shape[-1]
-    return embed(tensors.inverse_metric(metric.base, b), 2, 0, n) + embed(fibre, 2, metric.base_dim, n)
+    return embed(_curvature.inverse_metric(metric.base, b), 2, 0, n) + embed(fibre, 2, metric.base_dim, n)
 
 
-@route(Warped)
+@route(_curvature.log_volume_element, Warped)
 def log_volume_element(metric: Warped, x: Tensor) -> Tensor:
     """That of the base, of the fibre, and m log |w|."""
     b, y = _split(metric, x)
-    base, fibre = tensors.log_volume_element(metric.base, b), tensors.log_volume_element(metric.fibre, y)
+    base, fibre = _curvature.log_volume_element(metric.base, b), _curvature.log_volume_element(metric.fibre, y)
     return base + fibre + metric.fibre_dim * _warp_or_nan(metric, b, 0)[0].abs().log()
 
 
-@route(Warped)
+@route(_curvature.christoffel_vector, Warped)
 def christoffel_vector(metric: Warped, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\Gamma_B - w\, g_F(u,v)\, \mathrm{grad}\, w$ in the base, $\Gamma_F + (dw(u) v + dw(v) u) / w$ in the fibre."""
     (b, y), (u_b, u_f), (v_b, v_f) = _split(metric, x), _split(metric, u), _split(metric, v)
     w, dw = _warp_or_nan(metric, b, 1)
-    gradient = (tensors.inverse_metric(metric.base, b) @ dw.unsqueeze(-1)).squeeze(-1)
+    gradient = (_curvature.inverse_metric(metric.base, b) @ dw.unsqueeze(-1)).squeeze(-1)
     uv = quadratic(metric_jet(metric.fibre, y, 0)[0], u_f, v_f)
-    base = tensors.christoffel_vector(metric.base, b, u_b, v_b) - scaled(w * uv, gradient)
+    base = _curvature.christoffel_vector(metric.base, b, u_b, v_b) - scaled(w * uv, gradient)
     along_u, along_v = ((dw * a).sum(-1) / w for a in (u_b, v_b))
-    fibre = tensors.christoffel_vector(metric.fibre, y, u_f, v_f) + scaled(along_u, v_f) + scaled(along_v, u_f)
+    fibre = _curvature.christoffel_vector(metric.fibre, y, u_f, v_f) + scaled(along_u, v_f) + scaled(along_v, u_f)
     return torch.cat((base, fibre), -1)
 
 
-@route(Warped)
+@route(_curvature.riemann_tensor, Warped)
 def riemann_tensor(metric: Warped, x: Tensor, indices: str = "ulll") -> Tensor:
     r"""$R_B + w^2 R_F - w \nabla\nabla w \wedge g_F - \tfrac12 w^2 |dw|^2 g_F \wedge g_F$."""
     (b, y), n, d = _split(metric, x), x.shape[-1], metric.base_dim
     w, _, hessian, _, square = _w(metric, b)
     g = metric_jet(metric.fibre, y, 0)[0]
-    base = tensors.riemann_tensor(metric.base, b, "llll")
-    fibre = tensors.riemann_tensor(metric.fibre, y, "llll")
+    base = _curvature.riemann_tensor(metric.base, b, "llll")
+    fibre = _curvature.riemann_tensor(metric.fibre, y, "llll")
     fibre = scaled(w**2, fibre - scaled(0.5 * square, formulas.kulkarni_nomizu(g, g)))
     mixed = scaled(w, formulas.kulkarni_nomizu(embed(hessian, 2, 0, n), embed(g, 2, d, n)))
     riemann = embed(base, 4, 0, n) + embed(fibre, 4, d, n) - mixed
     return positioned(metric, x, riemann, indices, "the Riemann tensor")
 
 
-@route(Warped)
+@route(_curvature.ricci_tensor, Warped)
 def ricci_tensor(metric: Warped, x: Tensor, indices: str = "ll") -> Tensor:
     r"""$\mathrm{Ric}_B - \tfrac m w \nabla\nabla w$ and $\mathrm{Ric}_F - (w \Delta w + (m-1) |dw|^2) g_F$."""
     (b, y), n, m = _split(metric, x), x.shape[-1], metric.fibre_dim
     w, _, hessian, inverse, square = _w(metric, b)
-    base = tensors.ricci_tensor(metric.base, b) - scaled(m / w, hessian)
+    base = _curvature.ricci_tensor(metric.base, b) - scaled(m / w, hessian)
     isotropic = scaled(w * contract(inverse, hessian) + (m - 1) * square, metric_jet(metric.fibre, y, 0)[0])
-    fibre = tensors.ricci_tensor(metric.fibre, y) - isotropic
+    fibre = _curvature.ricci_tensor(metric.fibre, y) - isotropic
     ricci = embed(base, 2, 0, n) + embed(fibre, 2, metric.base_dim, n)
     return positioned(metric, x, ricci, indices, "the Ricci tensor")
 
 
-@route(Warped)
+@route(_curvature.scalar_curvature, Warped)
 def scalar_curvature(metric: Warped, x: Tensor) -> Tensor:
     r"""$S_B + (S_F - m(m-1) |dw|^2) / w^2 - 2 m \Delta w / w$."""
     (b, y), m = _split(metric, x), metric.fibre_dim
     w, _, hessian, inverse, square = _w(metric, b)
-    base, fibre = tensors.scalar_curvature(metric.base, b), tensors.scalar_curvature(metric.fibre, y)
+    base, fibre = _curvature.scalar_curvature(metric.base, b), _curvature.scalar_curvature(metric.fibre, y)
     return base + (fibre - m * (m - 1) * square) / w**2 - 2 * m * contract(inverse, hessian) / w
 
 
-@route(Warped)
+@route(_curvature.kretschmann_scalar, Warped)
 def kretschmann_scalar(metric: Warped, x: Tensor) -> Tensor:
     r"""$K_B + 4 m |\nabla\nabla w|^2 / w^2 + (K_F - 4 |dw|^2 S_F + 2 m(m-1) |dw|^4) / w^4$."""
     (b, y), m = _split(metric, x), metric.fibre_dim
     w, _, hessian, inverse, square = _w(metric, b)
-    base, fibre = tensors.kretschmann_scalar(metric.base, b), tensors.kretschmann_scalar(metric.fibre, y)
+    base, fibre = _curvature.kretschmann_scalar(metric.base, b), _curvature.kretschmann_scalar(metric.fibre, y)
     mixed = inverse @ hessian
-    fibre = fibre - 4 * square * tensors.scalar_curvature(metric.fibre, y) + 2 * m * (m - 1) * square**2
+    fibre = fibre - 4 * square * _curvature.scalar_curvature(metric.fibre, y) + 2 * m * (m - 1) * square**2
     return base + 4 * m * torch.einsum("...ij,...ji->...", mixed, mixed) / w**2 + fibre / w**4
 
 
-@route(Warped)
+@route(_curvature.sectional_form, Warped)
 def sectional_form(metric: Warped, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """That of the tensor, term by term."""
     (b, y), (u_b, u_f), (v_b, v_f) = _split(metric, x), _split(metric, u), _split(metric, v)
@@ -198,9 +197,17 @@ def sectional_form(metric: Warped, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     g = metric_jet(metric.fibre, y, 0)[0]
     g_uu, g_vv, g_uv = (quadratic(g, p, q) for p, q in ((u_f, u_f), (v_f, v_f), (u_f, v_f)))
     h_uu, h_vv, h_uv = (quadratic(hessian, p, q) for p, q in ((u_b, u_b), (v_b, v_b), (u_b, v_b)))
-    base = tensors.sectional_form(metric.base, b, u_b, v_b)
-    fibre = tensors.sectional_form(metric.fibre, y, u_f, v_f) - square * (g_uu * g_vv - g_uv**2)
+    base = _curvature.sectional_form(metric.base, b, u_b, v_b)
+    fibre = _curvature.sectional_form(metric.fibre, y, u_f, v_f) - square * (g_uu * g_vv - g_uv**2)
     return base + w**2 * fibre - w * (h_uu * g_vv + h_vv * g_uu - 2 * h_uv * g_uv)
 
 
-derive(Warped, "volume_element einstein_tensor schouten_tensor weyl_tensor ricci_curvature sectional_curvature")
+derive(
+    Warped,
+    _curvature.volume_element,
+    _curvature.einstein_tensor,
+    _curvature.schouten_tensor,
+    _curvature.weyl_tensor,
+    _curvature.ricci_curvature,
+    _curvature.sectional_curvature,
+)

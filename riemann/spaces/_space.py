@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from riemann._curves.geodesic import geodesic_acceleration
-from riemann._points.checks import broadcast_vectors
+from riemann._open import route
 from riemann.bridge._emit import emit, to_torch
 from riemann.symbolic import SymbolicMetric
 from riemann.symbolic._given import expression
@@ -184,9 +184,8 @@ def _inside(low: Any, high: Any) -> tuple[Any, Any]:
     return low + (high - low) / 8, high - (high - low) / 8
 
 
-@geodesic_acceleration.register(Space)
+@route(geodesic_acceleration, Space)
 def _exact_acceleration(space: Space, x: Tensor, v: Tensor) -> Tensor:
-    x, v = broadcast_vectors(x, v=v)
     if space.dim > _EXACT:
         return geodesic_acceleration.__wrapped__(space, x, v)
     return space._acceleration(torch.cat((x, v), -1))

@@ -13,7 +13,7 @@ from riemann.symbolic import _given, _latex
 from riemann.symbolic._field import Element, Inexpressible
 from riemann.symbolic._numbers import Numbers
 from riemann.symbolic._reading import Reader
-from riemann.symbolic._textbook import Arithmetic, Array, Textbook
+from riemann.symbolic._textbook import Arithmetic, Textbook
 from riemann.symbolic._trees import Trees
 from riemann.symbolic._undetermined import stand_ins
 from riemann.symbolic._witness import Points, Witnesses
@@ -112,12 +112,11 @@ class SymbolicMetric(Textbook):
             raise ValueError(f"{what} has no place in the differential field") from what
         return self
 
-    def cotton_tensor(self, indices: str = "lll") -> Array:
-        """See `Textbook.cotton_tensor`; it takes a third derivative, so its witnesses know one more."""
-        self._needs_three("Cotton")
+    def _to_order(self, order: int) -> Textbook:
+        """Witnesses that know as many derivatives."""
         if isinstance(self._arithmetic, Trees):
-            return super().cotton_tensor(indices)
-        return Textbook(*self._in_a_field(order=3)).cotton_tensor(indices)
+            return self
+        return self._once("to order", (order,), lambda: Textbook(*self._in_a_field(order)))
 
     def line_element(self) -> sp.Expr:
         r"""Line element $ds^2 = g_{ij}\, dx^i dx^j$, in the differentials `dx` of the coordinates.
@@ -151,7 +150,7 @@ class SymbolicMetric(Textbook):
             point: values of coordinates and parameters by symbol or name, or of the coordinates in order. Rationals and
                 decimal strings are exact; floats are the decimal that Python prints.
             digits: working precision in decimal digits.
-            order: highest derivative of g that may be needed; 3 for the Cotton tensor, else 2 is enough.
+            order: highest derivative of g that may be needed; 3 for derivatives of curvature, else 2 is enough.
 
         Raises:
             ValueError: a symbol of the metric without a value.

@@ -166,6 +166,23 @@ class Textbook:
                 terms.append(sign * g[i][j] * P(k, m))
         return self._sum(terms)
 
+    def _nabla_schouten(self, i: int, j: int, k: int) -> Any:
+        """D_k P_ij without the term symmetric in j and k."""
+
+        def make() -> Any:
+            terms = [self._arithmetic.derivative(self._schouten(i, j), k)]
+            terms += [-self._gamma(e, k, i) * self._schouten(e, j) for e in range(self.dim) if self._gamma(e, k, i)]
+            return self._sum(terms)
+
+        return self._once("nabla schouten", (i, j, k), make)
+
+    def _cotton(self, i: int, j: int, k: int) -> Any:
+        return self._nabla_schouten(i, j, k) - self._nabla_schouten(i, k, j)
+
+    def _to_order(self, order: int) -> "Textbook":
+        """The same geometry over numbers that know derivatives of g to this order."""
+        return self
+
     # ------------------------------------------------------------------------------------------------ public methods
 
     def metric(self) -> sp.ImmutableMatrix:
@@ -228,13 +245,69 @@ class Textbook:
             ValueError: n < 3, where it is not defined.
         """
         self._needs_three("Cotton")
+        here = self._to_order(3)
+        return here._moved(3, here._cotton, indices)
 
-        def nabla(i: int, j: int, k: int) -> Any:  # D_k P_ij without the term symmetric in j and k
-            terms = [self._arithmetic.derivative(self._schouten(i, j), k)]
-            terms += [-self._gamma(e, k, i) * self._schouten(e, j) for e in range(self.dim) if self._gamma(e, k, i)]
-            return self._sum(terms)
+    def nabla_riemann(self) -> Array:
+        r"""Covariant derivative of the Riemann tensor, $\nabla_e R_{abcd}$, `[a, b, c, d, e]`."""
+        here = self._to_order(3)
 
-        return self._moved(3, lambda i, j, k: nabla(i, j, k) - nabla(i, k, j), indices)
+        def nabla(*index: int) -> Any:
+            *of_riemann, e = index
+            terms = [here._arithmetic.derivative(here._riemann_lowered(*of_riemann), e)]
+            for axis, i in enumerate(of_riemann):
+                for f in range(self.dim):
+                    if gamma := here._gamma(f, e, i):
+                        terms.append(-gamma * here._riemann_lowered(*of_riemann[:axis], f, *of_riemann[axis + 1 :]))
+            return here._sum(terms)
+
+        return here._array(5, nabla)
+
+    def cotton_york_tensor(self, indices: str = "ll") -> sp.ImmutableMatrix:
+        r"""Cotton-York tensor $\epsilon_i{}^{kl} \nabla_k P_{lj}$, $\epsilon_{012} = \sqrt{|\det g|}$, an n x n matrix.
+
+        Raises:
+            ValueError: n is not 3.
+        """
+        if self.dim != 3:
+            raise ValueError(f"the Cotton-York tensor needs n = 3, and this metric has n = {self.dim}")
+        here = self._to_order(3)
+        nabla = lambda k, m, j: here._nabla_schouten(j, m, k)  # D_k P_mj but for what is symmetric in k and m
+        raised = here._raised(here._raised(nabla, 0), 1)
+
+        def york(i: int, j: int) -> Any:
+            k, m = (i + 1) % 3, (i + 2) % 3
+            return raised(k, m, j) - raised(m, k, j)
+
+        return here._moved(2, york, indices) * self.volume_element()
+
+    def bach_tensor(self, indices: str = "ll") -> sp.ImmutableMatrix:
+        r"""Bach tensor, here as $\nabla^k C_{jik} + P^{kl} W_{ikjl}$ (the same), an n x n matrix.
+
+        Raises:
+            ValueError: n is not 4.
+        """
+        if self.dim != 4:
+            raise ValueError(f"the Bach tensor needs n = 4, and this metric has n = {self.dim}")
+        here = self._to_order(4)
+        inverse, C, n = here._inverse, functools.cache(here._cotton), range(4)
+        schouten = here._raised(here._raised(here._schouten, 0), 1)
+
+        @functools.cache
+        def nabla(i: int, j: int, k: int, m: int) -> Any:  # D_m C_ijk
+            terms = [here._arithmetic.derivative(C(i, j, k), m)]
+            for e in n:
+                terms += [-G * c for G, c in ((here._gamma(e, m, i), C(e, j, k)), (here._gamma(e, m, j), C(i, e, k)),
+                                              (here._gamma(e, m, k), C(i, j, e))) if G and c]  # fmt: skip
+            return here._sum(terms)
+
+        def bach(i: int, j: int) -> Any:
+            pairs = list(itertools.product(n, n))
+            terms = [inverse[k][m] * nabla(j, i, k, m) for k, m in pairs if inverse[k][m]]
+            terms += [schouten(k, m) * here._weyl(i, k, j, m) for k, m in pairs if schouten(k, m)]
+            return here._sum(terms)
+
+        return here._moved(2, functools.cache(lambda i, j: bach(min(i, j), max(i, j))), indices)
 
     def weyl_tensor(self, indices: str = "ulll") -> Array:
         """Weyl tensor $C^a{}_{bcd}$, `[a, b, c, d]`; 0 for n < 4."""

@@ -16,8 +16,7 @@ from riemann_nn._fields.routes import check_points, jets_at
 @riemann.compile.register(MLPCholesky)
 def plain(metric: MLPCholesky, quantity: str, **options: Any) -> Callable[[Tensor], Tensor] | None:
     """The quantity as a function for a compiler; None where third derivatives are needed."""
-    order = {"inverse_metric": 0, "volume_element": 0, "log_volume_element": 0, "christoffel": 1, "cotton_tensor": 3}
-    if (needed := order.get(quantity, 2)) > 2:
+    if (needed := riemann.QUANTITIES[quantity].order) > 2:
         return None
 
     def scalar_curvature(x: Tensor) -> Tensor:

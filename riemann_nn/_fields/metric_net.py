@@ -1,7 +1,6 @@
 r"""A network that is a metric: positive definite, of bounded condition number, the identity at the start."""
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -205,22 +204,13 @@ def _start_at(layer: torch.nn.Linear, outputs: Tensor) -> None:
 # ----------------------------------------------------------------- every open function asks the structure underneath
 
 
-def _delegate(f: Any) -> None:
+def _by_structure(function: Callable[..., Any]) -> None:
+    """Registers the route of a function that asks the structure underneath."""
+
+    @function.register(MetricNet)  # type: ignore[attr-defined]
     def of_structure(metric: MetricNet, *args: Any, **kwargs: Any) -> Any:
-        return f(metric.structure, *args, **kwargs)
-
-    of_structure.__qualname__ = f.__name__  # what `f.route(metric)` says
-    f.register(MetricNet)(of_structure)
+        return function(metric.structure, *args, **kwargs)
 
 
-for _f in [getattr(riemann, name) for name in dir(riemann)]:
-    if hasattr(_f, "register") and _f not in (riemann.at, riemann.compile):
-        _delegate(_f)
-
-
-@riemann.at.register(MetricNet)
-def jets(metric: MetricNet, x: Tensor, order: int) -> tuple[Tensor, ...]:
-    """The jets of the structure; who asks for them judges them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return riemann.at(metric.structure, x, order, chunk_size=None).jets
+for _function in riemann.open_functions():
+    _by_structure(_function)

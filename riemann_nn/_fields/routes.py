@@ -53,19 +53,10 @@ def _of_frame(metric: MLPCholesky) -> int:
     return metric.dim**2 * max(metric.dim, metric.layers[-1].in_features)
 
 
-def _broadcast(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:
-    """Points and vectors with one batch shape."""
-    for name, v in vectors.items():
-        if not isinstance(v, Tensor) or v.ndim == 0 or v.shape[-1] != x.shape[-1] or v.dtype != x.dtype:
-            got = f"{tuple(v.shape)}, {v.dtype}" if isinstance(v, Tensor) else type(v).__name__
-            raise ValueError(f"`{name}` is {got}, expected a tensor (*batch, {x.shape[-1]}), {x.dtype}, as `x`")
-    return torch.broadcast_tensors(x, *vectors.values())
-
-
 # ------------------------------------------------------------------------------------------------------ curvature
 
 
-@riemann.scalar_curvature.register(MLPCholesky)
+@riemann.route(riemann.scalar_curvature, MLPCholesky)
 def scalar_curvature(metric: MLPCholesky, x: Tensor) -> Tensor:
     """S in time O(n²H(n + H))."""
     return _over_points(
@@ -73,7 +64,7 @@ def scalar_curvature(metric: MLPCholesky, x: Tensor) -> Tensor:
     )
 
 
-@riemann.ricci_tensor.register(MLPCholesky)
+@riemann.route(riemann.ricci_tensor, MLPCholesky)
 def ricci_tensor(metric: MLPCholesky, x: Tensor, indices: str = "ll") -> Tensor:
     """Ricci without an array of n⁴ numbers."""
 
@@ -84,17 +75,15 @@ def ricci_tensor(metric: MLPCholesky, x: Tensor, indices: str = "ll") -> Tensor:
     return _over_points(ricci, metric, x, largest=_of_frame(metric))
 
 
-@riemann.ricci_curvature.register(MLPCholesky)
+@riemann.route(riemann.ricci_curvature, MLPCholesky)
 def ricci_curvature(metric: MLPCholesky, x: Tensor, v: Tensor) -> Tensor:
     """`Ric(v, v)` by the closed Ricci tensor."""
-    _broadcast(x, v=v)
     return torch.einsum("...i,...ij,...j->...", v, ricci_tensor(metric, x), v)
 
 
-@riemann.sectional_form.register(MLPCholesky)
+@riemann.route(riemann.sectional_form, MLPCholesky)
 def sectional_form(metric: MLPCholesky, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """`<R(u,v)v, u>` in two passes through the weights."""
-    x, u, v = _broadcast(x, u=u, v=v)
     plane = torch.stack((u, v), -2)
     # its arrays are 4n² numbers a plane; larger pieces than fit, because each piece reads all weights, n²H/2 of them
     pieces = max(1, metric.dim**2 // 2)
@@ -132,7 +121,7 @@ def _curvature_form(metric: MLPCholesky, x: Tensor, plane: Tensor) -> Tensor:
 # --------------------------------------------------------------------------------------------- the metric and its jets
 
 
-@riemann.at.register(MLPCholesky)
+@riemann.route(riemann.at, MLPCholesky)
 def jets(metric: MLPCholesky, x: Tensor, order: int) -> tuple[Tensor, ...]:
     """The jets of g from those of L; third derivatives by differentiation."""
     if order > 2:
@@ -159,7 +148,7 @@ def jets_at(metric: MLPCholesky, x: Tensor, order: int) -> tuple[Tensor, ...]:
     return g, dg, half + half.transpose(1, 2)
 
 
-@riemann.inverse_metric.register(MLPCholesky)
+@riemann.route(riemann.inverse_metric, MLPCholesky)
 def inverse_metric(metric: MLPCholesky, x: Tensor) -> Tensor:
     """`E^T E` with E the inverse factor."""
 
@@ -171,7 +160,7 @@ def inverse_metric(metric: MLPCholesky, x: Tensor) -> Tensor:
     return _over_points(inverse, metric, x, largest=metric.dim**2)
 
 
-@riemann.log_volume_element.register(MLPCholesky)
+@riemann.route(riemann.log_volume_element, MLPCholesky)
 def log_volume_element(metric: MLPCholesky, x: Tensor) -> Tensor:
     """Logarithms of the factor's diagonal, added up: of all outputs only these n are computed."""
     check_points(metric, x)
@@ -183,7 +172,7 @@ def log_volume_element(metric: MLPCholesky, x: Tensor) -> Tensor:
     return torch.where(diagonal > 0, diagonal, torch.nan).log().sum(-1)
 
 
-@riemann.volume_element.register(MLPCholesky)
+@riemann.route(riemann.volume_element, MLPCholesky)
 def volume_element(metric: MLPCholesky, x: Tensor) -> Tensor:
     """The product of the factor's diagonal."""
     return log_volume_element(metric, x).exp()

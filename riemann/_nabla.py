@@ -7,21 +7,21 @@ degree from it: no derivative of a user's function beyond the jets.
 import torch
 from torch import Tensor
 
-from riemann._calculus import taylor
+from riemann import _taylor
 
 
 def derivatives_of_curvature(jets: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
-    r"""$R_{abcd}, \nabla_e R_{abcd}, …$ to `count` derivatives, from `count + 2` derivatives of g."""
-    n, degree = jets[0].shape[-1], len(jets) - 1
+    r"""$R_{abcd}, \nabla_e R_{abcd}, …$ to `count` derivatives, `(*batch, n, …)`, from `count + 2` derivatives of g."""
+    batch, n, degree = jets[0].shape[:-2], jets[0].shape[-1], len(jets) - 1
 
     def product(equation: str, a: Tensor, b: Tensor, degree: int) -> Tensor:
-        return taylor.multiply(equation, a, b, n, degree)
+        return _taylor.multiply(equation, a, b, n, degree)
 
-    g = taylor.from_jets(jets, n)
-    dg = taylor.derivative(g, n, degree)
-    ddg = taylor.derivative(dg, n, degree - 1)
+    g = _taylor.from_jets(jets, n)
+    dg = _taylor.derivative(g, n, degree)
+    ddg = _taylor.derivative(dg, n, degree - 1)
     left = degree - 2  # the degree of curvature
-    inverse = torch.zeros_like(g[..., : taylor.count(n, left)])
+    inverse = torch.zeros_like(g[..., : _taylor.count(n, left)])
     inverse[..., 0] = torch.linalg.inv(jets[0])
     for _ in range(degree.bit_length()):  # Newton: each step doubles the degree to which it is right
         one = product("...ij,...jk->...ik", g, inverse, left)
@@ -38,13 +38,13 @@ def derivatives_of_curvature(jets: tuple[Tensor, ...], count: int) -> tuple[Tens
     T = second + products - products.transpose(-2, -3)
     tensors = [T[..., 0]]
     for rank in range(4, 4 + count):
-        nabla = taylor.derivative(T, n, left)
+        nabla = _taylor.derivative(T, n, left)
         left -= 1
-        for axis in range(rank):
-            moved = T.movedim(axis + 1, -2)
-            flat = moved.reshape(len(T), n ** (rank - 1), n, moved.shape[-1])
+        for axis in range(-rank - 1, -1):
+            moved = T.movedim(axis, -2)
+            flat = moved.reshape((*batch, n ** (rank - 1), n, moved.shape[-1]))
             term = product("...eka,...re->...rka", gamma, flat, left)
-            nabla = nabla - term.reshape(len(T), *[n] * (rank + 1), term.shape[-1]).movedim(-2, axis + 1)
+            nabla = nabla - term.reshape((*batch, *[n] * (rank + 1), term.shape[-1])).movedim(-2, axis - 1)
         T = nabla
         tensors.append(T[..., 0])
     return tuple(tensors)
