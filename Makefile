@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 
 PEERS := $(patsubst tests/benchmarks/sides/%.py,.peers/%/ready,$(filter-out %/riemann.py,$(wildcard tests/benchmarks/sides/*.py)))
 
-.PHONY: demo test check docs bench accuracy format clean help
+.PHONY: demo test sweep check docs bench accuracy format clean help
 
 demo: $(READY)  ## the tour: curvature of spheres, black holes and networks beside exact values, and a picture
 	$(BIN)/python examples/demo.py
@@ -14,9 +14,13 @@ demo: $(READY)  ## the tour: curvature of spheres, black holes and networks besi
 # The modules whose signatures have shapes, checked while the suite runs.
 SHAPED = $$(grep -rl --include=*.py jaxtyping riemann riemann_nn | sed 's/\.py$$//; s|/|.|g' | paste -sd, -)
 
-test: $(READY)  ## the whole suite; messages and compilers run apart from the shape checker
-	$(BIN)/python -m pytest -q -n 2 --ignore=tests/test_messages.py --ignore=tests/test_compile.py --jaxtyping-packages=$(SHAPED),beartype.beartype
-	$(BIN)/python -m pytest -q tests/test_messages.py tests/test_compile.py
+APART := tests/test_messages.py tests/test_compile.py
+test: $(READY)  ## the suite, without the sweeps; messages and compilers run apart from the shape checker
+	$(BIN)/python -m pytest -q -n 2 -m "not slow" $(APART:%=--ignore=%) --jaxtyping-packages=$(SHAPED),beartype.beartype
+	$(BIN)/python -m pytest -q -n 2 -m "not slow" $(APART)
+
+sweep: $(READY)  ## the sweeps: every operation of torch, every mutant of a formula, examples that take long
+	$(BIN)/python -m pytest -q -n 2 -m slow tests
 
 check: $(READY)  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

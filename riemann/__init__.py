@@ -63,6 +63,7 @@ from riemann._messages.names import no_such_name as _no_such_name
 from riemann._moved import belong as _belong
 from riemann._open import open_functions as open_functions
 from riemann._open import route as route
+from riemann._rounding import rounding_floor as rounding_floor
 from riemann._submanifolds.extrinsic import gauss_curvature as gauss_curvature
 from riemann._submanifolds.extrinsic import mean_curvature_vector as mean_curvature_vector
 from riemann._submanifolds.extrinsic import normal_connection as normal_connection

@@ -517,12 +517,13 @@ def operations(
     f: Callable[..., Tensor],
     known: Container[str],
     instead: Mapping[str, Callable[..., Any]],
+    squares: bool,
     *arguments: Tensor,
 ) -> torch.fx.GraphModule:
     """The ATen operations of a function of one point, without side effects; what is not `known` torch decomposes.
 
     Tensors lead with one axis of length 1. Nothing is checked at the arguments: their values are used for no more than
-    shapes. Functions of torch in the table `instead` are replaced, by name.
+    shapes. Functions of torch in the table `instead` are replaced, by name; with `squares`, roots know their squares.
     """
     from torch._decomp import core_aten_decompositions
 
@@ -530,7 +531,7 @@ def operations(
     table[torch.ops.aten._linalg_check_errors.default] = lambda *_, **__: None
 
     def at_point(*arguments: Tensor) -> Tensor:
-        return _arithmetic.values_at_a_point(f, arguments, known, instead)
+        return _arithmetic.values_at_a_point(f, arguments, known, instead, squares)
 
     with torch.no_grad():
         return recorded(at_point, [a.unsqueeze(0) for a in arguments], table)

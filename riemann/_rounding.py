@@ -5,6 +5,10 @@ singular, the terms are far larger than the curvature and cancel. What cancels b
 seen here.
 """
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor
 
@@ -19,9 +23,38 @@ DIGITS = 3  # as many digits are enough
 FLOOR = {torch.float64: 1e-6}  # an error of the curvature that is never said, absolute; 1e-2 for lower precision
 
 
+_CHOSEN: ContextVar[float | None] = ContextVar("floor", default=None)
+
+
+@contextlib.contextmanager
+def rounding_floor(error: float) -> Iterator[None]:
+    """Inside, the warning that rounding leaves few digits comes only where it is larger than `error`.
+
+    Args:
+        error: of components of the Riemann tensor in an orthonormal frame, absolute; 1e-6 in float64 and 1e-2 in
+            float32 if nothing is said.
+
+    Raises:
+        ValueError: `error` is negative.
+
+    Example:
+        >>> import riemann as rm
+        >>> with rounding_floor(1e-3):
+        ...     S = rm.scalar_curvature(rm.spaces.sphere(), torch.tensor([1e-4, 0.5], dtype=torch.float64))
+    """
+    if not error >= 0:
+        raise ValueError(f"`error` is {error!r}, expected a number, 0 or more")
+    token = _CHOSEN.set(float(error))
+    try:
+        yield
+    finally:
+        _CHOSEN.reset(token)
+
+
 def floor_of(dtype: torch.dtype) -> float:
     """The absolute error of orthonormal components of the curvature that is never said."""
-    return FLOOR.get(dtype, 1e-2)
+    chosen = _CHOSEN.get()
+    return FLOOR.get(dtype, 1e-2) if chosen is None else chosen
 
 
 def note(error: Tensor, value: Tensor) -> Faults:

@@ -408,3 +408,13 @@ def test_no_third_argument_is_taken_for_an_option(metric):
             getattr(rm, name)(
                 metric, x, *(["ll"] if name.endswith("tensor") else [2] if name == "christoffel" else []), x
             )
+
+
+def test_the_floor_of_what_is_said_is_an_argument():
+    x = tensor([1e-6, 0.3])
+    with pytest.warns(UserWarning, match="about 2 digits"):
+        rm.scalar_curvature(sphere, x)
+    with rm.rounding_floor(0.1):
+        rm.scalar_curvature(sphere, x)
+    with pytest.raises(ValueError, match="expected a number, 0 or more"), rm.rounding_floor(-1.0):
+        pass

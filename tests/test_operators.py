@@ -40,7 +40,6 @@ EXCEPTIONS: dict[str, str] = {
         f"special.bessel_{f}": "torch's values have eight digits, ours more (tests/test_arithmetic.py)"
         for f in ("j0", "j1", "y0", "y1")
     },  # fmt: skip
-    "corrcoef": "its diagonal is clipped at 1, where it is: NaN",
     "linalg.pinv.singular": "torch has no samples of it without gradients",
     "nn.functional.max_unpool2d": "its samples repeat indices: which value stays is chance",
     "masked.norm": "masked entries are 0, where abs has no derivative: NaN",

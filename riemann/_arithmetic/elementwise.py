@@ -359,6 +359,8 @@ def _gelu(A: Arithmetic, a: Jet, *, approximate: str = "none") -> Jet:
         inner = product_of(A, a, sum_of(A, product_of(A, product_of(A, a, a), 0.044715), 1.0))
         step = Jet(0.5 * function_of(A, "tanh", product_of(A, inner, math.sqrt(2 / math.pi))).c)
         return product_of(A, a, sum_of(A, step, 0.5))
+    if approximate != "none":
+        raise RuntimeError("approximate argument must be either none or tanh.")
     return product_of(A, a, function_of(A, "special_ndtr", a))
 
 

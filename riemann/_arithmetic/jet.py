@@ -228,6 +228,9 @@ class Operation:
         "clamp_max maximum minimum fmax fmin".split()
     )
 
+    UNCHECKED = frozenset("linalg_cross tril triu t masked_fill embedding complex vdot".split())
+    """Those whose rules take shapes that torch does not."""
+
     def __init__(self, func: Any):
         schema = func._schema
         self.name = schema.name.split("::")[1]
@@ -377,6 +380,8 @@ class Arithmetic(TorchDispatchMode):
         if operation.kinked and self.surfaces:
             self.kinks.add(self.called if self.called in Operation.KINKED else operation.kinked)
         if operation.rule is not None:
+            if operation.base in Operation.UNCHECKED:
+                func(*_mapped(_shape_of, jets), **named)
             with self.caller:
                 if self.gradients:
                     jets = _mapped(self.kept, jets)
@@ -516,10 +521,23 @@ def _mapped(f: Callable[[Any], Any], tree: Any) -> Any:
     return type(tree)([_mapped(f, branch) for branch in tree]) if isinstance(tree, tuple | list) else f(tree)
 
 
+def _shape_of(a: Any) -> Any:
+    """A tensor without numbers, of the shape of a jet or tensor."""
+    return torch.empty(a.shape, dtype=a.dtype, device="meta") if isinstance(a, Tensor) else a
+
+
 def aligned(c: Tensor, ndim: int) -> Tensor:
     """`c` with axes of length 1 before the axes of its shape, so that shapes of `ndim` axes broadcast."""
     missing = ndim - (c.ndim - 2)
     return c if missing <= 0 else c[(slice(None), slice(None), *[None] * missing)]
+
+
+def wrapped(dim: int, ndim: int) -> int:
+    """An axis, counted from the first."""
+    count = max(1, ndim)
+    if not -count <= dim < count:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-count}, {count - 1}], but got {dim})")
+    return dim % count
 
 
 @functools.cache

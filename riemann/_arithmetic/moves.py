@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from riemann._arithmetic.elementwise import cast, is_discrete, promoted
-from riemann._arithmetic.jet import OF_SHAPES, Arithmetic, Jet, Refused, aligned, rule
+from riemann._arithmetic.jet import OF_SHAPES, Arithmetic, Jet, Refused, aligned, rule, wrapped
 
 # ------------------------------------------------------------------------------------------------- views
 
 
 def _axis(a: Jet, dim: int, extra: int = 0) -> int:
     """The axis of the coefficients that is axis `dim` of the jet, which may have `extra` more."""
-    return dim % max(1, a.ndim + extra) + 2
+    return wrapped(dim, a.ndim + extra) + 2
 
 
 def _view(*names: str) -> Callable[[Callable[..., Callable[[Tensor], Tensor]]], Any]:
@@ -49,6 +49,8 @@ def _reshape(a: Jet, size: Any, *_: Any) -> Callable[[Tensor], Tensor]:
 def _filled(size: Any, numel: int) -> list[int]:
     """A shape with -1 replaced."""
     size = list(size)
+    if size.count(-1) > 1:
+        raise RuntimeError("only one dimension can be inferred")
     if -1 in size:
         known = math.prod(s for s in size if s != -1)
         size[size.index(-1)] = numel // known if known else 0
@@ -256,13 +258,13 @@ def joined(A: Arithmetic, tensors: Any, f: Callable[[list[Tensor]], Tensor]) -> 
 def _cat(A: Arithmetic, tensors: Any, dim: int = 0) -> Jet:
     some = [t for t in tensors if t.shape != (0,)] or list(tensors)
     ndim = some[0].ndim
-    return joined(A, some, lambda parts: torch.cat(parts, dim % ndim + 2))
+    return joined(A, some, lambda parts: torch.cat(parts, wrapped(dim, ndim) + 2))
 
 
 @rule("stack")
 def _stack(A: Arithmetic, tensors: Any, dim: int = 0) -> Jet:
     ndim = tensors[0].ndim
-    return joined(A, tensors, lambda parts: torch.stack(parts, dim % (ndim + 1) + 2))
+    return joined(A, tensors, lambda parts: torch.stack(parts, wrapped(dim, ndim + 1) + 2))
 
 
 def _mapped(f: Callable[[Tensor], Any], y: Any) -> Any:

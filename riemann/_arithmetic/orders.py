@@ -34,6 +34,7 @@ class Orders:
             indices = [sorted(index for index in inside if len(index) == k) for k in range(order + 1)]
         self.place = [{index: position for position, index in enumerate(row)} for row in indices]
         self.counts = list(itertools.accumulate(map(len, indices)))
+        self._places: dict[tuple[range, ...], Tensor] = {}
 
         def of(k: int, places: tuple[int, ...]) -> Tensor:
             """Where the derivatives in some of the places of those of degree k stand."""
@@ -55,12 +56,14 @@ class Orders:
                     blocks.setdefault(len(partition), []).append([(len(b), of(k, tuple(b))) for b in partition])
             self.partitions.append(blocks)
 
-    @functools.cache  # noqa: B019  # tables live as long as the process
     def places(self, *axes: range) -> Tensor:
         """Where the derivatives stand, among those of their degree, whose indices run over given ranges."""
-        place = self.place[len(axes)]
-        found = [place[tuple(sorted(index))] for index in itertools.product(*axes)]
-        return torch.tensor(found, dtype=torch.long, device=self.device).view(*map(len, axes))
+        if axes not in self._places:
+            place = self.place[len(axes)]
+            found = [place[tuple(sorted(index))] for index in itertools.product(*axes)]
+            places = torch.tensor(found, dtype=torch.long, device=self.device)
+            self._places[axes] = places.view(*map(len, axes))
+        return self._places[axes]
 
     def degree(self, count: int) -> int:
         """The highest degree of so many derivatives."""

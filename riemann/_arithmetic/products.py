@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from riemann._arithmetic.elementwise import cast, function_of, is_discrete, product, product_of, promoted, sum_of
-from riemann._arithmetic.jet import Arithmetic, Jet, Refused, rule
+from riemann._arithmetic.jet import Arithmetic, Jet, Refused, rule, wrapped
 from riemann._arithmetic.moves import of_values
 
 
@@ -39,6 +39,8 @@ def _mv(A: Arithmetic, a: Any, v: Any) -> Jet:
 
 @rule("dot")
 def _dot(A: Arithmetic, u: Any, v: Any) -> Jet:
+    if u.ndim != 1 or u.shape != v.shape:
+        raise RuntimeError(f"inconsistent tensor sizes: the dot product of {tuple(u.shape)} and {tuple(v.shape)}")
     if not isinstance(v, Jet):
         u, v = v, u
     if not isinstance(u, Jet):
@@ -111,7 +113,7 @@ def _linear(A: Arithmetic, a: Any, W: Any, bias: Any = None) -> Jet:
 @rule("linalg_cross")
 def _cross(A: Arithmetic, u: Any, v: Any, *, dim: int = -1) -> Jet:
     ndim = max(u.ndim, v.ndim)
-    axis = dim % ndim - ndim
+    axis = wrapped(dim, ndim) - ndim
 
     def rolled(t: Any, k: int) -> Any:
         return Jet(t.c.roll(k, axis)) if isinstance(t, Jet) else t.roll(k, axis)
@@ -186,7 +188,7 @@ def _prod(A: Arithmetic, a: Jet, dim: Any = None, keepdim: bool = False, *, dtyp
     if is_discrete(a):
         return of_values(A, lambda t: torch.prod(t) if dim is None else torch.prod(t, dim, keepdim), a)
     c = a.c.flatten(2).unsqueeze(-1) if dim is None else a.c.unsqueeze(-1) if a.ndim == 0 else a.c
-    axis = 2 if dim is None or a.ndim == 0 else dim % a.ndim + 2
+    axis = 2 if dim is None or a.ndim == 0 else wrapped(dim, a.ndim) + 2
     factors = list(c.unbind(axis))
     if not factors:
         one = torch.ones(c.shape[:axis] + c.shape[axis + 1 :], dtype=c.dtype, device=c.device)[:1]
@@ -210,7 +212,7 @@ def _cumprod(A: Arithmetic, a: Jet, dim: int, *, dtype: Any = None) -> Jet:
         return of_values(A, lambda t: torch.cumprod(t, dim), a)
     if a.ndim == 0 or a.shape[dim] == 0:
         return Jet(a.c)
-    axis = dim % a.ndim + 2
+    axis = wrapped(dim, a.ndim) + 2
     columns = list(a.c.unbind(axis))
     for k in range(1, len(columns)):
         columns[k] = product(A, columns[k - 1], columns[k])

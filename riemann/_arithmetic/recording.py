@@ -23,11 +23,18 @@ class Recording(Arithmetic):
         device: of the values.
         known: names of operations that need not be taken apart.
         instead: what to call in place of functions of torch, by name.
+        squares: whether roots know their squares; expressions see for themselves.
     """
 
-    def __init__(self, device: torch.device, known: Container[str], instead: Mapping[str, Callable[..., Any]]):
+    def __init__(
+        self,
+        device: torch.device,
+        known: Container[str],
+        instead: Mapping[str, Callable[..., Any]],
+        squares: bool,
+    ):
         super().__init__(orders(0, 0, device), 1, "metric")
-        self.known, self.instead, self.anew = known, instead, True
+        self.known, self.instead, self.squares, self.anew = known, instead, squares, True
 
     def of_constants(self, func: Any, args: tuple, kwargs: dict) -> Any:
         """An operation on constants is not recorded: its result is a constant."""
@@ -39,14 +46,14 @@ class Recording(Arithmetic):
         if operation.mutable:
             func = getattr(getattr(torch.ops.aten, operation.base), func._overloadname)
         with self.caller:
-            if operation.base == "linalg_vector_norm" and _is_euclidean(*jets):
+            if self.squares and operation.base == "linalg_vector_norm" and _is_euclidean(*jets):
                 return self.root_of_squares(*jets, **named)
             known = func.namespace == "aten" and operation.base in self.known
             if operation.makes and known and not _is_square(operation.base, jets):
                 y = self.performed(func, jets, named)
-                if operation.base == "sqrt":
+                if self.squares and operation.base == "sqrt":
                     y.with_square(jets[0].c)
-                if operation.base == "abs" and not jets[0].is_complex():
+                if self.squares and operation.base == "abs" and not jets[0].is_complex():
                     y.with_square(self.performed(torch.ops.aten.mul.Tensor, (jets[0], jets[0]), {}).c)
                 return y
             if operation.rule is not None:
@@ -96,8 +103,9 @@ def values_at_a_point(
     arguments: Sequence[Tensor],
     known: Container[str],
     instead: Mapping[str, Callable[..., Any]],
+    squares: bool,
 ) -> Tensor:
     """`f`, a function of one point, at arguments that lead with an axis of length 1, in operations to be recorded."""
-    recording = Recording(arguments[0].device, known, instead)
+    recording = Recording(arguments[0].device, known, instead, squares)
     y = run(recording, f, [a.unsqueeze(0) for a in arguments])
     return recording.coefficients(recording.taken(y, []))[0]

@@ -21,7 +21,7 @@ from riemann._arithmetic.elementwise import (
     product_of,
     sum_of,
 )
-from riemann._arithmetic.jet import Arithmetic, Jet, Refused, rule
+from riemann._arithmetic.jet import Arithmetic, Jet, Refused, rule, wrapped
 from riemann._arithmetic.moves import _sum, of_values
 
 
@@ -54,7 +54,7 @@ def _with_jumps(index: Tensor, c: Tensor) -> Jet:
 def _extreme(A: Arithmetic, a: Jet, dim: int, keepdim: bool, pick: Callable[..., Tensor]) -> tuple[Jet, Jet]:
     if a.ndim == 0:
         return Jet(a.c), Jet(torch.zeros_like(a.c[:1], dtype=torch.long))
-    axis = dim % a.ndim + 2
+    axis = wrapped(dim, a.ndim) + 2
     index = pick(a.c[0].detach(), axis - 1, keepdim=True)
     y = _tied(A, a.c, _picked(A, a, index, axis), axis)
     positions = _with_jumps(index, y)
@@ -65,7 +65,7 @@ def _extreme(A: Arithmetic, a: Jet, dim: int, keepdim: bool, pick: Callable[...,
 
 def _flattened(a: Jet, dims: Any) -> tuple[Jet, list[int]]:
     """The axes to reduce, flattened into a last one."""
-    over = sorted(d % a.ndim for d in dims)
+    over = sorted(wrapped(d, a.ndim) for d in dims)
     kept = [d for d in range(a.ndim) if d not in over]
     c = a.c.permute(0, 1, *(d + 2 for d in kept), *(d + 2 for d in over)).flatten(2 + len(kept))
     return Jet(c), over
@@ -124,7 +124,7 @@ def _aminmax(A: Arithmetic, a: Jet, *, dim: Any = None, keepdim: bool = False) -
 
 def _sorted(A: Arithmetic, a: Jet, dim: int, descending: bool, stable: bool = True) -> tuple[Tensor, Tensor]:
     """Coefficients in order, unknown where entries tie and differ, and positions."""
-    axis = dim % a.ndim + 2
+    axis = wrapped(dim, a.ndim) + 2
     index = torch.sort(a.c[0].detach(), dim=axis - 1, descending=descending, stable=True)[1]
     y = A.padded(_picked(A, a, index, axis), A.orders.counts[-1])
     if y.shape[axis] < 2:
@@ -170,7 +170,7 @@ def _topk(A: Arithmetic, a: Jet, k: int, dim: int = -1, largest: bool = True, so
     y, index = _sort(A, a, dim, largest)
     if a.ndim == 0:
         return y, index
-    axis = dim % a.ndim + 2
+    axis = wrapped(dim, a.ndim) + 2
     return Jet(y.c.narrow(axis, 0, k)), Jet(index.c.narrow(axis, 0, k), index.jumps.narrow(axis - 1, 0, k))
 
 
@@ -183,7 +183,7 @@ def _ranked(A: Arithmetic, a: Jet, k: int, dim: int, keepdim: bool) -> Any:
     y, index = _sort(A, a, dim)
     if a.ndim == 0:
         return y, index
-    axis = dim % a.ndim + 2
+    axis = wrapped(dim, a.ndim) + 2
     parts = y.c.narrow(axis, k, 1), index.c.narrow(axis, k, 1), index.jumps.narrow(axis - 1, k, 1)
     if not keepdim:
         parts = parts[0].squeeze(axis), parts[1].squeeze(axis), parts[2].squeeze(axis - 1)
@@ -213,7 +213,7 @@ def _cummin(A: Arithmetic, a: Jet, dim: int) -> Any:
 def _running(A: Arithmetic, a: Jet, dim: int, f: Callable[..., Any], pick: Callable[..., Tensor]) -> Any:
     if a.ndim == 0:
         return Jet(a.c), Jet(torch.zeros_like(a.c[:1], dtype=torch.long))
-    axis = dim % a.ndim + 2
+    axis = wrapped(dim, a.ndim) + 2
     index = f(a.c[0].detach(), axis - 1)[1]
     columns = []
     for k in range(a.shape[dim]):
@@ -227,7 +227,7 @@ def _running(A: Arithmetic, a: Jet, dim: int, f: Callable[..., Any], pick: Calla
 def _mode(A: Arithmetic, a: Jet, dim: int = -1, keepdim: bool = False) -> Any:
     if a.ndim == 0:
         return Jet(a.c), Jet(torch.zeros_like(a.c[:1], dtype=torch.long))
-    axis = dim % a.ndim + 2
+    axis = wrapped(dim, a.ndim) + 2
     index = torch.mode(a.c[0].detach(), axis - 1, keepdim=True)[1]
     y = _tied(A, a.c, _picked(A, a, index, axis), axis)
     positions = _with_jumps(index, y)
@@ -287,7 +287,7 @@ def _bucketize(A: Arithmetic, numbers: Any, boundaries: Any, *, out_int32: bool 
 
 def _shifted(A: Arithmetic, a: Jet, dim: Any) -> tuple[Jet, Tensor]:
     """a minus its greatest value, which is taken for a constant: the result does not depend on it."""
-    axes = [d % a.ndim + 1 for d in ([dim] if isinstance(dim, int) else dim)] if a.ndim else []
+    axes = [wrapped(d, a.ndim) + 1 for d in ([dim] if isinstance(dim, int) else dim)] if a.ndim else []
     top = a.c[0].detach().amax(axes, keepdim=True) if axes else a.c[0].detach()
     top = torch.where(top.isfinite(), top, 0).unsqueeze(0)
     return Jet(torch.cat([a.c[:1] - top, a.c[1:]])), top
@@ -299,7 +299,7 @@ def _logsumexp(A: Arithmetic, a: Jet, dim: Any, keepdim: bool = False) -> Jet:
     low, top = _shifted(A, a, dim)
     y = function_of(A, "log", _sum(A, function_of(A, "exp", low), dim, True)).c
     y = torch.cat([y[:1] + top, y[1:]])
-    axes = [d % a.ndim + 2 for d in ([dim] if isinstance(dim, int) else dim)] if a.ndim else []
+    axes = [wrapped(d, a.ndim) + 2 for d in ([dim] if isinstance(dim, int) else dim)] if a.ndim else []
     return Jet(y if keepdim or not axes else y.squeeze(axes))
 
 
@@ -307,7 +307,7 @@ def _logsumexp(A: Arithmetic, a: Jet, dim: Any, keepdim: bool = False) -> Jet:
 def _safe_softmax(A: Arithmetic, a: Jet, dim: int, dtype: Any = None) -> Jet:
     """softmax, 0 where all powers are."""
     y = _softmax(A, a, dim)
-    empty = (a.c[0] == -math.inf).all(dim % max(a.ndim, 1) + 1, keepdim=True) if a.ndim else a.c[0] == -math.inf
+    empty = (a.c[0] == -math.inf).all(wrapped(dim, a.ndim) + 1, keepdim=True) if a.ndim else a.c[0] == -math.inf
     return Jet(torch.where(empty, 0, y.c))
 
 
@@ -316,7 +316,7 @@ def _softmax(A: Arithmetic, a: Jet, dim: int, half_to_float: Any = False, **_: A
     powers = function_of(A, "exp", _shifted(A, a, dim)[0])
     total = function_of(A, "reciprocal", _sum(A, powers, dim, True))
     y = product_of(A, powers, total)
-    head = torch.softmax(a.c[0], dim % max(a.ndim, 1) + 1 if a.ndim else 0).unsqueeze(0)
+    head = torch.softmax(a.c[0], wrapped(dim, a.ndim) + 1 if a.ndim else 0).unsqueeze(0)
     return Jet(torch.cat([head, y.c[1:]])) if a.ndim else y
 
 
@@ -329,10 +329,10 @@ def _log_softmax(A: Arithmetic, a: Jet, dim: int, half_to_float: bool = False) -
 def _logcumsumexp(A: Arithmetic, a: Jet, dim: int) -> Jet:
     if a.ndim == 0:
         return Jet(a.c)
-    columns = [Jet(a.c.narrow(dim % a.ndim + 2, 0, k + 1)) for k in range(a.shape[dim])]
+    columns = [Jet(a.c.narrow(wrapped(dim, a.ndim) + 2, 0, k + 1)) for k in range(a.shape[dim])]
     found = [_logsumexp(A, column, dim, True).c for column in columns]
     count = max(map(len, found)) if found else 1
-    return Jet(torch.cat([A.padded(c, count) for c in found], dim % a.ndim + 2)) if found else Jet(a.c)
+    return Jet(torch.cat([A.padded(c, count) for c in found], wrapped(dim, a.ndim) + 2)) if found else Jet(a.c)
 
 
 # ----------------------------------------------------------------------------------------------- norms
@@ -345,7 +345,7 @@ def _var(A: Arithmetic, a: Jet, dim: Any = None, *, correction: Any = 1, keepdim
 
 def _variance(A: Arithmetic, a: Jet, dim: Any, correction: Any, keepdim: bool) -> tuple[Tensor, Tensor]:
     dims = range(a.ndim) if dim is None or dim == [] else [dim] if isinstance(dim, int) else dim
-    axes = [d % a.ndim + 2 for d in dims] if a.ndim else []
+    axes = [wrapped(d, a.ndim) + 2 for d in dims] if a.ndim else []
     count = math.prod(a.c.shape[d] for d in axes)
     mean = a.c.mean(axes, keepdim=True) if axes else a.c
     squares = product_of(A, centred := Jet(a.c - mean), centred).c

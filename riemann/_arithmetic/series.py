@@ -170,7 +170,6 @@ function("log10", torch.log10, lambda v, y: (1 / math.log(10)) * call("reciproca
 function("erf", torch.erf, lambda v, y: (2 / math.sqrt(math.pi)) * call("exp", -(v * v)))
 function("erfc", torch.erfc, lambda v, y: (-2 / math.sqrt(math.pi)) * call("exp", -(v * v)))
 function("erfinv", torch.erfinv, lambda v, y: (math.sqrt(math.pi) / 2) * call("exp", y * y))
-function("special_erfcx", torch.special.erfcx, lambda v, y: 2 * (v * y) - 2 / math.sqrt(math.pi))
 function(
     "softplus",
     lambda v: torch.clamp_min(v, 0) + torch.log1p(torch.exp(-torch.abs(v))),
@@ -178,11 +177,6 @@ function(
 )
 function("special_ndtr", torch.special.ndtr, lambda v, y: (1 / math.sqrt(2 * math.pi)) * call("exp", -0.5 * (v * v)))
 function("special_ndtri", torch.special.ndtri, lambda v, y: math.sqrt(2 * math.pi) * call("exp", 0.5 * (y * y)))
-function(
-    "special_log_ndtr",
-    torch.special.log_ndtr,
-    lambda v, y: (1 / math.sqrt(2 * math.pi)) * call("exp", -0.5 * (v * v) - y),
-)
 
 
 def _powers_of_reciprocal(y: Tensor, start: float, order: int) -> list[Tensor]:
@@ -257,6 +251,32 @@ def _joined(where: Tensor, a: Any, b: Any) -> Any:
     order = len((a if isinstance(a, Series) else b).terms)
     a, b = (t if isinstance(t, Series) else Series([t] + [0] * (order - 1)) for t in (a, b))
     return Series([torch.where(where, p, q) for p, q in zip(a.terms, b.terms, strict=True)])
+
+
+_ERFCX = [  # of -erfcx'(v) in powers of 1 / v^2, times v^2: an asymptotic series
+    (-1) ** k * math.prod(range(1, 2 * k, 2)) * (2 * k + 1) / (2**k * math.sqrt(math.pi)) for k in range(22)
+]
+_FAR = 6.5
+
+
+def _erfcx_slope(v: Any, y: Any) -> Any:
+    """2 v y - 2 / sqrt(pi), which cancels far out."""
+    near = (v.terms[0] if isinstance(v, Series) else v) < _FAR
+    inside, over = _chosen(near, v, 0.0), call("reciprocal", _chosen(~near, v, 2 * _FAR))
+    square = over * over
+    return _joined(near, 2 * (inside * y) - 2 / math.sqrt(math.pi), -(square * _power_series(square, _ERFCX)))
+
+
+def _log_ndtr_slope(v: Any, y: Any) -> Any:
+    """By Mills' ratio, where the density over the distribution would be a difference of large numbers."""
+    left = (v.terms[0] if isinstance(v, Series) else v) < 1
+    below, above, log = _chosen(left, v, 0.0), _chosen(~left, v, 1.0), _chosen(~left, y, 0.0)
+    mills = math.sqrt(2 / math.pi) * call("reciprocal", call("special_erfcx", -math.sqrt(0.5) * below))
+    return _joined(left, mills, (1 / math.sqrt(2 * math.pi)) * call("exp", -0.5 * (above * above) - log))
+
+
+function("special_erfcx", torch.special.erfcx, _erfcx_slope)
+function("special_log_ndtr", torch.special.log_ndtr, _log_ndtr_slope)
 
 
 def _bessel_series(sign: int) -> list[float]:

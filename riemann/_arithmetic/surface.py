@@ -300,7 +300,18 @@ REWRITTEN: dict[str, Callable[..., Any]] = {
     "cdist": _cdist,
 }
 
-ALWAYS = {"scaled_dot_product_attention": _attention}
+
+def _corrcoef(X: Tensor) -> Tensor:
+    """Without torch's cut at 1, where the diagonal is."""
+    C = torch.cov(X)
+    if C.ndim == 0:
+        return C / C
+    d = torch.sqrt(C.diagonal())
+    one = torch.eye(C.shape[-1], dtype=torch.bool, device=C.device)
+    return torch.where(one, 1.0, C / d[:, None] / d[None, :])
+
+
+ALWAYS = {"scaled_dot_product_attention": _attention, "corrcoef": _corrcoef}
 """Functions whose operations hide what they compute."""
 
 _HANDLERS: dict[str, Callable[..., Any]] = {

@@ -4,9 +4,14 @@ Frames are ours if their module is of this package, of its neural layer, of torc
 """
 
 import dis
+import functools
 import sys
 import types
 import warnings
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P, T = ParamSpec("P"), TypeVar("T")
 
 _OURS = frozenset(("riemann", "riemann_nn", "torch", "functools", "contextlib", "jaxtyping", "beartype"))
 
@@ -44,7 +49,20 @@ def shortened(error: Exception) -> Exception:
     for tb in reversed(_tracebacks(error)):
         if not is_ours(tb.tb_frame):
             short = types.TracebackType(short, tb.tb_frame, tb.tb_lasti, tb.tb_lineno)
-    return error if short is None and not is_own(error) else error.with_traceback(short)
+    return error if short is None and not _ends_here(error) else error.with_traceback(short)
+
+
+def shortens(f: Callable[P, T]) -> Callable[P, T]:
+    """A function whose errors are `shortened`."""
+
+    @functools.wraps(f)
+    def calling(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return f(*args, **kwargs)
+        except Exception as error:
+            raise shortened(error)  # noqa: B904, it is the same error
+
+    return calling
 
 
 def is_own(error: Exception) -> bool:
@@ -53,8 +71,13 @@ def is_own(error: Exception) -> bool:
     What `at_one_point` and `explained` call is the user's function: it may not take the argument.
     """
     *_, last = (tb.tb_frame for tb in _tracebacks(error))
-    own = module_of(last).partition(".")[0] in ("riemann", "riemann_nn")
-    return own and last.f_code.co_name not in ("at_one_point", "explained")
+    return _ends_here(error) and last.f_code.co_name not in ("at_one_point", "explained")
+
+
+def _ends_here(error: Exception) -> bool:
+    """Whether the innermost frame of an error is of this package."""
+    *_, last = (tb.tb_frame for tb in _tracebacks(error))
+    return module_of(last).partition(".")[0] in ("riemann", "riemann_nn")
 
 
 def is_raised(error: Exception) -> bool:

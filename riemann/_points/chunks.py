@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from riemann._messages.frames import shortens
 from riemann._points.checks import has_values
 from riemann._points.faults import Faults, collected, say
 from riemann._points.memory import room
@@ -29,6 +30,7 @@ UNWEIGHED = 2**25  # bytes of the largest arrays in a piece where another profil
 MARGIN = 64  # numbers for each entry of g that are added there for the intermediates of a metric
 
 
+@shortens
 def in_chunks(
     f: Callable[..., Any],
     x: Tensor,

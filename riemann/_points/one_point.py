@@ -79,6 +79,10 @@ def explained(error: Exception, x: Tensor | None) -> Exception:
     try:
         f(x.detach().clone())
     except Exception as plain:
+        if type(plain).__module__.startswith("torch._dynamo"):  # of `torch.cond`: not what the user has written
+            return shortened(
+                not_differentiable(name, function_called(plain), plain).with_traceback(plain.__traceback__)
+            )
         said = f"`{name}` was called with one point of shape {tuple(x.shape)}, {x.dtype}."
         return shortened(plain if is_own(plain) else _with(plain, said))
     if isinstance(error, KeyError | AssertionError | NotImplementedError) and not is_own(error):

@@ -159,7 +159,7 @@ class Trace:
             return metric_field(field, point)(x)
 
         instead = {**REWRITTEN, **(_EXPANDED if over == "expressions" else {})}
-        return Program(_jets.operations(at_point, _aten.KNOWN, instead, point, *ones))
+        return Program(_jets.operations(at_point, _aten.KNOWN, instead, over == "numbers", point, *ones))
 
     def _arguments(self, values: Sequence[Any], E: Any) -> list[np.ndarray]:
         x = np.empty((1, self.dim), dtype=object)
