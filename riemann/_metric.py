@@ -21,7 +21,7 @@ FEW = 16  # dimensions in which all first derivatives are cheap enough to ask fo
 ASYMMETRY = {torch.float64: 1e-6}  # relative to the entries of row and column; a coarser 1e-3 for lower precision
 
 
-@open_function(rank=None)
+@open_function(rank=None, checked=True)
 def jets_of(metric: Metric, x: Tensor, order: int) -> tuple[Tensor, ...]:
     """`(g, dg, ddg, …)` at points `(*batch, n)`, not judged: where a type brings its own, by `at.register`."""
     check_metric_callable(metric)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from riemann._jets import weight_of
 from riemann._modules import runs_as_written, unwrapped
-from riemann._points.checks import broadcast_vectors, check_points
+from riemann._points.checks import alike, broadcast_vectors, check_points
 from riemann._points.chunks import in_chunks
 from riemann._precision import full_precision
 from riemann._types import Metric
@@ -44,7 +44,7 @@ _OPEN: list[OpenFunction[..., Any]] = []
 
 
 def open_function(
-    rank: int | None, judge: Callable[..., Tensor] | None = None
+    rank: int | None, judge: Callable[..., Tensor] | None = None, checked: bool = False
 ) -> Callable[[Callable[P, R]], OpenFunction[P, R]]:
     """A function `(metric, x, …)`, dispatched on the type of the metric in the manner of `functools.singledispatch`.
 
@@ -56,6 +56,7 @@ def open_function(
         rank: the largest arrays hold `n**rank` numbers a point. The function and its routes are called piece by piece
             (`in_chunks`); `chunk_size` and `progress` stop here. None: the function cuts its points itself.
         judge: looks at each result, whatever its route: `judge(metric, x, vectors, result)`.
+        checked: points come from inside, and were checked at the door.
     """
 
     def opened(generic: Any) -> Any:
@@ -72,7 +73,7 @@ def open_function(
                 if rank is not None:
                     judged = functools.partial(judge, inner) if judge else lambda x, vectors, result: result
                     return _piecewise(call, judged, names, rank, weight_of(inner), args, kwargs)
-                if route is not generic and (args or "x" in kwargs):
+                if route is not generic and not checked and (args or "x" in kwargs):
                     check_points(args[0] if args else kwargs["x"])
                 return call(*args, **kwargs)
 
@@ -151,7 +152,7 @@ def route(function: Callable[..., Any], kind: type, *, calls_parts: bool = False
             if len(options) < len(args) + len(kwargs):
                 return f(metric, x, *args, **kwargs)  # which says what is wrong
             vectors = {name: options.pop(name) for name in VECTORS if name in options}
-            x, *given = broadcast_vectors(x, **vectors)
+            x, *given = alike(x, **vectors)
             return f(metric, x, **dict(zip(vectors, given, strict=True)), **options)
 
         routed.calls_parts = calls_parts  # type: ignore[attr-defined]

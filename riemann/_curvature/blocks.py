@@ -10,7 +10,6 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._metric import faults_of, jets_of, metric_field
-from riemann._points.checks import check_points
 from riemann._points.chunks import in_chunks
 from riemann._points.faults import warn_of, with_nan
 from riemann._rounding import few_digits_of_ricci
@@ -24,7 +23,6 @@ def ricci_in_blocks(metric: Metric, x: Tensor) -> tuple[Tensor, Tensor]:
 
     At most so many points at a time that one row of each takes no more than `BYTES`.
     """
-    check_points(x)
     points, n = x.shape[:-1].numel(), x.shape[-1]
     row = n**3 * x.element_size()
     together = max(1, min(points, BYTES // row))

@@ -70,12 +70,11 @@ at.register, at.route = jets_of.register, jets_of.route  # a route of `at` retur
 
 
 def local(name: str, metric: Metric, x: Tensor, **options: Any) -> Tensor:
-    """A quantity of the table, from a snapshot of the points."""
+    """A quantity of the table, from a snapshot of points that are checked already."""
     order = QUANTITIES[name].order
-    check_points(x)
     if order >= 2 and x.shape[-1] >= 32:
         _say_generic(name)
-    return getattr(at(metric, x, order, chunk_size=None), name)(**options)
+    return getattr(LocalGeometry(x, metric_jet(metric, x, order)), name)(**options)
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from riemann._curvature.directional import (
 from riemann._curvature.tensors import FULL_JETS
 from riemann._metric import checked_jet, judged, metric_field, metric_jet
 from riemann._open import open_function
-from riemann._points.checks import broadcast_vectors, has_values
+from riemann._points.checks import alike, has_values
 from riemann._points.faults import first
 from riemann._rounding import judged_forms, judged_images
 from riemann._types import ChunkSize, Field, Metric, Progress
@@ -62,7 +62,7 @@ def christoffel_vector(
         >>> christoffel_vector(half_plane, torch.tensor([0.0, 2.0]), u, u)
         tensor([0.0000, 0.5000])
     """
-    x, u, v = broadcast_vectors(x, u=u, v=v)
+    x, u, v = alike(x, u=u, v=v)
     if x.shape[-1] <= FULL_JETS:
         gamma = formulas.christoffel(*metric_jet(metric, x, 1))
         return torch.einsum("...kij,...i,...j->...k", gamma, u, v)
@@ -104,7 +104,7 @@ def sectional_form(
         >>> sectional_form(half_plane, torch.tensor([0.0, 2.0]), u, v)
         tensor(-0.0625)
     """
-    points, u, v = broadcast_vectors(x, u=u, v=v)
+    points, u, v = alike(x, u=u, v=v)
     samples = points.shape[: points.ndim - x.ndim]
     x = x.expand(points.shape[len(samples) :])
     if samples.numel() == 0:  # no planes
@@ -154,8 +154,8 @@ def sectional_curvature(
         >>> sectional_curvature(half_plane, torch.tensor([0.0, 2.0]), u, v)
         tensor(-1.)
     """
-    _, u, v = broadcast_vectors(x, u=u, v=v)
     area = squared_area(metric, x, u, v, chunk_size=chunk_size)
+    _, u, v = alike(x, u=u, v=v)
     degenerate = area.isnan()
     if has_values(area) and bool(degenerate.any()):
         degenerate = degenerate & ~checked_jet(metric, x, 0)[0][0].isnan().any(-1).any(-1)
@@ -218,7 +218,7 @@ def curvature_endomorphism(
         covector, terms = curvature_covector(g, p, inverse, u, v, w).unsqueeze(-1).unbind(-3)
         return torch.stack((inverse @ covector, inverse.abs() @ terms), -3).squeeze(-1)
 
-    x, u, v, w = broadcast_vectors(x, u=u, v=v, w=w)
+    x, u, v, w = alike(x, u=u, v=v, w=w)
     g = metric_jet(metric, x, 0)[0]
     return judged_images(_along_vectors(image, metric, x, g, u, v, w), g, u, v, w)
 
@@ -252,6 +252,6 @@ def ricci_curvature(
         >>> ricci_curvature(half_plane, torch.tensor([0.0, 2.0]), torch.tensor([1.0, 1.0]))
         tensor(-0.5000)
     """
-    x, v = broadcast_vectors(x, v=v)
+    x, v = alike(x, v=v)
     g = metric_jet(metric, x, 0)[0]
     return judged_images(_along_vectors(ricci_form, metric, x, g, v), g, v, v)

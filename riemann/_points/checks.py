@@ -62,8 +62,13 @@ def carry_derivatives(*tensors: Tensor) -> bool:
 
 
 def broadcast_vectors(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:
-    """`x` and vectors with one common batch shape; raises unless all are alike in n, dtype and device."""
+    """`x`, checked, and vectors with one common batch shape; raises unless all are alike in n, dtype and device."""
     check_points(x)
+    return alike(x, **vectors)
+
+
+def alike(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:
+    """`broadcast_vectors` for points that are checked already."""
     for name, v in vectors.items():
         if not isinstance(v, Tensor):
             raise TypeError(f"`{name}` is a {type(v).__name__}, expected a torch.Tensor of shape (*batch, n)")
