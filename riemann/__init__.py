@@ -75,6 +75,7 @@ from riemann._verification.check import check_metric as check_metric
 from riemann._verification.verify import Comparison as Comparison
 from riemann._verification.verify import VerificationReport as VerificationReport
 from riemann._verification.verify import verify as verify
+from riemann.metrics._alpha import alpha_christoffel as alpha_christoffel
 
 if TYPE_CHECKING:
     from riemann import bridge as bridge

@@ -93,12 +93,15 @@ def _shortened(metric: Pullback) -> Pullback:
 
 
 def _map_jet(metric: Pullback, x: Tensor, order: int, what: str = _MAP) -> Jets:
-    """The jets of the map. Where it has no value, derivatives are NaN, and another point of the space stands in."""
-    y, *derivatives = part_jet(metric.map, x, order, (None,), what)
+    """The jets of the map."""
+    return _standing(*part_jet(metric.map, x, order, (None,), what))
+
+
+def _standing(y: Tensor, *derivatives: Tensor) -> Jets:
+    """Jets of a map: where it has no value, derivatives are NaN, and another point of the space stands in."""
     if not has_values(y) or bool((finite := y.isfinite().all(-1, keepdim=True)).all()):
         return y, *derivatives
-    rows = y.reshape(-1, y.shape[-1])
-    good = rows[finite.reshape(-1)].detach()
+    good = y[finite.squeeze(-1)].detach()
     y = torch.where(finite, y, good[0] if len(good) else torch.ones_like(y))
     nan = [finite.reshape(*finite.shape, *[1] * (k + 1)) for k in range(len(derivatives))]
     return y, *(torch.where(keep, T, torch.nan) for keep, T in zip(nan, derivatives, strict=True))
@@ -338,7 +341,7 @@ def curvature_endomorphism(metric: Pullback, x: Tensor, u: Tensor, v: Tensor, w:
 @route(_curvature.vectors.squared_area, Pullback)
 def squared_area(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Of the images of the vectors: no `(n, n)`."""
-    y, slopes = _jets.jets_along(part_field(metric.map, x, (None,), _MAP), x, (u, v), 1)
+    y, slopes = _standing(*_jets.jets_along(part_field(metric.map, x, (None,), _MAP), x, (u, v), 1))
     G = _ambient(metric, y)
     a, b = slopes.mT.unsqueeze(-2).unbind(-3)
     uu, vv, uv = (_inner(G, c, d) for c, d in ((a, a), (b, b), (a, b)))
