@@ -73,11 +73,15 @@ from riemann._submanifolds.extrinsic import normal_projector as normal_projector
 from riemann._submanifolds.extrinsic import principal_curvatures as principal_curvatures
 from riemann._submanifolds.extrinsic import second_fundamental_form as second_fundamental_form
 from riemann._submanifolds.extrinsic import shape_operator as shape_operator
+from riemann._submanifolds.level_sets import level_set_gauss_curvature as level_set_gauss_curvature
+from riemann._submanifolds.level_sets import level_set_mean_curvature as level_set_mean_curvature
+from riemann._submanifolds.level_sets import level_set_principal_curvatures as level_set_principal_curvatures
 from riemann._verification.check import MetricReport as MetricReport
 from riemann._verification.check import check_metric as check_metric
 from riemann._verification.verify import Comparison as Comparison
 from riemann._verification.verify import VerificationReport as VerificationReport
 from riemann._verification.verify import verify as verify
+from riemann.metrics._alpha import alpha_christoffel as alpha_christoffel
 
 if TYPE_CHECKING:
     from riemann import bridge as bridge

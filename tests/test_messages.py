@@ -385,6 +385,8 @@ def test_warnings_point_at_the_line_that_calls():
         (lambda: metrics.LowRankPlusDiagonal(torch.exp, torch.exp, [1]), TypeError, ["`signs`", "list"]),
         (lambda: metrics.Warped(sphere, sphere, torch.sum), TypeError, ["`base` of Warped", "`(metric, n)`"]),
         (lambda: metrics.Product((2, sphere)), TypeError, ["part 0 of Product", "`(metric, n)`"]),
+        (lambda: metrics.Pullback(torch.exp, None, 0), ValueError, ["`copies` is 0"]),
+        (lambda: S(metrics.Pullback(torch.exp, lambda y: y, 3), X), ValueError, ["no 3 copies of a point"]),
         (lambda: S(metrics.Pullback("f"), X), TypeError, ["`map of Pullback` is a str"]),
         (lambda: S(metrics.Conformal(torch.sum, None), X), TypeError, ["`log_factor of Conformal` is a NoneType"]),
         (lambda: riemann_nn.MLPCholesky(3.0), ValueError, ["`dim` is 3.0"]),

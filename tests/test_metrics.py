@@ -104,6 +104,9 @@ METRICS = {
     "Pullback, Lorentzian": (lambda: Pullback(affine(2, 4), Constant(torch.diag(torch.tensor([-0.2, 1, 1, 1])))), 2),
     "Pullback, of no structure": (lambda: Pullback(affine(3, 4), Symmetric([1.0] * 4)), 3),
     "Pullback, of a conformal metric": (lambda: Pullback(affine(2, 3), Conformal(None, Smooth(3, ()))), 2),
+    "Pullback, to copies": (lambda: Pullback(affine(3, 4), Conformal(None, Smooth(2, ())), copies=2), 3),
+    "Pullback, to flat copies": (lambda: Pullback(affine(3, 4), Constant(torch.diag(torch.tensor([1.0, 2.0]))), 2), 3),
+    "Pullback, of as many coordinates": (lambda: Pullback(affine(3, 3), Symmetric([1.0, 1.0, -1.0])), 3),
     "Conformal, of a product": (
         lambda: Conformal(Product((Pullback(affine(2, 3)), 2), (sphere, 2)), Smooth(4, ())),
         4,

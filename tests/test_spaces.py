@@ -365,3 +365,9 @@ def test_importing_riemann_brings_the_catalogue_without_sympy():
 
     code = "import riemann, sys; assert 'sympy' not in sys.modules; print(riemann.spaces.sphere(2).dim)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "2\n"
+
+
+def test_spaces_show_in_notebooks():
+    space = spaces.sphere(2)
+    assert space._repr_latex_() == space.symbolic._repr_latex_() and r"\Gamma^{" in space._repr_latex_()
+    assert repr(space.symbolic).startswith("<SymbolicMetric in (")

@@ -512,6 +512,74 @@ def test_latex():
     assert r"R &= \frac{2}{\rho^{2}}" in metric("sphere of radius rho").latex()
 
 
+def test_latex_of_one_quantity_or_component():
+    g, polar = metric("Schwarzschild"), SymbolicMetric([[1, 0], [0, r**2]], "r phi")
+    assert polar.latex("christoffel", "phi", "r", "phi") == r"\Gamma^{\phi}_{r \phi} = \frac{1}{r}"
+    assert polar.latex("christoffel", "phi", "phi", "r") == r"\Gamma^{\phi}_{\phi r} = \frac{1}{r}"
+    assert polar.latex("christoffel", "r", indices="lll") == r"\Gamma_{r \phi \phi} = - r"
+    assert polar.latex("christoffel", 0, 0, 0) == r"\Gamma^{r}_{r r} = 0"
+    assert polar.latex("riemann_tensor", "phi") == r"R_{\phi a b c} = 0"
+    assert polar.latex("inverse_metric", "phi", "phi") == r"g^{\phi \phi} = \frac{1}{r^{2}}"
+    assert g.latex("kretschmann_scalar") == r"K = \frac{48 M^{2}}{r^{6}}"
+    assert g.latex("ricci_tensor") == "R_{a b} = 0"
+    assert g.latex("riemann_tensor", "t", "r", "t", "r", indices="uull") == r"R^{t r}{}_{t r} = \frac{2 M}{r^{3}}"
+    text = g.latex("christoffel", "r")
+    assert text.count("&=") == 4 and r"\Gamma^{r}_{\phi \phi}" in text and r"\Gamma^{t}" not in text
+    assert g.latex("riemann_tensor").count("&=") == 6
+    assert g.latex("line_element") in g.latex().replace(" &= ", " = ", 1)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("gamma",), "expected one of line_element, metric"),
+        (("christoffel", "x"), "'x' is no coordinate: they are t, r, theta, phi"),
+        (("ricci_tensor", 0, 1, 2), "has 2 indices, and 3 are given"),
+        (("ricci_tensor", 4), "4 is no coordinate"),
+    ],
+)
+def test_latex_says_what_it_has_not(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        metric("Schwarzschild").latex(*arguments)
+
+
+def test_geodesic_equations():
+    """Straight lines of the plane solve them."""
+    s, b = sp.symbols("s b", real=True)
+    radius, angle = SymbolicMetric([[1, 0], [0, r**2]], "r phi").geodesic_equations()
+    curve = {sp.Function("r")(s): sqrt(s**2 + b**2), sp.Function("phi")(s): sp.atan(s / b)}
+    for equation in (radius, angle):
+        assert sp.simplify(equation.lhs.subs(curve).doit()) == 0 and equation.rhs == 0
+    with pytest.raises(ValueError, match="`parameter` is `r`"):
+        SymbolicMetric([[1, 0], [0, r**2]], "r phi").geodesic_equations("r")
+
+
+def test_killing_equations():
+    g = metric("Schwarzschild")
+    fields = [(1, 0, 0, 0), (0, 0, 0, 1), (0, 0, "sin(phi)", "cos(phi) / tan(theta)")]
+    assert all(g.killing_equations(field).is_zero_matrix for field in fields)
+    assert not g.killing_equations((0, 1, 0, 0)).is_zero_matrix
+    equations = SymbolicMetric([[1, 0], [0, r**2]], "r phi").killing_equations()
+    X = {sp.Function("X^r"): sp.Lambda((r, phi), sin(phi)), sp.Function("X^phi"): sp.Lambda((r, phi), cos(phi) / r)}
+    assert len(equations) == 3
+    assert all(sp.simplify(e.lhs.subs(X).doit()) == 0 for e in equations)  # a translation
+    with pytest.raises(ValueError, match="`field` has 1 components"):
+        g.killing_equations((1,))
+
+
+def test_subs():
+    g, M = metric("Schwarzschild"), sp.Symbol("m")
+    assert str(g.subs(M=2).kretschmann_scalar()) == "192/r**6"
+    assert g.subs({"M": M}).parameters == (M,) and str(g.subs("M", M).kretschmann_scalar()) == "48*m**2/r**6"
+    a = sp.Function("a")
+    friedmann = SymbolicMetric(sp.diag(-1, a(t) ** 2, a(t) ** 2, a(t) ** 2), "t x y z")
+    assert friedmann.subs(a(t), exp(t)).scalar_curvature() == 12
+    with pytest.raises(ValueError, match="`r` is a coordinate"):
+        g.subs(r=2)
+    with pytest.raises(ValueError, match="the metric has no `Q`"):
+        g.subs(Q=2)
+
+
 def test_line_element():
     assert str(metric("sphere of radius rho").line_element()) == "dphi**2*rho**2*sin(theta)**2 + dtheta**2*rho**2"
     assert sp.latex(SymbolicMetric([[1, 1], [1, 3]], "x y").line_element().coeff(sp.Symbol("dx"))) is not None

@@ -1,5 +1,6 @@
 """Curvature composes with torch.func, autograd and modules, and its gradients are right."""
 
+import pickle
 from functools import partial
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch.func import functional_call, grad, jacfwd, vmap
 
 import riemann as rm
+from riemann import spaces
 from tests.cases import BY_NAME
 from tests.helpers import assert_equal
 
@@ -136,6 +138,37 @@ def test_snapshots_leave_vmap():
     here = vmap(lambda x: rm.at(case.metric, x))(case.x())
     assert isinstance(here, rm.LocalGeometry)
     assert_equal(here.scalar_curvature(), rm.scalar_curvature(case.metric, case.x()))
+
+
+def test_snapshots_are_records():
+    """No tuples, by accident or not: two snapshots do not add up."""
+    case = BY_NAME["generic 3"]
+    here = rm.at(case.metric, case.x().double())
+    for nonsense in (lambda: here + here, lambda: here[0], lambda: len(here), lambda: here.index(0)):
+        with pytest.raises((TypeError, AttributeError)):
+            nonsense()
+    assert repr(here).count("\n") == 0 and "in 3 dimensions, order 2, float64 on cpu" in repr(here)
+    single = here.to(torch.float32)
+    assert single.g.dtype == single.x.dtype == single.ricci_tensor().dtype == torch.float32
+    assert_equal(pickle.loads(pickle.dumps(here)).g, here.g)
+
+
+def test_components_that_are_not_zero():
+    space = spaces.schwarzschild()
+    here = rm.at(space, space.sample(3))
+    found, gamma = here.nonzero("christoffel", space.coordinates), here.christoffel()
+    assert len(found) == 13 and ("t", "r", "t") in found and ("t", "t", "t") not in found
+    for names, value in found.items():
+        assert_equal(value, gamma[(..., *(space.coordinates.index(name) for name in names))])
+    text = repr(here.nonzero("riemann_tensor", "t r theta phi", indices="llll"))
+    assert "riemann_tensor[t, r, t, r]" in text and len(text.splitlines()) == 24
+    assert repr(here.nonzero("weyl_tensor", indices="llll")).startswith("weyl_tensor[0, 1, 0, 1]")
+    for arguments, words in (
+        (("gamma",), "`quantity` is 'gamma'"), (("christoffel", "t r"), "expected 4 names"),
+        (("riemann_tensor", "t r theta theta"), "expected 4 names"), (("to",), "`quantity` is 'to'"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            here.nonzero(*arguments)
 
 
 def test_autocast_has_no_effect_in_float32():

@@ -210,3 +210,18 @@ def test_numeric_is_forty_digits_is_closed_form(atoms, sign):
     x = torch.tensor([[0.3, -0.4], [0.7, 0.2], [0.0, 0.0]], dtype=torch.float64)
     report = rm.verify(metric, x=x, budget=100.0)
     assert report.ok and {c.truth for c in report.comparisons} == {"closed form"}, str(report)
+
+
+def test_reports_show_as_tables():
+    """In a notebook, and at a prompt: what `print` prints."""
+    sphere = lambda x: torch.diag(torch.stack([torch.ones_like(x[0]), torch.sin(x[0]) ** 2]))
+    x = torch.tensor([[0.7, 0.2], [1.1, 0.3]], dtype=torch.float64)
+    good, checked = rm.verify(sphere, dim=2, x=x), rm.check_metric(sphere, x)
+    assert repr(good) == str(good) and repr(good).startswith("2 points in 2 dimensions, float64\n")
+    assert repr(checked) == str(checked) and "ok" in repr(checked)
+    html = good._repr_html_()
+    assert html.count("<tr>") == 1 + len(good.comparisons) and "riemann_tensor" in html and "FAIL" not in html
+    bad = rm.verify(lambda x: 1.001 * sphere(x), symbolic=good.closed_form, x=x)
+    assert not bad.ok and "FAIL" in bad._repr_html_() and 'style="color' in bad._repr_html_()
+    assert checked._repr_html_().count("<tr") == 1 + len(checked.findings)
+    assert "&lt;b&gt;" in rm.check_metric(lambda x: sphere(x) * {}["<b>"], x)._repr_html_()

@@ -5,10 +5,15 @@ the table: the free functions, `compile`, `verify`, the docs, the tests.
 """
 
 import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils._pytree import register_pytree_node
 
 from riemann import formulas
 
@@ -83,7 +88,8 @@ QUANTITIES = {
 """The table: the quantities of a metric at points, by the name of their formula, which is that of their functions."""
 
 
-class LocalGeometry(NamedTuple):
+@dataclass(frozen=True, eq=False, repr=False)
+class LocalGeometry:
     """The jets of a metric at points; every method is algebra on them. Made by `at`; a value that leaves `vmap`.
 
     Attributes:
@@ -108,6 +114,67 @@ class LocalGeometry(NamedTuple):
     def ddg(self) -> Float[Tensor, "... n n n n"]:
         r"""Second derivatives $\partial_l \partial_k g_{ij}$, `[..., i, j, k, l]`."""
         return self._upto(2)[2]
+
+    def __repr__(self) -> str:
+        *batch, n = self.x.shape
+        kind = f"{str(self.x.dtype)[6:]} on {self.x.device}"
+        return f"<LocalGeometry at points {tuple(batch)} in {n} dimensions, order {len(self.jets) - 1}, {kind}>"
+
+    def to(self, *args: Any, **kwargs: Any) -> "LocalGeometry":
+        """The snapshot on another device or in another dtype, as `Tensor.to`."""
+        return LocalGeometry(self.x.to(*args, **kwargs), tuple(y.to(*args, **kwargs) for y in self.jets))
+
+    def nonzero(
+        self,
+        quantity: str = "christoffel",
+        coordinates: str | Sequence[str] = (),
+        *,
+        indices: str | None = None,
+        rtol: float = 1e-10,
+    ) -> "Nonzero":
+        r"""The components of a quantity that are not 0, by the names of their coordinates; prints as a table.
+
+        Args:
+            quantity: a method: `"christoffel"`, `"riemann_tensor"`, …; or `"g"`.
+            coordinates: names, `"t r theta phi"`; 0 to n - 1 by default.
+            indices: positions, where the method takes them.
+            rtol: what counts as 0: a component below this part of the largest, at all points.
+
+        Returns:
+            A mapping from names such as `("t", "t", "r")` to values, `(*batch,)`.
+
+        Raises:
+            ValueError: no such quantity, or not n names.
+
+        Example:
+            >>> import riemann as rm
+            >>> polar = rm.at(lambda x: torch.diag(torch.stack([x[0] ** 0, x[0] ** 2])), torch.tensor([2.0, 0.0]))
+            >>> polar.nonzero("christoffel", "r phi")
+            christoffel[r, phi, phi]  -2
+            christoffel[phi, r, phi]  0.5
+            christoffel[phi, phi, r]  0.5
+        """
+        n = self.x.shape[-1]
+        names = coordinates.replace(",", " ").split() if isinstance(coordinates, str) else [*map(str, coordinates)]
+        names = names or [str(i) for i in range(n)]
+        if len(names) != n or len(set(names)) != n:
+            raise ValueError(f"`coordinates` is {coordinates!r}, expected {n} names")
+        options = {} if indices is None else {"indices": indices}
+        try:
+            value = self.g if quantity == "g" else getattr(self, quantity)(**options)
+        except (AttributeError, TypeError) as error:
+            raise ValueError(f"`quantity` is {quantity!r}, expected a method such as 'ricci_tensor', or 'g'") from error
+        batch = self.x.ndim - 1
+        if not isinstance(value, Tensor) or value.ndim <= batch or set(value.shape[batch:]) - {n}:
+            raise ValueError(f"`quantity` is {quantity!r}, expected one with components")
+        flat = value.reshape(math.prod(value.shape[:batch]), -1)
+        size = flat.detach().abs().amax(0) if len(flat) else flat.new_zeros(flat.shape[1])
+        kept = (~(size <= rtol * size.nan_to_num(0.0).max())).nonzero()[:, 0].tolist() if len(size) else []
+        shape, found = value.shape[batch:], Nonzero(quantity)
+        for place in kept:
+            index = [int(i) for i in torch.unravel_index(torch.tensor(place), shape)]
+            found[tuple(names[i] for i in index)] = flat[:, place].reshape(value.shape[:batch])
+        return found
 
     def _upto(self, order: int) -> tuple[Tensor, ...]:
         """The jets to `order`; a ValueError that says how to get them if they are not here."""
@@ -199,3 +266,31 @@ class LocalGeometry(NamedTuple):
     def cotton_york_tensor(self, indices: str = "ll") -> Float[Tensor, "... n n"]:
         """See `riemann.cotton_york_tensor`; needs `order=3`."""
         return self._of("cotton_york_tensor", indices=indices)
+
+
+class Nonzero(dict[tuple[str, ...], Tensor]):
+    """Components by the names of their indices; prints as a table."""
+
+    def __init__(self, quantity: str):
+        super().__init__()
+        self.quantity = quantity
+
+    def __repr__(self) -> str:
+        rows = [(f"{self.quantity}[{', '.join(names)}]", _shown(value)) for names, value in self.items()]
+        width = max((len(name) for name, _ in rows), default=0)
+        return "\n".join(f"{name:{width}}  {value}" for name, value in rows) or f"{self.quantity} is 0"
+
+
+def _shown(value: Tensor) -> str:
+    """A number, or the range of many."""
+    if value.numel() == 1:
+        return f"{value.item():.6g}"
+    return f"{value.min().item():.6g} … {value.max().item():.6g}" if value.numel() else "no points"
+
+
+register_pytree_node(  # so that it leaves `vmap`
+    LocalGeometry,
+    lambda here: ([here.x, *here.jets], None),
+    lambda values, _: LocalGeometry(values[0], tuple(values[1:])),
+    serialized_type_name="riemann.LocalGeometry",
+)

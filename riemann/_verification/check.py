@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from riemann import _jets, _rank, formulas
+from riemann._messages import html
 from riemann._metric import INFINITE, checked_jet, is_asymmetric, jets_of, metric_field, metric_jet
 from riemann._points.checks import check_points
 from riemann._points.faults import Note, first
@@ -33,9 +34,9 @@ class Finding:
     remedy: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MetricReport:
-    """What `check_metric` found; prints as a table.
+    """What `check_metric` found; shows and prints as a table.
 
     Attributes:
         findings: one a check.
@@ -53,8 +54,7 @@ class MetricReport:
         if not self.ok:
             raise ValueError(f"the metric failed its checks:\n{self}")
 
-    def __str__(self) -> str:
-        """The table."""
+    def __repr__(self) -> str:
         width = max(len(finding.check) for finding in self.findings)
         lines = []
         for finding in self.findings:
@@ -62,6 +62,10 @@ class MetricReport:
             if finding.remedy and not finding.ok:
                 lines.append(f"{'':{width + 8}}-> {finding.remedy}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = [(f.ok, (f.check, f.found, "" if f.ok else f.remedy)) for f in self.findings]
+        return html.table(("", "check", "found", "remedy"), rows)
 
 
 def check_metric(metric: Metric, x: Tensor) -> MetricReport:

@@ -12,6 +12,7 @@ from torch import Tensor
 from riemann import _curvature
 from riemann._arithmetic import Refusal
 from riemann._curvature import QUANTITIES, at
+from riemann._messages import html
 from riemann._points.checks import check_points
 from riemann._points.faults import first
 from riemann._rank import unit_scales
@@ -54,10 +55,16 @@ class Comparison:
     truth: str
     ok: bool
 
+    def cells(self) -> tuple[str, ...]:
+        """The row of the table, after the verdict."""
+        of_value = f"{self.of_value:.1e}" if math.isfinite(self.of_value) else "-"
+        point = "(" + ", ".join(f"{v:.4g}" for v in self.point) + ")"
+        return self.quantity, f"{self.error:.1e}", of_value, f"{self.digits_lost:.1f}", self.truth, point
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class VerificationReport:
-    """What `verify` found; prints as a table.
+    """What `verify` found; shows and prints as a table.
 
     Attributes:
         comparisons: one a quantity.
@@ -83,10 +90,8 @@ class VerificationReport:
         if not self.ok:
             raise ValueError(f"the metric failed its verification:\n{self}")
 
-    def __str__(self) -> str:
-        """The table."""
-        count, n = self.x.shape
-        lines = [f"{count} points in {n} dimensions, {str(self.x.dtype)[6:]}"]
+    def __repr__(self) -> str:
+        lines = [self._points()]
         if self.failure:
             lines.append(f"FAIL  {self.failure}")
         if self.comparisons:
@@ -94,13 +99,20 @@ class VerificationReport:
             head = f"{'':6}{'quantity':20}{'error':>8}  {'of value':>8}  {'digits lost':>11}"
             lines.append(f"{head}  {'truth':{width}}  worst point")
         for c in self.comparisons:
-            of_value = f"{c.of_value:.1e}" if math.isfinite(c.of_value) else "-"
-            point = "(" + ", ".join(f"{v:.4g}" for v in c.point) + ")"
-            lines.append(
-                f"{'ok' if c.ok else 'FAIL':6}{c.quantity:20}{c.error:8.1e}  {of_value:>8}  {c.digits_lost:11.1f}  "
-                f"{c.truth:{width}}  {point}"
-            )
+            verdict, (quantity, error, of_value, lost, truth, point) = "ok" if c.ok else "FAIL", c.cells()
+            numbers = f"{verdict:6}{quantity:20}{error:>8}  {of_value:>8}  {lost:>11}"
+            lines.append(f"{numbers}  {truth:{width}}  {point}")
         return "\n".join((*lines, *(f"note: {note}" for note in self.notes)))
+
+    def _repr_html_(self) -> str:
+        rows = [(c.ok, c.cells()) for c in self.comparisons]
+        rows = [(False, (self.failure,)), *rows] if self.failure else rows
+        head = ("", "quantity", "error", "of value", "digits lost", "truth", "worst point")
+        return html.table(head, rows, self._points(), "\n".join(self.notes))
+
+    def _points(self) -> str:
+        count, n = self.x.shape
+        return f"{count} points in {n} dimensions, {str(self.x.dtype)[6:]}"
 
 
 def verify(

@@ -8,6 +8,7 @@ from riemann.metrics._cholesky import Cholesky as Cholesky
 from riemann.metrics._conformal import Conformal as Conformal
 from riemann.metrics._constant import Constant as Constant
 from riemann.metrics._diagonal import Diagonal as Diagonal
+from riemann.metrics._fisher import Fisher as Fisher
 from riemann.metrics._hessian import Hessian as Hessian
 from riemann.metrics._low_rank import LowRankPlusDiagonal as LowRankPlusDiagonal
 from riemann.metrics._product import Product as Product

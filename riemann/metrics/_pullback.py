@@ -8,14 +8,27 @@ from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
 from riemann._curvature import at
-from riemann._metric import metric_jet
+from riemann._metric import jets_of, metric_jet
 from riemann._modules import runs_as_written, unwrapped
-from riemann._points.checks import has_values
+from riemann._points.checks import carry_derivatives, check_count, has_values
+from riemann._points.chunks import BUDGET
 from riemann._rank import ROUNDING
 from riemann._rounding import last_bits, say_few
 from riemann._types import Field, Metric
 from riemann.metrics._constant import Constant, is_constant
-from riemann.metrics._structure import Jets, contract, derive, leibniz, part, part_field, part_jet, positioned, route
+from riemann.metrics._structure import (
+    Jets,
+    composed,
+    contract,
+    derive,
+    leibniz,
+    part,
+    part_field,
+    part_jet,
+    positioned,
+    quadratic,
+    route,
+)
 
 
 class Pullback(torch.nn.Module):
@@ -30,6 +43,7 @@ class Pullback(torch.nn.Module):
         map: f, one point `(n,)` to a point `(m,)` of the ambient space, an immersion.
         ambient: G, a metric of dimension m; flat, the identity, if it is None. Of any signature, as long as the
             induced metric is nonsingular.
+        copies: k, where the ambient space is the product of k of these, and m is k times the dimension of one.
 
     Reference:
         O'Neill, *Semi-Riemannian Geometry* (1983), chapter 4, theorem 5.
@@ -42,17 +56,21 @@ class Pullback(torch.nn.Module):
         tensor(2.)
     """
 
-    def __init__(self, map: Field, ambient: Metric | None = None):
+    def __init__(self, map: Field, ambient: Metric | None = None, copies: int = 1):
         super().__init__()
+        check_count("copies", copies, 1)
         self.map = map
         self.ambient: Any = ambient
+        self.copies = copies
 
     def forward(self, x: Tensor) -> Tensor:
         """`(n, n)` at one point `(n,)`."""
         y, J = part_jet(self.map, x, 1, (None,), _MAP)
         if self.ambient is None:
             return J.mT @ J
-        return J.mT @ part(self.ambient, y, y.shape * 2, "ambient of Pullback") @ J
+        if self.copies == 1:
+            return J.mT @ part(self.ambient, y, y.shape * 2, "ambient of Pullback") @ J
+        return J.mT @ _lower(_ambient(self, y), J.mT).mT
 
 
 _MAP = "map of Pullback"
@@ -75,25 +93,70 @@ def _shortened(metric: Pullback) -> Pullback:
     return Pullback(layers[:-1], Constant(last.weight.mT @ last.weight))
 
 
+def _map_jet(metric: Pullback, x: Tensor, order: int, what: str = _MAP) -> Jets:
+    """The jets of the map."""
+    return _standing(*part_jet(metric.map, x, order, (None,), what))
+
+
+def _standing(y: Tensor, *derivatives: Tensor) -> Jets:
+    """Jets of a map: where it has no value, derivatives are NaN, and another point of the space stands in."""
+    if not has_values(y) or bool((finite := y.isfinite().all(-1, keepdim=True)).all()):
+        return y, *derivatives
+    good = y[finite.squeeze(-1)].detach()
+    y = torch.where(finite, y, good[0] if len(good) else torch.ones_like(y))
+    nan = [finite.reshape(*finite.shape, *[1] * (k + 1)) for k in range(len(derivatives))]
+    return y, *(torch.where(keep, T, torch.nan) for keep, T in zip(nan, derivatives, strict=True))
+
+
+def _each(metric: Pullback, y: Tensor) -> Tensor:
+    """Points or vectors of the ambient space, `(*batch, m)`; of each copy of it, `(*batch, k, m / k)`."""
+    if metric.copies == 1:
+        return y
+    if y.shape[-1] % metric.copies:
+        raise ValueError(
+            f"`map of Pullback` returned shape {tuple(y.shape[-1:])}, no {metric.copies} copies of a point"
+        )
+    return y.unflatten(-1, (metric.copies, -1))
+
+
+def _each_row(metric: Pullback, J: Tensor) -> Tensor:
+    """$J^A_i$ of each copy, `(*batch, k, m / k, n)`."""
+    return _each(metric, J.mT).movedim(-3, -1) if metric.copies > 1 else J
+
+
+def _summed(metric: Pullback, T: Tensor, rank: int) -> Tensor:
+    """A sum over copies, of tensors of this rank."""
+    return T if metric.copies == 1 else T.sum(-1 - rank)
+
+
 @route(at, Pullback)
 def jets(metric: Pullback, x: Tensor, order: int) -> Jets:
     """Leibniz's rule on the jets of f."""
     metric = _shortened(metric)
-    y, *derivatives = part_jet(metric.map, x, order + 1, (None,), _MAP)
+    y, *derivatives = _map_jet(metric, x, order + 1)
     J = tuple(derivatives)
     if not _curved(metric):
         G = _ambient(metric, y)
-        lowered = J if G is None else tuple((G @ T.flatten(x.ndim)).reshape(T.shape) for T in J)
+        lowered = J if G is None else tuple(_lower(G, T.flatten(x.ndim).mT).mT.reshape(T.shape) for T in J)
         g, *rest = leibniz("Ai,Aj->ij", J, lowered)
         return _cleared(g, J[0], G), *rest
+    J = tuple(T.unflatten(x.ndim - 1, (metric.copies, -1)) for T in J)
+    G = _ambient_jets(metric, x, y, J, order)
+    g, *rest = leibniz("kAi,kAj->ij", J, leibniz("kAB,kBj->kAj", G, J))
+    return _cleared(g, J[0].flatten(-3, -2), G[0].squeeze(x.ndim - 1)), *rest
+
+
+def _ambient_jets(metric: Pullback, x: Tensor, y: Tensor, J: Jets, order: int) -> Jets:
+    r"""$G_{AB} \circ f$ of each copy, with derivatives by x: differentiated by y, if that has fewer coordinates."""
+    if metric.copies > 1 or y.shape[-1] <= x.shape[-1]:
+        y = _each(metric, y) if metric.copies > 1 else y.unsqueeze(-2)
+        return composed(jets_of(metric.ambient, y, order), J)
 
     def ambient(p: Tensor) -> Tensor:
         y = part(metric.map, p, (None,), _MAP)
-        return part(metric.ambient, y, y.shape * 2, "ambient of Pullback")
+        return part(metric.ambient, y, y.shape * 2, "ambient of Pullback").unsqueeze(0)
 
-    G = part_jet(ambient, x, order, (None, None), "ambient of Pullback")
-    g, *rest = leibniz("Ai,Aj->ij", J, leibniz("AB,Bj->Aj", G, J))
-    return _cleared(g, J[0], G[0]), *rest
+    return part_jet(ambient, x, order, (None, None, None), "ambient of Pullback")
 
 
 def _cleared(g: Tensor, J: Tensor, G: Tensor | None) -> Tensor:
@@ -102,37 +165,43 @@ def _cleared(g: Tensor, J: Tensor, G: Tensor | None) -> Tensor:
         return g
 
     def rest(g: Tensor, J: Tensor, G: Tensor) -> Tensor:
-        size = J.abs().mT @ G.abs() @ J.abs()
+        size = _lower(G.abs(), J.abs().mT) @ J.abs()
         return torch.where(g.abs() <= ROUNDING * torch.finfo(g.dtype).eps * size, g, torch.zeros_like(g))
 
     return g - _jets.frozen(rest, g, J, G)  # a constant, so that derivatives of the entry stay
 
 
 def _lower(G: Tensor | None, a: Tensor) -> Tensor:
-    """Rows `(*batch, k, m)` of ambient vectors with the index down."""
-    return a if G is None else a @ G
+    """Rows `(*batch, r, m)` of ambient vectors with the index down; G is `(m, m)`, or `(k, m / k, m / k)` of copies."""
+    if G is None:
+        return a
+    if G.shape[-1] == a.shape[-1]:
+        return a @ G
+    return torch.einsum("...rkA,...kAB->...rkB", a.unflatten(-1, (-1, G.shape[-1])), G).flatten(-2)
 
 
 def _ambient(metric: Pullback, y: Tensor) -> Tensor | None:
     if metric.ambient is None:
         return None
-    return metric_jet(metric.ambient, y, 0)[0] if _curved(metric) else metric.ambient(y)
+    y = _each(metric, y)
+    G = metric_jet(metric.ambient, y, 0)[0] if _curved(metric) else metric.ambient(y)
+    return G if metric.copies == 1 else G.expand(*y.shape, y.shape[-1])
 
 
 def _tangent(J: Tensor, G: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """The inverse of the induced metric, and the normal part of rows `(*batch, k, m)` of ambient vectors."""
-    GJ = J if G is None else G @ J
+    """The inverse of the induced metric, and the normal part of rows `(*batch, r, m)` of ambient vectors."""
+    GJ = _lower(G, J.mT).mT
     inverse = formulas.inverse_metric(_cleared(J.mT @ GJ, J, G))
     return inverse, lambda a: a - a @ GJ @ inverse @ J.mT
 
 
 def immersed(metric: Pullback, x: Tensor, what: str = _MAP) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     r"""$f$, $J^A_i$, the ambient metric there (None: identity), and $\bar\nabla_i \partial_j f$, `[..., A, i, j]`."""
-    y, J, second = part_jet(metric.map, x, 2, (None,), what)
+    y, J, second = _map_jet(metric, x, 2, what)
     G = _ambient(metric, y)
     if _curved(metric):
-        gamma = _curvature.christoffel(metric.ambient, y)
-        second = second + torch.einsum("...ABC,...Bi,...Cj->...Aij", gamma, J, J)
+        gamma, J_each = _curvature.christoffel(metric.ambient, _each(metric, y)), _each_row(metric, J)
+        second = second + torch.einsum("...ABC,...Bi,...Cj->...Aij", gamma, J_each, J_each).reshape(second.shape)
     return y, J, G, second
 
 
@@ -171,17 +240,19 @@ def riemann_tensor(metric: Pullback, x: Tensor, indices: str = "ulll") -> Tensor
     products = (II @ lowered.mT).unflatten(-1, (n, n)).unflatten(-3, (n, n)).transpose(-3, -2)
     riemann = products - products.mT
     if _curved(metric):
-        pulled = _curvature.riemann_tensor(metric.ambient, y, "llll")
+        pulled, J = _curvature.riemann_tensor(metric.ambient, _each(metric, y), "llll"), _each_row(metric, J)
         for _ in range(4):  # each index in turn
             pulled = torch.einsum("...ABCD,...Ai->...BCDi", pulled, J)
-        riemann = riemann + pulled
+        riemann = riemann + _summed(metric, pulled, 4)
     return positioned(metric, x, riemann, indices, "the Riemann tensor")
 
 
 def _traced(metric: Pullback, y: Tensor, J: Tensor, inverse: Tensor) -> Tensor:
     r"""$g^{ik} J^A_i J^C_k \bar R_{ABCD}\, J^B_j J^D_l$, `[..., j, l]`."""
-    riemann = _curvature.riemann_tensor(metric.ambient, y, "llll")
-    return J.mT @ torch.einsum("...AC,...ABCD->...BD", J @ inverse @ J.mT, riemann) @ J
+    riemann, J = _curvature.riemann_tensor(metric.ambient, _each(metric, y), "llll"), _each_row(metric, J)
+    inverse = inverse if metric.copies == 1 else inverse.unsqueeze(-3)
+    traced = J.mT @ torch.einsum("...AC,...ABCD->...BD", J @ inverse @ J.mT, riemann) @ J
+    return _summed(metric, traced, 2)
 
 
 @route(_curvature.ricci_tensor, Pullback)
@@ -212,15 +283,17 @@ def scalar_curvature(metric: Pullback, x: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------------------ of given vectors
 
 
-def _push(J: Tensor, *vectors: Tensor) -> list[Tensor]:
-    return [(J @ a.unsqueeze(-1)).squeeze(-1) for a in vectors]
+def _pushed(metric: Pullback, J: Tensor, *vectors: Tensor) -> list[Tensor]:
+    """The images of vectors, in each copy of the ambient space."""
+    return [_each(metric, (J @ a.unsqueeze(-1)).squeeze(-1)) for a in vectors]
 
 
 def _acceleration(metric: Pullback, x: Tensor, y: Tensor, J: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\bar\nabla_u (df\, v)$ of constant u, v, a row `(*batch, 1, m)`: the connection and, normal to it, II."""
     second = _jets.jets_along(part_field(metric.map, x, (None,), _MAP), x, (u, v), 2)[2][..., 0, 1]
     if _curved(metric):
-        second = second + _curvature.christoffel_vector(metric.ambient, y, *_push(J, u, v))
+        gamma = _curvature.christoffel_vector(metric.ambient, _each(metric, y), *_pushed(metric, J, u, v))
+        second = second + gamma.reshape(second.shape)
     return second.unsqueeze(-2)
 
 
@@ -228,7 +301,7 @@ def _acceleration(metric: Pullback, x: Tensor, y: Tensor, J: Tensor, u: Tensor, 
 def christoffel_vector(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$g^{-1} J^T G\, \bar\nabla_u (df\, v)$: one second derivative of f."""
     metric = _shortened(metric)
-    y, J = part_jet(metric.map, x, 1, (None,), _MAP)
+    y, J = _map_jet(metric, x, 1)
     G = _ambient(metric, y)
     inverse, _ = _tangent(J, G)
     return (_lower(G, _acceleration(metric, x, y, J, u, v)) @ J @ inverse).squeeze(-2)
@@ -238,13 +311,14 @@ def christoffel_vector(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Ten
 def sectional_form(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\langle II(u,u), II(v,v) \rangle - |II(u,v)|^2$, and that of the ambient space."""
     metric = _shortened(metric)
-    y, J = part_jet(metric.map, x, 1, (None,), _MAP)
+    y, J = _map_jet(metric, x, 1)
     G = _ambient(metric, y)
     _, normal = _tangent(J, G)
     uu, vv, uv = (normal(_acceleration(metric, x, y, J, a, b)) for a, b in ((u, u), (v, v), (u, v)))
     form = (uu * _lower(G, vv) - uv * _lower(G, uv)).sum((-2, -1))
     if _curved(metric):
-        form = form + _curvature.sectional_form(metric.ambient, y, *_push(J, u, v))
+        ambient = _curvature.sectional_form(metric.ambient, _each(metric, y), *_pushed(metric, J, u, v))
+        form = form + _summed(metric, ambient, 0)
     return form
 
 
@@ -258,10 +332,58 @@ def curvature_endomorphism(metric: Pullback, x: Tensor, u: Tensor, v: Tensor, w:
     vw, uw = (torch.einsum("...ijA,...i,...j->...A", lowered, a, w) for a in (v, u))
     image = (II_u @ vw.unsqueeze(-1) - II_v @ uw.unsqueeze(-1)).squeeze(-1)
     if _curved(metric):
-        ambient = _curvature.curvature_endomorphism(metric.ambient, y, *_push(J, u, v, w)).unsqueeze(-2)
+        ambient = _curvature.curvature_endomorphism(
+            metric.ambient, _each(metric, y), *_pushed(metric, J, u, v, w)
+        ).reshape(*y.shape[:-1], 1, y.shape[-1])
         image = image + (_lower(_ambient(metric, y), ambient) @ J).squeeze(-2)
     return (inverse @ image.unsqueeze(-1)).squeeze(-1)
 
+
+@route(_curvature.vectors.squared_area, Pullback)
+def squared_area(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """Of the images of the vectors: no `(n, n)`."""
+    y, slopes = _standing(*_jets.jets_along(part_field(metric.map, x, (None,), _MAP), x, (u, v), 1))
+    G = _ambient(metric, y)
+    a, b = slopes.mT.unsqueeze(-2).unbind(-3)
+    uu, vv, uv = (_inner(G, c, d) for c, d in ((a, a), (b, b), (a, b)))
+    sizes = (uu, vv) if G is None else (_inner(G.abs(), c.abs(), c.abs()) for c in (a, b))
+    return formulas.area_or_nan(uu, vv, uv, *sizes)
+
+
+def _inner(G: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
+    return (_lower(G, a) * b).sum((-2, -1))
+
+
+@route(_curvature.ricci_curvature, Pullback)
+def ricci_curvature(metric: Pullback, x: Tensor, v: Tensor) -> Tensor:
+    r"""$\langle \mathrm{tr}\, II, II(v,v) \rangle - \sum_a \langle II(v,e_a), II(v,e_a) \rangle$, of a frame e.
+
+    Where all of II is more than a piece of memory, and the ambient space is flat, vectors of the frame come by blocks.
+    """
+    short = _shortened(metric)
+    (y,) = part_jet(short.map, x, 0, (None,), _MAP)
+    n, m = x.shape[-1], y.shape[-1]
+    if _curved(short) or n * n * m * x.element_size() <= BUDGET or carry_derivatives(y, v):
+        return quadratic(_curvature.ricci_tensor(metric, x), v, v)
+    y, J = _map_jet(short, x, 1)
+    G = _ambient(short, y)
+    inverse, normal = _tangent(J, G)
+    scales, V = torch.linalg.eigh(inverse.nan_to_num())
+    frame, signs = V * scales.abs().sqrt().unsqueeze(-2), torch.sign(scales) + 0 * inverse.diagonal(dim1=-2, dim2=-1)
+    f = part_field(short.map, x, (None,), _MAP)
+    vv = normal(_jets.jets_along(f, x, (v,), 2)[2][..., 0, 0].unsqueeze(-2))
+    trace, square = torch.zeros_like(vv), torch.zeros_like(x[..., 0])
+    size = max(1, BUDGET // (ALIVE * m * x[..., 0].numel() * x.element_size()))
+    for start in range(0, n, size):
+        e, sign = frame[..., start : start + size].movedim(-1, 0), signs[..., start : start + size]
+        second = _jets.jets_along(f, x.expand(e.shape), (e, v.expand(e.shape)), 2)[2].movedim(0, -4)
+        trace = trace + sign.unsqueeze(-2) @ second[..., 0, 0]
+        ve = normal(second[..., 0, 1])
+        square = square + ((_lower(G, ve) * ve).sum(-1) * sign).sum(-1)
+    return _inner(G, trace, vv) - square
+
+
+ALIVE = 64  # numbers for each value of the map while second derivatives along two vectors are taken
 
 derive(
     Pullback,
@@ -269,6 +391,5 @@ derive(
     _curvature.schouten_tensor,
     _curvature.weyl_tensor,
     _curvature.kretschmann_scalar,
-    _curvature.ricci_curvature,
     _curvature.sectional_curvature,
 )

@@ -79,6 +79,37 @@ def leibniz(spec: str, a: Jets, b: Jets) -> Jets:
     return tuple(jets)
 
 
+def composed(outer: Jets, inner: Jets) -> Jets:
+    r"""Jets of $T \circ f$ (Faà di Bruno): those of T by its m coordinates, and $\partial f, \partial\partial f, …$.
+
+    Args:
+        outer: `(T, dT, …)`, `(*batch, *s, m)` and so on.
+        inner: derivatives of f from the first on, `[..., A, i]`, `[..., A, i, j]`, ….
+    """
+    rank = outer[0].ndim - (inner[0].ndim - 2)
+    spaces, jets = "PQRSTU"[:rank], [outer[0]]
+    for k in range(1, len(outer)):
+        letters, terms = "zyxwv"[:k], []
+        for blocks in _partitions(letters):
+            above = "ABCDE"[: len(blocks)]
+            factors = [f"...{A}{block}" for A, block in zip(above, blocks, strict=True)]
+            equation = f"...{spaces}{above},{','.join(factors)}->...{spaces}{letters}"
+            terms.append(torch.einsum(equation, outer[len(blocks)], *(inner[len(block) - 1] for block in blocks)))
+        jets.append(sum(terms[1:], terms[0]))
+    return tuple(jets)
+
+
+def _partitions(letters: str) -> list[list[str]]:
+    """All ways to divide letters into blocks."""
+    if not letters:
+        return [[]]
+    first, found = letters[0], []
+    for rest in _partitions(letters[1:]):
+        found.append([first, *rest])
+        found += [[*rest[:k], first + block, *rest[k + 1 :]] for k, block in enumerate(rest)]
+    return found
+
+
 def embed(T: Tensor, rank: int, start: int, n: int) -> Tensor:
     """T with its last `rank` axes put at `start` of axes of length n, zeros around."""
     stop = n - start - T.shape[-1] if rank else 0

@@ -159,6 +159,9 @@ class Space:
     def __repr__(self) -> str:
         return f"spaces.{self.name}({', '.join(f'{k}={v}' for k, v in self.arguments.items())})"
 
+    def _repr_latex_(self) -> str:
+        return self.symbolic._repr_latex_()
+
     def __reduce__(self) -> Any:
         return _made, (self.name, dict(self.arguments))
 

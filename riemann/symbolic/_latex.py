@@ -36,26 +36,94 @@ def line_element(matrix: sp.ImmutableMatrix, coordinates: Sequence[sp.Symbol]) -
     return f"ds^{{2}} &= {text}"
 
 
-def components(metric: Any) -> Iterator[str]:
-    """Christoffel symbols, independent components of Riemann, Ricci, scalar: those that are not 0."""
-    n, names = range(metric.dim), [sp.latex(x) for x in metric.coordinates]
-    below = lambda *indices: "_{" + " ".join(names[i] for i in indices) + "}"
-    pairs = list(itertools.combinations_with_replacement(n, 2))
-    gamma = metric.christoffel()
-    for k, (i, j) in itertools.product(n, pairs):
-        yield from _unless_zero(rf"\Gamma^{{{names[k]}}}{below(i, j)}", gamma[k, i, j])
-    R = metric.riemann_tensor("llll")
-    planes = itertools.combinations_with_replacement(itertools.combinations(n, 2), 2)
-    independent = [_unless_zero("R" + below(*p, *q), R[(*p, *q)]) for p, q in planes]
-    yield from itertools.chain(*independent) if any(independent) else [r"R_{a b c d} &= 0"]
-    ricci = metric.ricci_tensor()
-    independent = [_unless_zero("R" + below(i, j), ricci[i, j]) for i, j in pairs]
-    yield from itertools.chain(*independent) if any(independent) else [r"R_{a b} &= 0"]
-    yield f"R &= {sp.latex(metric.scalar_curvature())}"
+QUANTITIES = {
+    "metric": ("g", "ll"),
+    "inverse_metric": ("g", "uu"),
+    "christoffel": (r"\Gamma", "ull"),
+    "riemann_tensor": ("R", "llll"),
+    "ricci_tensor": ("R", "ll"),
+    "scalar_curvature": ("R", ""),
+    "einstein_tensor": ("G", "ll"),
+    "schouten_tensor": ("P", "ll"),
+    "weyl_tensor": ("C", "llll"),
+    "cotton_tensor": ("C", "lll"),
+    "kretschmann_scalar": ("K", ""),
+    "volume_element": (r"\sqrt{|g|}", ""),
+}
+"""The letter of a quantity, and where its indices stand."""
 
 
-def _unless_zero(name: str, value: sp.Expr) -> list[str]:
-    return [f"{name} &= {sp.latex(value)}"] if value != 0 else []
+def summary(metric: Any) -> Iterator[str]:
+    """Christoffel symbols, independent components of Riemann, Ricci, scalar: those that are not 0, or that all are."""
+    for name in ("christoffel", "riemann_tensor", "ricci_tensor", "scalar_curvature"):
+        yield from _lines(metric, name, (), QUANTITIES[name][1])
+
+
+def quantity(metric: Any, name: str, component: Sequence[Any], indices: str | None) -> str:
+    """One quantity, or those of its components whose first indices are given."""
+    if name == "line_element":
+        return line_element(metric.matrix, metric.coordinates).replace(" &= ", " = ")
+    if name not in QUANTITIES:
+        raise ValueError(f"`quantity` is {name!r}, expected one of {', '.join(('line_element', *QUANTITIES))}")
+    positions = QUANTITIES[name][1] if indices is None else indices
+    if name == "christoffel" and positions not in ("ull", "lll"):
+        raise ValueError(f"`indices` is {indices!r}, expected 'ull' or 'lll': these are no components of a tensor")
+    if len(component) > len(positions):
+        raise ValueError(f"`{name}` has {len(positions)} indices, and {len(component)} are given")
+    lines = list(_lines(metric, name, [_place(metric, c) for c in component], positions))
+    return aligned(lines) if len(lines) > 1 else lines[0].replace(" &= ", " = ")
+
+
+def _place(metric: Any, index: Any) -> int:
+    """The place of a coordinate, given by its name, as a symbol or as its place."""
+    names = [x.name for x in metric.coordinates]
+    if isinstance(index, int) and not isinstance(index, bool) and 0 <= index < metric.dim:
+        return index
+    if str(index) in names:
+        return names.index(str(index))
+    raise ValueError(f"{index!r} is no coordinate: they are {', '.join(names)}, or 0 to {metric.dim - 1}")
+
+
+def _lines(metric: Any, name: str, first: Sequence[int], positions: str) -> Iterator[str]:
+    letter, usual = QUANTITIES[name]
+    names, rank = [sp.latex(x) for x in metric.coordinates], len(positions)
+    if rank == 0:
+        yield f"{letter} &= {sp.latex(getattr(metric, name)())}"
+        return
+    if name == "christoffel":
+        value = metric.christoffel(kind=1 if positions == "lll" else 2)
+    else:
+        value = getattr(metric, name)(*() if name in ("metric", "inverse_metric") else (positions,))
+    found = False
+    for rest in itertools.product(range(metric.dim), repeat=rank - len(first)):
+        index = (*first, *rest)
+        if rest and (value[index] == 0 or _is_repeated(index, len(first), name, positions)):
+            continue
+        found = True
+        yield f"{letter}{_at(positions, [names[i] for i in index], name)} &= {sp.latex(value[index])}"
+    if not found:
+        generic = [*(names[i] for i in first), *"abcd"[: rank - len(first)]]
+        yield f"{letter}{_at(positions, generic, name)} &= 0"
+
+
+def _is_repeated(index: tuple[int, ...], given: int, name: str, positions: str) -> bool:
+    """Whether a component follows by symmetry from one that comes before it."""
+    *_, c, d = index
+    if name == "christoffel":
+        return given < 2 and c > d
+    if len(index) == 2:
+        return given == 0 and c > d and positions in ("ll", "uu")
+    if len(index) == 3:
+        return given < 2 and c > d
+    lowered = given == 0 and positions == "llll" and (index[0] > index[1] or index[:2] > index[2:])
+    return lowered or (given < 3 and positions[2] == positions[3] and c > d)
+
+
+def _at(positions: str, names: Sequence[str], name: str) -> str:
+    """Names of indices above and below the line."""
+    groups = itertools.groupby(zip(positions, names, strict=True), key=lambda pair: pair[0])
+    parts = ["_^"[p == "u"] + "{" + " ".join(index for _, index in group) + "}" for p, group in groups]
+    return ("" if name == "christoffel" else "{}").join(parts)
 
 
 def aligned(lines: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import sympy as sp
 
 from riemann._messages.frames import warn
-from riemann.symbolic import _given, _latex
+from riemann.symbolic import _equations, _given, _latex
 from riemann.symbolic._field import Element, Inexpressible
 from riemann.symbolic._numbers import Numbers
 from riemann.symbolic._reading import Reader
@@ -129,16 +129,107 @@ class SymbolicMetric(Textbook):
         """
         return sp.Add(*(c * product for c, product in _latex.terms(self.matrix, self.coordinates)))
 
-    def latex(self) -> str:
-        r"""Line element and what is not 0 of $\Gamma^k_{ij}$, $R_{abcd}$, $R_{ab}$ (Ricci) and $R$ (scalar), as LaTeX.
+    def latex(self, quantity: str | None = None, *component: Any, indices: str | None = None) -> str:
+        r"""LaTeX of one quantity or of some of its components; without one, of what a reader wants to see first.
+
+        Args:
+            quantity: `"line_element"`, or a method: `"christoffel"`, `"ricci_tensor"`, `"kretschmann_scalar"`, ….
+            component: first indices, as names of coordinates or places: `latex("christoffel", "t")` has all
+                $\Gamma^t_{ij}$, `latex("christoffel", "t", "t", "r")` one.
+            indices: positions, `u` or `l`; all lower by default, of Christoffel symbols the first is upper.
+
+        Returns:
+            Components that are not 0 and do not follow by symmetry, under one another; one alone is an equation.
+            Without a quantity: the line element and $\Gamma^k_{ij}$, $R_{abcd}$, $R_{ab}$ (Ricci) and $R$ (scalar).
+
+        Raises:
+            ValueError: no such quantity, coordinate or position.
 
         Notes:
-            Of Riemann the independent components. Where results are expression trees, the line element alone.
+            Without a quantity, where results are expression trees, it is the line element alone.
+
+        Example:
+            >>> SymbolicMetric([[1, 0], [0, "r^2"]], "r phi").latex("christoffel", "phi")
+            '\\Gamma^{\\phi}_{r \\phi} = \\frac{1}{r}'
         """
+        if quantity is not None:
+            return _latex.quantity(self, quantity, component, indices)
         lines = [_latex.line_element(self.matrix, self.coordinates)]
         if not isinstance(self._arithmetic, Trees):
-            lines += _latex.components(self)
+            lines += _latex.summary(self)
         return _latex.aligned(lines)
+
+    def geodesic_equations(self, parameter: str | sp.Symbol = "s") -> tuple[sp.Eq, ...]:
+        r"""The equations of geodesics, $\ddot x^k + \Gamma^k_{ij}\, \dot x^i \dot x^j = 0$, n of them.
+
+        Args:
+            parameter: name of the affine parameter, of which the coordinates are functions.
+
+        Raises:
+            ValueError: the metric has that name already.
+
+        Example:
+            >>> SymbolicMetric([[1, 0], [0, "r^2"]], "r phi").geodesic_equations()[0].lhs
+            -r(s)*Derivative(phi(s), s)**2 + Derivative(r(s), (s, 2))
+        """
+        return _equations.geodesic(self, parameter)
+
+    def killing_equations(self, field: Sequence[Any] | None = None) -> Any:
+        r"""Killing's equations, $X^k \partial_k g_{ij} + g_{kj}\, \partial_i X^k + g_{ik}\, \partial_j X^k = 0$.
+
+        Args:
+            field: components $X^k$, expressions or strings in the coordinates.
+
+        Returns:
+            n (n + 1) / 2 equations in undetermined functions $X^k$ of the coordinates; of a given field, the n x n
+            matrix of their left sides, simplified: 0 for a Killing field.
+
+        Raises:
+            ValueError: `field` has not n components.
+
+        Example:
+            >>> plane = SymbolicMetric([[1, 0], [0, "r^2"]], "r phi")
+            >>> plane.killing_equations((0, 1)).is_zero_matrix
+            True
+            >>> plane.killing_equations()[0].lhs
+            2*Derivative(X^r(r, phi), r)
+        """
+        return _equations.killing(self, field)
+
+    def subs(self, *values: Any, **named: Any) -> "SymbolicMetric":
+        """The metric with other values of parameters, or with expressions for undetermined functions.
+
+        Args:
+            values: a mapping from symbols, functions or names of parameters, or one of them and what takes its place.
+            named: values by name.
+
+        Raises:
+            ValueError: a coordinate, or a name that the metric does not have.
+
+        Example:
+            >>> SymbolicMetric([["a^2", 0], [0, "a^2*sin(u)^2"]], "u v").subs(a=2).scalar_curvature()
+            1/2
+        """
+        given = dict(values[0]) if len(values) == 1 else {values[0]: values[1]} if len(values) == 2 else {}
+        if len(values) > 2 or (values and not given):
+            raise ValueError("`subs` takes a mapping, or a symbol and its value, or values by name")
+        known = {s.name: s for s in (*self.matrix.free_symbols, *self.parameters)}
+        table = {}
+        for name, value in {**given, **named}.items():
+            old = known.get(name, name) if isinstance(name, str) else name
+            if str(old) in {x.name for x in self.coordinates}:
+                raise ValueError(f"`{old}` is a coordinate: other coordinates need another matrix, by the chain rule")
+            if isinstance(old, str) or not (old in self.parameters or self.matrix.has(old)):
+                raise ValueError(f"the metric has no `{old}`: its parameters are {', '.join(map(str, known))}")
+            table[old] = _given.expression(value)
+        matrix = self.matrix.subs(table, simultaneous=True).doit()
+        kept = [s for s in self.parameters if s not in table]
+        new = sorted(matrix.free_symbols - {*kept, *self.coordinates}, key=str)
+        return SymbolicMetric(matrix, self.coordinates, (*kept, *new))
+
+    def __repr__(self) -> str:
+        text = str(self.line_element())
+        return f"<SymbolicMetric in {self.coordinates}: {text if len(text) <= 200 else text[:200] + ' …'}>"
 
     def _repr_latex_(self) -> str:
         return rf"$\displaystyle {self.latex()}$"

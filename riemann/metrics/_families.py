@@ -1,0 +1,374 @@
+r"""Families of distributions whose Fisher metric is known: coordinates of their parameters, and the metric of those.
+
+A family is given its parameters by some map $x \mapsto \theta(x)$, and its Fisher metric is the pull-back of that of
+$\theta$. Components of a batch are independent, so that each adds its own: a product of equal spaces. Where all that
+can happen is counted, with masses $p_a$, the space is flat in $y_a = 2 \sqrt{p_a}$: categories lie on a sphere of
+radius 2.
+"""
+
+import math
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch import distributions as D
+from torch.overrides import TorchFunctionMode
+
+from riemann import _jets
+from riemann._messages.frames import module_of
+from riemann._points.checks import has_values
+from riemann._types import Field, Metric
+from riemann.metrics._diagonal import Diagonal
+from riemann.metrics._hessian import Hessian
+
+
+class Unvalidated(TorchFunctionMode):
+    """Distributions do not look at parameters, which may be those of many points: g is NaN where they are wrong."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if getattr(func, "__name__", "") in ("_is_all_true", "__bool__"):
+            place = module_of(sys._getframe(1)), func.__name__
+            if place in _ANSWERS:
+                return _ANSWERS[place]
+        return func(*args, **(kwargs or {}))
+
+
+_ANSWERS = {
+    ("torch.distributions.distribution", "_is_all_true"): True,
+    ("torch.distributions.constraints", "__bool__"): True,
+    ("torch.distributions.continuous_bernoulli", "__bool__"): True,
+    ("torch.distributions.geometric", "__bool__"): True,
+    ("torch.distributions.wishart", "__bool__"): False,
+}
+"""What the checks of torch's distributions are told, by their module."""
+
+
+class Kind(NamedTuple):
+    r"""What is known of a family.
+
+    Attributes:
+        metric: of the coordinates of one component, `(d,)`; None where they are $2 \sqrt{p_a}$, and flat.
+        skewness: $T_{abc} = E[\partial_a l\, \partial_b l\, \partial_c l]$, `(*batch, d)` to `(*batch, d, d, d)`; None
+            where it is not known, or the coordinates are $2 \sqrt{p_a}$ (`masses`).
+    """
+
+    metric: Metric | None
+    skewness: Field | None
+
+
+def _pointwise(f: Field) -> Field:
+    return lambda y: _jets.jets_at(f, y, 0)[0]
+
+
+EULER = 0.5772156649015329
+
+# ------------------------------------------------------------------------------------------------- the kinds
+
+
+def _entries(d: int, entries: dict[tuple[int, int, int], Tensor]) -> Tensor:
+    """A symmetric `(d, d, d)` of its entries at sorted places."""
+    zero = torch.zeros_like(next(iter(entries.values())))
+    flat = [entries.get(tuple(sorted((i, j, k))), zero) for i in range(d) for j in range(d) for k in range(d)]
+    return torch.stack(flat).reshape(d, d, d)
+
+
+def masses(y: Tensor) -> Tensor:
+    r"""The skewness in $y_a = 2 \sqrt{p_a}$: $T_{aaa} = 2 / y_a$, its diagonal."""
+    return 2 / y
+
+
+def _location_scale(A: float, B: float, A_B: float, B_B: float) -> Kind:
+    r"""$(A\, d\mu^2 + B\, d\sigma^2) / \sigma^2$; $T_{\mu\mu\sigma}, T_{\sigma\sigma\sigma}$ by $\sigma^{-3}$."""
+
+    def metric(y: Tensor) -> Tensor:
+        return torch.stack([A * y[1] ** -2, B * y[1] ** -2])
+
+    def skewness(y: Tensor) -> Tensor:
+        return _entries(2, {(0, 0, 1): A_B * y[1] ** -3, (1, 1, 1): B_B * y[1] ** -3})
+
+    return Kind(Diagonal(metric), _pointwise(skewness))
+
+
+def _scale(B: float, B_B: float) -> Kind:
+    """One scale, or one rate: $B ds^2 / s^2$."""
+    return Kind(Diagonal(lambda y: B * y**-2), _pointwise(lambda y: (B_B * y**-3).reshape(1, 1, 1)))
+
+
+def _exponential_family(log_normalizer: Field) -> Kind:
+    """The Hessian of the log normaliser; coordinates are natural parameters, up to an affine map."""
+    return Kind(Hessian(log_normalizer), lambda y: _jets.jets_at(log_normalizer, y, 3)[3])
+
+
+def _gamma(y: Tensor) -> Tensor:
+    return torch.lgamma(y[0]) - y[0] * torch.log(y[1])
+
+
+def _dirichlet(y: Tensor) -> Tensor:
+    return torch.lgamma(y).sum() - torch.lgamma(y.sum())
+
+
+def _gumbel(y: Tensor) -> Tensor:
+    c = 1 - EULER
+    return torch.tensor([[1.0, -c], [-c, c**2 + math.pi**2 / 6]], dtype=y.dtype, device=y.device) * y[1] ** -2
+
+
+def _weibull(y: Tensor) -> Tensor:
+    scale, k = y
+    c = 1 - EULER
+    mixed = -c / scale
+    return torch.stack([torch.stack([(k / scale) ** 2, mixed]), torch.stack([mixed, (c**2 + math.pi**2 / 6) * k**-2])])
+
+
+def _student_t(y: Tensor) -> Tensor:
+    """Of location, scale and degrees of freedom (Lange, Little, Taylor 1989)."""
+    _, s, nu = y
+    zero = torch.zeros_like(s)
+    half = 0.25 * (torch.polygamma(1, nu / 2) - torch.polygamma(1, (nu + 1) / 2))
+    mixed = -2 / (s * (nu + 1) * (nu + 3))
+    rows = [
+        [(nu + 1) / (nu + 3) * s**-2, zero, zero],
+        [zero, 2 * nu / (nu + 3) * s**-2, mixed],
+        [zero, mixed, half - (nu + 5) / (2 * nu * (nu + 1) * (nu + 3))],
+    ]
+    return torch.stack([torch.stack(row) for row in rows])
+
+
+def _geometric(y: Tensor) -> Tensor:
+    return (y**-2 / (1 - y)).reshape(1, 1)
+
+
+def _geometric_skewness(y: Tensor) -> Tensor:
+    return ((y - 2) * y**-3 * (1 - y) ** -2).reshape(1, 1, 1)
+
+
+SERIES = 24  # terms in 1 / kappa
+FAR = 30.0  # where they have all digits
+
+
+def _series_of_ratio() -> list[float]:
+    r"""$I_1 / I_0 = \sum_j a_j \kappa^{-j}$, from Riccati's equation $A' = 1 - A / \kappa - A^2$."""
+    a = [1.0]
+    for k in range(1, SERIES):
+        a.append(((k - 2) * a[k - 1] - sum(a[i] * a[k - i] for i in range(1, k))) / 2)
+    return a
+
+
+def _circular_moments(kappa: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    r"""$A = I_1 / I_0$, $A'$ and $A''$ of $\kappa$: the cumulants of the cosine, without what cancels far out."""
+    far = kappa > FAR
+    near, large = torch.where(far, torch.ones_like(kappa), kappa), torch.where(far, kappa, torch.full_like(kappa, FAR))
+    A = torch.special.i1e(near) / torch.special.i0e(near)
+    dA = 1 - A / near - A**2
+    moments = A, dA, -dA / near + A / near**2 - 2 * A * dA
+    series = [torch.zeros_like(kappa) for _ in range(3)]
+    for j, a in reversed(list(enumerate(_series_of_ratio()))):
+        for d, factor in enumerate((1, -j, j * (j + 1))):
+            series[d] = series[d] + a * factor * large ** -(j + d)
+    return tuple(torch.where(far, b, a) for a, b in zip(moments, series, strict=True))  # type: ignore[return-value]
+
+
+def _von_mises(y: Tensor) -> Tensor:
+    A, dA, _ = _circular_moments(y[1])
+    return torch.stack([y[1] * A, dA])
+
+
+def _von_mises_skewness(y: Tensor) -> Tensor:
+    """The first is kappa^2 E[sin^2 (cos - A)]."""
+    A, dA, ddA = _circular_moments(y[1])
+    return _entries(2, {(0, 0, 1): y[1] * dA - A, (1, 1, 1): ddA})
+
+
+def _triangle(d: int) -> int:
+    """k of d = k + k (k + 1) / 2: the dimension of vectors with mean and covariance."""
+    return (math.isqrt(9 + 8 * d) - 3) // 2
+
+
+def _mean_and_factor(y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The inverse of the lower triangular factor L, and the places of its rows and columns."""
+    k = _triangle(y.shape[-1])
+    rows, columns = torch.tril_indices(k, k, device=y.device)
+    eye = torch.eye(k, dtype=y.dtype, device=y.device)
+    places = torch.nn.functional.one_hot(rows * k + columns, k * k).to(y.dtype)
+    L = (y[k:] @ places).reshape(k, k)
+    return torch.linalg.solve_triangular(L, eye, upper=False), rows, columns
+
+
+def _multivariate_normal(y: Tensor) -> Tensor:
+    r"""$|L^{-1} d\mu|^2 + |L^{-1} dL|^2 + |\mathrm{diag}\, L^{-1} dL|^2$, of $N(\mu, L L^T)$."""
+    inverse, rows, columns = _mean_and_factor(y)
+    precision = inverse.mT @ inverse
+    same = (columns[:, None] == columns).to(y)
+    diagonal = torch.where(rows == columns, inverse.diagonal()[rows] ** 2, torch.zeros_like(y[len(inverse) :]))
+    return torch.block_diag(precision, precision[rows][:, rows] * same + torch.diag(diagonal))
+
+
+def _multivariate_normal_skewness(y: Tensor) -> Tensor:
+    r"""$8\, \mathrm{tr}\, S_u S_v S_w + 2 (a_u S_v a_w + \dots)$ of scores $a z + z S z - \mathrm{tr}\, S$."""
+    inverse, rows, columns = _mean_and_factor(y)
+    k, d = len(inverse), len(y)
+    M = inverse[:, rows].mT.unsqueeze(-1) * torch.nn.functional.one_hot(columns, k).to(y).unsqueeze(-2)
+    S = torch.cat([y.new_zeros(k, k, k), 0.5 * (M + M.mT)])
+    a = torch.cat([inverse.mT, y.new_zeros(d - k, k)])
+    T = 2 * torch.einsum("ui,vij,wj->uvw", a, S, a)
+    return 8 * torch.einsum("uij,vjk,wki->uvw", S, S, S) + T + T.permute(1, 0, 2) + T.permute(0, 2, 1)
+
+
+MASSES = Kind(None, None)
+NORMAL = _location_scale(1, 2, 2, 8)
+LAPLACE = _location_scale(1, 1, 0, 2)
+CAUCHY = _location_scale(0.5, 0.5, 0, 0)
+HALF_NORMAL = _scale(2, 8)
+HALF_CAUCHY = _scale(0.5, 0)
+EXPONENTIAL = _scale(1, -2)
+GAMMA = _exponential_family(_gamma)
+DIRICHLET = _exponential_family(_dirichlet)
+GUMBEL = Kind(_gumbel, None)
+WEIBULL = Kind(_weibull, None)
+STUDENT_T = Kind(_student_t, None)
+GEOMETRIC = Kind(_geometric, _pointwise(_geometric_skewness))
+VON_MISES = Kind(Diagonal(_von_mises), _pointwise(_von_mises_skewness))
+MULTIVARIATE_NORMAL = Kind(_multivariate_normal, _pointwise(_multivariate_normal_skewness))
+
+
+# -------------------------------------------------------------------------------- the coordinates of a distribution
+
+
+def _positive(a: Tensor) -> Tensor:
+    """NaN where it is not, with its derivatives: there is no such distribution."""
+    return a + 0 * torch.log(a)
+
+
+def _columns(*parameters: Tensor) -> Tensor:
+    """Components as rows, `(N, d)`."""
+    return torch.stack(torch.broadcast_tensors(*parameters), -1).reshape(-1, len(parameters))
+
+
+def _of_location(d: Any) -> Tensor:
+    return _columns(d.loc, _positive(d.scale))
+
+
+def _amplitudes(d: Any) -> Tensor:
+    r"""$\sqrt{p_a}$ of categories, `(*batch, C)`: of logits where these were given."""
+    if "logits" in vars(d):
+        return torch.exp(0.5 * (d.logits - d.logits.logsumexp(-1, keepdim=True)))
+    return torch.sqrt(d.probs)
+
+
+def _two_amplitudes(d: Any) -> Tensor:
+    if "logits" in vars(d):
+        log = torch.nn.functional.logsigmoid
+        return torch.exp(0.5 * torch.stack([log(d.logits), log(-d.logits)], -1))
+    return torch.sqrt(torch.stack([d.probs, 1 - d.probs], -1))
+
+
+def _times(count: Any, amplitudes: Tensor) -> Tensor:
+    """2 sqrt of the expected counts, all in one row."""
+    count = torch.as_tensor(count, dtype=amplitudes.dtype, device=amplitudes.device)
+    return (2 * torch.sqrt(count).unsqueeze(-1) * amplitudes).reshape(-1)
+
+
+def _of_vectors(d: Any) -> Tensor:
+    L = d.scale_tril
+    k = L.shape[-1]
+    for given in {"covariance_matrix", "precision_matrix"} & vars(d).keys():
+        A = getattr(d, given)
+        asymmetric = ((A - A.mT).abs() > 1e-6 * A.abs().amax((-1, -2), keepdim=True)).any(-1, keepdim=True)
+        L = L + 0 * torch.log(torch.where(asymmetric.any(-2, keepdim=True), -torch.ones_like(L), torch.ones_like(L)))
+    rows, columns = torch.tril_indices(k, k, device=L.device)
+    loc = d.loc.expand(*d.batch_shape, k)
+    return torch.cat([loc, L.expand(*d.batch_shape, k, k)[..., rows, columns]], -1).reshape(-1, k + len(rows))
+
+
+def _of_gamma(d: Any) -> Tensor:
+    return _columns(_positive(d.concentration), _positive(d.rate))
+
+
+KNOWN: dict[type, tuple[Kind, Callable[[Any], Tensor]]] = {
+    D.Categorical: (MASSES, lambda d: _times(1, _amplitudes(d))),
+    D.OneHotCategorical: (MASSES, lambda d: _times(1, _amplitudes(d._categorical))),
+    D.Multinomial: (MASSES, lambda d: _times(d.total_count, _amplitudes(d._categorical))),
+    D.Bernoulli: (MASSES, lambda d: _times(1, _two_amplitudes(d))),
+    D.Binomial: (MASSES, lambda d: _times(d.total_count, _two_amplitudes(d))),
+    D.Poisson: (MASSES, lambda d: 2 * torch.sqrt(d.rate).reshape(-1)),
+    D.Normal: (NORMAL, _of_location),
+    D.LogNormal: (NORMAL, _of_location),
+    D.HalfNormal: (HALF_NORMAL, lambda d: _columns(_positive(d.scale))),
+    D.Laplace: (LAPLACE, _of_location),
+    D.Cauchy: (CAUCHY, _of_location),
+    D.HalfCauchy: (HALF_CAUCHY, lambda d: _columns(_positive(d.scale))),
+    D.Gumbel: (GUMBEL, _of_location),
+    D.StudentT: (STUDENT_T, lambda d: _columns(d.loc, _positive(d.scale), _positive(d.df))),
+    D.Exponential: (EXPONENTIAL, lambda d: _columns(_positive(d.rate))),
+    D.Gamma: (GAMMA, _of_gamma),
+    D.InverseGamma: (GAMMA, _of_gamma),
+    D.Beta: (DIRICHLET, lambda d: _columns(_positive(d.concentration1), _positive(d.concentration0))),
+    D.Dirichlet: (DIRICHLET, lambda d: _positive(d.concentration).reshape(-1, d.concentration.shape[-1])),
+    D.Weibull: (WEIBULL, lambda d: _columns(_positive(d.scale), _positive(d.concentration))),
+    D.VonMises: (VON_MISES, lambda d: _columns(d.loc, _positive(d.concentration))),
+    D.Geometric: (GEOMETRIC, lambda d: _columns(_positive(d.probs) + 0 * torch.log1p(-d.probs))),
+    D.MultivariateNormal: (MULTIVARIATE_NORMAL, _of_vectors),
+    D.LowRankMultivariateNormal: (MULTIVARIATE_NORMAL, _of_vectors),
+}
+
+
+def components(d: Any) -> Any:
+    """A distribution whose batch are the components that it says to be independent."""
+    while type(d) is D.Independent:
+        d = d.base_dist
+    return d
+
+
+def known(d: Any) -> tuple[Kind, Tensor] | None:
+    """The kind of a distribution, and its coordinates, `(N, d)`, or `(m,)` of masses; None if it is not known.
+
+    A subclass with a `log_prob` of its own is another distribution.
+    """
+    d = components(d)
+    for kind in type(d).__mro__:
+        if kind in KNOWN:
+            if type(d).log_prob is not kind.log_prob:
+                return None
+            found, coordinates = KNOWN[kind]
+            return found, coordinates(d)
+    return _transformed(d) if type(d).log_prob is D.TransformedDistribution.log_prob else None
+
+
+def _transformed(d: Any) -> tuple[Kind, Tensor] | None:
+    """A change of variables that is the same for all x does not change the Fisher metric."""
+    found, shifted = known(d.base_dist), True
+    for transform in d.transforms:
+        shifted = shifted and type(transform) is D.AffineTransform
+        if found is None:
+            return None
+        if shifted and found[0] in _SHIFTED:
+            found = _moved(*found, transform, d.base_dist.batch_shape + d.base_dist.event_shape)
+        elif not (transform.bijective and _is_fixed(transform)):
+            return None
+    return found
+
+
+_SHIFTED = (NORMAL, LAPLACE, CAUCHY, STUDENT_T)
+
+
+def _moved(kind: Kind, y: Tensor, transform: Any, shape: torch.Size) -> tuple[Kind, Tensor] | None:
+    """Location and scale after a shift and a factor, which may depend on x."""
+    shift, factor = (torch.as_tensor(a, dtype=y.dtype, device=y.device) for a in (transform.loc, transform.scale))
+    if torch.broadcast_shapes(shape, shift.shape, factor.shape) != shape:
+        return None
+    shift, factor = (a.expand(shape).reshape(-1) for a in (shift, factor))
+    return kind, torch.stack([shift + factor * y[:, 0], factor.abs() * y[:, 1], *y.mT[2:]], -1)
+
+
+def _is_fixed(value: Any, depth: int = 4) -> bool:
+    """Whether a transform holds no tensor that may depend on the point, nor anything that may hide one."""
+    if isinstance(value, Tensor):
+        return has_values(value)
+    if isinstance(value, dict):
+        return _is_fixed(list(value.values()), depth)
+    if isinstance(value, list | tuple):
+        return depth > 0 and all(_is_fixed(a, depth - 1) for a in value)
+    if isinstance(value, D.Transform | D.Distribution):
+        return depth > 0 and _is_fixed(vars(value), depth - 1)
+    return not hasattr(value, "__dict__")
