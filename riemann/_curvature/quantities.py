@@ -100,6 +100,13 @@ class LocalGeometry:
     x: Tensor
     jets: tuple[Tensor, ...]
 
+    def __new__(cls, *fields: Any, **named: Any) -> "LocalGeometry":
+        """Pickles of version 0.1.0, where it was a tuple, give the fields here and nowhere else."""
+        self = super().__new__(cls)
+        for name, value in zip(("x", "jets"), fields, strict=False):
+            object.__setattr__(self, name, value)
+        return self
+
     @property
     def g(self) -> Float[Tensor, "... n n"]:
         """Metric $g_{ij}$, `(*batch, n, n)`."""
