@@ -36,6 +36,10 @@ class Digits(Series):
         """A result in single precision: as if it were exact."""
         return x
 
+    def plain(self, x: Any) -> float:
+        """The float nearest to a constant."""
+        return float(x)
+
     def varies(self, x: Any) -> bool:
         """Whether an element depends on the point."""
         return isinstance(x, Taylor)

@@ -47,6 +47,10 @@ class Symbols:
             raise Inexpressible("rounds to single precision, which no expression does")
         return x if x is sp.nan else self.number(np.float32(x))
 
+    def plain(self, x: Any) -> float:
+        """The float nearest to a constant."""
+        return float(x)
+
     def varies(self, x: Any) -> bool:
         """Whether an element depends on the point."""
         return not sp.sympify(x).is_number
