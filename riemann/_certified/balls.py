@@ -162,11 +162,15 @@ class Balls:
     def _powers(self, a: Any, exponent: Any, order: int) -> list[Any]:
         """The derivatives of a^exponent, over their factorials."""
         whole = int(float(exponent)) if exponent.is_exact() and exponent.is_integer() else None
+        return [c if c.is_zero() else c * self._power(a, exponent - k, None if whole is None else whole - k)
+                for k, c in enumerate(self.binomial(exponent, order))]  # fmt: skip
+
+    def binomial(self, exponent: Any, order: int) -> list[Any]:
+        """The binomial coefficients of an exponent."""
         factors = [self.number(1)]
         for k in range(order):
             factors.append(factors[-1] * (exponent - k) / (k + 1))
-        return [c if c.is_zero() else c * self._power(a, exponent - k, None if whole is None else whole - k)
-                for k, c in enumerate(factors)]  # fmt: skip
+        return factors
 
     def _power(self, a: Any, exponent: Any, whole: int | None) -> Any:
         a = self.number(a)
@@ -249,6 +253,14 @@ class Balls:
         return self.without_derivatives(sides[0].union(sides[1]))
 
     # --------------------------------------------------------------------------------------------------------- matrices
+
+    def known(self, x: Form) -> bool:
+        """Whether all coefficients are known over the box."""
+        return all(isinstance(c, int) or c.is_finite() for c in x.over.c)
+
+    def mapped(self, f: Callable[..., Any], arrays: list[np.ndarray]) -> list[Any]:
+        """`f` entry by entry of arrays of one shape."""
+        return [f(*entries) for entries in zip(*(a.flat for a in arrays), strict=True)]
 
     def matmul(self, A: np.ndarray, B: np.ndarray) -> np.ndarray:
         """The product of two matrices."""

@@ -47,7 +47,7 @@ def each(E: Elements, f: Callable[..., Any], *args: Any) -> np.ndarray:
     """`f` entry by entry, over arrays and numbers, broadcast."""
     arrays = [of_elements(E, a) for a in args]
     shaped = np.broadcast_arrays(*arrays)
-    return filled(shaped[0].shape, [f(*entries) for entries in zip(*(a.flat for a in shaped), strict=True)])
+    return filled(shaped[0].shape, E.mapped(f, list(shaped)))
 
 
 def of_elements(E: Elements, a: Any) -> np.ndarray:
