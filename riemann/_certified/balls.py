@@ -254,9 +254,9 @@ class Balls:
 
     # --------------------------------------------------------------------------------------------------------- matrices
 
-    def known(self, x: Form) -> bool:
-        """Whether all coefficients are known over the box."""
-        return all(isinstance(c, int) or c.is_finite() for c in x.over.c)
+    def known(self, x: Form, values: bool = False) -> bool:
+        """Whether all coefficients are known over the box, or the values alone."""
+        return all(isinstance(c, int) or c.is_finite() for c in (x.over.c[:1] if values else x.over.c))
 
     def mapped(self, f: Callable[..., Any], arrays: list[np.ndarray]) -> list[Any]:
         """`f` entry by entry of arrays of one shape."""

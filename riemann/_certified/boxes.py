@@ -170,9 +170,10 @@ class Boxes(Balls):
         """Whether values are finite for certain, box by box."""
         return x.value.finite() if isinstance(x, Stack) else x.is_finite()
 
-    def known(self, x: Stack) -> Tensor:
-        """Where all coefficients are known over the box."""
-        return (torch.isfinite(x.mid[:, 1]) & torch.isfinite(x.rad[:, 1])).all(0)
+    def known(self, x: Stack, values: bool = False) -> Tensor:
+        """Where all coefficients are known over the box, or the values alone."""
+        c = x.truncated(0) if values else x
+        return (torch.isfinite(c.mid[:, 1]) & torch.isfinite(c.rad[:, 1])).all(0)
 
     def signs(self, x: Any) -> tuple[Any, Any]:
         """Whether x is positive, and negative, for certain, box by box."""

@@ -14,7 +14,7 @@ from riemann._certified.balls import Balls
 from riemann._certified.forms import Box
 from riemann._certified.geometry import enclosed
 from riemann._certified.library import above, below, flint, precision
-from riemann._certified.quantities import ORDERS, REMAINDER, check_dimension, named
+from riemann._certified.quantities import QUANTITIES, REMAINDER, check_dimension, named
 from riemann._types import Metric
 from riemann.bridge import Trace, trace
 
@@ -95,7 +95,7 @@ def enclose(
     flint()
     sides = intervals(at)
     graph = trace(metric, len(sides), dtype)
-    return enclosure(graph, named(quantity, ORDERS), sides, digits)
+    return enclosure(graph, named(quantity, QUANTITIES), sides, digits)
 
 
 def enclosure(graph: Trace, name: str, sides: list[tuple[Any, Any]], digits: int) -> Enclosure:
@@ -165,12 +165,17 @@ def _larger(a: Any, b: Any) -> Any:
 
 def _balls(graph: Trace, name: str, sides: list[tuple[Any, Any]]) -> tuple[np.ndarray, list[str]]:
     centre, box = centred(sides)
-    E = Balls(graph.dim, ORDERS[name] + (REMAINDER if box else 0), box)
-    here = getattr(enclosed(graph, E, centre), name)()
-    forms = here if isinstance(here, np.ndarray) else np.array([here, None], dtype=object)[:1].reshape(())
-    balls = np.empty(forms.shape, dtype=object)
-    for index in np.ndindex(forms.shape):
-        balls[index] = E.number(E.value(forms[index]))
+    q = QUANTITIES[name]
+    E = Balls(graph.dim, q.order + (REMAINDER if box else 0), box)
+    here = enclosed(graph, E, centre)
+    if here.known(q):
+        T = getattr(here, name)()
+    else:
+        E.notes["g is singular or not smooth there, or a function leaves its domain, or may do so"] = None
+        T = np.full((graph.dim,) * q.rank, E.nowhere()) if q.rank else E.nowhere()
+    balls = np.empty((graph.dim,) * q.rank, dtype=object)
+    for index in np.ndindex(balls.shape):
+        balls[index] = E.number(E.value(T[index] if q.rank else T))
     return balls, list(E.notes)
 
 
@@ -189,8 +194,8 @@ def _digits(balls: np.ndarray) -> float:
 def _reason(balls: np.ndarray, notes: list[str], point: bool) -> str:
     where = "the point" if point else "the box"
     if not all(b.is_finite() for b in balls.flat):
-        return (f"nothing is known on {where}: " + ("; ".join(notes) or "g is singular there, or a function leaves its "
-                "domain, or may do so")).replace("everywhere on it", f"everywhere on {where}")  # fmt: skip
+        said = "; ".join(notes) or "the precision is too low for the numbers of the metric"
+        return f"nothing is known on {where}: {said}".replace("everywhere on it", f"everywhere on {where}")
     if point:
         return "rounding at the highest precision tried"
     return "the width of the box; smaller boxes have more digits"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from riemann._certified.quantities import Quantity
 from riemann.bridge import Trace
 from riemann.symbolic._textbook import Textbook
 
@@ -21,14 +22,18 @@ class Enclosed(Textbook):
             T[index] = component(*index)
         return T
 
+    def ball(self, x: Any) -> Any:
+        """A number as a constant of the arithmetic."""
+        return self._arithmetic.number(x)
+
     def log_volume_element(self) -> Any:
         """The logarithm of the volume element."""
         E = self._arithmetic
         return E.call("log", E.absolute(E.determinant(self._g))) * E.number(0.5)
 
     def gauss_curvature(self) -> Any:
-        """The curvature K = S / 2 of a surface."""
-        return self._scalar() * self._arithmetic.number(0.5)
+        """The curvature K = R_0101 / det g of a surface."""
+        return self._arithmetic.quotient(self._riemann_lowered(0, 1, 0, 1), self._arithmetic.determinant(self._g))
 
     def nabla_riemann(self) -> np.ndarray:
         r"""The covariant derivative of Riemann, $\nabla_k R_{abcd}$, `[a, b, c, d, k]`."""
@@ -46,10 +51,6 @@ class Enclosed(Textbook):
 
     # ---------------------------------------------------------------------------------------------------- definiteness
 
-    def positive(self) -> list[Any]:
-        """The pivots of g, which is positive definite where all are positive."""
-        return self.pivots(self._g)
-
     def pivots(self, M: list[list[Any]]) -> list[Any]:
         """The pivots of a symmetric matrix, without exchange: all are positive where it is positive definite."""
         E, found = self._arithmetic, []
@@ -63,27 +64,32 @@ class Enclosed(Textbook):
             ]
         return found
 
-    def sectional_matrix(self, c: Any) -> list[list[Any]]:
-        """R - c G on the bivectors $e_a \\wedge e_b$: of a plane it gives (K - c) times its squared area."""
+    def sectional_forms(self) -> tuple[list[list[Any]], list[list[Any]]]:
+        """R and the squared area on the bivectors $e_a \\wedge e_b$: K is their quotient on those of planes."""
         g, pairs = self._g, list(itertools.combinations(range(self.dim), 2))
+        R = [[self._riemann_lowered(*p, *q) for q in pairs] for p in pairs]
+        return R, [[g[a][c] * g[b][d] - g[a][d] * g[b][c] for c, d in pairs] for a, b in pairs]
 
-        def entry(a: int, b: int, p: int, q: int) -> Any:
-            return self._riemann_lowered(a, b, p, q) - (g[a][p] * g[b][q] - g[a][q] * g[b][p]) * c
-
-        return [[entry(*left, *right) for right in pairs] for left in pairs]
-
-    def ricci_matrix(self, c: Any) -> list[list[Any]]:
-        """Ric - c g."""
-        return self._shifted(self._ricci, c)
-
-    def metric_matrix(self, c: Any) -> list[list[Any]]:
-        """G - c times the unit matrix."""
-        n, g = range(self.dim), self._g
-        return [[g[i][j] - c if i == j else g[i][j] for j in n] for i in n]
-
-    def _shifted(self, tensor: Callable[[int, int], Any], c: Any) -> list[list[Any]]:
+    def ricci_forms(self) -> tuple[list[list[Any]], list[list[Any]]]:
+        """Ric and g."""
         n = range(self.dim)
-        return [[tensor(i, j) - self._g[i][j] * c for j in n] for i in n]
+        return [[self._ricci(i, j) for j in n] for i in n], self._g
+
+    def metric_forms(self) -> tuple[list[list[Any]], list[list[Any]]]:
+        """G and the unit matrix."""
+        E, n = self._arithmetic, range(self.dim)
+        return self._g, [[E.constant(int(i == j)) for j in n] for i in n]
+
+    # ------------------------------------------------------------------------------------------------------ regularity
+
+    def known(self, quantity: Quantity) -> Any:
+        """Whether g is finite, smooth and not singular for certain: a bool, or a mask of boxes.
+
+        What is 0 by the structure of g is left out of sums, so a singularity might be left out, too.
+        """
+        E, matrices = self._arithmetic, (self._g, self._inverse) if quantity.inverse else (self._g,)
+        entries = [entry for M in matrices for row in M for entry in row]
+        return functools.reduce(operator.and_, (E.known(e, values=quantity.order == 0) for e in entries))
 
 
 def enclosed(graph: Trace, E: Any, centre: list[Any]) -> Enclosed:
@@ -99,7 +105,3 @@ def enclosed(graph: Trace, E: Any, centre: list[Any]) -> Enclosed:
             forms[i][j] = forms[j][i] = (forms[i][j] + forms[j][i]) * E.number(0.5)
     return Enclosed(E, forms)
 
-
-def negated(M: list[list[Any]]) -> list[list[Any]]:
-    """-M."""
-    return [list(map(operator.neg, row)) for row in M]

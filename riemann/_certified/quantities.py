@@ -1,29 +1,44 @@
-"""The quantities that can be enclosed, and the derivatives of g that they need."""
+"""The quantities that can be enclosed, and what they need of g."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
-ORDERS = {
-    "metric": 0,
-    "inverse_metric": 0,
-    "volume_element": 0,
-    "log_volume_element": 0,
-    "christoffel": 1,
-    "riemann_tensor": 2,
-    "ricci_tensor": 2,
-    "scalar_curvature": 2,
-    "gauss_curvature": 2,
-    "einstein_tensor": 2,
-    "schouten_tensor": 2,
-    "weyl_tensor": 2,
-    "kretschmann_scalar": 2,
-    "cotton_tensor": 3,
-    "nabla_riemann": 3,
+
+class Quantity(NamedTuple):
+    """What a quantity is.
+
+    Attributes:
+        order: the highest derivative of g in it.
+        rank: the number of its indices.
+        inverse: whether it needs the inverse of g.
+    """
+
+    order: int
+    rank: int
+    inverse: bool = True
+
+
+QUANTITIES = {
+    "metric": Quantity(0, 2, inverse=False),
+    "inverse_metric": Quantity(0, 2),
+    "volume_element": Quantity(0, 0, inverse=False),
+    "log_volume_element": Quantity(0, 0, inverse=False),
+    "christoffel": Quantity(1, 3),
+    "riemann_tensor": Quantity(2, 4),
+    "ricci_tensor": Quantity(2, 2),
+    "scalar_curvature": Quantity(2, 0),
+    "gauss_curvature": Quantity(2, 0),
+    "einstein_tensor": Quantity(2, 2),
+    "schouten_tensor": Quantity(2, 2),
+    "weyl_tensor": Quantity(2, 4),
+    "kretschmann_scalar": Quantity(2, 0),
+    "cotton_tensor": Quantity(3, 3),
+    "nabla_riemann": Quantity(3, 5),
 }
-REMAINDER = 2  # degrees of the Taylor form over a box
+REMAINDER = 2  # degree of the Taylor form of a quantity over a box
 
 
-def named(quantity: str | Callable[..., Any], known: Any) -> str:
+def named(quantity: str | Callable[..., Any], known: Iterable[str]) -> str:
     """The name of a quantity, which may be given as the function of that name.
 
     Raises:
@@ -41,5 +56,5 @@ def check_dimension(name: str, n: int) -> None:
         raise ValueError(f"`gauss_curvature` is that of a surface, and this metric has n = {n}")
     if name in ("schouten_tensor", "cotton_tensor") and n < 3:
         raise ValueError(f"`{name}` needs n >= 3, and this metric has n = {n}")
-    if n < 2 and name == "sectional_curvature":
+    if name == "sectional_curvature" and n < 2:
         raise ValueError("`sectional_curvature` needs n >= 2, and this metric has n = 1")
