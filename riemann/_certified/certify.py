@@ -99,8 +99,8 @@ class Certificate:
             arb = flint().arb
             ball = arb(w["lower"]).union(arb(w["upper"]))
             data["witness"] = Witness(tuple(w["point"]), ball, tuple(map(tuple, w["vectors"])))
-        data["box"] = _sides(data["box"])
-        data["undecided"] = tuple(map(_sides, data["undecided"]))
+        data["box"] = sides_of(data["box"])
+        data["undecided"] = tuple(map(sides_of, data["undecided"]))
         return Certificate(**data)
 
     @staticmethod
@@ -163,7 +163,7 @@ def certify(
         (True, True)
     """
     flint()
-    sides = _sides(intervals(box))
+    sides = sides_of(intervals(box))
     claim = _claim(quantity, above, below)
     check_dimension(claim.name, len(sides))
     graph = trace(metric, len(sides), dtype)
@@ -171,29 +171,29 @@ def certify(
     tree: list[str] = []
     left: list[Sides] = []
     reasons: dict[str, None] = {}
-    queue = deque([_box(sides)])
+    queue = deque([box_of(sides)])
     seen: Witness | None = witness(graph, claim, queue[0].mean(1).tolist())
-    with _workers(processes, graph, claim) as judge:
+    with workers(processes, graph, claim) as judge:
         while queue and seen is None:
             if time.monotonic() > deadline or len(tree) >= max_boxes:
                 reasons["the budget was spent" if len(tree) < max_boxes else "`max_boxes` was reached"] = None
                 break
-            batches = [_taken(queue, BATCH) for _ in range(processes) if queue]
+            batches = [taken(queue, BATCH) for _ in range(processes) if queue]
             for boxes, verdicts in zip(batches, judge(batches), strict=True):
                 seen = seen or _refuted(graph, claim, boxes, verdicts)
                 for k in range(len(boxes)):
                     if bool(verdicts.proved[k]):
                         tree.append(".")
                         continue
-                    parts = _cut(boxes[k], int(verdicts.axis[k]), sides)
+                    parts = cut(boxes[k], int(verdicts.axis[k]), sides)
                     tree.append(_LETTERS[int(verdicts.axis[k])] if parts else "?")
                     queue.extend(parts)
                     if not parts:
-                        left.append(_sides(boxes[k].tolist()))
+                        left.append(sides_of(boxes[k].tolist()))
                 if not bool(verdicts.proved.all()):
                     reasons.update(dict.fromkeys(verdicts.notes))
             progress(f"{len(tree)} boxes, {len(queue)} to go")
-    left += [_sides(b.tolist()) for b in queue]
+    left += [sides_of(b.tolist()) for b in queue]
     proved = seen is None and not left
     reason = "" if proved else "; ".join(reasons) or ("" if seen else "the enclosures are too wide")
     return Certificate(
@@ -247,11 +247,11 @@ def check_certificate(
 _LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-def _box(sides: Sides) -> Tensor:
+def box_of(sides: Sides) -> Tensor:
     return torch.tensor(sides, dtype=torch.float64)
 
 
-def _sides(box: Any) -> Sides:
+def sides_of(box: Any) -> Sides:
     """A box as pairs of floats, from numbers that floats hold."""
     sides = tuple((float(low), float(high)) for low, high in box)
     if any(float(a) != a for side in box for a in side):
@@ -259,11 +259,11 @@ def _sides(box: Any) -> Sides:
     return sides
 
 
-def _taken(queue: deque[Tensor], count: int) -> Tensor:
+def taken(queue: deque[Tensor], count: int) -> Tensor:
     return torch.stack([queue.popleft() for _ in range(min(count, len(queue)))])
 
 
-def _cut(box: Tensor, axis: int, whole: Sides) -> list[Tensor]:
+def cut(box: Tensor, axis: int, whole: Sides) -> list[Tensor]:
     """Two halves, which share the cut; none where the side is too small."""
     low, high = box[axis].tolist()
     middle = low + (high - low) / 2
@@ -276,7 +276,7 @@ def _cut(box: Tensor, axis: int, whole: Sides) -> list[Tensor]:
 
 def _leaves(c: Certificate) -> Tensor | None:
     """The boxes that the cuts of a proof leave, all of which it claims to have proved; None if some are left out."""
-    queue, leaves = deque([_box(c.box)]), []
+    queue, leaves = deque([box_of(c.box)]), []
     for letter in c.tree:
         if not queue or letter not in _LETTERS[: len(c.box)] + ".":
             return None
@@ -284,7 +284,7 @@ def _leaves(c: Certificate) -> Tensor | None:
         if letter == ".":
             leaves.append(box)
         else:
-            parts = _cut(box, _LETTERS.index(letter), c.box)
+            parts = cut(box, _LETTERS.index(letter), c.box)
             if not parts:
                 return None
             queue.extend(parts)
@@ -314,13 +314,13 @@ def _refuted(graph: Trace, claim: Claim, boxes: Tensor, verdicts: Verdicts) -> W
 
 
 @contextlib.contextmanager
-def _workers(count: int, graph: Trace, claim: Claim) -> Iterator[Callable[[list[Tensor]], list[Verdicts]]]:
+def workers(count: int, graph: Trace, claim: Claim) -> Iterator[Callable[[list[Tensor]], list[Verdicts]]]:
     """What judges batches of boxes, here or in processes."""
     judge = functools.partial(_judge, graph, claim)
     if count < 2:
         yield lambda batches: list(map(judge, batches))
         return
-    judge(torch.stack([_box(((1.0, 1.0),) * graph.dim)]))  # traces, and reads the tables, before the processes part
+    judge(torch.stack([box_of(((1.0, 1.0),) * graph.dim)]))  # traces, and reads the tables, before the processes part
     global _SHARED
     _SHARED = judge
     with multiprocessing.get_context("fork").Pool(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:

@@ -29,12 +29,14 @@ class Verdicts:
 
     Attributes:
         proved: where the claim holds on all of the box.
+        opposed: where a claim with one bound of a number fails, strictly, on all of the box.
         suspect: where its centre seems to contradict it.
         axis: along which side to cut.
         notes: what was not decided somewhere.
     """
 
     proved: Tensor
+    opposed: Tensor
     suspect: Tensor
     axis: Tensor
     notes: tuple[str, ...]
@@ -51,10 +53,12 @@ def judged(graph: Trace, claim: Claim, low: Tensor, high: Tensor) -> Verdicts:
         known = here.known(claim.quantity)
         positive = [x if isinstance(x, Stack) else E.constant(x) for x in claim.positive(here)]
     proved, suspect = known.clone(), torch.zeros_like(known)
-    reach = torch.zeros_like(radii)
+    opposed, reach = torch.zeros_like(known), torch.zeros_like(radii)
     for x in positive:
         values = x.value
         proved &= values.lower() > 0
+        if len(positive) == 1:
+            opposed = known & (values.upper() < 0)
         suspect |= Interval(x.mid[0, 0], x.rad[0, 0]).upper() <= 0
         slopes = (x.mid[E.space.variables, 1].abs() + x.rad[E.space.variables, 1]) * radii
         reach = torch.maximum(reach, slopes / values.mid.abs().clamp(min=1e-300))
@@ -63,7 +67,7 @@ def judged(graph: Trace, claim: Claim, low: Tensor, high: Tensor) -> Verdicts:
         notes["g is singular or not smooth on it, or a function leaves its domain, or may do so"] = None
     whole = (high.amax(1) - low.amin(1)).clamp(min=1e-300).unsqueeze(1)
     reach = torch.where(torch.isfinite(reach).all(0) & known, reach, radii / whole)
-    return Verdicts(proved, suspect & ~proved, reach.argmax(0), tuple(notes))
+    return Verdicts(proved, opposed, suspect & ~proved, reach.argmax(0), tuple(notes))
 
 
 @dataclass(frozen=True)
