@@ -18,7 +18,7 @@ import sympy as sp
 from riemann._certified.forms import Box, Form
 from riemann._certified.functions import constant, series
 from riemann._certified.library import flint
-from riemann.bridge._functions import FUNCTIONS, Inexpressible, Undecided, matrix
+from riemann.bridge._functions import Inexpressible, Undecided, matrix
 from riemann.symbolic._taylor import Taylor, space
 
 
@@ -317,7 +317,7 @@ class Balls:
         zeros = (A[i, j] for i, j in np.ndindex(A.shape) if i != j)
         if any(self.varies(a) or not a.is_zero() for a in zeros):
             raise Inexpressible("is the exponential of a matrix that is not diagonal, which has no enclosure")
-        one, zero = self.number(1), self.number(0)
+        zero = self.number(0)
         return matrix([[self.call("exp", a) if i == j else zero for j, a in enumerate(row)] for i, row in enumerate(A)])
 
     # --------------------------------------------------------------------------------------- what the textbook asks for

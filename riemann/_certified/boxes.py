@@ -99,7 +99,9 @@ class Boxes(Balls):
     def without_derivatives(self, value: Any) -> Stack:
         """A function of which these values are known, and no derivative."""
         value = value if isinstance(value, Interval) else self.spread(value, self.grid).value
-        return self._stack(value, math.nan if self.order else 0.0, self.grid.repeated(value.mid.shape[-1] // self.count))
+        return self._stack(
+            value, math.nan if self.order else 0.0, self.grid.repeated(value.mid.shape[-1] // self.count)
+        )
 
     # ------------------------------------------------------------------------------------------------------ functions
 

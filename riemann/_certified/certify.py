@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import itertools
 import json
 import multiprocessing
 import time

@@ -22,7 +22,7 @@ from riemann.symbolic._taylor import Taylor, space
 
 
 class Contribution(NamedTuple):
-    """A term of the Taylor form of coefficient `target`: `weight` times coefficient `source` times $h^\\beta$."""
+    r"""A term of the Taylor form of coefficient `target`: `weight` times coefficient `source` times $h^\beta$."""
 
     target: int
     source: int
@@ -31,7 +31,7 @@ class Contribution(NamedTuple):
 
     @property
     def even(self) -> bool:
-        """Whether $h^\\beta$ is not negative."""
+        r"""Whether $h^\beta$ is not negative."""
         return all(b % 2 == 0 for b in self.beta)
 
 
@@ -59,7 +59,7 @@ class Box:
         self._powers: dict[tuple[int, ...], Any] = {}
 
     def power(self, beta: tuple[int, ...]) -> Any:
-        """The ball of $h^\\beta$."""
+        r"""The ball of $h^\beta$."""
         if beta not in self._powers:
             self._powers[beta] = math.prod(
                 (self._of_one(r, b) for r, b in zip(self.radii, beta, strict=True) if b), start=1

@@ -65,7 +65,7 @@ class Enclosed(Textbook):
         return found
 
     def sectional_forms(self) -> tuple[list[list[Any]], list[list[Any]]]:
-        """R and the squared area on the bivectors $e_a \\wedge e_b$: K is their quotient on those of planes."""
+        r"""R and the squared area on the bivectors $e_a \wedge e_b$: K is their quotient on those of planes."""
         g, pairs = self._g, list(itertools.combinations(range(self.dim), 2))
         R = [[self._riemann_lowered(*p, *q) for q in pairs] for p in pairs]
         return R, [[g[a][c] * g[b][d] - g[a][d] * g[b][c] for c, d in pairs] for a, b in pairs]
@@ -104,4 +104,3 @@ def enclosed(graph: Trace, E: Any, centre: list[Any]) -> Enclosed:
         if forms[i][j] is not forms[j][i]:
             forms[i][j] = forms[j][i] = (forms[i][j] + forms[j][i]) * E.number(0.5)
     return Enclosed(E, forms)
-

@@ -1,8 +1,8 @@
-"""Taylor forms over many boxes at once, in float64: coefficients as midpoints and radii, by degree, place and box.
+r"""Taylor forms over many boxes at once, in float64: coefficients as midpoints and radii, by degree, place and box.
 
-The first place is the centre of a box, the second is all of it, as in `forms`. Rounding errors of sums of k products are
-at most $k u \\sum |t|$ to first order, in any order of summation (Rump, BIT 39, 1999; Higham, *Accuracy and Stability of
-Numerical Algorithms*, 3.1).
+The first place is the centre of a box, the second is all of it, as in `forms`. Rounding errors of sums of k products
+are at most $k u \sum |t|$ to first order, in any order of summation (Rump, BIT 39, 1999; Higham, *Accuracy and
+Stability of Numerical Algorithms*, 3.1).
 """
 
 import functools
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from riemann._certified.forms import contributions
-from riemann._certified.intervals import U, Interval, up
+from riemann._certified.intervals import Interval, U, up
 from riemann.symbolic._taylor import space
 
 
@@ -40,7 +40,7 @@ def _products(n: int, order: int) -> Products:
 
 
 class Tightening(NamedTuple):
-    """The terms of Taylor forms: places, weights times midpoints and radii of $h^\\beta$, `(terms, boxes)`."""
+    r"""The terms of Taylor forms: places, weights times midpoints and radii of $h^\beta$, `(terms, boxes)`."""
 
     target: Tensor
     source: Tensor
