@@ -143,7 +143,7 @@ class Balls:
 
     def call(self, name: str, x: Any) -> Any:
         """A function of the table."""
-        return self._composed(lambda a, order: series(name, order).at(self.number(a), ARB), x)
+        return self._composed(lambda a, order: series(name, order).at(ARB, self.number(a)), x)
 
     def _composed(self, terms: Callable[[Any, int], list[Any]], x: Any) -> Any:
         return x.composed(terms) if self.varies(x) else terms(x, 0)[0]

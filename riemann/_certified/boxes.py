@@ -109,7 +109,7 @@ class Boxes(Balls):
         """A function of the table."""
         if not self.varies(x):
             return super().call(name, x)
-        return x.composed(lambda u, order: series(name, order).at(u, INTERVALS))
+        return x.composed(lambda u, order: series(name, order).at(INTERVALS, u))
 
     def quotient(self, x: Any, y: Any) -> Any:
         """The quotient x / y."""

@@ -21,8 +21,8 @@ from riemann._certified.library import below as end_below
 from riemann._certified.library import flint
 from riemann._certified.quantities import check_dimension, named
 from riemann._certified.search import Verdicts, Witness, judged, witness
+from riemann._certified.sources import source
 from riemann._types import Metric
-from riemann.bridge import Trace, trace
 
 BATCH = 128  # boxes at once
 SMALLEST = 2.0**-40  # of a side, beside the whole: what is smaller is not cut
@@ -165,7 +165,7 @@ def certify(
     sides = sides_of(intervals(box))
     claim = _claim(quantity, above, below)
     check_dimension(claim.name, len(sides))
-    graph = trace(metric, len(sides), dtype)
+    graph = source(metric, len(sides), dtype)
     deadline = time.monotonic() + budget
     tree: list[str] = []
     left: list[Sides] = []
@@ -231,7 +231,7 @@ def check_certificate(
         raise ValueError("the certificate says that the claim is proved and that it is refuted")
     claim = _claim(c.quantity, c.above, c.below)
     check_dimension(claim.name, len(c.box))
-    graph = trace(metric, len(c.box), dtype)
+    graph = source(metric, len(c.box), dtype)
     if c.refuted:
         inside = all(low <= v <= high for v, (low, high) in zip(c.witness.point, c.box, strict=True))
         return inside and witness(graph, claim, c.witness.point, c.witness.vectors) is not None
@@ -305,7 +305,7 @@ def _claim(quantity: Any, above: float | None, below: float | None) -> Claim:
     return Claim(name, *(None if v is None else float(v) for v in (above, below)))
 
 
-def _refuted(graph: Trace, claim: Claim, boxes: Tensor, verdicts: Verdicts) -> Witness | None:
+def _refuted(graph: Any, claim: Claim, boxes: Tensor, verdicts: Verdicts) -> Witness | None:
     """A witness among the centres that seem to contradict the claim; a few are tried."""
     suspects = boxes[verdicts.suspect][:4]
     found = (witness(graph, claim, (box[:, 0] + (box[:, 1] - box[:, 0]) / 2).tolist()) for box in suspects)
@@ -313,7 +313,7 @@ def _refuted(graph: Trace, claim: Claim, boxes: Tensor, verdicts: Verdicts) -> W
 
 
 @contextlib.contextmanager
-def workers(count: int, graph: Trace, claim: Claim) -> Iterator[Callable[[list[Tensor]], list[Verdicts]]]:
+def workers(count: int, graph: Any, claim: Claim) -> Iterator[Callable[[list[Tensor]], list[Verdicts]]]:
     """What judges batches of boxes, here or in processes."""
     judge = functools.partial(_judge, graph, claim)
     if count < 2:
@@ -333,5 +333,5 @@ def _shared(boxes: Tensor) -> Verdicts:
     return _SHARED(boxes)
 
 
-def _judge(graph: Trace, claim: Claim, boxes: Tensor) -> Verdicts:
+def _judge(graph: Any, claim: Claim, boxes: Tensor) -> Verdicts:
     return judged(graph, claim, *boxes.unbind(-1))

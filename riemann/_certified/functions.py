@@ -5,6 +5,7 @@ No constant is rounded on the way: rationals and pi stay what they are until FLI
 
 import functools
 import operator
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 import sympy as sp
@@ -21,12 +22,12 @@ class Step(NamedTuple):
 
 
 class Expressions:
-    """Some expressions in one symbol as the list of their distinct nodes."""
+    """Some expressions in some symbols as the list of their distinct nodes."""
 
-    def __init__(self, expressions: list[sp.Expr], x: sp.Symbol):
+    def __init__(self, expressions: Iterable[sp.Expr], *symbols: sp.Symbol):
         self.steps: list[Step] = []
         self._places: dict[sp.Basic, int] = {}
-        self._x = x
+        self._symbols = symbols
         self.results = [self._place(e) for e in expressions]
 
     def _place(self, e: sp.Basic) -> int:
@@ -37,13 +38,16 @@ class Expressions:
             self.steps.append(Step(e, arguments))
         return self._places[e]
 
-    def at(self, x: Any, numbers: "Numbers") -> list[Any]:
-        """Their values where the symbol is the ball x."""
+    def at(self, numbers: "Numbers", *x: Any) -> list[Any]:
+        """Their values where the symbols are the balls x."""
         values: list[Any] = []
+        known = dict(zip(self._symbols, x, strict=True))
         for node, arguments in self.steps:
             given = [values[k] for k in arguments]
-            if node == self._x:
-                values.append(x)
+            if node in known:
+                values.append(known[node])
+            elif node.is_Symbol:
+                raise Inexpressible(f"holds the symbol {node}, which has no value")
             else:
                 values.append(constant(node, numbers) if node.is_number else _applied(node, given, numbers))
         return [values[k] for k in self.results]
@@ -91,6 +95,8 @@ def _applied(node: sp.Basic, given: list[Any], numbers: Numbers) -> Any:
         return functools.reduce(operator.mul, given)
     if isinstance(node, sp.Pow):
         return _power(node, given, numbers)
+    if not isinstance(node, sp.Function) or len(given) > 1 and not node.args[0].is_Integer:
+        raise Inexpressible(f"holds `{type(node).__name__}`, which has no enclosure")
     order = int(node.args[0]) if len(given) == 2 else None
     return numbers.function(type(node).__name__, given[-1], order)
 

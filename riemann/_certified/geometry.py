@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from riemann._certified.quantities import Quantity
-from riemann.bridge import Trace
 from riemann.symbolic._textbook import Textbook
 
 
@@ -92,7 +91,7 @@ class Enclosed(Textbook):
         return functools.reduce(operator.and_, (E.known(e, values=quantity.order == 0) for e in entries))
 
 
-def enclosed(graph: Trace, E: Any, centre: list[Any]) -> Enclosed:
+def enclosed(graph: Any, E: Any, centre: list[Any]) -> Enclosed:
     """The geometry of a traced metric over an arithmetic, around a centre.
 
     Raises:

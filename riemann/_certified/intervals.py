@@ -1,11 +1,11 @@
 r"""Intervals as midpoints and radii in float64, one an entry of a tensor: the exact result is inside, always.
 
-Only the operations that IEEE 754 rounds correctly are used: $+ - \cdot / \sqrt{}$, each of which is off by at most
-$u = 2^{-53}$ of its result, and $2^{-1074}$ where it underflows. A midpoint is computed as it comes; its rounding
-error, bounded a priori, goes into the radius, and what is computed of a radius is made larger by a factor and a tiny
-number that cover its own roundings. No rounding mode is switched (Rump, *Fast and parallel interval arithmetic*, BIT
-39, 1999; Rump, *Verification methods*, Acta Numerica 19, 2010, sections 5 and 9). exp, log, sin, cos and atan are series of
-our own, with bounds of their own: nothing is taken on trust of a vendor's library.
+Only the operations that IEEE 754 rounds correctly are used: $+ - \cdot / \sqrt{}$, each of which is off by at most $u
+= 2^{-53}$ of its result, and $2^{-1074}$ where it underflows. A midpoint is computed as it comes; its rounding error,
+bounded a priori, goes into the radius, and what is computed of a radius is made larger by a factor and a tiny number
+that cover its own roundings. No rounding mode is switched (Rump, *Fast and parallel interval arithmetic*, BIT 39,
+1999; Rump, *Verification methods*, Acta Numerica 19, 2010, sections 5 and 9). exp, log, sin, cos and atan are series
+of our own, with bounds of their own: nothing is taken on trust of a vendor's library.
 
 What is not finite is not known: it is NaN in what follows, and no comparison holds of it.
 """

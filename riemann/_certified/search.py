@@ -18,7 +18,6 @@ from riemann._certified.intervals import Interval, up
 from riemann._certified.library import precision
 from riemann._certified.quantities import REMAINDER
 from riemann._certified.stacks import Stack
-from riemann.bridge import Trace
 
 BITS = 160  # of FLINT, for constants and witnesses
 
@@ -42,7 +41,7 @@ class Verdicts:
     notes: tuple[str, ...]
 
 
-def judged(graph: Trace, claim: Claim, low: Tensor, high: Tensor) -> Verdicts:
+def judged(graph: Any, claim: Claim, low: Tensor, high: Tensor) -> Verdicts:
     """The verdicts on boxes `(boxes, n)`."""
     low, high = low.T.contiguous(), high.T.contiguous()
     centre = low + (high - low) / 2
@@ -86,7 +85,7 @@ class Witness:
 
 
 def witness(
-    graph: Trace, claim: Claim, point: Sequence[float], vectors: tuple[tuple[float, ...], ...] = ()
+    graph: Any, claim: Claim, point: Sequence[float], vectors: tuple[tuple[float, ...], ...] = ()
 ) -> Witness | None:
     """The value at a point, if it contradicts the claim for certain; vectors are looked for where none are given."""
     point = tuple(map(float, point))

@@ -14,8 +14,8 @@ from riemann._certified.claims import NUMBERS, Claim
 from riemann._certified.enclose import intervals
 from riemann._certified.library import flint
 from riemann._certified.quantities import check_dimension, named
+from riemann._certified.sources import source
 from riemann._types import Metric
-from riemann.bridge import trace
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def certified_signs(
     sides = sides_of(intervals(box))
     claim = Claim(named(quantity, NUMBERS), float(level), None)
     check_dimension(claim.name, len(sides))
-    graph = trace(metric, len(sides), dtype)
+    graph = source(metric, len(sides), dtype)
     deadline, seen = time.monotonic() + budget, 0
     queue, parts = deque([box_of(sides)]), {"above": [], "below": [], "undecided": []}
     with workers(processes, graph, claim) as judge:
