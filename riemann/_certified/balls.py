@@ -33,6 +33,10 @@ class Arb:
         """The ball of pi."""
         return flint().arb.pi()
 
+    def euler(self) -> Any:
+        """The ball of Euler's constant."""
+        return flint().arb.const_euler()
+
     def power(self, x: Any, k: int) -> Any:
         """x^k."""
         if k < 0:
@@ -106,7 +110,7 @@ class Balls:
 
     def varies(self, x: Any) -> bool:
         """Whether an element depends on the point."""
-        return not isinstance(x, flint().arb)
+        return isinstance(x, Form)
 
     def variable(self, k: int, centre: Any) -> Any:
         """Coordinate k."""
@@ -157,7 +161,8 @@ class Balls:
         """x^exponent, by the binomial series."""
         if self.varies(exponent):
             return self.call("exp", exponent * self.call("log", x))
-        return self._composed(lambda a, order: self._powers(a, self.number(exponent), order), x)
+        exponent = self.number(exponent)
+        return self._composed(lambda a, order: self._powers(a, exponent, order), x)
 
     def _powers(self, a: Any, exponent: Any, order: int) -> list[Any]:
         """The derivatives of a^exponent, over their factorials."""

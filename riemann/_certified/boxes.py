@@ -28,6 +28,10 @@ class Intervals(Numbers):
         """The interval of pi."""
         return stacks.floats(ARB.pi())
 
+    def euler(self) -> Interval:
+        """The interval of Euler's constant."""
+        return stacks.floats(ARB.euler())
+
     def power(self, x: Interval, k: int) -> Interval:
         """x^k."""
         return x.whole_power(k)
@@ -68,6 +72,10 @@ class Boxes(Balls):
     def count(self) -> int:
         """The number of boxes."""
         return self.centre.shape[-1]
+
+    def varies(self, x: Any) -> bool:
+        """Whether an element depends on the point."""
+        return isinstance(x, Stack)
 
     def variable(self, k: int, centre: Tensor) -> Stack:
         """Coordinate k."""

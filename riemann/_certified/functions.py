@@ -62,6 +62,9 @@ class Numbers(Protocol):
     def pi(self) -> Any:
         """The ball of pi."""
 
+    def euler(self) -> Any:
+        """The ball of Euler's constant."""
+
     def power(self, x: Any, k: int) -> Any:
         """x^k."""
 
@@ -81,6 +84,8 @@ def constant(e: sp.Expr, numbers: Numbers) -> Any:
         return numbers.rational(int(e.p), int(e.q))
     if e == sp.pi:
         return numbers.pi()
+    if e == sp.EulerGamma:
+        return numbers.euler()
     if e == sp.E:
         return numbers.function("exp", numbers.rational(1, 1))
     if not e.args:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import sympy as sp
 import torch
 
 from riemann._certified.balls import ARB
@@ -62,6 +61,10 @@ class Elements(Numbers):
         """The constant pi."""
         return ARB.pi()
 
+    def euler(self) -> Any:
+        """The constant of Euler."""
+        return ARB.euler()
+
     def power(self, x: Any, k: int) -> Any:
         """x^k."""
         return self._arithmetic.power(x, k)
@@ -85,5 +88,5 @@ class Elements(Numbers):
             "loggamma": "lgamma",
         }.get(name, name)
         if name not in FUNCTIONS:
-            raise Inexpressible(f"holds `{sp.sympify(name)}`, which has no enclosure")
+            raise Inexpressible(f"holds `{name}`, which has no enclosure")
         return E.call(name, x)
