@@ -60,6 +60,7 @@ class Arb:
 
 
 ARB = Arb()
+ASYMMETRY = 1e-6  # of entries across the diagonal, which is averaged away, as everywhere in riemann
 
 
 @dataclass(frozen=True)
@@ -305,6 +306,12 @@ class Balls:
         minors = ([row[:j] + row[j + 1 :] for row in A[1:]] for j in range(len(A)))
         signed = zip(itertools.cycle((1, -1)), A[0], minors, strict=False)
         return self.sum(entry * self.determinant(minor) * sign for sign, entry, minor in signed if entry)
+
+    def check_symmetry(self, g: list[list[Any]], i: int, j: int) -> None:
+        """Raises where two entries across the diagonal certainly differ by more than rounding of constants."""
+        apart, size = (self.value(g[i][j] - g[j][i]), sum(abs(self.number(self.value(g[k][k]))) for k in (i, j)))
+        if abs(self.number(apart)) > ASYMMETRY * (size + abs(self.number(self.value(g[i][j])))):
+            raise ValueError(f"`metric` is not symmetric: its entries {i}, {j} and {j}, {i} differ")
 
     def nonzero(self, x: Any) -> bool:
         """Whether x is certainly not 0."""

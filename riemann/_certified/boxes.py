@@ -211,6 +211,9 @@ class Boxes(Balls):
             self.notes["a choice (`where`, `abs`, `max`, `sign`) is not the same everywhere on it"] = None
         return Stack(mid, rad, order, grid)
 
+    def check_symmetry(self, g: list[list[Any]], i: int, j: int) -> None:
+        """Nothing: it is looked at with FLINT, at a point."""
+
     def nonzero(self, x: Any) -> bool:
         """Whether x is certainly not 0, on all boxes."""
         above, below = self.signs(x)

@@ -95,11 +95,12 @@ def enclosed(graph: Any, E: Any, centre: list[Any]) -> Enclosed:
     """The geometry of a traced metric over an arithmetic, around a centre.
 
     Raises:
-        ValueError: an operation without enclosure (named).
+        ValueError: an operation without enclosure (named), or a metric that is certainly not symmetric.
     """
     g = graph.matrix(E, [E.variable(k, x) for k, x in enumerate(centre)])
     forms = [[entry if E.varies(entry) else E.constant(entry) for entry in row] for row in g]
     for i, j in itertools.combinations(range(graph.dim), 2):
         if forms[i][j] is not forms[j][i]:
+            E.check_symmetry(forms, i, j)
             forms[i][j] = forms[j][i] = (forms[i][j] + forms[j][i]) * E.number(0.5)
     return Enclosed(E, forms)
