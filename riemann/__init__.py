@@ -85,10 +85,30 @@ if TYPE_CHECKING:
     from riemann import plot as plot
     from riemann import spaces as spaces
     from riemann import symbolic as symbolic
+    from riemann._certified import Certificate as Certificate
+    from riemann._certified import Enclosure as Enclosure
+    from riemann._certified import Signs as Signs
+    from riemann._certified import Witness as Witness
+    from riemann._certified import certified_signs as certified_signs
+    from riemann._certified import certify as certify
+    from riemann._certified import check_certificate as check_certificate
+    from riemann._certified import enclose as enclose
+
+
+_CERTIFIED = (
+    "Certificate", "Enclosure", "Signs", "Witness", "certified_signs", "certify", "check_certificate", "enclose",
+)  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    """All public names."""
+    return [*globals(), *_CERTIFIED]
 
 
 def __getattr__(name: str) -> Any:
     """Rooms that need SymPy or matplotlib are opened when they are first entered."""
+    if name in _CERTIFIED:
+        return getattr(import_module("riemann._certified"), name)
     if name in ("bridge", "plot", "spaces", "symbolic"):
         return import_module(f"riemann.{name}")
     raise _no_such_name("riemann", name)
