@@ -88,6 +88,19 @@ if TYPE_CHECKING:
     from riemann import plot as plot
     from riemann import spaces as spaces
     from riemann import symbolic as symbolic
+    from riemann._certified import Certificate as Certificate
+    from riemann._certified import Enclosure as Enclosure
+    from riemann._certified import Signs as Signs
+    from riemann._certified import Witness as Witness
+    from riemann._certified import certified_signs as certified_signs
+    from riemann._certified import certify as certify
+    from riemann._certified import check_certificate as check_certificate
+    from riemann._certified import enclose as enclose
+
+
+_CERTIFIED = (
+    "Certificate", "Enclosure", "Signs", "Witness", "certified_signs", "certify", "check_certificate", "enclose",
+)  # fmt: skip
 
 if not TYPE_CHECKING:  # which knows the names by the imports
     __all__ = [
@@ -104,6 +117,7 @@ if not TYPE_CHECKING:  # which knows the names by the imports
         "Status",
         "Transport",
         "VerificationReport",
+        "alpha_christoffel",
         "bochner_laplacian",
         "bridge",
         "change_coordinates",
@@ -134,6 +148,9 @@ if not TYPE_CHECKING:  # which knows the names by the imports
         "killing_operator",
         "killing_rank",
         "laplacian",
+        "level_set_gauss_curvature",
+        "level_set_mean_curvature",
+        "level_set_principal_curvatures",
         "lichnerowicz_laplacian",
         "lie_bracket",
         "lie_derivative",
@@ -150,6 +167,7 @@ if not TYPE_CHECKING:  # which knows the names by the imports
         "principal_curvatures",
         "random_uniform",
         "recorded_gradients",
+        "rounding_floor",
         "route",
         "second_fundamental_form",
         "shape_operator",
@@ -160,13 +178,17 @@ if not TYPE_CHECKING:  # which knows the names by the imports
         "volume",
         "wedge",
     ]
-    __all__ += _curvature.__all__
+    __all__ += [*_CERTIFIED, *_curvature.__all__]
 
     def __dir__() -> list[str]:
         return sorted(__all__)
 
     def __getattr__(name: str) -> Any:
         """Rooms that need SymPy or matplotlib are opened when they are first entered."""
+        if name in _CERTIFIED:
+            room = _import_module("riemann._certified")
+            _belong("riemann", _CERTIFIED, room.__name__)
+            return vars(room)[name]
         if name in ("bridge", "plot", "spaces", "symbolic"):
             return _import_module(f"riemann.{name}")
         raise _no_such_name("riemann", name)

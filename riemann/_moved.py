@@ -116,9 +116,12 @@ class _Old(MetaPathFinder, Loader):
 sys.meta_path.append(_Old())
 
 
-def belong(package: str, names: Iterable[str]) -> None:
-    """Lets public classes say that they belong to a package, whatever room they stand in: pickles name the package."""
+def belong(package: str, names: Iterable[str], room: str = "") -> None:
+    """Lets public classes say that they belong to a package, whatever room they stand in: pickles name the package.
+
+    The names are taken from the package itself, or from a room that is opened later.
+    """
     for name in names:
-        value = vars(sys.modules[package]).get(name)
+        value = vars(sys.modules[room or package]).get(name)
         if isinstance(value, type) and value.__module__.startswith(f"{package}."):
             value.__module__ = package

@@ -1,7 +1,9 @@
 """`dir` shows public names, all of them and no other; a misspelt one says which was meant."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +42,12 @@ def test_everything_can_be_imported_at_once():
     script = "from riemann import *; from riemann_nn import *; from riemann.spaces import *; print(MetricNet, torus)"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert "riemann_nn.MetricNet" in result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.__name__)
+def test_all_is_complete(package):
+    """What an `__init__` imports under its own name, `from room import name as name`, is in `__all__`."""
+    tree = ast.parse(Path(package.__file__).read_text())
+    imports = [a for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names]
+    names = [a.asname for a in imports if a.asname == a.name and a.name[0] != "_"]
+    assert set(names) - {"compiled", "routes"} <= set(package.__all__), set(names) - set(package.__all__)

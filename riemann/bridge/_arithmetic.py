@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from riemann.bridge._digits import Digits
-from riemann.bridge._functions import FUNCTIONS, Inexpressible
+from riemann.bridge._functions import FUNCTIONS, Inexpressible, Undecided
 from riemann.bridge._symbols import Symbols
 
-Elements = Symbols | Digits
+Elements = Symbols | Digits | Any  # balls, too
 OPERATIONS: dict[str, Callable[..., Any]] = {}
 
 
@@ -47,7 +47,7 @@ def each(E: Elements, f: Callable[..., Any], *args: Any) -> np.ndarray:
     """`f` entry by entry, over arrays and numbers, broadcast."""
     arrays = [of_elements(E, a) for a in args]
     shaped = np.broadcast_arrays(*arrays)
-    return filled(shaped[0].shape, [f(*entries) for entries in zip(*(a.flat for a in shaped), strict=True)])
+    return filled(shaped[0].shape, E.mapped(f, list(shaped)))
 
 
 def of_elements(E: Elements, a: Any) -> np.ndarray:
@@ -125,7 +125,10 @@ def _polygamma(E: Elements, n: int, x: Any) -> Any:
 def _softplus(E: Elements, x: Any, beta: Any = 1, threshold: Any = 20) -> Any:
     def f(x: Any, b: Any, t: Any) -> Any:
         above = E.compare("gt", b * x, t)  # where torch takes x; an expression holds below
-        return x if above is True else E.call("softplus", b * x) / b
+        if above is True:
+            return x
+        below = E.call("softplus", b * x) / b
+        return E.choose(above, x, below) if isinstance(above, Undecided) else below
 
     return each(E, f, x, beta, threshold)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from riemann.bridge import _linear_algebra
 from riemann.bridge._arithmetic import Elements, filled, of_elements, to_torch
-from riemann.bridge._functions import Inexpressible
+from riemann.bridge._functions import Inexpressible, Undecided
 
 OPERATIONS = _linear_algebra.OPERATIONS
 MOVES = frozenset(
@@ -44,7 +44,7 @@ def perform(E: Elements, target: Any, args: tuple, kwargs: dict) -> Any:
     if isinstance(dtype := kwargs.get("dtype"), torch.dtype) and dtype.is_complex:
         raise Inexpressible("makes complex numbers")
     if name == "_to_copy" and dtype not in (None, *FLOATS) and not any(map(E.varies, args[0].flat)):
-        return torch.tensor([float(c) for c in args[0].flat]).reshape(args[0].shape).to(dtype).numpy()
+        return torch.tensor([E.plain(c) for c in args[0].flat]).reshape(args[0].shape).to(dtype).numpy()
     if name == "_to_copy" and dtype not in (None, *FLOATS) or name not in CHOICES and _undecided(arrays):
         raise Inexpressible("makes numbers of whether something holds, or integers of coordinates; use `torch.where`")
     if name in OPERATIONS:
@@ -55,7 +55,7 @@ def perform(E: Elements, target: Any, args: tuple, kwargs: dict) -> Any:
 
 
 def _undecided(arrays: list[np.ndarray]) -> bool:
-    return any(isinstance(entry, Relational) for a in arrays if a.dtype == object for entry in a.flat)
+    return any(isinstance(entry, Relational | Undecided) for a in arrays if a.dtype == object for entry in a.flat)
 
 
 def elements(E: Elements, y: Any) -> Any:

@@ -36,6 +36,14 @@ class Digits(Series):
         """A result in single precision: as if it were exact."""
         return x
 
+    def mapped(self, f: Callable[..., Any], arrays: list[np.ndarray]) -> list[Any]:
+        """`f` entry by entry of arrays of one shape."""
+        return [f(*entries) for entries in zip(*(a.flat for a in arrays), strict=True)]
+
+    def plain(self, x: Any) -> float:
+        """The float nearest to a constant."""
+        return float(x)
+
     def varies(self, x: Any) -> bool:
         """Whether an element depends on the point."""
         return isinstance(x, Taylor)

@@ -39,6 +39,10 @@ class Inexpressible(Exception):
     """What an operation does that has no expression, and what to do instead: the end of a sentence."""
 
 
+class Undecided:
+    """A condition that holds at some points only: `torch.where` may choose by it, nothing else."""
+
+
 def matrix(rows: Any) -> np.ndarray:
     """An array of elements from rows of equal length."""
     rows = [list(row) for row in rows]

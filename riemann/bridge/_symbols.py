@@ -1,7 +1,7 @@
 """Expressions of SymPy as the numbers over which a traced function runs."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,14 @@ class Symbols:
         if self.varies(x):
             raise Inexpressible("rounds to single precision, which no expression does")
         return x if x is sp.nan else self.number(np.float32(x))
+
+    def mapped(self, f: Callable[..., Any], arrays: list[np.ndarray]) -> list[Any]:
+        """`f` entry by entry of arrays of one shape."""
+        return [f(*entries) for entries in zip(*(a.flat for a in arrays), strict=True)]
+
+    def plain(self, x: Any) -> float:
+        """The float nearest to a constant."""
+        return float(x)
 
     def varies(self, x: Any) -> bool:
         """Whether an element depends on the point."""

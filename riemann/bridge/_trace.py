@@ -138,6 +138,11 @@ class Trace:
             g = [[E.without_derivatives(entry.c[0]) for entry in row] for row in g]
         return Textbook(E, g)
 
+    def matrix(self, E: _aten.Elements, x: list[Any]) -> np.ndarray:
+        """The metric as an array of elements of an arithmetic, at coordinates x."""
+        program = self._program("numbers")
+        return program(E, program.constants(E), self._arguments(x, E))
+
     @property
     def functions(self) -> int:
         """How many numbers are values of functions (sin, exp, …) of the point: expressions with many are too large."""

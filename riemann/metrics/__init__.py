@@ -20,6 +20,7 @@ __all__ = [
     "Conformal",
     "Constant",
     "Diagonal",
+    "Fisher",
     "Hessian",
     "LowRankPlusDiagonal",
     "Product",

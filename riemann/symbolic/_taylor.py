@@ -220,9 +220,13 @@ def value(x: Any) -> Any:
     return x.c[0] if isinstance(x, Taylor) else x
 
 
+def terms(f: sp.Expr, x: sp.Symbol, order: int) -> list[sp.Expr]:
+    """f^(k) / k! of an expression in one symbol, k = 0 … order, where it is differentiable."""
+    found = [sp.diff(f, x, k) / sp.factorial(k) for k in range(order + 1)]
+    return [t.replace(sp.DiracDelta, lambda *_: sp.S.Zero).replace(sp.sign, lambda y: y / sp.Abs(y)) for t in found]
+
+
 def derivatives(f: sp.Expr, x: sp.Symbol, order: int, context: Any) -> Callable[[Any], list[Any]]:
-    """f^(k) / k! of an expression in one symbol, k = 0 … order, as a function of numbers of an mpmath context."""
-    terms = [sp.diff(f, x, k) / sp.factorial(k) for k in range(order + 1)]
-    terms = [t.replace(sp.DiracDelta, lambda *_: sp.S.Zero).replace(sp.sign, lambda y: y / sp.Abs(y)) for t in terms]
+    """`terms` as a function of numbers of an mpmath context."""
     names = {name: getattr(context, name) for name in dir(context) if not name.startswith("_")}
-    return sp.lambdify(x, terms, [names, "mpmath"], cse=True)
+    return sp.lambdify(x, terms(f, x, order), [names, "mpmath"], cse=True)
