@@ -1,0 +1,34 @@
+"""Objects of other packages: which they are, without importing the packages."""
+
+from typing import Any
+
+import torch
+
+
+def package_of(object: Any) -> str | None:
+    """What `riemann.adapt` makes a metric of; None for a callable, and for what it knows nothing of."""
+    if isinstance(object, type):
+        return None
+    homes = {base.__module__.split(".")[0] for base in type(object).__mro__}
+    if "geoopt" in homes:
+        return "geoopt"
+    if "geomstats" in homes and (hasattr(object, "_space") or hasattr(object, "metric")):
+        return "geomstats"
+    if isinstance(object, torch.distributions.transforms.Transform):
+        return "transform"
+    if type(object).__name__ in ("MetricTensor", "SymbolicMetric") or "einsteinpy" in homes:
+        return "sympy"
+    if "sympy" in homes and hasattr(object, "tolist"):
+        return "sympy"
+    if isinstance(object, torch.Tensor) or (homes & {"numpy", "list", "tuple"}):
+        return "numbers"
+    if _is_a_function(object):
+        return None
+    return "inner" if any(hasattr(object, name) for name in ("metric_matrix", "inner", "inner_product")) else None
+
+
+def _is_a_function(object: Any) -> bool:
+    """Whether it can be called with a point; a module without a `forward` cannot."""
+    if isinstance(object, torch.nn.Module):
+        return type(object).forward is not torch.nn.Module.forward
+    return callable(object)
