@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from riemann import conventions as conventions
 from riemann import formulas as formulas
 from riemann import metrics as metrics
 from riemann._calculus.connection import covariant_derivative as covariant_derivative
@@ -53,6 +54,8 @@ from riemann._curves.ode import Status as Status
 from riemann._curves.transport import Transport as Transport
 from riemann._curves.transport import holonomy as holonomy
 from riemann._curves.transport import parallel_transport as parallel_transport
+from riemann._interop.adapt import adapt as adapt
+from riemann._interop.geomstats import to_geomstats as to_geomstats
 from riemann._jets import jet as jet
 from riemann._jets import jvp as jvp
 from riemann._jets import recorded_gradients as recorded_gradients

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._foreign import package_of
 from riemann._interop import geomstats, geoopt, inner
+from riemann._messages.foreign import package_of
 from riemann._types import Metric
 from riemann.metrics import Constant, Pullback
 
@@ -21,22 +21,17 @@ def adapt(
 ) -> Metric:
     r"""Another package's object as a metric: a callable of one point, differentiable, like any other here.
 
-    | object | metric, and its coordinates |
-    |---|---|
-    | geoopt manifold | of its `inner`. Balls, spheres in projection, Euclidean spaces and products: the points themselves. `Sphere`: stereographic from the south pole. `Lorentz`: the spatial coordinates. SPD matrices: the upper triangle, row by row; Siegel spaces: those of the real and the imaginary part. `Scaled`: of its distances |
-    | geomstats metric or space | of its `metric_matrix` or `inner_product`, on the backend `pytorch`. Intrinsic coordinates as they are; hyperspheres, hyperboloids and SPD matrices as for geoopt |
-    | transform of `torch.distributions` | pull-back of the flat metric: the arc length of transformed points |
-    | SymPy matrix | of `coordinates`; what else it contains are parameters, with values |
-    | `SymbolicMetric`, EinsteinPy `MetricTensor` | of its own coordinates and signature, constants such as c as parameters |
-    | matrix of numbers | constant: flat |
-    | anything with `metric_matrix(x)`, or `inner(x, u, v)`, or `inner_product(u, v, x)` | of that, differentiated as torch code |
-    | a callable of one point | itself |
+    Taken are geoopt's manifolds; geomstats' metrics and spaces, on its backend `pytorch`; transforms of
+    `torch.distributions`; SymPy matrices, `SymbolicMetric` and EinsteinPy's `MetricTensor`; matrices of numbers; and
+    anything with `metric_matrix(x)`, `inner(x, u, v)` or `inner_product(u, v, x)`, which is differentiated as it is.
+    What is a callable of one point already is returned as it is.
 
     Args:
         object: one of these.
         coordinates: of a SymPy matrix, names as in `"r theta"` or symbols.
         chart: coordinates `(n,)` to a point of the manifold, where its points obey equations (a Stiefel manifold), or
-            for other coordinates than those of the table.
+            for other coordinates. Charts that are known: spheres from the south pole, hyperboloids over their spatial
+            coordinates, SPD matrices (and Siegel spaces) by their upper triangle, row by row.
         **parameters: values of what an exact metric contains beside its coordinates, numbers or tensors.
 
     Returns:
@@ -47,7 +42,8 @@ def adapt(
         ValueError: its points obey equations, and there is no chart; its backend cannot be differentiated.
 
     Note:
-        Parameters of the object, such as a learnable curvature, are those of the metric. geoopt keeps the curvature
+        Parameters of the object, such as a learnable curvature, are those of the metric. Signatures and units are the
+        object's: EinsteinPy's spacetimes are (+, -, -, -), over c². geoopt keeps the curvature
         of its balls in single precision, to 1e-7.
 
     Example:
@@ -122,7 +118,7 @@ def _exact(given: Any, coordinates: Any, parameters: dict[str, Any]) -> Metric:
     if coordinates is None:
         names = " ".join(sorted(map(str, matrix.free_symbols)))
         raise ValueError(
-            f"which of the symbols {names} are coordinates, and in which order? Give `adapt(matrix, \"x y\")`, and "
+            f'which of the symbols {names} are coordinates, and in which order? Give `adapt(matrix, "x y")`, and '
             "values of the others, as in `M=1.0`"
         )
     return to_torch(SymbolicMetric(matrix, coordinates), **parameters)

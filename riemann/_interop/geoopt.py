@@ -28,7 +28,7 @@ def metric_of(manifold: Any, chart: Callable[[Tensor], Tensor] | None) -> Any:
     if "Sphere" in kind and getattr(manifold, "projector", None) is None:
         return inner.Charted(inner.stereographic)
     if "Lorentz" in kind:
-        return inner.Charted(lambda x: inner.upper_sheet(x, manifold.k.to(x)), manifold, manifold.inner)
+        return inner.Charted(lambda x: inner.upper_sheet(x, manifold.k.to(x)), manifold, inner.minkowski)
     if "SymmetricPositiveDefinite" in kind:
         return inner.Inner(manifold, manifold.inner, inner.symmetric)
     if "SiegelManifold" in kind:

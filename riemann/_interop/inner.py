@@ -140,6 +140,11 @@ def upper_sheet(x: Tensor, k: Any = 1.0) -> Tensor:
     return torch.cat(((k + x @ x).sqrt().unsqueeze(0), x))
 
 
+def minkowski(p: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """The product of the space around a hyperboloid, time first."""
+    return u[1:] @ v[1:] - u[0] * v[0]
+
+
 def doubly_stochastic(x: Tensor) -> Tensor:
     """Matrices whose rows and columns add up to 1, by their upper left block, row by row."""
     m = round(x.shape[-1] ** 0.5)

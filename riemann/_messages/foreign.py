@@ -20,7 +20,7 @@ def package_of(object: Any) -> str | None:
         return "sympy"
     if "sympy" in homes and hasattr(object, "tolist"):
         return "sympy"
-    if isinstance(object, torch.Tensor) or (homes & {"numpy", "list", "tuple"}):
+    if isinstance(object, torch.Tensor | list | tuple) or "numpy" in homes:
         return "numbers"
     if _is_a_function(object):
         return None
@@ -32,3 +32,17 @@ def _is_a_function(object: Any) -> bool:
     if isinstance(object, torch.nn.Module):
         return type(object).forward is not torch.nn.Module.forward
     return callable(object)
+
+
+def check_adapted(object: Any) -> None:
+    """Raises for an object that `riemann.adapt` makes a metric of, and that is none by itself."""
+    known = package_of(object)
+    if known is None:
+        return
+    whose = {"numbers": "a matrix of numbers", "transform": "a transform of torch.distributions"}
+    what = whose.get(known, f"an object of {type(object).__module__.split('.')[0]}")
+    arguments = "metric, coordinates" if known == "sympy" and hasattr(object, "tolist") else "metric"
+    raise TypeError(
+        f"`metric` is a {type(object).__name__}, {what}, expected a callable: one point of shape (n,) to a matrix "
+        f"(n, n); give `riemann.adapt({arguments})`, which makes one of it"
+    )
