@@ -195,7 +195,7 @@ def test_there_and_back(geomstats):
 
 
 def test_a_backend_without_derivatives(geomstats, monkeypatch):
-    import geomstats.backend
+    import geomstats.backend  # pyright: ignore[reportMissingImports]
     from geomstats.geometry.poincare_ball import PoincareBall
 
     monkeypatch.setattr(geomstats.backend, "__name__", "geomstats.numpy")

@@ -112,7 +112,7 @@ def to_geomstats(metric: Metric, dim: int) -> Any:
 
 @functools.cache
 def _class() -> Any:
-    import geomstats.backend as gs
+    import geomstats.backend as gs  # pyright: ignore[reportMissingImports]
     from geomstats.geometry.riemannian_metric import RiemannianMetric
 
     def tensors(*arrays: Any) -> list[Tensor]:
