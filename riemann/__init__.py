@@ -64,6 +64,15 @@ from riemann._messages.names import no_such_name as _no_such_name
 from riemann._open import open_functions as open_functions
 from riemann._open import route as route
 from riemann._rounding import rounding_floor as rounding_floor
+from riemann._statistics.components import KMeans as KMeans
+from riemann._statistics.components import PrincipalGeodesics as PrincipalGeodesics
+from riemann._statistics.components import k_means as k_means
+from riemann._statistics.components import principal_geodesics as principal_geodesics
+from riemann._statistics.mean import FrechetMean as FrechetMean
+from riemann._statistics.mean import frechet_mean as frechet_mean
+from riemann._statistics.mean import frechet_variance as frechet_variance
+from riemann._statistics.regression import GeodesicRegression as GeodesicRegression
+from riemann._statistics.regression import geodesic_regression as geodesic_regression
 from riemann._submanifolds.extrinsic import gauss_curvature as gauss_curvature
 from riemann._submanifolds.extrinsic import mean_curvature_vector as mean_curvature_vector
 from riemann._submanifolds.extrinsic import normal_connection as normal_connection

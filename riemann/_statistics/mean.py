@@ -10,7 +10,9 @@ from riemann import _jets
 from riemann._curves.geodesic import tolerance
 from riemann._curves.logarithm import log_map
 from riemann._curves.ode import Status
-from riemann._metric import jets_of, metric_jet
+from riemann._metric import jets_of
+from riemann._points.checks import carry_derivatives, check_count, check_points, check_unmapped
+from riemann._points.faults import first
 from riemann._types import Metric
 
 _SHORTEST = 1e-7  # part of a step that is still tried
@@ -37,7 +39,7 @@ class FrechetMean(NamedTuple):
         bad = self.status != Status.SUCCESS
         if not bool(bad.any()):
             return "every mean was found" if bad.numel() != 1 else "the mean was found"
-        where = _jets.first(bad) if bad.ndim else ()
+        where = first(bad) if bad.ndim else ()
         place = f" at {list(where)} of the batch" if where else ""
         error = float(self.error[where])
         if error == float("inf"):
@@ -104,7 +106,7 @@ def frechet_mean(
         tensor([0., 2.], dtype=torch.float64)
     """
     points, weights = checked_sets(metric, points, weights)
-    _jets.check_count("max_iterations", max_iterations, 1)
+    check_count("max_iterations", max_iterations, 1)
     batch, n = points.shape[:-2], points.shape[-1]
     x, w = points.reshape(-1, *points.shape[-2:]), weights.reshape(-1, weights.shape[-1])
     with torch.no_grad():
@@ -160,10 +162,10 @@ def frechet_variance(
 
 def checked_sets(metric: Metric, points: Any, weights: Any) -> tuple[Tensor, Tensor]:
     """The points `(*batch, N, n)` and weights `(*batch, N)` that add up to 1; raises unless there are distances."""
-    _jets.check_points(points)
+    check_points(points)
     if points.ndim < 2 or points.shape[-2] == 0:
         raise ValueError(f"`points` has shape {tuple(points.shape)}, expected (*batch, N, n): sets of N points or more")
-    _jets.check_unmapped(points)
+    check_unmapped(points)
     if weights is None:
         weights = torch.ones_like(points[..., 0])
     if not isinstance(weights, Tensor) or weights.dtype != points.dtype:
@@ -175,10 +177,10 @@ def checked_sets(metric: Metric, points: Any, weights: Any) -> tuple[Tensor, Ten
     total = weights.sum(-1, keepdim=True)
     if not bool((weights >= 0).all()) or not bool(((total > 0) & total.isfinite()).all()):
         raise ValueError("`weights` are to be finite, not negative, and not all of them 0")
-    (g,) = metric_jet(metric, points.detach(), 0)
-    definite = torch.linalg.cholesky_ex(g.detach()).info == 0
+    (g,) = jets_of(metric, points.detach(), 0)
+    definite = torch.linalg.cholesky_ex(g.detach().nan_to_num(nan=-1.0)).info == 0
     if not bool(definite.all()):
-        where = _jets.first(~definite)
+        where = first(~definite)
         raise ValueError(
             f"`metric` is not positive definite at {points[where].tolist()}: there are no distances to take a mean by"
         )
@@ -195,7 +197,7 @@ def _goal(m: Tensor, options: dict[str, Any]) -> Tensor:
 
 
 def _start(start: Tensor, batch: torch.Size, x: Tensor) -> Tensor:
-    _jets.check_points(start)
+    check_points(start)
     return start.detach().to(x).expand(*batch, x.shape[-1]).reshape(-1, x.shape[-1])
 
 
@@ -289,18 +291,13 @@ def _implicit(
         return point, variance
     m, x, w = m[lanes], x[lanes], w[lanes]
 
-    def force(m: Tensor) -> Tensor:
-        return _pull(metric, m, x, w, options).force
-
-    if not torch.is_grad_enabled() or not _jets.carry_derivatives(x, w, jets_of(metric, m, 0)[0]):
+    if not torch.is_grad_enabled() or not carry_derivatives(x, w, jets_of(metric, m, 0)[0]):
         found, height = m, _pull(metric, m, x, w, options).height
     else:
-        height = _pull(metric, m, x, w, options).height  # stationary at the mean: as if that stood still
-        F, pull = _jets.pulling(force, m)
-        unit = torch.eye(m.shape[-1], dtype=m.dtype, device=m.device)
-        J = torch.stack([pull(e.expand_as(m)) for e in unit], 1)
-        with torch.no_grad():
-            inverse = torch.linalg.inv_ex(_jets.detached(J))[0]
-        step = torch.einsum("bij,bj->bi", inverse, F)
-        found = _jets.once(m - (step - step.detach()), "frechet_mean")
+
+        def force(m: Tensor) -> tuple[tuple[Tensor], list[Tensor]]:
+            here = _pull(metric, m, x, w, options)
+            return (here.force,), [here.force, here.height]
+
+        found, height = _jets.implicit(force, m, "frechet_mean")
     return point.index_put((lanes,), found), variance.index_put((lanes,), 2 * height)

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from riemann import _jets, _rank, formulas
 from riemann._messages import html
-from riemann._metric import INFINITE, check_metric_callable, checked_jet, is_asymmetric, jets_of, metric_field, metric_jet
+from riemann._metric import (
+    INFINITE,
+    check_metric_callable,
+    checked_jet,
+    is_asymmetric,
+    jets_of,
+    metric_field,
+    metric_jet,
+)
 from riemann._points.checks import check_points
 from riemann._points.faults import Note, first
 from riemann._types import Metric
