@@ -178,7 +178,7 @@ def checked_sets(metric: Metric, points: Any, weights: Any) -> tuple[Tensor, Ten
     if not bool((weights >= 0).all()) or not bool(((total > 0) & total.isfinite()).all()):
         raise ValueError("`weights` are to be finite, not negative, and not all of them 0")
     (g,) = jets_of(metric, points.detach(), 0)
-    definite = torch.linalg.cholesky_ex(g.detach().nan_to_num(nan=-1.0)).info == 0
+    definite = (torch.linalg.cholesky_ex(g.detach()).info == 0) & g.detach().isfinite().all(-1).all(-1)
     if not bool(definite.all()):
         where = first(~definite)
         raise ValueError(
