@@ -39,6 +39,11 @@ def check_adapted(object: Any) -> None:
     known = package_of(object)
     if known is None:
         return
+    if isinstance(object, torch.Tensor) and (object.ndim != 2 or object.shape[0] != object.shape[1]):
+        raise TypeError(
+            f"`metric` is a tensor of shape {tuple(object.shape)}, expected a callable: one point of shape (n,) to a "
+            "matrix (n, n); the metric is the first argument, the points are the second"
+        )
     whose = {"numbers": "a matrix of numbers", "transform": "a transform of torch.distributions"}
     what = whose.get(known, f"an object of {type(object).__module__.split('.')[0]}")
     arguments = "metric, coordinates" if known == "sympy" and hasattr(object, "tolist") else "metric"
