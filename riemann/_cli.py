@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-import riemann
 from riemann import spaces
 from riemann._verification.verify import verify
 
@@ -58,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 all is well; 1 a metric failed its verification; 2 the command makes no sense, or names "
         "no metric; 130 interrupted. Progress goes to standard error.",
     )
-    parser.add_argument("--version", action="version", version=f"riemann {riemann.__version__}")
+    parser.add_argument("--version", action="version", version=f"riemann {sys.modules['riemann'].__version__}")
     commands = parser.add_subparsers(metavar="command")
 
     def add(name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:

@@ -68,7 +68,8 @@ def test_means_are_batched_and_differentiable():
     ball = hyperbolic(2, model="ball")
     x = 0.6 * torch.rand(2, 4, 2, dtype=D) - 0.3
     w = torch.rand(2, 4, dtype=D) + 0.5
-    x.requires_grad_(), w.requires_grad_()
+    for leaf in (x, w):
+        leaf.requires_grad_()
     m = rm.frechet_mean(ball, x, w)
     torch.testing.assert_close(m[1], rm.frechet_mean(ball, x[1].detach(), w[1].detach()), atol=1e-9, rtol=1e-9)
     c = tensor(0.3, 0.7)

@@ -305,7 +305,8 @@ def geodesic(
     Example:
         >>> import riemann as rm
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
-        >>> axes = rm.plot.geodesic(half_plane, ((-1, 1), (0.2, 2)), torch.tensor([-0.8, 0.5]), torch.tensor([0.8, 0.5]))
+        >>> x, y = torch.tensor([[-0.8, 0.5], [0.8, 0.5]])
+        >>> axes = rm.plot.geodesic(half_plane, ((-1, 1), (0.2, 2)), x, y)
         >>> len(axes.lines)
         2
     """
