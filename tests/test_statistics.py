@@ -62,6 +62,7 @@ def test_means_on_the_sphere_and_of_matrices():
     torch.testing.assert_close(m, tensor(geometric[0], 0.0, geometric[1]), atol=1e-8, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_means_are_batched_and_differentiable():
     """The implicit derivatives are those of differences."""
     torch.manual_seed(0)
@@ -160,6 +161,7 @@ def test_principal_geodesics():
     assert rm.principal_geodesics(HALF_PLANE, points, 1).directions.shape == (1, 2)
 
 
+@pytest.mark.slow
 def test_clusters():
     """Two groups that the metric tells apart and the coordinates do not: near the edge of the half plane."""
     low = torch.stack((tensor(0.0, 0.02), tensor(0.01, 0.02), tensor(0.0, 0.03)))
