@@ -553,8 +553,8 @@ def distance(
         TypeError, ValueError, RuntimeError: as `log_map`.
 
     Note:
-        The Riemannian distance within the injectivity radius; beyond it, where a shorter geodesic exists, that is not
-        noticed, and the length of the one found is returned. Proper time or proper length, if g is Lorentzian. At
+        The Riemannian distance within the injectivity radius. Beyond it a shorter geodesic may exist: it is warned of
+        where this one has passed a conjugate point, and looked for with `restarts`. Proper time or proper length, if g is Lorentzian. At
         x = y, where it has no derivative, and between points on one light ray, the derivative given is 0.
 
     Example:
