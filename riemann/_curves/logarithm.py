@@ -554,8 +554,9 @@ def distance(
 
     Note:
         The Riemannian distance within the injectivity radius. Beyond it a shorter geodesic may exist: it is warned of
-        where this one has passed a conjugate point, and looked for with `restarts`. Proper time or proper length, if g is Lorentzian. At
-        x = y, where it has no derivative, and between points on one light ray, the derivative given is 0.
+        where this one has passed a conjugate point, and looked for with `restarts`. Proper time or proper length, if g
+        is Lorentzian. At x = y, where it has no derivative, and between points on one light ray, the derivative given
+        is 0.
 
     Example:
         >>> half_plane = lambda x: torch.eye(2, dtype=torch.float64) / x[1] ** 2
