@@ -10,6 +10,7 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 from riemann import _curvature as _curvature
+from riemann import conventions as conventions
 from riemann import formulas as formulas
 from riemann import metrics as metrics
 from riemann._calculus.connection import covariant_derivative as covariant_derivative
@@ -55,6 +56,8 @@ from riemann._curves.ode import Status as Status
 from riemann._curves.transport import Transport as Transport
 from riemann._curves.transport import holonomy as holonomy
 from riemann._curves.transport import parallel_transport as parallel_transport
+from riemann._interop.adapt import adapt as adapt
+from riemann._interop.geomstats import to_geomstats as to_geomstats
 from riemann._jets import jet as jet
 from riemann._jets import jvp as jvp
 from riemann._jets import recorded_gradients as recorded_gradients
@@ -64,6 +67,15 @@ from riemann._moved import belong as _belong
 from riemann._open import open_functions as open_functions
 from riemann._open import route as route
 from riemann._rounding import rounding_floor as rounding_floor
+from riemann._statistics.components import KMeans as KMeans
+from riemann._statistics.components import PrincipalGeodesics as PrincipalGeodesics
+from riemann._statistics.components import k_means as k_means
+from riemann._statistics.components import principal_geodesics as principal_geodesics
+from riemann._statistics.mean import FrechetMean as FrechetMean
+from riemann._statistics.mean import frechet_mean as frechet_mean
+from riemann._statistics.mean import frechet_variance as frechet_variance
+from riemann._statistics.regression import GeodesicRegression as GeodesicRegression
+from riemann._statistics.regression import geodesic_regression as geodesic_regression
 from riemann._submanifolds.extrinsic import gauss_curvature as gauss_curvature
 from riemann._submanifolds.extrinsic import mean_curvature_vector as mean_curvature_vector
 from riemann._submanifolds.extrinsic import normal_connection as normal_connection
@@ -107,16 +119,21 @@ if not TYPE_CHECKING:  # which knows the names by the imports
         "Comparison",
         "Compiled",
         "Components",
+        "FrechetMean",
         "Geodesic",
+        "GeodesicRegression",
         "Integral",
         "JacobiField",
+        "KMeans",
         "KillingFields",
         "KillingRank",
         "Logarithm",
         "MetricReport",
+        "PrincipalGeodesics",
         "Status",
         "Transport",
         "VerificationReport",
+        "adapt",
         "alpha_christoffel",
         "bochner_laplacian",
         "bridge",
@@ -124,15 +141,19 @@ if not TYPE_CHECKING:  # which knows the names by the imports
         "check_metric",
         "codifferential",
         "compile",
+        "conventions",
         "covariant_derivative",
         "distance",
         "divergence",
         "exp_map",
         "exterior_derivative",
         "formulas",
+        "frechet_mean",
+        "frechet_variance",
         "gauss_curvature",
         "geodesic",
         "geodesic_acceleration",
+        "geodesic_regression",
         "gradient",
         "hessian",
         "hodge_laplacian",
@@ -143,6 +164,7 @@ if not TYPE_CHECKING:  # which knows the names by the imports
         "jacobi_field",
         "jet",
         "jvp",
+        "k_means",
         "killing_dimension",
         "killing_fields",
         "killing_operator",
@@ -165,6 +187,7 @@ if not TYPE_CHECKING:  # which knows the names by the imports
         "parallel_transport",
         "plot",
         "principal_curvatures",
+        "principal_geodesics",
         "random_uniform",
         "recorded_gradients",
         "rounding_floor",
@@ -173,6 +196,7 @@ if not TYPE_CHECKING:  # which knows the names by the imports
         "shape_operator",
         "spaces",
         "symbolic",
+        "to_geomstats",
         "verify",
         "vjp",
         "volume",

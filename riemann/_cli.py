@@ -3,7 +3,9 @@
 import argparse
 import contextlib
 import importlib.util
+import inspect
 import itertools
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -19,12 +21,17 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; 0 if all is well, 1 if a metric failed its verification, 2 if the command makes no sense."""
-    options = _parser().parse_args(arguments)
+    """Runs a command; 0 if all is well, 1 if a metric failed its verification, 2 if nothing could be done."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if "run" not in options:
+        parser.print_help()
+        return OK
     try:
         return options.run(options)
     except _Usage as error:
-        print(f"riemann: {error}", file=sys.stderr)
+        options.command.print_usage(sys.stderr)
+        print(f"{options.command.prog}: error: {error}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
         print("riemann: interrupted", file=sys.stderr)
@@ -44,28 +51,41 @@ class _Usage(Exception):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="riemann", description="Curvature of known spaces and of your metric.")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    parser = argparse.ArgumentParser(
+        prog="riemann",
+        description="Curvature of known spaces and of your metric.",
+        epilog="Exit status: 0 all is well; 1 a metric failed its verification; 2 the command makes no sense, or names "
+        "no metric; 130 interrupted. Progress goes to standard error.",
+    )
+    parser.add_argument("--version", action="version", version=f"riemann {sys.modules['riemann'].__version__}")
+    commands = parser.add_subparsers(metavar="command")
 
-    command = commands.add_parser("list", help="the catalogue, a line each")
-    command.set_defaults(run=_list)
+    def add(name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help, description=help)
+        command.add_argument("--json", action="store_true", help="print JSON, for programs")
+        command.set_defaults(run=run, command=command)
+        return command
 
-    command = commands.add_parser("show", help="line element and curvature of a space, exactly")
+    command = add("list", _list, "the catalogue, a line each")
+    command.add_argument("--dim", type=int, help="spaces of this dimension only, with their default parameters")
+    command.add_argument("--filter", metavar="WORD", default="", help="whose name or description holds this")
+
+    command = add("show", _show, "line element and curvature of a space, exactly")
     command.add_argument("space", help="a name of the catalogue (`riemann list`)")
     command.add_argument(
         "parameters", nargs="*", metavar="name=value", help="numbers, names or formulas, as in M=1 a=spin f=x*y"
     )
     command.add_argument("--latex", action="store_true", help="print LaTeX")
-    command.set_defaults(run=_show)
 
-    command = commands.add_parser("verify", help="compare computed with exact curvature; status 1 if they differ")
-    command.add_argument("metric", help="a name of the catalogue, or FILE.py:FUNCTION")
+    command = add("verify", _verify, "compare computed with exact curvature; status 1 if they differ")
+    command.add_argument(
+        "metric", help="a name of the catalogue, or FILE.py:FUNCTION; FILE.py alone lists the metrics in the file"
+    )
     command.add_argument("parameters", nargs="*", metavar="name=value", help="numbers, as in M=1 (of the catalogue)")
     command.add_argument("--dim", type=int, help="dimension (of a function)")
     command.add_argument("--at", action="append", metavar="X", help="a point, as in --at 0.5,1.2; may be repeated")
     command.add_argument("--dtype", choices=("float64", "float32"), default="float64")
     command.add_argument("--budget", type=float, default=10.0, metavar="SECONDS", help="for closed forms (10)")
-    command.set_defaults(run=_verify)
     return parser
 
 
@@ -73,9 +93,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(options: argparse.Namespace) -> int:
-    width = max(map(len, spaces.names()))
-    for name in spaces.names():
-        print(f"{name:{width}}  {spaces.get(name).description}")
+    word = options.filter.lower()
+    entries = [(name, space) for name in spaces.names() if (space := spaces.get(name))]
+    chosen = [
+        (name, space)
+        for name, space in entries
+        if word in f"{name} {space.description}".lower() and options.dim in (None, space.dim)
+    ]
+    if options.json:
+        keys = "dim", "description", "coordinates", "reference"
+        _print_json([{"name": name} | {key: getattr(space, key) for key in keys} for name, space in chosen])
+        return OK
+    if not chosen:
+        raise _Usage("no space of the catalogue is like that; `riemann list` shows all")
+    width = max(len(name) for name, _ in chosen)
+    for name, space in chosen:
+        print(f"{name:{width}}  {space.description}")
     return OK
 
 
@@ -93,14 +126,37 @@ def _show(options: argparse.Namespace) -> int:
         _progress("")
         print(latex)
         return OK
+    if options.json:
+        _print_json(_shown(space))
+        return OK
     print(f"{space.description}\n{_line_element(symbolic)}")
-    for name in ("christoffel", "ricci_tensor", "scalar_curvature", "kretschmann_scalar"):
+    for name in _SHOWN:
         _progress(f"deriving {name}")
         value = getattr(symbolic, name)()
         _progress("")
         _print(name, value, space.coordinates)
     print(f"reference: {space.reference}")
     return OK
+
+
+_SHOWN = ("christoffel", "ricci_tensor", "scalar_curvature", "kretschmann_scalar")
+
+
+def _shown(space: Any) -> dict[str, Any]:
+    """What `show` prints: components that are not 0 by their indices, as text that SymPy reads."""
+    found: dict[str, Any] = {"description": space.description, "coordinates": list(space.coordinates)}
+    for name in ("matrix", *_SHOWN):
+        _progress(f"deriving {name}")
+        value = space.symbolic.matrix if name == "matrix" else getattr(space.symbolic, name)()
+        shape = tuple(map(int, getattr(value, "shape", ())))
+        indices = itertools.product(*map(range, shape))
+        found[name] = {" ".join(map(str, i)): str(value[i]) for i in indices if value[i] != 0} if shape else str(value)
+    _progress("")
+    return found | {"reference": space.reference}
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def _line_element(symbolic: Any) -> str:
@@ -128,7 +184,12 @@ def _print(name: str, value: Any, coordinates: Sequence[str]) -> None:
         print(f"{name} = {0 if shape else value}")
 
 
+_COMPARED = ("quantity", "error", "of_value", "digits_lost", "truth", "ok")
+
+
 def _verify(options: argparse.Namespace) -> int:
+    if options.metric.endswith(".py"):
+        return _metrics_of(options.metric)
     if ":" in options.metric:
         if options.parameters:
             raise _Usage(f"{options.metric} takes no name=value; they are for the catalogue")
@@ -143,6 +204,10 @@ def _verify(options: argparse.Namespace) -> int:
         raise _Usage(f"{error}".replace("`dim=`", "`--dim`").replace("`x=`", "`--at`")) from error
     finally:
         _progress("")
+    if options.json:
+        lines = [{name: getattr(c, name) for name in _COMPARED} for c in report.comparisons]
+        _print_json({"ok": report.ok, "failure": report.failure, "notes": report.notes, "comparisons": lines})
+        return OK if report.ok else FAILED
     if report.closed_form is not None:
         print(_line_element(report.closed_form))
     print(report)
@@ -193,6 +258,45 @@ def _point(text: str) -> list[float]:
 def _function(text: str) -> Callable[..., Any]:
     """The function of `FILE.py:FUNCTION`; the file is imported, nothing of the text is evaluated."""
     path, _, name = text.rpartition(":")
+    function = getattr(_imported(path), name, None)
+    if not callable(function):
+        raise _Usage(f"{path!r} has no function {name!r}; `riemann verify {path}` lists its metrics")
+    return function
+
+
+def _metrics_of(path: str) -> int:
+    """Lists what is a metric in a file: what makes a matrix (n, n) of a point (n,) for some n; nothing is verified."""
+    module, found = _imported(path), []
+    for name, value in vars(module).items():
+        if name.startswith("_") or isinstance(value, type) or not callable(value):
+            continue
+        if inspect.isroutine(value) and value.__module__ != module.__name__:
+            continue
+        dims = [n for n in range(1, _MOST_DIMENSIONS + 1) if _is_metric(value, n)]
+        if dims:
+            found.append(f"riemann verify {path}:{name} --dim {dims[0] if len(dims) == 1 else dims[1]}")
+    if not found:
+        raise _Usage(f"{path!r} has no function of one point (n,) to a tensor (n, n), n up to {_MOST_DIMENSIONS}")
+    print(f"metrics in {path}; none is verified before you say which:", *found, sep="\n  ")
+    return USAGE
+
+
+_MOST_DIMENSIONS = 6
+
+
+def _is_metric(function: Callable[..., Any], n: int) -> bool:
+    for dtype in (torch.float32, torch.float64):
+        try:
+            g = function(torch.full((n,), 0.5, dtype=dtype))
+        except Exception:  # of another dimension, or no metric
+            continue
+        if isinstance(g, torch.Tensor) and g.shape == (n, n):
+            return True
+    return False
+
+
+def _imported(path: str) -> Any:
+    """The module of a file, which is run; nothing of the text on the command line is evaluated."""
     if not Path(path).is_file():
         raise _Usage(f"there is no file {path!r}")
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
@@ -204,10 +308,7 @@ def _function(text: str) -> Callable[..., Any]:
         spec.loader.exec_module(module)
     except Exception as error:
         raise _Usage(f"importing {path!r} raised {type(error).__name__}: {error}") from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise _Usage(f"{path!r} has no function {name!r}")
-    return function
+    return module
 
 
 def _progress(text: str) -> None:

@@ -273,6 +273,24 @@ def _backwards(
     return found, rest
 
 
+def implicit(
+    values: Callable[[Tensor], tuple[tuple[Tensor], list[Tensor]]], root: Tensor, name: str
+) -> tuple[Tensor, ...]:
+    """A root `(points, n)` of a function of points, with the derivatives that the function's vanishing gives it.
+
+    Args:
+        values: the function, and with it again what is returned beside the root, whose derivatives are those at a
+            root that stands still.
+        root: where the function is 0, to its accuracy.
+        name: of what has first derivatives only.
+    """
+    (J,), (f, *rest) = _backwards(values, root)
+    with torch.no_grad():
+        inverse = torch.linalg.inv_ex(detached(J))[0]
+    step = (inverse @ f.unsqueeze(-1)).squeeze(-1)
+    return once(root - (step - step.detach()), name), *rest
+
+
 def _leaves(values: Sequence[Tensor]) -> list[Tensor]:
     """The tensors that gradients of values would be accumulated in."""
     nodes, found, seen = [t.grad_fn for t in values], [], set()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from riemann import _jets, _rank
+from riemann._messages.foreign import check_adapted
 from riemann._modules import unwrapped
 from riemann._open import open_function
 from riemann._points.checks import has_values
@@ -77,6 +78,12 @@ def check_metric_callable(metric: Any) -> None:
     ):
         raise TypeError(
             f"`metric` is {metric.__name__} itself, expected what it makes, a metric: `{metric.__name__}(…)`"
+        )
+    if not inspect.isfunction(metric):
+        check_adapted(metric)
+    if isinstance(metric, str):
+        raise TypeError(
+            f"`metric` is the text {metric!r}; a space of the catalogue by its name is `riemann.spaces.get({metric!r})`"
         )
     if not callable(metric):
         raise TypeError(

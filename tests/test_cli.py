@@ -1,5 +1,6 @@
 """The command line: what it prints, its exit status, and that it evaluates nothing that is typed."""
 
+import json
 import subprocess
 import sys
 
@@ -93,3 +94,47 @@ def test_as_a_module():
     assert result.returncode == OK and "kretschmann_scalar" in result.stdout
     usage = subprocess.run([sys.executable, "-m", "riemann", "fly"], capture_output=True, text=True)
     assert usage.returncode == USAGE and "invalid choice" in usage.stderr
+
+
+def test_a_bare_call_helps_and_the_version_is_told(capsys):
+    assert main([]) == OK
+    out = capsys.readouterr().out
+    assert "verify" in out and "Exit status: 0" in out
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out.startswith("riemann ")
+
+
+def test_list_some(capsys):
+    assert main(["list", "--dim", "4", "--filter", "black"]) == OK
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("kerr ") for line in lines) and not any(line.startswith("sphere") for line in lines)
+    assert main(["list", "--dim", "3", "--json"]) == OK
+    entries = json.loads(capsys.readouterr().out)
+    assert entries and all(entry["dim"] == 3 for entry in entries)
+    assert main(["list", "--filter", "nothing like it"]) == USAGE
+
+
+def test_json(metrics, capsys):
+    assert main(["show", "sphere", "n=2", "radius=1", "--json"]) == OK
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["scalar_curvature"] == "2" and shown["matrix"]["0 0"] == "1"
+    assert main(["verify", f"{metrics}:half_plane", "--dim", "2", "--json"]) == OK
+    report = json.loads(capsys.readouterr().out)
+    assert report["ok"] and {line["quantity"] for line in report["comparisons"]} >= {"riemann_tensor"}
+
+
+def test_the_metrics_of_a_file(metrics, tmp_path, capsys):
+    assert main(["verify", metrics]) == USAGE  # nothing is verified
+    out = capsys.readouterr().out
+    assert f"riemann verify {metrics}:half_plane --dim 2" in out and "number" not in out
+    empty = tmp_path / "empty.py"
+    empty.write_text("x = 1")
+    assert main(["verify", str(empty)]) == USAGE
+    assert "no function of one point" in capsys.readouterr().err
+
+
+def test_errors_show_the_usage_of_their_command(capsys):
+    assert main(["verify", "ker"]) == USAGE
+    err = capsys.readouterr().err
+    assert err.startswith("usage: riemann verify") and "riemann verify: error: " in err

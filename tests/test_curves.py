@@ -515,3 +515,51 @@ def test_steps_that_are_only_tried_may_leave_what_is_finite():
     x, v = torch.tensor([[0.31, 0.72], [2.0, 0.1]], dtype=torch.float64), torch.tensor([-1e5, 5e4], dtype=torch.float64)
     result = rm.geodesic(metric, x, v, torch.tensor([2.0], dtype=torch.float64), max_steps=50, throw=False)
     assert (result.status != rm.Status.SUCCESS).all() and result.points.isnan().all()
+
+
+def test_conjugate_points_are_counted_and_said():
+    """Around the unit 3-sphere: beyond the antipode a geodesic has passed two of them (n - 1), said once."""
+
+    def sphere3(x):
+        return torch.diag(torch.stack([x[0] ** 0, torch.sin(x[0]) ** 2, (torch.sin(x[0]) * torch.sin(x[1])) ** 2]))
+
+    x = torch.tensor([1.5, 1.5, 0.0], dtype=f64)
+    y = torch.tensor([[1.6, 1.55, 2.0], [1.6, 1.55, 4.0]], dtype=f64)
+    record = rm.log_map(sphere3, x, y, throw=False)
+    assert record.conjugate_points.tolist() == [0, 2]
+    with pytest.warns(UserWarning, match=r"at \[1\] of the batch passes a point conjugate .* `restarts=8`"):
+        rm.distance(sphere3, x, y)
+
+
+def test_restarts_find_the_way_around_a_hill():
+    """By symmetry the straight line over the hill is a geodesic, and not the shortest: two are as short, around it."""
+
+    def hill(x):
+        return torch.eye(2, dtype=x.dtype) * torch.exp(3 * torch.exp(-2 * (x @ x)))
+
+    x, y = torch.tensor([[-2.0, 0.0], [2.0, 0.0]], dtype=f64)
+    s = torch.linspace(-2, 2, 4001, dtype=f64)
+    over = rm.log_map(hill, x, y, throw=False)
+    assert int(over.conjugate_points) == 1
+    assert_close(over.length, torch.trapezoid(torch.exp(1.5 * torch.exp(-2 * s**2)), s), rtol=1e-6, atol=0)
+    around = rm.log_map(hill, x, y, restarts=6, throw=False)
+    assert int(around.conjugate_points) == 0 and float(around.length) < 0.7 * float(over.length)
+    assert_close(rm.exp_map(hill, x, around.velocities), y, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("height", [0.01, 0.003])
+def test_near_the_edge_of_the_half_plane(height):
+    """The straight line is 100 long and more, the geodesic 10: a start of low energy finds it."""
+    half_plane = lambda x: torch.eye(2, dtype=x.dtype) / x[1] ** 2
+    x, y = torch.tensor([[0.0, height], [1.0, height]], dtype=f64)
+    d = torch.arccosh(torch.tensor(1 + 1 / (2 * height**2), dtype=f64))
+    assert_close(rm.distance(half_plane, x, y), d, rtol=1e-8, atol=0)
+
+
+def test_progress_of_logarithms():
+    half_plane = lambda x: torch.eye(2, dtype=x.dtype) / x[1] ** 2
+    x, y = torch.rand(2, 40, 2, dtype=f64) + 0.5
+    told = []
+    v = rm.log_map(half_plane, x, y, progress=lambda done, total: told.append((done, total)))
+    assert told == [(32, 40), (40, 40)]
+    assert_close(v, rm.log_map(half_plane, x, y))

@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PUBLIC = {"__init__.py", "formulas.py", "bridge", "plot", "symbolic", "metrics", "spaces", "__main__.py"}
+PUBLIC = {
+    "__init__.py",
+    "conventions.py",
+    "formulas.py",
+    "bridge",
+    "plot",
+    "symbolic",
+    "metrics",
+    "spaces",
+    "__main__.py",
+}
 
 
 def run(*command, cwd=ROOT):

@@ -251,7 +251,7 @@ def test_training_of_manifolds_compiles_as_one_graph():
 @pytest.mark.parametrize(
     ("t", "error", "text"),
     [
-        (1.0, ValueError, "`t` is a float, expected a tensor"),
+        ("1.0", ValueError, "`t` is a str, expected a tensor"),
         (torch.tensor([1.0]), ValueError, "`t` is torch.float32"),
         (torch.tensor([torch.nan], dtype=torch.float64), ValueError, "`t` is not finite"),
         (torch.ones(1, dtype=torch.float64, requires_grad=True), ValueError, "they are the velocities"),
@@ -509,3 +509,23 @@ def test_what_a_decoder_returns_has_the_wrong_shape():
     training = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.BatchNorm1d(4)).double()
     with pytest.raises(ValueError, match=r"`\.eval\(\)`"):
         S(metrics.Pullback(training), X)
+
+
+def test_arguments_that_changed_places_and_numbers_for_tensors():
+    x = torch.tensor([0.3, 0.7], dtype=torch.float64)
+    half_plane = lambda x: torch.eye(2, dtype=x.dtype) / x[1] ** 2
+    for call in (
+        lambda: rm.scalar_curvature(x, half_plane),
+        lambda: rm.at(x, half_plane),
+        lambda: rm.geodesic(x, half_plane, x, 1.0),
+    ):
+        with pytest.raises(TypeError, match="the metric is the first argument, the points are the second"):
+            call()
+    with pytest.raises(TypeError, match=r"use `torch.as_tensor\(v\).to\(x\)`"):
+        rm.geodesic(half_plane, x, [1.0, 0.0], 1.0)
+    with pytest.raises(TypeError, match="use `torch.from_numpy"):
+        rm.scalar_curvature(half_plane, x.numpy())
+    want = rm.geodesic(half_plane, x, x, torch.tensor([0.5, 1.0], dtype=torch.float64)).points
+    torch.testing.assert_close(rm.geodesic(half_plane, x, x, [0.5, 1]).points, want)
+    torch.testing.assert_close(rm.geodesic(half_plane, x, x, 1.0).points, want[1:])
+    assert rm.jacobi_field(half_plane, x, x, x, x, 1).shape == (1, 2)

@@ -256,3 +256,29 @@ def test_without_matplotlib_the_message_names_the_extra():
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert "pip install 'riemann-torch[plot]'" in said
+
+
+def test_geodesics_of_the_half_plane_are_arcs():
+    half_plane = lambda x: torch.eye(2, dtype=x.dtype) / x[1] ** 2
+    x = torch.tensor([[-0.8, 0.5], [-0.4, 0.3]], dtype=torch.float64)
+    _, own = plt.subplots()
+    axes = plot.geodesic(half_plane, ((-1, 1), (0.2, 2)), x, x * torch.tensor([-1.0, 1.0]), ax=own)
+    assert axes is own and len(axes.lines) == 4
+    for line, p in zip(axes.lines, x, strict=False):  # circles around the origin, by symmetry
+        radius = np.hypot(*line.get_data())
+        np.testing.assert_allclose(radius, float(p.norm()), rtol=1e-5)
+
+
+def test_the_poincare_disc():
+    """Arcs end where they should, at equal steps of the length of 4 |dx|^2 / (1 - |x|^2)^2."""
+    x, y = torch.tensor([[0.5, 0.1], [-0.3, 0.9]], dtype=torch.float64)
+    axes = plot.poincare_disc(x, y)
+    (line,) = axes.lines
+    points = np.stack(line.get_data(), -1)
+    np.testing.assert_allclose(points[[0, -1]], torch.stack((x, y)), atol=1e-12)
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1) * 2
+    middle = (points[1:] + points[:-1]) / 2
+    lengths = steps / (1 - (middle**2).sum(-1))
+    np.testing.assert_allclose(lengths, lengths.mean(), rtol=1e-3)
+    with pytest.raises(ValueError, match="expected .* with .x. < 1"):
+        plot.poincare_disc(torch.tensor([1.0, 0.5]))

@@ -225,3 +225,11 @@ def test_reports_show_as_tables():
     assert not bad.ok and "FAIL" in bad._repr_html_() and 'style="color' in bad._repr_html_()
     assert checked._repr_html_().count("<tr") == 1 + len(checked.findings)
     assert "&lt;b&gt;" in rm.check_metric(lambda x: sphere(x) * {}["<b>"], x)._repr_html_()
+
+
+def test_a_space_by_its_name():
+    assert rm.verify("sphere", parameters={"n": 2}, x=torch.tensor([[0.7, 0.2]], dtype=torch.float64)).ok
+    with pytest.raises(ValueError, match="kerr"):
+        rm.verify("ker")
+    with pytest.raises(TypeError, match=r"spaces\.get\('kerr'\)"):
+        rm.scalar_curvature("kerr", torch.rand(4))

@@ -2,7 +2,7 @@ r"""Geodesics, $\ddot x^k + \Gamma^k_{ij} \dot x^i \dot x^j = 0$, and the expone
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -98,7 +98,7 @@ def geodesic(
     metric: Metric,
     x: Float[Tensor, "*#batch n"],
     v: Float[Tensor, "*#batch n"],
-    t: Float[Tensor, "t"],
+    t: Float[Tensor, "t"] | float | Sequence[float],
     *,
     rtol: float | None = None,
     atol: float | None = None,
@@ -113,7 +113,8 @@ def geodesic(
         metric: callable, one point `(n,)` to `(n, n)`.
         x: points, `(*batch, n)`.
         v: velocities at parameter 0, broadcast against `x`.
-        t: parameters of output, `(t,)`, of either sign and in any order; the curve starts at 0 wherever they are.
+        t: parameters of output, `(t,)`, of either sign and in any order; the curve starts at 0 wherever they are. A
+            number, or a list of numbers, is taken too, as one or more of them.
         rtol: relative tolerance of a step in each coordinate; 1e-10 by default, 1e-5 in float32.
         atol: absolute tolerance of a step; that of `rtol` by default.
         max_steps: steps that a point may try.
@@ -238,8 +239,12 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def checked_times(t: Tensor, x: Tensor) -> Tensor:
-    """Raises unless `t` is a tensor of parameters like `x`, and values can be looked at."""
+def checked_times(t: Any, x: Tensor) -> Tensor:
+    """`t` as a tensor of parameters: numbers are taken; raises unless it is like `x`, and values can be looked at."""
+    if isinstance(t, int | float) and not isinstance(t, bool):
+        t = x.new_tensor([t])
+    elif isinstance(t, list | tuple) and t and all(type(number) in (int, float) for number in t):
+        t = x.new_tensor(t)
     if not isinstance(t, Tensor) or t.ndim != 1 or len(t) == 0:
         got = f"has shape {tuple(t.shape)}" if isinstance(t, Tensor) else f"is a {type(t).__name__}"
         raise ValueError(f"`t` {got}, expected a tensor (t,) of one parameter or more; use `torch.tensor([1.0])`")

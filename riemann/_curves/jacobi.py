@@ -1,5 +1,6 @@
 r"""Jacobi fields, the variations of geodesics: $\ddot \xi = D a(x, \dot x)[\xi, \dot \xi]$ for the acceleration a."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -93,7 +94,7 @@ def jacobi_field(
     v: Float[Tensor, "*#batch n"],
     J0: Float[Tensor, "*#batch n"],
     dJ0: Float[Tensor, "*#batch n"],
-    t: Float[Tensor, "t"],
+    t: Float[Tensor, "t"] | float | Sequence[float],
     *,
     rtol: float | None = None,
     atol: float | None = None,

@@ -1,5 +1,6 @@
 r"""The logarithm, the v with $\exp_x(v) = y$, by relaxing a curve, and the distance it gives."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,19 +11,22 @@ from torch import Tensor
 from riemann import _jets
 from riemann._arithmetic.jet import kinks_called
 from riemann._curvature.tensors import FULL_JETS
+from riemann._curves import starts
 from riemann._curves.geodesic import exp_map, geodesic_acceleration, message, tolerance
 from riemann._curves.jacobi import varied_acceleration, varied_geodesics
 from riemann._curves.ode import Status
 from riemann._messages.frames import warn
 from riemann._metric import jets_of, metric_jet
 from riemann._points.checks import broadcast_vectors, carry_derivatives, check_count, check_unmapped
-from riemann._points.chunks import BUDGET
+from riemann._points.chunks import BUDGET, reported
 from riemann._points.faults import first
-from riemann._types import Field, Metric
+from riemann._types import Field, Metric, Progress
 
 _STARTS = ((1.0, 3.0), (1e3, 10.0), (1.0, 1.0))  # shift of the first step, growth of the tension that is let pass
 _LARGEST = 1e6  # shift
 _STEADY = 0.02  # variation of the speed along a curve that counts as a geodesic
+_INDEX_NODES = 24, 64  # where conjugate points are looked for
+_PIECE = 32  # points between two reports of progress
 _KRYLOV = 20  # steps of GMRES
 
 
@@ -35,12 +39,15 @@ class Logarithm(NamedTuple):
             where the geodesic passes kinks of the metric.
         status: what became of each point, `(*batch,)`, values of `riemann.Status`.
         length: of the geodesic found, `(*batch,)`.
+        conjugate_points: how many points conjugate to x it passes before y, `(*batch,)`: beyond one it is not the
+            shortest. 0 in more than 16 dimensions, and where g is indefinite: there they are not looked for.
     """
 
     velocities: Tensor
     error: Tensor
     status: Tensor
     length: Tensor
+    conjugate_points: Tensor
 
     @property
     def message(self) -> str:
@@ -56,6 +63,12 @@ class Logarithm(NamedTuple):
         """The velocities; raises where one was not found."""
         if bool((self.status != Status.SUCCESS).any()):
             raise RuntimeError(f"{self.message}. `throw=False` returns what was found, with a status for each point")
+        if bool((passed := self.conjugate_points > 0).any()):
+            where = list(first(passed)) if passed.ndim else []
+            warn(
+                f"the geodesic between two points{f' at {where} of the batch' if where else ''} passes a point "
+                "conjugate to its start, so it is not the shortest one; `restarts=8` looks for others"
+            )
         return self.velocities
 
 
@@ -68,7 +81,9 @@ def log_map(
     atol: float | None = None,
     max_steps: int = 10_000,
     max_iterations: int = 30,
+    restarts: int = 0,
     chart: Field | None = None,
+    progress: Progress = False,
     throw: bool = True,
 ) -> Any:
     r"""Logarithm, the tangent vector v at x with $\exp_x(v) = y$ of the geodesic that continues the straight line.
@@ -83,8 +98,10 @@ def log_map(
         rtol: as for `geodesic`; `y` is to be met to 5 times that, relative to the largest coordinate, if over 1.
         atol: as for `geodesic`.
         max_steps: as for `geodesic`.
-        max_iterations: Newton steps on each of up to four sets of nodes, from each of three starts.
+        max_iterations: Newton steps on each of up to four sets of nodes, from each of up to four starts.
+        restarts: further starts, lines bent by chance whose energy is lowered first; the shortest geodesic is taken.
         chart: as for `geodesic`.
+        progress: shows a bar (tqdm), or calls a function of the points done and of all.
         throw: whether to raise where a point of the batch fails; otherwise the `Logarithm` is returned.
 
     Returns:
@@ -95,10 +112,12 @@ def log_map(
         RuntimeError: no geodesic was found for some point (with `throw`); called under `vmap`.
 
     Warns:
-        UserWarning: a geodesic passes kinks of the metric, and how well it is known.
+        UserWarning: a geodesic passes kinks of the metric, and how well it is known; or a point conjugate to x, so
+            that it is not the shortest one.
 
     Note:
-        A geodesic of the chart, the shortest one within the injectivity radius; there may be others beyond. First
+        A geodesic of the chart, the shortest one within the injectivity radius; there may be others beyond, which
+        `restarts` looks for: it finds shorter ones often, not always. First
         derivatives, to x, y and the parameters of the metric, are those of the implicit function, NaN where y is
         conjugate to x; second ones raise.
 
@@ -114,17 +133,21 @@ def log_map(
     x, y = broadcast_vectors(x, y=y)
     options = dict(rtol=rtol, atol=atol, max_steps=max_steps, chart=chart)
     check_count("max_iterations", max_iterations, 1)
+    check_count("restarts", restarts, 0)
     check_unmapped(x, y)
     metric_jet(metric, torch.stack((x.detach(), y.detach())), 1)  # warns where it is no metric
     n, batch = x.shape[-1], x.shape[:-1]
     with torch.no_grad():
         flat = x.detach().reshape(-1, n), y.detach().reshape(-1, n)
-        found = _search(metric, *flat, max_iterations, options)
+        search = functools.partial(_search, metric, max_iterations, restarts, options)
+        found = _in_pieces(search, *flat, progress) if progress else search(*flat)
     good = ~found.v.isnan().any(-1)
     v = _implicit(metric, x.reshape(-1, n), y.reshape(-1, n), found.v, good & ~found.kinked, options)
     v = _without_derivatives(metric, x.reshape(-1, n), y.reshape(-1, n), v, good & found.kinked)
     status = torch.where(good, Status.SUCCESS, Status.NOT_CONVERGED)
-    result = Logarithm(v.reshape(*batch, n), *(a.reshape(batch) for a in (found.error, status, found.length)))
+    result = Logarithm(
+        v.reshape(*batch, n), *(a.reshape(batch) for a in (found.error, status, found.length, found.conjugate_points))
+    )
     if found.said:
         warn(f"the metric calls {found.said}. A smooth activation (tanh, softplus, silu) has all digits.")
     return result.checked() if throw else result
@@ -157,7 +180,9 @@ def _implicit(metric: Metric, x: Tensor, y: Tensor, v: Tensor, good: Tensor, opt
     return v.index_put((good.nonzero()[:, 0],), _jets.once(better, "log_map"))
 
 
-def _search(metric: Metric, x: Tensor, y: Tensor, max_iterations: int, options: dict[str, Any]) -> "_Found":
+def _search(
+    metric: Metric, max_iterations: int, restarts: int, options: dict[str, Any], x: Tensor, y: Tensor
+) -> "_Found":
     """The geodesics: those that pass kinks are left as relaxed, the others polished until they meet y."""
     curves = _straight(metric, x, y).refined(_grids(x.shape[-1])[-1])
     size = torch.full_like(curves.x[:, 0], torch.inf)
@@ -169,10 +194,17 @@ def _search(metric: Metric, x: Tensor, y: Tensor, max_iterations: int, options: 
             if len(left) == 0:
                 break
             relaxed, new, turned = _relaxed(_straight(metric, x[left], y[left]), shift, leeway, max_iterations, options)
-            better = new < size[left]
-            curves.bend[left[better]] = relaxed.refined(curves.bend.shape[1] - 1).bend[better]
-            change[left[better]] = turned[better]
-            size[left] = torch.minimum(new, size[left])
+            _take(curves, size, change, left, new < size[left], relaxed, new, turned)
+        left = (size > close).nonzero()[:, 0]
+        if len(left):
+            line = starts.straight(curves.x[left], curves.y[left])
+            relaxed, new, turned = _from_polygons(curves.of(left), line, max_iterations, options)
+            _take(curves, size, change, left, new < size[left], relaxed, new, turned)
+        for line in starts.waved(curves.x, curves.y, restarts):
+            relaxed, new, turned = _from_polygons(curves, line, max_iterations, options)
+            better = (new <= close) & ~(relaxed.length()[0] >= (1 - 1e-9) * curves.length()[0])
+            better |= (new <= close) & (size > close)
+            _take(curves, size, change, torch.arange(len(x), device=x.device), better, relaxed, new, turned)
     kinked = (change > 100 * _goal(y, options)) & bool(names)
     v, miss = curves.velocities()[:, 0].to(x.dtype), change.to(x.dtype)
     length, spread = curves.of(kinked).length()
@@ -183,7 +215,66 @@ def _search(metric: Metric, x: Tensor, y: Tensor, max_iterations: int, options: 
     lengths = torch.einsum("bij,bi,bj->b", jets_of(metric, x, 0)[0], v, v).abs().sqrt()
     lengths[kinked] = torch.where(v[kinked].isnan().any(-1), torch.nan, length.to(x))
     said = _said(names, v[kinked], miss[kinked], spread) if len(spread) else ""
-    return _Found(v, miss, lengths, kinked, said)
+    passed = _conjugate_points(curves, torch.where(kinked[:, None], torch.nan, v), jets_of(metric, x, 0)[0])
+    return _Found(v, miss, lengths, kinked, passed, said)
+
+
+def _in_pieces(search: Callable[[Tensor, Tensor], "_Found"], x: Tensor, y: Tensor, progress: Progress) -> "_Found":
+    """The geodesics of some points at a time, reported."""
+    parts: list[_Found] = []
+    with reported(progress, len(x)) as report:
+        for some in torch.arange(len(x), device=x.device).split(_PIECE):
+            parts.append(search(x[some], y[some]))
+            report(int(some[-1]) + 1)
+    if len(parts) < 2:
+        return parts[0] if parts else search(x, y)
+    *tensors, said = zip(*parts, strict=True)
+    return _Found(*map(torch.cat, tensors), next(filter(None, said), ""))
+
+
+def _take(
+    curves: "_Curves", size: Tensor, change: Tensor, lanes: Tensor, better: Tensor, relaxed: "_Curves", new: Tensor,
+    turned: Tensor,
+) -> None:  # fmt: skip
+    """Writes curves that are better, with their sizes of the tension and last changes, over those known."""
+    at = lanes[better]
+    curves.bend[at] = relaxed.refined(curves.bend.shape[1] - 1).bend[better]
+    size[at], change[at] = new[better], turned[better]
+
+
+def _from_polygons(
+    curves: "_Curves", line: Tensor, max_iterations: int, options: dict[str, Any]
+) -> tuple["_Curves", Tensor, Tensor]:
+    """`_relaxed` from polygons of lower energy, on nodes as many as their segments."""
+    line = starts.lowered(curves.metric, line, curves.dtype)
+    bend = line - starts.straight(curves.x, curves.y)
+    nodes = min(starts.SEGMENTS, _grids(line.shape[-1])[-1])
+    at = _nodes(nodes, line)[0] * starts.SEGMENTS
+    low = at.floor().clamp(max=starts.SEGMENTS - 1).long()
+    bend = torch.lerp(bend[:, low], bend[:, low + 1], (at - low)[:, None])
+    return _relaxed(curves._replace(bend=bend), 1.0, 3.0, max_iterations, options)
+
+
+def _conjugate_points(curves: "_Curves", v: Tensor, g: Tensor) -> Tensor:
+    r"""The number of points conjugate to x along geodesics, by Morse's theorem: the index of the second variation.
+
+    It counts the positive eigenvalues of $\nabla_{\dot\gamma}^2 + R(\cdot, \dot\gamma) \dot\gamma$, the change of the
+    tension, on fields that vanish at both ends; a point that is conjugate in many directions counts as many.
+    """
+    count = torch.zeros(len(v), dtype=torch.long, device=v.device)
+    n = v.shape[-1]
+    definite = torch.linalg.cholesky_ex(g)[1] == 0
+    on = (definite & v.isfinite().all(-1)).nonzero()[:, 0]
+    if n > FULL_JETS or len(on) == 0:
+        return count
+    for nodes in _INDEX_NODES:  # what fewer nodes find is looked at with more, which resolve long geodesics
+        for at in on.split(max(1, BUDGET // (32 * (nodes * n) ** 2))):
+            L = curves.of(at).refined(nodes).operator()
+            bad = ~L.isfinite().flatten(1).all(1)
+            values = torch.linalg.eigvals(torch.where(bad[:, None, None], 0.0, L)).real
+            count[at] = (values > 0.1).sum(1)
+        on = on[count[on] > 0]
+    return count
 
 
 def _said(names: set[str], v: Tensor, change: Tensor, spread: Tensor) -> str:
@@ -205,6 +296,7 @@ class _Found(NamedTuple):
     error: Tensor
     length: Tensor
     kinked: Tensor
+    conjugate_points: Tensor
     said: str
 
 
@@ -326,15 +418,21 @@ class _Curves(NamedTuple):
         pieces = torch.arange(len(r), device=r.device).split(room)
         return torch.cat([self.of(at)._solve_at_once(r[at], second[at]) for at in pieces])
 
-    def _solve_at_once(self, r: Tensor, second: Tensor) -> Tensor:
-        _, m, n = r.shape
-        unit = torch.eye(n, dtype=r.dtype, device=r.device)
-        X = torch.cat((unit, 0 * unit), -1).expand(*r.shape[:2], -1, -1)
+    def operator(self, second: Tensor | None = None) -> Tensor:
+        """The change of the tension as a matrix on values at the inner nodes, `(b, m n, m n)`."""
+        b, m, n = len(self.bend), self.bend.shape[1] - 2, self.bend.shape[2]
+        if second is None:
+            second = (self.D @ self.D)[1:-1, 1:-1].expand(b, m, m)
+        unit = torch.eye(n, dtype=self.bend.dtype, device=self.bend.device)
+        X = torch.cat((unit, 0 * unit), -1).expand(b, m, -1, -1)
         A_x, A_v = self._varied(X, X.roll(n, -1)).split(n, -1)
         L = second[:, :, None, :, None] * unit[:, None, :]
         L = L - torch.einsum("bikl,ij->bikjl", A_v, self.D[1:-1, 1:-1])
         L.diagonal(dim1=1, dim2=3).sub_(A_x.permute(0, 2, 3, 1))
-        return torch.linalg.solve_ex(L.reshape(-1, m * n, m * n), r.flatten(1))[0].unflatten(1, (m, n))
+        return L.reshape(-1, m * n, m * n)
+
+    def _solve_at_once(self, r: Tensor, second: Tensor) -> Tensor:
+        return torch.linalg.solve_ex(self.operator(second), r.flatten(1))[0].unflatten(1, r.shape[1:])
 
     def turned(self, end: Tensor) -> Tensor:
         """Change of the first velocity of a geodesic that moves its end by `end`, `(b, n)`."""
@@ -364,7 +462,8 @@ def _relaxed(
     which leads to a stable geodesic from afar; without it is Newton's.
     """
     goal = 0.2 * _goal(curves.y.to(curves.dtype), options).double()
-    for nodes in _grids(curves.x.shape[-1]):
+    given = curves.bend.shape[1] - 1
+    for nodes in [count for count in _grids(curves.x.shape[-1]) if count >= given]:
         before = curves.velocities()[:, 0]
         curves = curves.refined(nodes)
         tension, size = curves.tension()
@@ -454,9 +553,10 @@ def distance(
         TypeError, ValueError, RuntimeError: as `log_map`.
 
     Note:
-        The Riemannian distance within the injectivity radius; beyond it, where a shorter geodesic exists, that is not
-        noticed, and the length of the one found is returned. Proper time or proper length, if g is Lorentzian. At
-        x = y, where it has no derivative, and between points on one light ray, the derivative given is 0.
+        The Riemannian distance within the injectivity radius. Beyond it a shorter geodesic may exist: it is warned of
+        where this one has passed a conjugate point, and looked for with `restarts`. Proper time or proper length, if g
+        is Lorentzian. At x = y, where it has no derivative, and between points on one light ray, the derivative given
+        is 0.
 
     Example:
         >>> half_plane = lambda x: torch.eye(2, dtype=torch.float64) / x[1] ** 2

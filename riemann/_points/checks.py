@@ -23,6 +23,11 @@ def check_count(name: str, value: int, least: int) -> None:
 
 def check_points(x: Tensor) -> None:
     """Raises unless `x` is a tensor of finite floating-point coordinates `(*batch, n)`."""
+    if callable(x):
+        raise TypeError(
+            f"`x` is a {type(x).__name__}, expected a torch.Tensor of shape (*batch, n): the metric is the first "
+            "argument, the points are the second"
+        )
     if not isinstance(x, Tensor):
         make = "torch.from_numpy(x)" if type(x).__module__ == "numpy" else "torch.tensor(x)"
         raise TypeError(f"`x` is a {type(x).__name__}, expected a torch.Tensor of shape (*batch, n); use `{make}`")
@@ -71,7 +76,10 @@ def alike(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:
     """`broadcast_vectors` for points that are checked already."""
     for name, v in vectors.items():
         if not isinstance(v, Tensor):
-            raise TypeError(f"`{name}` is a {type(v).__name__}, expected a torch.Tensor of shape (*batch, n)")
+            raise TypeError(
+                f"`{name}` is a {type(v).__name__}, expected a torch.Tensor of shape (*batch, n); use "
+                f"`torch.as_tensor({name}).to(x)`"
+            )
         check_dense(name, v)
         if v.ndim == 0 or v.shape[-1] != x.shape[-1]:
             raise ValueError(f"`{name}` has shape {tuple(v.shape)}, expected (*batch, {x.shape[-1]}), as `x`")

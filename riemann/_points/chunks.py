@@ -71,7 +71,7 @@ def in_chunks(
     faults: Faults = {}
     if size >= count:
         saying = collected(faults, batch, 0, points) if has_values(x) else contextlib.nullcontext()
-        with _reported(progress, count) as report, saying:
+        with reported(progress, count) as report, saying:
             result = f(x, *vectors)
             report(count)
         say(faults)
@@ -88,7 +88,7 @@ def in_chunks(
             result = f(x[first:last], *(v[some, first:last] for v in flat))
         return _mapped(lambda y: y.transpose(0, 1).flatten(0, 1), result)
 
-    with _reported(progress, count) as report:
+    with reported(progress, count) as report:
         result = _joined(piece, count, many, size, budget, report)
     say(faults)
     if extra:
@@ -190,7 +190,7 @@ def _next_size(before: tuple[int, int], last: tuple[int, int], budget: int) -> t
 
 
 @contextlib.contextmanager
-def _reported(progress: Progress, count: int) -> Iterator[Callable[[int], object]]:
+def reported(progress: Progress, count: int) -> Iterator[Callable[[int], object]]:
     """The function that is told how many of `count` points are done."""
     if not progress:
         yield lambda done: None

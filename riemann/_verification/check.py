@@ -10,7 +10,15 @@ from torch import Tensor
 
 from riemann import _jets, _rank, formulas
 from riemann._messages import html
-from riemann._metric import INFINITE, checked_jet, is_asymmetric, jets_of, metric_field, metric_jet
+from riemann._metric import (
+    INFINITE,
+    check_metric_callable,
+    checked_jet,
+    is_asymmetric,
+    jets_of,
+    metric_field,
+    metric_jet,
+)
 from riemann._points.checks import check_points
 from riemann._points.faults import Note, first
 from riemann._types import Metric
@@ -93,6 +101,7 @@ def check_metric(metric: Metric, x: Tensor) -> MetricReport:
         >>> print([finding.check for finding in report.findings if not finding.ok])
         ['smoothness']
     """
+    check_metric_callable(metric)
     check_points(x)
     x = x.detach().reshape(-1, x.shape[-1])
     if x.shape[0] == 0:

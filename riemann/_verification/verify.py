@@ -116,7 +116,7 @@ class VerificationReport:
 
 
 def verify(
-    metric: Metric,
+    metric: Metric | str,
     symbolic: "SymbolicMetric | None" = None,
     *,
     dim: int | None = None,
@@ -141,12 +141,12 @@ def verify(
     tenth of this quantity and of the Riemann tensor there.
 
     Args:
-        metric: callable, one point `(n,)` to `(n, n)`.
+        metric: callable, one point `(n,)` to `(n, n)`; or the name of a space of the catalogue, as in `"kerr"`.
         symbolic: what it should be, exactly.
         dim: the dimension n; not needed where `x`, `symbolic` or `metric.dim` say it.
         x: points, `(*batch, n)`. Points of a box that the metric accepts by default, the origin and points on the axes
             included where the metric is finite there.
-        parameters: numbers for the parameters of `symbolic`, by name.
+        parameters: numbers for the parameters of `symbolic`, or of the space that is named, by name.
         budget: seconds for the closed form.
         dtype: float64 or float32; that of `x`, or of the weights of a module, by default.
         rtol: largest error that passes; 1e-9 in float64, 1e-4 in float32 by default.
@@ -165,6 +165,8 @@ def verify(
         >>> report.ok, report.comparisons[4].truth
         (True, 'closed form')
     """
+    if isinstance(metric, str):
+        metric, parameters = _space(metric, parameters or {}), None
     given = getattr(metric, "symbolic", None) if symbolic is None else symbolic
     numbers = _parameters(given, parameters or {})
     n = _dimension(metric, given, dim, x)
@@ -305,6 +307,15 @@ def _parameters(symbolic: Any, given: Mapping[str, int | float]) -> dict[str, in
     if strangers := sorted(set(given) - names):
         raise ValueError(f"`parameters` names {strangers}, which `symbolic` does not have; it has {sorted(names)}")
     return dict(given)
+
+
+def _space(name: str, parameters: dict[str, Any]) -> Metric:
+    from riemann import spaces  # which knows what is above this room
+
+    try:
+        return spaces.get(name, **parameters)
+    except KeyError as error:
+        raise ValueError(str(error.args[0])) from None
 
 
 def _dimension(metric: Metric, symbolic: Any, dim: int | None, x: Tensor | None) -> int:

@@ -16,17 +16,21 @@ except ImportError as error:
 from riemann.plot._maps import curvature_map as curvature_map
 from riemann.plot._maps import surface as surface
 from riemann.plot._maps import volume_map as volume_map
+from riemann.plot._paths import geodesic as geodesic
 from riemann.plot._paths import geodesic_fan as geodesic_fan
 from riemann.plot._paths import light_rays as light_rays
 from riemann.plot._paths import metric_ellipses as metric_ellipses
 from riemann.plot._paths import parallel_transport as parallel_transport
+from riemann.plot._paths import poincare_disc as poincare_disc
 
 __all__ = [
     "curvature_map",
+    "geodesic",
     "geodesic_fan",
     "light_rays",
     "metric_ellipses",
     "parallel_transport",
+    "poincare_disc",
     "surface",
     "volume_map",
 ]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -129,6 +130,100 @@ def geodesic_fan(
         ax.plot(circle[:, 0], circle[:, 1], color="tab:orange", lw=0.9)
     ax.scatter(*x.tolist(), color="black", s=14, zorder=3)
     return plane.finish(ax)
+
+
+def geodesic(
+    metric: Metric,
+    box: Box,
+    x: Tensor,
+    y: Tensor,
+    *,
+    straight: bool = True,
+    color: str = "tab:blue",
+    ax: Axes | None = None,
+    **options: Any,
+) -> Axes:
+    """Draws geodesics from points to points, beside the straight lines of the coordinates.
+
+    Args:
+        metric: callable, one point `(2,)` to `(2, 2)`.
+        box: `((low, high), (low, high))`, the window.
+        x: where they start, `(*batch, 2)`.
+        y: where they end, broadcast against `x`.
+        straight: whether to draw the straight lines, dotted.
+        color: of the geodesics.
+        ax: axes to draw into; new ones by default.
+        **options: as for `rm.log_map`, such as `restarts=8`.
+
+    Returns:
+        The axes; `ax.lines` holds the geodesics, in the order of the batch, then the straight lines.
+
+    Raises:
+        ValueError: other than two coordinates.
+        RuntimeError: no geodesic was found for some points.
+
+    Example:
+        >>> import riemann as rm
+        >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
+        >>> x, y = torch.tensor([[-0.8, 0.5], [0.8, 0.5]])
+        >>> axes = rm.plot.geodesic(half_plane, ((-1, 1), (0.2, 2)), x, y)
+        >>> len(axes.lines)
+        2
+    """
+    plane = Plane(metric, box, 2)
+    plane.check_two("geodesic")
+    x, y = torch.broadcast_tensors(x.detach().to(plane.bounds[0]), y.detach().to(plane.bounds[0]))
+    x, y = x.reshape(-1, 2), y.reshape(-1, 2)
+    with torch.no_grad():
+        v = rm.log_map(metric, x, y, rtol=PRECISION, **options)
+        points = rm.geodesic(metric, x, v, torch.linspace(0, 1, 201).to(x), rtol=PRECISION).points.cpu()
+    ax = axes_of(ax)
+    for k in range(len(x)):
+        ax.plot(points[:, k, 0], points[:, k, 1], color=color, lw=1.4)
+    for a, b in zip(x.cpu(), y.cpu(), strict=True) if straight else ():
+        ax.plot(*torch.stack((a, b)).mT, color="gray", lw=0.9, ls=":")
+    ax.scatter(*torch.cat((x, y)).cpu().mT, color="black", s=14, zorder=3)
+    return plane.finish(ax)
+
+
+def poincare_disc(x: Tensor, y: Tensor | None = None, *, color: str = "tab:blue", ax: Axes | None = None) -> Axes:
+    """Draws points of the Poincaré disc, of curvature -1, and the geodesics between them.
+
+    Args:
+        x: points, `(*batch, 2)`, inside the unit circle.
+        y: ends of geodesics from them, broadcast against `x`.
+        color: of the geodesics.
+        ax: axes to draw into; new ones by default.
+
+    Returns:
+        The axes; `ax.lines` holds the geodesics, at equal steps of their length; the edge is the last of `ax.patches`.
+
+    Raises:
+        ValueError: points that are not of the disc.
+
+    Example:
+        >>> axes = poincare_disc(torch.tensor([[0.5, 0.0], [0.0, 0.8]]), torch.tensor([0.0, 0.5]))
+        >>> len(axes.lines)
+        2
+    """
+    ends = [a.detach().double().cpu().numpy() for a in torch.broadcast_tensors(x, x if y is None else y)]
+    if ends[0].shape[-1] != 2 or not all(bool((np.linalg.norm(a, axis=-1) < 1).all()) for a in ends):
+        raise ValueError(f"`x` and `y` are points {tuple(x.shape)}, expected (*batch, 2) with |x| < 1")
+    start, end = (a.reshape(-1, 2) @ np.array([1, 1j]) for a in ends)
+    ax = axes_of(ax)
+    if y is not None:
+        moved = (end - start) / (1 - start.conj() * end)  # seen from the start, geodesics are straight
+        length = np.arctanh(np.abs(moved))
+        along = np.tanh(np.linspace(0, 1, 201)[:, None] * length) * np.exp(1j * np.angle(moved))
+        arcs = (along + start) / (1 + start.conj() * along)
+        for arc in arcs.T:
+            ax.plot(arc.real, arc.imag, color=color, lw=1.2)
+    ends = np.concatenate((start, end))
+    ax.scatter(ends.real, ends.imag, color="black", s=12, zorder=3)
+    ax.add_patch(Circle((0, 0), 1, fill=False, color="black", lw=1.2))
+    ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), xlabel="$x^{1}$", ylabel="$x^{2}$")
+    ax.set_aspect("equal")
+    return ax
 
 
 def parallel_transport(

@@ -1,0 +1,1 @@
+"""Other packages' objects as metrics, and metrics as theirs."""

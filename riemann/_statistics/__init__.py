@@ -1,0 +1,1 @@
+"""Statistics of points on a curved space: means, regression, principal directions, clusters."""

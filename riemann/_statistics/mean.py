@@ -1,0 +1,303 @@
+r"""The mean of points of a curved space: where $\sum_i w_i \log_m(x_i) = 0$."""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from riemann import _jets
+from riemann._curves.geodesic import tolerance
+from riemann._curves.logarithm import log_map
+from riemann._curves.ode import Status
+from riemann._metric import jets_of
+from riemann._points.checks import carry_derivatives, check_count, check_points, check_unmapped
+from riemann._points.faults import first
+from riemann._types import Metric
+
+_SHORTEST = 1e-7  # part of a step that is still tried
+
+
+class FrechetMean(NamedTuple):
+    r"""Means of sets of points of a batch.
+
+    Attributes:
+        point: the mean m, `(*batch, n)`; NaN where none was found.
+        variance: $\sum_i w_i\, d(m, x_i)^2$ for weights that add up to 1, `(*batch,)`.
+        error: the last step, the largest of the coordinates, of the best m found, `(*batch,)`.
+        status: what became of each set, `(*batch,)`, values of `riemann.Status`.
+    """
+
+    point: Tensor
+    variance: Tensor
+    error: Tensor
+    status: Tensor
+
+    @property
+    def message(self) -> str:
+        """What happened, in a sentence, with the first set where something did."""
+        bad = self.status != Status.SUCCESS
+        if not bool(bad.any()):
+            return "every mean was found" if bad.numel() != 1 else "the mean was found"
+        where = first(bad) if bad.ndim else ()
+        place = f" at {list(where)} of the batch" if where else ""
+        error = float(self.error[where])
+        if error == float("inf"):
+            return (
+                f"the mean{place} was not found: some point has no logarithm at the start; give a `start=` that "
+                "geodesics reach all points from, or points that are closer together"
+            )
+        return (
+            f"the mean{place} was not found: the last step was {error:.3g} in a coordinate; points that spread beyond "
+            "a convex ball may have no mean, or many: give a `start=`, or raise `max_iterations`"
+        )
+
+    def checked(self) -> "FrechetMean":
+        """Itself; raises where a mean was not found."""
+        if bool((self.status != Status.SUCCESS).any()):
+            raise RuntimeError(f"{self.message}. `throw=False` returns what was found, with a status for each set")
+        return self
+
+
+def frechet_mean(
+    metric: Metric,
+    points: Float[Tensor, "*batch N n"],
+    weights: Float[Tensor, "*#batch N"] | None = None,
+    *,
+    start: Float[Tensor, "*#batch n"] | None = None,
+    max_iterations: int = 50,
+    throw: bool = True,
+    **options: Any,
+) -> Any:
+    r"""Fréchet mean (Karcher's), the m with the least $\sum_i w_i\, d(m, x_i)^2$ near where the search begins.
+
+    Where $\sum_i w_i \log_m(x_i) = 0$; found by steps along it, which learn from each other (Broyden's method) and are
+    shortened until the sum of squares falls.
+
+    Args:
+        metric: callable, one point `(n,)` to `(n, n)`, positive definite.
+        points: sets of N points, `(*batch, N, n)`.
+        weights: not negative, `(*batch, N)` or what broadcasts; their sum does not matter. All the same by default.
+        start: where to begin, broadcast against the batch; by default the mean of the coordinates, or the point of the
+            set next to it where that has no geodesics to all of them.
+        max_iterations: steps tried, each of which takes the logarithms of all points.
+        throw: whether to raise where a set of the batch fails; otherwise the `FrechetMean` is returned.
+        **options: as for `log_map`.
+
+    Returns:
+        `(*batch, n)`; the `FrechetMean` if `throw` is false.
+
+    Raises:
+        TypeError, ValueError: as `log_map`; weights that are no weights; a metric that is not positive definite.
+        RuntimeError: no mean was found for some set (with `throw`).
+
+    Note:
+        Points inside a ball that is small enough for its curvature (of radius $\pi / 4$ on the unit sphere; any on a
+        space of curvature $\le 0$) have one mean; others may have several, and one of them is found. First
+        derivatives, to points, weights and parameters of the metric, are those of the implicit function; second ones
+        raise.
+
+    Reference:
+        Karcher, *Riemannian center of mass and mollifier smoothing*, Comm. Pure Appl. Math. 30 (1977).
+
+    Example:
+        >>> half_plane = lambda x: torch.eye(2, dtype=torch.float64) / x[1] ** 2
+        >>> frechet_mean(half_plane, torch.tensor([[0.0, 1.0], [0.0, 4.0]], dtype=torch.float64)).round(decimals=6)
+        tensor([0., 2.], dtype=torch.float64)
+    """
+    points, weights = checked_sets(metric, points, weights)
+    check_count("max_iterations", max_iterations, 1)
+    batch, n = points.shape[:-2], points.shape[-1]
+    x, w = points.reshape(-1, *points.shape[-2:]), weights.reshape(-1, weights.shape[-1])
+    with torch.no_grad():
+        given = None if start is None else _start(start, batch, x)
+        m, error = _search(metric, x.detach(), w.detach(), given, max_iterations, options)
+        good = error <= _goal(m, options)
+    point, variance = _implicit(metric, m, x, w, good, options)
+    status = torch.where(good, Status.SUCCESS, Status.NOT_CONVERGED)
+    result = FrechetMean(point.reshape(*batch, n), *(a.reshape(batch) for a in (variance, error, status)))
+    return result.checked().point if throw else result
+
+
+def frechet_variance(
+    metric: Metric,
+    points: Float[Tensor, "*batch N n"],
+    weights: Float[Tensor, "*#batch N"] | None = None,
+    *,
+    mean: Float[Tensor, "*#batch n"] | None = None,
+    **options: Any,
+) -> Float[Tensor, "*batch"]:
+    r"""Fréchet variance, $\sum_i w_i\, d(m, x_i)^2$ about the mean m, for weights that add up to 1.
+
+    Args:
+        metric: callable, one point `(n,)` to `(n, n)`, positive definite.
+        points: sets of N points, `(*batch, N, n)`.
+        weights: as for `frechet_mean`.
+        mean: m, `(*batch, n)`, where it is known; `frechet_mean` by default.
+        **options: as for `frechet_mean`; of `log_map` where the mean is given.
+
+    Returns:
+        `(*batch,)`. It divides by N, not by N - 1.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as `frechet_mean`.
+
+    Example:
+        >>> half_plane = lambda x: torch.eye(2, dtype=torch.float64) / x[1] ** 2
+        >>> x = torch.tensor([[0.0, 1.0], [0.0, 4.0]], dtype=torch.float64)
+        >>> frechet_variance(half_plane, x).sqrt().exp().round(decimals=6)
+        tensor(2., dtype=torch.float64)
+    """
+    if mean is None:
+        return frechet_mean(metric, points, weights, throw=False, **options).checked().variance
+    points, weights = checked_sets(metric, points, weights)
+    mean = mean.expand(*points.shape[:-2], points.shape[-1])
+    v = log_map(metric, mean.unsqueeze(-2), points, **options)
+    (g,) = jets_of(metric, mean, 0)
+    return torch.einsum("...N,...ij,...Ni,...Nj->...", weights, g, v, v)
+
+
+# --------------------------------------------------------------------------------------------- what all sets share
+
+
+def checked_sets(metric: Metric, points: Any, weights: Any) -> tuple[Tensor, Tensor]:
+    """The points `(*batch, N, n)` and weights `(*batch, N)` that add up to 1; raises unless there are distances."""
+    check_points(points)
+    if points.ndim < 2 or points.shape[-2] == 0:
+        raise ValueError(f"`points` has shape {tuple(points.shape)}, expected (*batch, N, n): sets of N points or more")
+    check_unmapped(points)
+    if weights is None:
+        weights = torch.ones_like(points[..., 0])
+    if not isinstance(weights, Tensor) or weights.dtype != points.dtype:
+        raise TypeError(f"`weights` is {_said(weights)}, expected a tensor like the points, {points.dtype}")
+    try:
+        weights = weights.expand(points.shape[:-1])
+    except RuntimeError:
+        raise ValueError(f"`weights` has shape {tuple(weights.shape)}, expected {tuple(points.shape[:-1])}") from None
+    total = weights.sum(-1, keepdim=True)
+    if not bool((weights >= 0).all()) or not bool(((total > 0) & total.isfinite()).all()):
+        raise ValueError("`weights` are to be finite, not negative, and not all of them 0")
+    (g,) = jets_of(metric, points.detach(), 0)
+    definite = (torch.linalg.cholesky_ex(g.detach()).info == 0) & g.detach().isfinite().all(-1).all(-1)
+    if not bool(definite.all()):
+        where = first(~definite)
+        raise ValueError(
+            f"`metric` is not positive definite at {points[where].tolist()}: there are no distances to take a mean by"
+        )
+    return points, weights / total
+
+
+def _said(value: Any) -> str:
+    return f"{value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def _goal(m: Tensor, options: dict[str, Any]) -> Tensor:
+    """How large the last step may be."""
+    return 10 * tolerance(options.get("rtol"), m) * m.abs().amax(-1).clamp(min=1.0)
+
+
+def _start(start: Tensor, batch: torch.Size, x: Tensor) -> Tensor:
+    check_points(start)
+    return start.detach().to(x).expand(*batch, x.shape[-1]).reshape(-1, x.shape[-1])
+
+
+# ------------------------------------------------------------------------------------------------------ the search
+
+
+class _Pull(NamedTuple):
+    """What the points of sets pull at m by: the mean of logarithms, half the variance; NaN where one is missing."""
+
+    force: Tensor
+    height: Tensor
+    g: Tensor
+
+
+def _pull(metric: Metric, m: Tensor, x: Tensor, w: Tensor, options: dict[str, Any]) -> _Pull:
+    x = torch.where(w[..., None] > 0, x, m.detach()[:, None])  # what has no weight need not be reached
+    v = log_map(metric, m[:, None], x, throw=False, **options).velocities
+    (g,) = jets_of(metric, m, 0)
+    force = torch.einsum("bN,bNi->bi", w, v)
+    return _Pull(force, 0.5 * torch.einsum("bN,bij,bNi,bNj->b", w, g, v, v), g)
+
+
+def _search(
+    metric: Metric, x: Tensor, w: Tensor, start: Tensor | None, max_iterations: int, options: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """The m found for each set, and its last step; infinite where the search could not begin."""
+    m = torch.einsum("bN,bNi->bi", w, x) if start is None else start.clone()
+    here = _pull(metric, m, x, w, options)
+    lost = here.force.isnan().any(-1).nonzero()[:, 0]
+    if len(lost) and start is None:
+        gap = (x[lost] - m[lost, None]).square().sum(-1)
+        nearest = torch.where(w[lost] > 0, gap, torch.inf).argmin(-1)
+        m[lost] = x[lost, nearest]
+        for old, new in zip(here, _pull(metric, m[lost], x[lost], w[lost], options), strict=True):
+            old[lost] = new
+    B = torch.eye(m.shape[-1], dtype=m.dtype, device=m.device).repeat(len(m), 1, 1)
+    size, error = torch.ones_like(m[:, 0]), torch.full_like(m[:, 0], torch.inf)
+    on = here.force.isfinite().all(-1).nonzero()[:, 0]
+    for _ in range(max_iterations):
+        step = _downhill(here, B)
+        error[on] = step[on].abs().amax(-1)
+        done = error[on] <= _goal(m[on], options)
+        m[on[done]] += step[on[done]]
+        on = on[~done & (size[on] > _SHORTEST)]
+        if len(on) == 0:
+            break
+        s = size[on, None] * step[on]
+        new = _pull(metric, m[on] + s, x[on], w[on], options)
+        better = _is_better(*(a[on] for a in here), s, new)
+        size[on] = torch.where(better, 1.0, size[on] / 4)
+        lanes = on[better]
+        B[lanes] = _learned(B[lanes], s[better], here.force[lanes] - new.force[better])
+        m[lanes] += s[better]
+        for old, changed in zip(here, new, strict=True):
+            old[lanes] = changed[better]
+    return m, error
+
+
+def _downhill(here: _Pull, B: Tensor) -> Tensor:
+    """The step that B makes of the force, where it leads down; the force itself elsewhere."""
+    step = torch.einsum("bij,bj->bi", B, here.force)
+    down = torch.einsum("bij,bi,bj->b", here.g, here.force, step)
+    full = torch.einsum("bij,bi,bj->b", here.g, here.force, here.force)
+    return torch.where((down > 0.1 * full)[:, None], step, here.force)
+
+
+def _is_better(force: Tensor, height: Tensor, g: Tensor, s: Tensor, new: _Pull) -> Tensor:
+    """Whether the sum of squares falls as its slope promises, or, near the mean, where it rounds, the force does."""
+    slope = torch.einsum("bij,bi,bj->b", g, force, s)
+    falls = new.height <= height - 1e-4 * slope
+    weaker = (new.force.abs().amax(-1) <= 0.5 * force.abs().amax(-1)) & (new.height <= height * (1 + 1e-6))
+    return (falls | weaker) & new.force.isfinite().all(-1)
+
+
+def _learned(B: Tensor, s: Tensor, change: Tensor) -> Tensor:
+    """Broyden's update of the inverse derivative of the force, by the change of the force that a step s made."""
+    By = torch.einsum("bij,bj->bi", B, change)
+    sB = torch.einsum("bi,bij->bj", s, B)
+    scale = torch.einsum("bi,bi->b", s, By)[:, None, None]
+    update = (s - By)[:, :, None] * sB[:, None, :] / torch.where(scale.abs() > 1e-30, scale, torch.inf)
+    return B + update
+
+
+def _implicit(
+    metric: Metric, m: Tensor, x: Tensor, w: Tensor, good: Tensor, options: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """The means, and their variances, with the derivatives that the vanishing of the force gives them."""
+    lanes = good.nonzero()[:, 0]
+    point, variance = torch.full_like(m, torch.nan), torch.full_like(m[:, 0], torch.nan)
+    if len(lanes) == 0:
+        return point, variance
+    m, x, w = m[lanes], x[lanes], w[lanes]
+
+    if not torch.is_grad_enabled() or not carry_derivatives(x, w, jets_of(metric, m, 0)[0]):
+        found, height = m, _pull(metric, m, x, w, options).height
+    else:
+
+        def force(m: Tensor) -> tuple[tuple[Tensor], list[Tensor]]:
+            here = _pull(metric, m, x, w, options)
+            return (here.force,), [here.force, here.height]
+
+        found, height = _jets.implicit(force, m, "frechet_mean")
+    return point.index_put((lanes,), found), variance.index_put((lanes,), 2 * height)
