@@ -36,6 +36,7 @@ from riemann._calculus.laplacians import lichnerowicz_laplacian as lichnerowicz_
 from riemann._calculus.lie import killing_operator as killing_operator
 from riemann._calculus.lie import lie_bracket as lie_bracket
 from riemann._calculus.lie import lie_derivative as lie_derivative
+from riemann._compiling import networks as _networks  # noqa: F401, its routes
 from riemann._compiling.compile import Compiled as Compiled
 from riemann._compiling.compile import Components as Components
 from riemann._compiling.compile import compile as compile
@@ -61,6 +62,10 @@ from riemann._messages.names import no_such_name as _no_such_name
 from riemann._open import open_functions as open_functions
 from riemann._open import route as route
 from riemann._rounding import rounding_floor as rounding_floor
+from riemann._structure.finding import Finding as Finding
+from riemann._structure.finding import Structure as Structure
+from riemann._structure.found import structure as structure
+from riemann._structure.found import structured as structured
 from riemann._submanifolds.extrinsic import gauss_curvature as gauss_curvature
 from riemann._submanifolds.extrinsic import mean_curvature_vector as mean_curvature_vector
 from riemann._submanifolds.extrinsic import normal_connection as normal_connection

@@ -3,6 +3,10 @@
 import difflib as _difflib
 from typing import TYPE_CHECKING, Any
 
+from riemann.metrics import MLPCholesky as MLPCholesky
+from riemann.metrics.elementwise import Bounded as Bounded
+from riemann.metrics.elementwise import BoundedExp as BoundedExp
+from riemann.metrics.elementwise import Softplus as Softplus
 from riemann_nn._charts.chart import Chart as Chart
 from riemann_nn._charts.coordinate import CoordinateLayer as CoordinateLayer
 from riemann_nn._charts.heads import KernelHead as KernelHead
@@ -10,12 +14,7 @@ from riemann_nn._charts.heads import LinearHead as LinearHead
 from riemann_nn._charts.heads import MahalanobisHead as MahalanobisHead
 from riemann_nn._charts.induced import InducedMetric as InducedMetric
 from riemann_nn._fields import compiled as compiled
-from riemann_nn._fields import routes as routes
-from riemann_nn._fields.elementwise import Bounded as Bounded
-from riemann_nn._fields.elementwise import BoundedExp as BoundedExp
-from riemann_nn._fields.elementwise import Softplus as Softplus
 from riemann_nn._fields.metric_net import MetricNet as MetricNet
-from riemann_nn._fields.mlp_cholesky import MLPCholesky as MLPCholesky
 from riemann_nn._losses.compatibility import compatibility_loss as compatibility_loss
 from riemann_nn._losses.curvature import CurvatureLoss as CurvatureLoss
 from riemann_nn._losses.curvature import curvature_loss as curvature_loss
@@ -34,6 +33,8 @@ from riemann_nn._model.manifold import NeuralDifferentialManifold as NeuralDiffe
 from riemann_nn._optim.natural_gradient import NaturalGradient as NaturalGradient
 from riemann_nn._optim.representation import pulled_back_fisher as pulled_back_fisher
 from riemann_nn._optim.representation import riemannian_gradient as riemannian_gradient
+
+from riemann_nn import _old_paths as _old_paths  # isort: skip  # stands on all of these
 
 if not TYPE_CHECKING:  # which knows the names
 
