@@ -11,8 +11,9 @@ from torch.utils._pytree import tree_iter
 
 from riemann import _jets
 from riemann._structure import residues
+from riemann._structure.arrays import Residues
 from riemann._structure.field import Field
-from riemann._structure.operations import Residues, run
+from riemann._structure.operations import run
 from riemann._structure.recording import Node, Recording
 from riemann._structure.residues import PRIME, matmul, times
 from riemann._structure.signs import Signs, signs
@@ -55,9 +56,10 @@ class Look:
 
     def rows(self, node: Node) -> Tensor | None:
         """Value and derivatives of a node at one point, `(4, draws, *shape)`; None if it is no field of the point."""
-        if self.recording.shape(node) is None or not isinstance(found := self.values.get(node), Residues):
+        shape = self.recording.shape(node)
+        if shape is None or not isinstance(found := self.values.get(node), Residues):
             return None
-        return found.c.reshape(*found.c.shape[:2], *self.recording.shape(node))
+        return found.c.reshape(*found.c.shape[:2], *shape)
 
     def value(self, node: Node) -> Tensor:
         """The value of a field in each draw, without axes of length 1; of what varies with nothing, as it is."""

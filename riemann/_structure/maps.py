@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from riemann._structure import residues
+from riemann._structure.arrays import Residues
 from riemann._structure.blocks import Inner
 from riemann._structure.field import Composed, Field, way
 from riemann._structure.finding import Finding
 from riemann._structure.look import Look
-from riemann._structure.operations import Residues
 from riemann._structure.recording import Node
 from riemann._structure.residues import PRIME, inverse, matmul, times
 from riemann.metrics import Constant, Hessian, LowRankPlusDiagonal, Pullback

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from riemann._structure import residues
+from riemann._structure.arrays import Residues
 from riemann._structure.blocks import Inner
 from riemann._structure.field import Field, way
 from riemann._structure.finding import Finding
 from riemann._structure.look import Look
 from riemann._structure.network_metric import Carried, Head, Layer, NetworkMetric, Unit
-from riemann._structure.operations import Residues, run
+from riemann._structure.operations import run
 from riemann._structure.recording import Node
 from riemann._structure.residues import PRIME, matmul, times
 from riemann._structure.scalars import NoScalar, Scalar

@@ -11,21 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_iter, tree_map_only
 
-from riemann._structure.residues import PRIME, digest, hashed, inverse, matmul, of_number, of_numbers, power, times
-
-Node = torch.fx.Node
-Lead = tuple[int, int]  # how many rows, and draws
-
-MOVES = frozenset(
-    "view _unsafe_view reshape expand permute transpose t squeeze unsqueeze select slice diagonal unbind split "
-    "split_with_sizes alias clone detach lift_fresh lift_fresh_copy contiguous cat stack flip roll repeat "
-    "select_scatter slice_scatter diagonal_scatter select_backward slice_backward diagonal_backward index index_select "
-    "gather take fill copy tril triu diag_embed constant_pad_nd scatter masked_fill index_fill unfold "
-    "as_strided_copy view_copy expand_copy permute_copy".split()
-)
-_INDICES = ("index", "indices", "mask")
+from riemann._structure.arrays import MOVES, Lead, Node, Residues, is_float, is_meta, lifted, moved, opaque, varies
+from riemann._structure.functions import derivatives, greater, reduced
+from riemann._structure.residues import PRIME, hashed, inverse, matmul, power, times
 
 
 def run(nodes: Iterable[Node], given: dict[Node, "Residues"], values: dict[Node, Any] | None = None) -> dict[Node, Any]:
@@ -36,39 +25,11 @@ def run(nodes: Iterable[Node], given: dict[Node, "Residues"], values: dict[Node,
         if node in known or node.op not in ("call_function", "get_attr"):
             continue
         kept = node.meta.get("val")
-        if _is_meta(kept) or not any(a in known and _varies(known[a]) for a in node.all_input_nodes):
+        if is_meta(kept) or not any(a in known and varies(known[a]) for a in node.all_input_nodes):
             known[node] = kept
         else:
             known[node] = _performed(node, known, lead)
     return known
-
-
-def _varies(value: Any) -> bool:
-    """Whether a value is one of residues, and not what torch computed."""
-    return isinstance(value, tuple | list) and any(map(_varies, value)) or isinstance(value, Residues)
-
-
-def _is_meta(kept: Any) -> bool:
-    """Whether a value is one of the shapes that torch looks up, and holds no numbers."""
-    return isinstance(kept, Tensor) and kept.is_meta
-
-
-class Residues:
-    """A value that depends on the arguments of the graph: `c`, an array of residues."""
-
-    __slots__ = ("c",)
-
-    def __init__(self, c: Tensor):
-        self.c = c
-
-
-def lifted(a: Any, lead: Lead) -> Tensor:
-    """An array of residues of a tensor or number that depends on nothing."""
-    if isinstance(a, Residues):
-        return a.c
-    value = of_numbers(torch.as_tensor(a, dtype=torch.float64) if not isinstance(a, Tensor) else a)
-    zeros = [torch.zeros_like(value)] * (lead[0] - 1)
-    return torch.stack([value, *zeros]).unsqueeze(1).expand(*lead, *value.shape)
 
 
 def _performed(node: Node, known: dict[Node, Any], lead: Lead) -> Any:
@@ -85,7 +46,7 @@ def _performed(node: Node, known: dict[Node, Any], lead: Lead) -> Any:
     elif name in _LIKE:
         result = lifted(kept, lead)
     if result is None:
-        result = _opaque(name, node, args, kwargs, lead)
+        result = opaque(name, node, args, kwargs, lead)
     return _mark(result)
 
 
@@ -97,96 +58,6 @@ _LIKE = frozenset(
     "zeros_like ones_like full_like new_zeros new_ones new_full empty_like new_empty _efficientzerotensor "
     "_new_zeros_with_same_feature_meta".split()
 )
-
-
-# ------------------------------------------------------------------------------------------------- moving entries
-
-
-def moved(target: Any, args: tuple, kwargs: dict, lead: Lead) -> Any:
-    """An operation that only moves entries: torch performs it on their positions in a pool, whose first is 0."""
-    if lead[1] > 1 and all(a.c.stride(1) == 0 for a in tree_iter((args, kwargs)) if isinstance(a, Residues)):
-        once = tree_map_only(Residues, lambda a: Residues(a.c[:, :1]), (args, kwargs))
-        same = moved(target, *once, (lead[0], 1))
-        return tree_map_only(Tensor, lambda y: y.expand(*lead, *y.shape[2:]), same)
-    pool = [torch.zeros(*lead, 1, dtype=torch.int64)]
-    count = 1
-
-    def deposit(a: Any) -> Any:
-        nonlocal count
-        if isinstance(a, tuple | list):
-            return type(a)(map(deposit, a))
-        if not isinstance(a, Tensor | Residues):
-            return a
-        entries = lifted(a, lead)
-        pool.append(entries.reshape(*lead, -1))
-        start, count = count, count + math.prod(entries.shape[2:])
-        return torch.arange(start, count).reshape(entries.shape[2:])
-
-    def argument(name: str, a: Any) -> Any:
-        if name in _INDICES:
-            if _varies(a):
-                raise _Opaque
-            return a
-        if name in ("value", "fill_value") and not isinstance(a, Tensor):
-            return int(deposit(torch.tensor(float(a), dtype=torch.float64)))
-        return deposit(a)
-
-    try:
-        args = tuple(argument(f.name, a) for f, a in zip(target._schema.arguments, args, strict=False))
-        tensors = ("dtype", "device", "layout", "pin_memory", "memory_format")
-        kwargs = {k: argument(k, a) for k, a in kwargs.items() if k not in tensors}
-    except _Opaque:
-        return None
-    result = target(*args, **kwargs)
-    entries = torch.cat(pool, -1)
-
-    def withdraw(y: Any) -> Any:
-        if isinstance(y, tuple | list):
-            return type(y)(map(withdraw, y))
-        return entries[:, :, y.reshape(-1)].reshape(*lead, *y.shape)
-
-    return withdraw(result)
-
-
-class _Opaque(Exception):
-    """An operation on residues that has no rule."""
-
-
-def _opaque(name: str, node: Node, args: tuple, kwargs: dict, lead: Lead) -> Any:
-    """Hashes of the operation and all that it is given, entry by entry."""
-    said: list[Any] = [name]
-    arrays: list[Tensor] = []
-
-    def look(a: Any) -> None:
-        if isinstance(a, tuple | list):
-            said.append(len(a))
-            for b in a:
-                look(b)
-        elif isinstance(a, Tensor | Residues):
-            said.append("tensor")
-            arrays.append(lifted(a, lead).transpose(0, 1))
-        else:
-            said.append(repr(a))
-
-    look(args)
-    look(tuple(sorted(kwargs.items())))
-    whole = digest(*(a[:, :1] for a in arrays)), digest(*arrays)
-
-    def entries(kept: Any, part: int) -> Any:
-        if isinstance(kept, tuple | list):
-            return type(kept)(entries(y, k) for k, y in enumerate(kept))
-        places = torch.arange(kept.numel()).reshape(kept.shape)
-        at = lambda k: whole[min(k, 1)].reshape(-1, *[1] * kept.ndim)
-        rows = [hashed((*said, part, k), at(k), places).expand(lead[1], *kept.shape) for k in range(lead[0])]
-        if not _is_float(kept):
-            rows[1:] = [torch.zeros_like(rows[0])] * (lead[0] - 1)
-        return torch.stack(rows)
-
-    return entries(node.meta["val"], 0)
-
-
-def _is_float(kept: Any) -> bool:
-    return isinstance(kept, Tensor) and kept.is_floating_point()
 
 
 # ----------------------------------------------------------------------------------------------------- arithmetic
@@ -218,15 +89,11 @@ def chain(a: Tensor, f: Tensor, first: Tensor, second: Tensor) -> Tensor:
     return torch.stack([f, times(first, a[1]), times(first, a[2]), torch.remainder(both, PRIME)])
 
 
-def _linear(a: Tensor) -> Tensor:
-    return torch.remainder(a, PRIME)
-
-
 def _sum(lead: Lead, kept: Any, *terms: Any) -> Tensor:
     first, *rest = aligned(lead, *terms)
     for a in rest:
         first = first + a
-    return _linear(first)
+    return reduced(first)
 
 
 def _scaled(lead: Lead, a: Any, factor: Any) -> Tensor:
@@ -249,7 +116,7 @@ def _quotient(lead: Lead, kept: Any, a: Any, b: Any, **options: Any) -> Tensor |
 def _reciprocal(a: Tensor) -> Tensor:
     r = inverse(a[0])
     square = times(r, r)
-    return chain(a, r, _linear(-square), times(torch.tensor(2), times(square, r)))
+    return chain(a, r, reduced(-square), times(torch.tensor(2), times(square, r)))
 
 
 def _pow(lead: Lead, kept: Any, a: Any, exponent: Any) -> Tensor | None:
@@ -291,7 +158,7 @@ def _mv(lead: Lead, kept: Any, a: Any, b: Any) -> Tensor:
 
 
 def _dot(lead: Lead, kept: Any, a: Any, b: Any) -> Tensor:
-    return _linear(product(lifted(a, lead), lifted(b, lead)).sum(-1))
+    return reduced(product(lifted(a, lead), lifted(b, lead)).sum(-1))
 
 
 def _with_sum(of: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -305,7 +172,7 @@ def _total(lead: Lead, kept: Any, a: Any, dims: Any = None, keepdim: bool = Fals
     a = lifted(a, lead)
     ndim = a.ndim - 2
     dims = [dims] if isinstance(dims, int) else list(dims or range(ndim))
-    return _linear(a.sum([d % ndim + 2 for d in dims], keepdim)) if ndim else a
+    return reduced(a.sum([d % ndim + 2 for d in dims], keepdim)) if ndim else a
 
 
 def _mean(lead: Lead, kept: Any, a: Any, dims: Any = None, keepdim: bool = False, **_: Any) -> Tensor:
@@ -321,83 +188,14 @@ def _where(lead: Lead, kept: Any, condition: Any, a: Any, b: Any) -> Tensor:
         a, b = (t.reshape(*lead, *[1] * (ndim + 2 - t.ndim), *t.shape[2:]) for t in (a, b))
         return torch.where(condition, a, b)
     c, a, b = aligned(lead, condition, a, b)
-    return _linear(b + times(c[:1].expand_as(c), _linear(a - b)))  # holds for c = 0 and c = 1
+    return reduced(b + times(c[:1].expand_as(c), reduced(a - b)))  # holds for c = 0 and c = 1
 
 
 # ------------------------------------------------------------------------------------------------------ functions
 
 
-def _h(name: str) -> Callable[[Tensor], Tensor]:
-    return lambda a: hashed(name, a)
-
-
-def _exponential(a: Tensor) -> Tensor:
-    """Of -a the reciprocal of that of a."""
-    low = a <= PRIME // 2
-    e = hashed("exp", torch.where(low, a, PRIME - a))
-    return torch.where(low, e, inverse(e))
-
-
-def _greater(a: Tensor, b: Tensor) -> Tensor:
-    """The residue of a > b, 1 less that of b > a: where the two are equal nothing is said."""
-    difference = torch.remainder(a - b, PRIME)
-    low = difference <= PRIME // 2
-    c = hashed("greater", torch.where(low, difference, PRIME - difference))
-    return torch.where(low, c, torch.remainder(1 - c, PRIME))
-
-
-def _derivatives(name: str, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Residues of a function and of its first two derivatives, for residues of its argument."""
-    one, two = torch.tensor(1), torch.tensor(2)
-    if name in ("exp", "sinh", "cosh"):
-        e, back = _exponential(a), _exponential(_linear(-a))
-        half = inverse(two)
-        odd, even = times(half, _linear(e - back)), times(half, _linear(e + back))
-        return {"exp": (e, e, e), "sinh": (odd, even, odd), "cosh": (even, odd, even)}[name]
-    if name == "sigmoid":
-        e = _exponential(a)
-        f = times(e, inverse(_linear(one + e)))
-        first = times(f, _linear(one - f))
-        return f, first, times(first, _linear(one - 2 * f))
-    if name == "softplus":  # as torch computes it: the identity beyond 20
-        far, (f, *rest) = _greater(a, torch.tensor(20)), _derivatives("sigmoid", a)
-        near = _linear(one - far)
-        value = times(far, a) + times(near, hashed(name, a))
-        return _linear(value), _linear(far + times(near, f)), times(near, rest[0])
-    if name == "gelu":  # with the constants of torch
-        normal = times(of_number(0.3989422804014327), _exponential(times(of_number(-0.5), times(a, a))))
-        half = times(of_number(0.5), _linear(one + hashed("erf", times(a, of_number(0.7071067811865476)))))
-        return hashed(name, a), _linear(half + times(a, normal)), times(normal, _linear(two - times(a, a)))
-    f = hashed(name, a)
-    if name in ("sin", "cos"):
-        other = hashed("cos" if name == "sin" else "sin", a)
-        return f, _linear(-other) if name == "cos" else other, _linear(-f)
-    if name == "tanh":
-        first = _linear(one - times(f, f))
-        return f, first, _linear(-times(two, times(f, first)))
-    if name in ("log", "log1p", "atan", "asinh"):
-        inner = {"log": a, "log1p": a + 1, "atan": 1 + times(a, a)}.get(name)
-        if inner is None:
-            root = hashed("sqrt", _linear(1 + times(a, a)))
-            return f, inverse(root), _linear(-times(a, power(root, -3)))
-        first = inverse(_linear(inner))
-        slope = one if name != "atan" else _linear(two * a)
-        return f, first, _linear(-times(slope, times(first, first)))
-    if name == "sqrt":
-        first = inverse(times(two, f))
-        return f, first, _linear(-times(times(two, first), times(first, first)))
-    if name == "erf":
-        first = times(of_number(2 / math.sqrt(math.pi)), _exponential(_linear(-times(a, a))))
-        return f, first, _linear(-times(two, times(a, first)))
-    if name == "abs":
-        return f, hashed("sgn", a), torch.zeros_like(a)
-    if name in ("sgn", "sign"):
-        return hashed("sgn", a), torch.zeros_like(a), torch.zeros_like(a)
-    return f, hashed((name, 1), a), hashed((name, 2), a)
-
-
 def _function(name: str, a: Tensor) -> Tensor:
-    return chain(a, *_derivatives(name, a[0]))
+    return chain(a, *derivatives(name, a[0]))
 
 
 def function_of(name: str, c: Tensor) -> Tensor:
@@ -428,7 +226,7 @@ def _compared(name: str) -> Callable[..., Tensor]:
 
 
 def _ordered(lead: Lead, kept: Any, a: Any, b: Any) -> Tensor:
-    return _constant(_greater(*(t[0] for t in aligned(lead, a, b))), lead[0])
+    return _constant(greater(*(t[0] for t in aligned(lead, a, b))), lead[0])
 
 
 def _selected(greatest: bool) -> Callable[..., Tensor]:
@@ -442,7 +240,7 @@ def _selected(greatest: bool) -> Callable[..., Tensor]:
 
 
 def _to_copy(lead: Lead, kept: Any, a: Any, **options: Any) -> Tensor | None:
-    return lifted(a, lead) if _is_float(kept) else None
+    return lifted(a, lead) if is_float(kept) else None
 
 
 def index_put(lead: Lead, kept: Any, a: Any, indices: Any, values: Any, accumulate: bool = False) -> Tensor | None:
@@ -457,14 +255,14 @@ def index_put(lead: Lead, kept: Any, a: Any, indices: Any, values: Any, accumula
     if not accumulate and len(places.unique()) != len(places):
         return None
     flat = flat.index_add(-1, places, value) if accumulate else flat.index_copy(-1, places, value)
-    return _linear(flat).reshape(a.shape)
+    return reduced(flat).reshape(a.shape)
 
 
 _RULES: dict[str, Callable[..., Any]] = {
     "add": lambda d, k, a, b, alpha=1: _sum(d, k, a, Residues(_scaled(d, b, alpha))),
     "sub": lambda d, k, a, b, alpha=1: _sum(d, k, a, Residues(_scaled(d, b, -alpha))),
     "rsub": lambda d, k, a, b, alpha=1: _sum(d, k, b, Residues(_scaled(d, a, -alpha))),
-    "neg": lambda d, k, a: _linear(-lifted(a, d)),
+    "neg": lambda d, k, a: reduced(-lifted(a, d)),
     "mul": _mul,
     "div": _quotient,
     "reciprocal": lambda d, k, a: _reciprocal(lifted(a, d)),
@@ -489,7 +287,7 @@ _RULES: dict[str, Callable[..., Any]] = {
     "minimum": _selected(False),
     **dict.fromkeys(("gt", "ge"), _ordered),
     **dict.fromkeys(("lt", "le"), lambda d, k, a, b: _ordered(d, k, b, a)),
-    "logical_not": lambda d, k, a: _sum(d, k, 1.0, Residues(_linear(-lifted(a, d)))),
+    "logical_not": lambda d, k, a: _sum(d, k, 1.0, Residues(reduced(-lifted(a, d)))),
     "_to_copy": _to_copy,
     "index_put": index_put,
 }

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._structure.operations import MOVES
+from riemann._structure.arrays import MOVES
 from riemann._structure.recording import Node, Recording
 
 _OF_NUMBERS = frozenset(

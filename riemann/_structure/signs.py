@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._structure.operations import MOVES, Residues, index_put, moved
+from riemann._structure.arrays import MOVES, Residues, moved
+from riemann._structure.operations import index_put
 from riemann._structure.recording import Node, Recording
 
 _EVEN = frozenset("square exp sqrt abs softplus sigmoid rsqrt cosh".split())
