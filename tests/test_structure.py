@@ -476,10 +476,10 @@ WRONG = {
 }  # fmt: skip
 
 
-def check_look_alikes(seed):
+def check_look_alikes(seed, step=1):
     x = 2 * points(3, 3, seed) - 0.4
     far = torch.cat([points(3, 2, seed + 1), points(3, 2, seed + 2) + 2.5])
-    for metric in look_alikes(seed):
+    for metric in look_alikes(seed)[::step]:
         found = rm.structure(metric, 3, x=x)
         assert WRONG.get(metric.__name__) not in [finding.name for finding in found.findings], (metric.__name__, found)
         for finding in found.findings:
@@ -489,7 +489,7 @@ def check_look_alikes(seed):
 
 
 def test_look_alikes_are_not_taken_for_what_they_look_like():
-    check_look_alikes(0)
+    check_look_alikes(0, step=3)
 
 
 @pytest.mark.slow
