@@ -544,6 +544,17 @@ def test_pickles_of_before_load(old):
     assert_equal(rm.scalar_curvature(pickle.loads(saved), points(2)), rm.scalar_curvature(metric, points(2)))
 
 
+def test_a_metric_of_known_type_is_returned():
+    metric = riemann_nn.MLPCholesky(2, (4,)).double()
+    found = rm.structure(metric, 2)
+    assert found.metric is metric and [finding.name for finding in found.findings] == ["MLPCholesky"]
+
+
+def test_one_dimension():
+    line = rm.structured(lambda x: torch.exp(x[0]).reshape(1, 1), 1)
+    assert rm.scalar_curvature(line, points(1)).abs().max() == 0
+
+
 def test_what_cannot_be_recorded_is_said():
     def branching(x):
         return torch.eye(2) * (1.0 if x[0] > 0 else 2.0)

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._curvature import snapshot
+from riemann._curvature import scalar_curvature, snapshot
 from riemann._metric import check_metric_callable
+from riemann._modules import unwrapped
 from riemann._points.checks import check_count, check_points
 from riemann._structure.finding import Finding, Structure
 from riemann._types import Metric
@@ -121,6 +122,9 @@ def looked(metric: Metric, points: Tensor, depth: int = 0) -> Structure:
     from riemann._structure.look import Look
     from riemann._structure.proof import agree
 
+    if scalar_curvature.route(metric) != "generic":
+        name = type(unwrapped(metric)).__name__
+        return Structure(metric, [Finding(name, metric, "it is of this type", "curvature by its own routes")])
     try:
         look = Look(metric, points)
     except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
