@@ -550,6 +550,34 @@ def test_a_metric_of_known_type_is_returned():
     assert found.metric is metric and [finding.name for finding in found.findings] == ["MLPCholesky"]
 
 
+@pytest.mark.parametrize(
+    "metric",
+    [
+        lambda x: torch.linalg.matrix_exp(torch.diag(x)),
+        lambda x: torch.eye(2) * (torch.linalg.svdvals(torch.eye(2) + x).sum()),
+    ],
+    ids=["matrix exponential", "singular values"],
+)
+def test_operations_without_a_rule_are_never_in_the_way(metric):
+    structured, x = rm.structured(metric, 2, x=points(2)), points(2, 2, 3)
+    torch.testing.assert_close(rm.scalar_curvature(structured, x), rm.scalar_curvature(metric, x), rtol=1e-8, atol=1e-9)
+
+
+def test_modules_that_take_batches_only():
+    class Normed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3)).double().eval()
+
+        def forward(self, x):
+            return torch.diag_embed(torch.exp(self.net(x)[..., :2]))
+
+    metric, x = Normed(), points(2, 2, 3)
+    structured = rm.structured(metric, 2, x=points(2))
+    assert isinstance(structured, metrics.Diagonal)
+    torch.testing.assert_close(rm.scalar_curvature(structured, x), rm.scalar_curvature(metric, x))
+
+
 def test_one_dimension():
     line = rm.structured(lambda x: torch.exp(x[0]).reshape(1, 1), 1)
     assert rm.scalar_curvature(line, points(1)).abs().max() == 0

@@ -123,6 +123,8 @@ def opaque(name: str, node: Node, args: tuple, kwargs: dict, lead: Lead) -> Any:
     def entries(kept: Any, part: int) -> Any:
         if isinstance(kept, tuple | list):
             return type(kept)(entries(y, k) for k, y in enumerate(kept))
+        if not isinstance(kept, Tensor):
+            return kept
         places = torch.arange(kept.numel()).reshape(kept.shape)
         at = lambda k: whole[min(k, 1)].reshape(-1, *[1] * kept.ndim)
         rows = [hashed((*said, part, k), at(k), places).expand(lead[1], *kept.shape) for k in range(lead[0])]

@@ -51,7 +51,9 @@ def _performed(node: Node, known: dict[Node, Any], lead: Lead) -> Any:
 
 
 def _mark(result: Any) -> Any:
-    return type(result)(map(_mark, result)) if isinstance(result, tuple | list) else Residues(result)
+    if isinstance(result, tuple | list):
+        return type(result)(map(_mark, result))
+    return Residues(result) if isinstance(result, Tensor) else result
 
 
 _LIKE = frozenset(

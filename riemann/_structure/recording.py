@@ -33,7 +33,7 @@ class Recording:
 
     def __init__(self, metric: Metric, like: Tensor):
         fits = lambda g: isinstance(g, Tensor) and g.shape == (len(like), len(like))
-        own = _own_tensors(metric, like)
+        own = _own_tensors(metric, like, fits)
 
         def at_point(x: Tensor, *given: Tensor) -> Tensor:
             def field(y: Tensor) -> Any:
@@ -90,13 +90,13 @@ class _Seen(TorchFunctionMode):
         return result
 
 
-def _own_tensors(metric: Metric, like: Tensor) -> list[Tensor]:
+def _own_tensors(metric: Metric, like: Tensor, fits: Any) -> list[Tensor]:
     seen = _Seen()
 
     def field(y: Tensor) -> Any:
         with seen:
             seen.made[id(y)] = y
-            return metric(y)
+            return at_one_point(metric, y, "metric", fits)
 
     with torch.no_grad():
         _jets.jets_at(field, like, 0, "metric")
