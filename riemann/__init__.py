@@ -39,6 +39,7 @@ from riemann._calculus.laplacians import lichnerowicz_laplacian as lichnerowicz_
 from riemann._calculus.lie import killing_operator as killing_operator
 from riemann._calculus.lie import lie_bracket as lie_bracket
 from riemann._calculus.lie import lie_derivative as lie_derivative
+from riemann._compiling import networks as _networks  # noqa: F401, its routes
 from riemann._compiling.compile import Compiled as Compiled
 from riemann._compiling.compile import Components as Components
 from riemann._compiling.compile import compile as compile
@@ -76,6 +77,10 @@ from riemann._statistics.mean import frechet_mean as frechet_mean
 from riemann._statistics.mean import frechet_variance as frechet_variance
 from riemann._statistics.regression import GeodesicRegression as GeodesicRegression
 from riemann._statistics.regression import geodesic_regression as geodesic_regression
+from riemann._structure.finding import Finding as Finding
+from riemann._structure.finding import Structure as Structure
+from riemann._structure.found import structure as structure
+from riemann._structure.found import structured as structured
 from riemann._submanifolds.extrinsic import gauss_curvature as gauss_curvature
 from riemann._submanifolds.extrinsic import mean_curvature_vector as mean_curvature_vector
 from riemann._submanifolds.extrinsic import normal_connection as normal_connection
@@ -119,6 +124,7 @@ if not TYPE_CHECKING:  # which knows the names by the imports
         "Comparison",
         "Compiled",
         "Components",
+        "Finding",
         "FrechetMean",
         "Geodesic",
         "GeodesicRegression",
@@ -131,6 +137,7 @@ if not TYPE_CHECKING:  # which knows the names by the imports
         "MetricReport",
         "PrincipalGeodesics",
         "Status",
+        "Structure",
         "Transport",
         "VerificationReport",
         "adapt",
@@ -195,6 +202,8 @@ if not TYPE_CHECKING:  # which knows the names by the imports
         "second_fundamental_form",
         "shape_operator",
         "spaces",
+        "structure",
+        "structured",
         "symbolic",
         "to_geomstats",
         "verify",

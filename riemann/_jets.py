@@ -537,19 +537,26 @@ def operations(
     instead: Mapping[str, Callable[..., Any]],
     squares: bool,
     *arguments: Tensor,
+    whole: bool = False,
 ) -> torch.fx.GraphModule:
     """The ATen operations of a function of one point, without side effects; what is not `known` torch decomposes.
 
     Tensors lead with one axis of length 1. Nothing is checked at the arguments: their values are used for no more than
     shapes. Functions of torch in the table `instead` are replaced, by name; with `squares`, roots know their squares.
+    With `whole` the graph also holds what the result does not need.
     """
-    from torch._decomp import core_aten_decompositions
-
-    table = {op: rule for op, rule in core_aten_decompositions().items() if op._schema.name.split("::")[1] not in known}
+    table = {op: rule for op, rule in _decompositions().items() if op._schema.name.split("::")[1] not in known}
     table[torch.ops.aten._linalg_check_errors.default] = lambda *_, **__: None
 
     def at_point(*arguments: Tensor) -> Tensor:
         return _arithmetic.values_at_a_point(f, arguments, known, instead, squares)
 
     with torch.no_grad():
-        return recorded(at_point, [a.unsqueeze(0) for a in arguments], table)
+        return recorded(at_point, [a.unsqueeze(0) for a in arguments], table, whole)
+
+
+@functools.cache
+def _decompositions() -> dict[Any, Any]:
+    from torch._decomp import core_aten_decompositions
+
+    return dict(core_aten_decompositions().items())

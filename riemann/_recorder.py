@@ -15,7 +15,10 @@ from torch.utils._pytree import tree_map_only
 
 
 def recorded(
-    f: Callable[..., Tensor], arguments: Sequence[Tensor], rules: Mapping[Any, Callable[..., Any]]
+    f: Callable[..., Tensor],
+    arguments: Sequence[Tensor],
+    rules: Mapping[Any, Callable[..., Any]],
+    whole: bool = False,
 ) -> torch.fx.GraphModule:
     """The ATen operations of `f(*arguments)`, a function without side effects.
 
@@ -23,6 +26,7 @@ def recorded(
         f: returns a tensor.
         arguments: become placeholders; other tensors that f uses are attributes, copied as f finds them.
         rules: what to record in place of an operation; those that torch composes of others are always taken apart.
+        whole: keeps operations that the result does not need.
     """
     recorder = _Recorder(rules)
     for k, a in enumerate(arguments):
@@ -30,7 +34,8 @@ def recorded(
     with recorder:
         result = f(*arguments)
     recorder.graph.output(recorder.node(result))
-    recorder.graph.eliminate_dead_code()
+    if not whole:
+        recorder.graph.eliminate_dead_code()
     return torch.fx.GraphModule(recorder.constants, recorder.graph)
 
 

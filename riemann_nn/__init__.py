@@ -4,6 +4,10 @@ import difflib as _difflib
 import sys as _sys
 from typing import TYPE_CHECKING, Any
 
+from riemann.metrics import MLPCholesky as MLPCholesky
+from riemann.metrics.elementwise import Bounded as Bounded
+from riemann.metrics.elementwise import BoundedExp as BoundedExp
+from riemann.metrics.elementwise import Softplus as Softplus
 from riemann_nn._charts.chart import Chart as Chart
 from riemann_nn._charts.coordinate import CoordinateLayer as CoordinateLayer
 from riemann_nn._charts.heads import KernelHead as KernelHead
@@ -11,12 +15,7 @@ from riemann_nn._charts.heads import LinearHead as LinearHead
 from riemann_nn._charts.heads import MahalanobisHead as MahalanobisHead
 from riemann_nn._charts.induced import InducedMetric as InducedMetric
 from riemann_nn._fields import compiled as compiled
-from riemann_nn._fields import routes as routes
-from riemann_nn._fields.elementwise import Bounded as Bounded
-from riemann_nn._fields.elementwise import BoundedExp as BoundedExp
-from riemann_nn._fields.elementwise import Softplus as Softplus
 from riemann_nn._fields.metric_net import MetricNet as MetricNet
-from riemann_nn._fields.mlp_cholesky import MLPCholesky as MLPCholesky
 from riemann_nn._losses.compatibility import compatibility_loss as compatibility_loss
 from riemann_nn._losses.curvature import CurvatureLoss as CurvatureLoss
 from riemann_nn._losses.curvature import curvature_loss as curvature_loss
@@ -82,5 +81,5 @@ if not TYPE_CHECKING:  # which knows the names
 
 
 for _public in (vars(_sys.modules["riemann_nn"])[_name] for _name in __all__):
-    if isinstance(_public, type):
+    if isinstance(_public, type) and _public.__module__.startswith("riemann_nn."):
         _public.__module__ = "riemann_nn"  # whatever room it stands in: pickles name the package

@@ -363,7 +363,7 @@ def test_low_rank_never_forms_the_matrix(monkeypatch):
 def test_the_generic_route_in_many_dimensions_says_so_once():
     from riemann._curvature import snapshot
 
-    snapshot._say_generic.cache_clear()
+    snapshot._SAID.clear()
     metric, x = lambda x: torch.diag(2 + x.sin()), points(32, 1)
     ricci, scalar = rm.ricci_tensor(metric, x), rm.scalar_curvature(metric, x)  # in blocks; warnings are errors
     with pytest.warns(UserWarning, match=r"`kretschmann_scalar` takes the generic route.*riemann\.metrics.*chunk_size"):

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import riemann as rm
+from riemann.metrics.elementwise import elementwise_jet
 from riemann_nn import Bounded, MLPCholesky, Softplus
-from riemann_nn._fields.elementwise import elementwise_jet
 from tests.helpers import assert_equal
 
 F = torch.nn.functional
@@ -180,8 +180,8 @@ class Curvature(torch.nn.Module):
 
 def test_wrappers_keep_the_route():
     metric = network(3)
-    assert "riemann_nn" in rm.scalar_curvature.route(metric)
-    assert "riemann_nn" in rm.ricci_tensor.route(torch.compile(metric, backend="eager"))
+    assert "_mlp_routes" in rm.scalar_curvature.route(metric)
+    assert "_mlp_routes" in rm.ricci_tensor.route(torch.compile(metric, backend="eager"))
 
 
 @pytest.mark.parametrize("convert", [np.asarray, torch.as_tensor])

@@ -47,8 +47,8 @@ def compile(
 
     Ways are tried in this order; `.route` of the result says which was taken, and why.
 
-    1. Closed form: the metric's type brings the quantity in plain tensor operations (`riemann_nn.MLPCholesky`; types
-       of yours by `compile.register`).
+    1. Closed form: the metric's type brings the quantity in plain tensor operations (`metrics.MLPCholesky`; types of
+       yours by `compile.register`).
     2. Symbolic: the metric is traced into expressions, the quantity is derived from them exactly and written out as
        torch code: no differentiation is left. Where its expression would be long, the derivatives of g are written
        out instead, and the quantity is computed from them.
@@ -130,12 +130,12 @@ def compile(
 
 
 @functools.singledispatch
-def _closed_form(metric: Any, quantity: str, **options: Any) -> Plain | None:
+def closed_form(metric: Any, quantity: str, **options: Any) -> Plain | None:
     """The quantity in plain tensor operations, where the type of the metric brings them."""
     return None
 
 
-compile.register = _closed_form.register  # type: ignore[attr-defined]
+compile.register, compile.closed_form = closed_form.register, closed_form  # type: ignore[attr-defined]
 
 
 class Pattern(NamedTuple):
@@ -438,7 +438,7 @@ class _OfPoints(_Kernel):
     def __init__(self, metric: Metric, quantity: str, options: dict[str, Any], pattern: "Pattern", full: bool):
         super().__init__(pattern)
         self.metric, self.quantity, self.options, self.full = metric, quantity, options, full
-        self.plain = dispatched(_closed_form, metric)(metric, quantity, **options)
+        self.plain = dispatched(closed_form, metric)(metric, quantity, **options)
 
     def __reduce__(self) -> Any:  # functions inside functions are not pickled
         return _OfPoints, (self.metric, self.quantity, self.options, self.pattern, self.full)

@@ -1,6 +1,5 @@
 """`at`: a metric differentiated once, at points."""
 
-import functools
 from typing import Any
 
 from jaxtyping import Float
@@ -10,7 +9,7 @@ from riemann import _jets
 from riemann._curvature.quantities import QUANTITIES, LocalGeometry
 from riemann._messages.frames import warn
 from riemann._metric import jets_of, metric_jet
-from riemann._points.checks import check_count, check_points
+from riemann._points.checks import check_count, check_points, has_values
 from riemann._points.chunks import in_chunks
 from riemann._types import ChunkSize, Metric, Progress
 
@@ -73,15 +72,31 @@ def local(name: str, metric: Metric, x: Tensor, **options: Any) -> Tensor:
     """A quantity of the table, from a snapshot of points that are checked already."""
     order = QUANTITIES[name].order
     if order >= 2 and x.shape[-1] >= 32:
-        _say_generic(name)
+        _say_generic(name, metric, x)
     return getattr(LocalGeometry(x, metric_jet(metric, x, order)), name)(**options)
 
 
-@functools.cache
-def _say_generic(name: str) -> None:
+_SAID: set[str] = set()
+
+
+def _say_generic(name: str, metric: Metric, x: Tensor) -> None:
     """Says once that a function takes the generic route in many dimensions, lest structure be lost in silence."""
-    warn(
-        f"`{name}` takes the generic route in 32 dimensions or more: n**4 numbers and n**2 derivatives a point. If the "
-        "metric has structure, a type of `riemann.metrics` uses it; `sectional_curvature` and "
-        "`estimate_scalar_curvature` need n**2 numbers; `chunk_size` bounds the points at a time. This is said once."
+    if name in _SAID:
+        return
+    _SAID.add(name)
+    found = name_structure(metric, x) if has_values(x) else None
+    said = (
+        f"This metric is a `{found}`: `riemann.structured(metric, {x.shape[-1]})` returns it as one, which is faster; "
+        if found
+        else "If the metric has structure, a type of `riemann.metrics` uses it; "
     )
+    warn(
+        f"`{name}` takes the generic route in 32 dimensions or more: n**4 numbers and n**2 derivatives a point. {said}"
+        "`sectional_curvature` and `estimate_scalar_curvature` need n**2 numbers; `chunk_size` bounds the points at a "
+        "time. This is said once."
+    )
+
+
+def name_structure(metric: Metric, x: Tensor) -> str | None:
+    """The name of the type that a metric is found to be, or None; `riemann._structure` puts its own here."""
+    return None

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from riemann._messages.names import no_such_name as _no_such_name
 from riemann._moved import belong as _belong
+from riemann.metrics import _mlp_routes as _mlp_routes
 from riemann.metrics._cholesky import Cholesky as Cholesky
 from riemann.metrics._conformal import Conformal as Conformal
 from riemann.metrics._constant import Constant as Constant
@@ -11,6 +12,7 @@ from riemann.metrics._diagonal import Diagonal as Diagonal
 from riemann.metrics._fisher import Fisher as Fisher
 from riemann.metrics._hessian import Hessian as Hessian
 from riemann.metrics._low_rank import LowRankPlusDiagonal as LowRankPlusDiagonal
+from riemann.metrics._mlp_cholesky import MLPCholesky as MLPCholesky
 from riemann.metrics._product import Product as Product
 from riemann.metrics._pullback import Pullback as Pullback
 from riemann.metrics._warped import Warped as Warped
@@ -23,6 +25,7 @@ __all__ = [
     "Fisher",
     "Hessian",
     "LowRankPlusDiagonal",
+    "MLPCholesky",
     "Product",
     "Pullback",
     "Warped",

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann_nn._fields.elementwise import Bounded
+from riemann.metrics.elementwise import Bounded
 from riemann_nn._fields.smooth import is_rough, perceptron, smooth
 
 

@@ -6,8 +6,8 @@ from torch import Tensor
 
 import riemann
 from riemann.metrics import Pullback
+from riemann.metrics.elementwise import elementwise_jet
 from riemann_nn._charts.coordinate import is_elementwise, parts
-from riemann_nn._fields.elementwise import elementwise_jet
 
 
 class InducedMetric(Pullback):

@@ -10,8 +10,8 @@ from torch import Tensor
 
 import riemann
 from riemann import metrics
-from riemann_nn._fields.elementwise import Bounded, BoundedExp, check_widths
-from riemann_nn._fields.mlp_cholesky import MLPCholesky
+from riemann.metrics import MLPCholesky
+from riemann.metrics.elementwise import Bounded, BoundedExp, check_widths
 from riemann_nn._fields.smooth import perceptron, smooth
 
 

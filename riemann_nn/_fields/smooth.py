@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from riemann import jet
-from riemann_nn._fields.elementwise import Elementwise
+from riemann.metrics.elementwise import Elementwise
 
 _N, _F = torch.nn, torch.nn.functional
 _ROUGH = (

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from riemann.metrics import MLPCholesky
+from riemann.metrics.elementwise import Softplus
 from riemann_nn._charts.chart import Chart
 from riemann_nn._charts.coordinate import CoordinateLayer, kind_of, rough_parts
 from riemann_nn._charts.heads import KernelHead, LinearHead, MahalanobisHead
 from riemann_nn._charts.induced import InducedMetric, induced_metrics
-from riemann_nn._fields.elementwise import Softplus
 from riemann_nn._fields.metric_net import MetricNet
-from riemann_nn._fields.mlp_cholesky import MLPCholesky
 from riemann_nn._fields.smooth import smooth
 from riemann_nn._model.card import card
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann_nn._fields.elementwise import Elementwise, Softplus, check_elementwise, check_widths
+from riemann.metrics.elementwise import Elementwise, Softplus, check_elementwise, check_widths, elementwise_jet
 
 
 class MLPCholesky(torch.nn.Module):
@@ -38,7 +38,7 @@ class MLPCholesky(torch.nn.Module):
     Example:
         >>> import torch
         >>> import riemann as rm
-        >>> from riemann_nn import MLPCholesky
+        >>> from riemann.metrics import MLPCholesky
         >>> metric = MLPCholesky(3, hidden=(16, 16)).double()
         >>> rm.scalar_curvature(metric, torch.randn(5, 3, dtype=torch.float64)).shape
         torch.Size([5])
@@ -76,6 +76,10 @@ class MLPCholesky(torch.nn.Module):
         self.activation = activation
         self.diagonal = Softplus() if diagonal is None else diagonal
         self.off_diagonal = off_diagonal
+        self._register_places(dim)
+
+    def _register_places(self, dim: int) -> None:
+        """Where the outputs stand in the triangle."""
         rows, columns = torch.tril_indices(dim, dim)
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("columns", columns, persistent=False)
@@ -106,7 +110,7 @@ class MLPCholesky(torch.nn.Module):
 
         Example:
             >>> import numpy as np
-            >>> from riemann_nn import MLPCholesky
+            >>> from riemann.metrics import MLPCholesky
             >>> metric = MLPCholesky.from_weights([(np.eye(3, 2), np.zeros(3)), (np.eye(3), np.zeros(3))])
             >>> metric(torch.zeros(2, dtype=torch.float64)).diagonal()
             tensor([0.6291, 0.6291], dtype=torch.float64, grad_fn=<DiagonalBackward0>)
@@ -142,11 +146,19 @@ class MLPCholesky(torch.nn.Module):
     def factor(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n n"]:
         """The lower triangular factor L, `(*batch, n, n)`."""
         h = x
-        for layer in self.layers[:-1]:
-            h = self.activation(layer(h))
+        for k, layer in enumerate(self.layers[:-1]):
+            h = self.units(k, layer(h))
         o = self.triangle(self.layers[-1](h))
         lower = o if self.off_diagonal is None else self.off_diagonal(o)
         return lower.tril(-1) + torch.diag_embed(self.diagonal(o.diagonal(dim1=-2, dim2=-1)))
+
+    def units(self, k: int, s: Tensor) -> Tensor:
+        """The values of the k-th hidden layer, `(…, H)`, from what goes into it."""
+        return self.activation(s)
+
+    def units_jet(self, k: int, s: Tensor, dim: int = -1) -> tuple[Tensor, Tensor, Tensor]:
+        """The same with first and second derivatives; the units stand on the axis `dim`."""
+        return elementwise_jet(self.activation, s)
 
     def routes_hold(self) -> bool:
         """Whether the layers are those that the closed forms are for: W h + b."""

@@ -7,7 +7,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from riemann import jet
+from riemann._jets import jet
 
 Elementwise = Callable[[Tensor], Tensor]
 

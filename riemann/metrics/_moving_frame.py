@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from riemann_nn._fields.mlp_cholesky import MLPCholesky
-from riemann_nn._fields.mlp_jets import Units, Values, units, values
+from riemann.metrics._mlp_cholesky import MLPCholesky
+from riemann.metrics._mlp_jets import Units, Values, units, values
 
 
 class MovingFrame(NamedTuple):

@@ -1,4 +1,4 @@
-"""The routes that an `MLPCholesky` brings to the open functions of `riemann`: closed forms."""
+"""The routes that an `MLPCholesky` brings to the open functions: closed forms."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import riemann
-from riemann import formulas
-from riemann_nn._fields import cartan
-from riemann_nn._fields.cartan import moving_frame
-from riemann_nn._fields.mlp_cholesky import MLPCholesky
-from riemann_nn._fields.mlp_jets import factor_jet, pull_back, values
+from riemann import _curvature, _jets, formulas
+from riemann._open import route
+from riemann.metrics import _moving_frame
+from riemann.metrics._mlp_cholesky import MLPCholesky
+from riemann.metrics._mlp_jets import factor_jet, pull_back, values
+from riemann.metrics._moving_frame import moving_frame
 
 IN_CACHE = 2**20  # numbers in one array: outside the cache the formulas take twice the time
 
@@ -56,32 +56,32 @@ def _of_frame(metric: MLPCholesky) -> int:
 # ------------------------------------------------------------------------------------------------------ curvature
 
 
-@riemann.route(riemann.scalar_curvature, MLPCholesky)
+@route(_curvature.scalar_curvature, MLPCholesky)
 def scalar_curvature(metric: MLPCholesky, x: Tensor) -> Tensor:
     """S in time O(n²H(n + H))."""
     return _over_points(
-        lambda p: cartan.scalar_curvature(moving_frame(metric, p)), metric, x, largest=_of_frame(metric)
+        lambda p: _moving_frame.scalar_curvature(moving_frame(metric, p)), metric, x, largest=_of_frame(metric)
     )
 
 
-@riemann.route(riemann.ricci_tensor, MLPCholesky)
+@route(_curvature.ricci_tensor, MLPCholesky)
 def ricci_tensor(metric: MLPCholesky, x: Tensor, indices: str = "ll") -> Tensor:
     """Ricci without an array of n⁴ numbers."""
 
     def ricci(p: Tensor) -> Tensor:
         frame = moving_frame(metric, p)
-        return formulas.change_indices(frame.here.L @ frame.here.L.mT, cartan.ricci_tensor(frame), "ll", indices)
+        return formulas.change_indices(frame.here.L @ frame.here.L.mT, _moving_frame.ricci_tensor(frame), "ll", indices)
 
     return _over_points(ricci, metric, x, largest=_of_frame(metric))
 
 
-@riemann.route(riemann.ricci_curvature, MLPCholesky)
+@route(_curvature.ricci_curvature, MLPCholesky)
 def ricci_curvature(metric: MLPCholesky, x: Tensor, v: Tensor) -> Tensor:
     """`Ric(v, v)` by the closed Ricci tensor."""
     return torch.einsum("...i,...ij,...j->...", v, ricci_tensor(metric, x), v)
 
 
-@riemann.route(riemann.sectional_form, MLPCholesky)
+@route(_curvature.sectional_form, MLPCholesky)
 def sectional_form(metric: MLPCholesky, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """`<R(u,v)v, u>` in two passes through the weights."""
     plane = torch.stack((u, v), -2)
@@ -121,12 +121,12 @@ def _curvature_form(metric: MLPCholesky, x: Tensor, plane: Tensor) -> Tensor:
 # --------------------------------------------------------------------------------------------- the metric and its jets
 
 
-@riemann.route(riemann.at, MLPCholesky)
+@route(_curvature.at, MLPCholesky)
 def jets(metric: MLPCholesky, x: Tensor, order: int) -> tuple[Tensor, ...]:
     """The jets of g from those of L; third derivatives by differentiation."""
     if order > 2:
         check_points(metric, x)
-        return riemann.jet(metric, x, order)
+        return _jets.jet(metric, x, order)
 
     _, *derivatives = _over_points(lambda p: jets_at(metric, p, order), metric, x, largest=metric.dim ** (2 + order))
     return metric(x), *derivatives  # also where the factor has a 0 on its diagonal: who asks sees the rank
@@ -148,7 +148,7 @@ def jets_at(metric: MLPCholesky, x: Tensor, order: int) -> tuple[Tensor, ...]:
     return g, dg, half + half.transpose(1, 2)
 
 
-@riemann.route(riemann.inverse_metric, MLPCholesky)
+@route(_curvature.inverse_metric, MLPCholesky)
 def inverse_metric(metric: MLPCholesky, x: Tensor) -> Tensor:
     """`E^T E` with E the inverse factor."""
 
@@ -160,19 +160,19 @@ def inverse_metric(metric: MLPCholesky, x: Tensor) -> Tensor:
     return _over_points(inverse, metric, x, largest=metric.dim**2)
 
 
-@riemann.route(riemann.log_volume_element, MLPCholesky)
+@route(_curvature.log_volume_element, MLPCholesky)
 def log_volume_element(metric: MLPCholesky, x: Tensor) -> Tensor:
     """Logarithms of the factor's diagonal, added up: of all outputs only these n are computed."""
     check_points(metric, x)
     h, last = x, metric.layers[-1]
-    for layer in metric.layers[:-1]:
-        h = metric.activation(layer(h))
+    for k, layer in enumerate(metric.layers[:-1]):
+        h = metric.units(k, layer(h))
     o = torch.nn.functional.linear(h, last.weight[metric.on_diagonal], last.bias[metric.on_diagonal])
     diagonal = metric.diagonal(o)
     return torch.where(diagonal > 0, diagonal, torch.nan).log().sum(-1)
 
 
-@riemann.route(riemann.volume_element, MLPCholesky)
+@route(_curvature.volume_element, MLPCholesky)
 def volume_element(metric: MLPCholesky, x: Tensor) -> Tensor:
     """The product of the factor's diagonal."""
     return log_volume_element(metric, x).exp()

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from riemann_nn._fields.elementwise import elementwise_jet
-from riemann_nn._fields.mlp_cholesky import MLPCholesky
+from riemann.metrics._mlp_cholesky import MLPCholesky
+from riemann.metrics.elementwise import elementwise_jet
 
 
 class Values(NamedTuple):
@@ -33,8 +33,8 @@ class Values(NamedTuple):
 def values(metric: MLPCholesky, x: Tensor) -> Values:
     """The network, the factor and the slopes at points."""
     h, slopes = x, []
-    for layer in metric.layers[:-1]:
-        h, first, second = elementwise_jet(metric.activation, layer(h))
+    for k, layer in enumerate(metric.layers[:-1]):
+        h, first, second = metric.units_jet(k, layer(h))
         slopes.append((first, second))
     o = metric.layers[-1](h)
     on_diagonal = metric.on_diagonal

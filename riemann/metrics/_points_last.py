@@ -7,8 +7,8 @@ second derivatives along the coordinates. What is done unit by unit is then one 
 import torch
 from torch import Tensor
 
-from riemann_nn._fields.elementwise import elementwise_jet
-from riemann_nn._fields.mlp_cholesky import MLPCholesky
+from riemann.metrics._mlp_cholesky import MLPCholesky
+from riemann.metrics.elementwise import elementwise_jet
 
 SMALL = 6  # the largest n: beyond, pushing the frame back through the layers needs fewer operations
 
@@ -68,8 +68,8 @@ def _output_jets(metric: MLPCholesky, x: Tensor) -> tuple[Tensor, Tensor, Tensor
     n, pairs = metric.dim, _pairs(metric.dim)
     layer, *others = metric.layers
     s, ds, dds = torch.addmm(layer.bias[:, None], layer.weight, x.mT), layer.weight[:, :, None], None
-    for layer in others:
-        h, first, second = elementwise_jet(metric.activation, s)
+    for k, layer in enumerate(others):
+        h, first, second = metric.units_jet(k, s, 0)
         rows = [h, *(first * ds[:, j] for j in range(n))]
         for p, (j, l) in enumerate(pairs):
             bent = second * (ds[:, j] * ds[:, l])

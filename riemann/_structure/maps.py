@@ -1,0 +1,271 @@
+"""Structure that is seen in what a metric is made of: pulled back by a map, the Hessian of a function, of low rank."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from riemann._structure import residues
+from riemann._structure.arrays import Residues
+from riemann._structure.blocks import Inner
+from riemann._structure.field import Composed, Field, way
+from riemann._structure.finding import Finding
+from riemann._structure.look import Look
+from riemann._structure.recording import Node
+from riemann._structure.residues import PRIME, inverse, matmul, times
+from riemann.metrics import Constant, Hessian, LowRankPlusDiagonal, Pullback
+
+_BY_MAP = "curvature from second derivatives of the map, by Gauss"
+
+
+def pullback(look: Look, inner: Inner) -> Finding | None:
+    r"""$J^T J$ or $J^T h J$ with J the derivatives of a field: $g(u, v) = \langle D_u f, D_v f \rangle$."""
+    if bool((look.uv == 0).any()):
+        return None
+    maps = [node for node in look.fields if _could_be_a_map(look, node)]
+    for node in maps:
+        if torch.equal(look.pulled(look.rows(node)), look.uv):
+            m = look.rows(node)[0, 0].numel()
+            return Finding("Pullback", Pullback(_flat(look, node)), f"J^T J of a map to {m} numbers", _BY_MAP)
+    for node in maps:
+        if (found := _with_ambient(look, node, inner)) is not None:
+            return found
+    for node in look.fields:
+        if (found := _of_image(look, node)) is not None:
+            return found
+    return _by_numbers(look, maps)
+
+
+def _of_image(look: Look, node: Node) -> Finding | None:
+    """J^T J with J = B Df, B a constant matrix: of a Jacobian that is written by hand."""
+    rows, shape = look.rows(node), look.recording.shape(node)
+    if len(shape) != 1 or not bool((rows[3] != 0).any()):
+        return None
+    for other, B in look.matrices.items():
+        for turned in (False, True):
+            C = B.transpose(-1, -2) if turned else B
+            if C.shape[-1] != shape[0] or C.shape[-2] < look.n:
+                continue
+            Du, Dv = (matmul(C, rows[k][..., None])[..., 0] for k in (1, 2))
+            if torch.equal(torch.remainder(times(Du, Dv).sum(-1), PRIME), look.uv):
+                image = _Image(look.field(node), look.field(other), turned)
+                return Finding("Pullback", Pullback(image), f"J^T J of a map to {C.shape[-2]} numbers", _BY_MAP)
+    return None
+
+
+class _Image(torch.nn.Module):
+    """A constant matrix times a field."""
+
+    def __init__(self, field: torch.nn.Module, matrix: torch.nn.Module, turned: bool):
+        super().__init__()
+        self.field, self.matrix, self.turned = field, matrix, turned
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(m,)` at one point."""
+        B = self.matrix(x)
+        return (B.mT if self.turned else B) @ self.field(x)
+
+
+def _by_numbers(look: Look, maps: list[Node]) -> Finding | None:
+    """J^T J that the algebra of residues does not see: by values at the points, where no function has kinks."""
+    if not look.is_smooth:
+        return None
+    for node in maps:
+        if len(look.recording.shape(node)) != 1:
+            continue
+        if look.same_at_points(look.field(node), 1, lambda jet: jet[1].mT @ jet[1]):
+            m = look.recording.shape(node)[0]
+            why = f"J^T J of a map to {m} numbers, to rounding at {len(look.points)} points"
+            return Finding("Pullback", Pullback(look.field(node)), why, _BY_MAP)
+    return None
+
+
+def _could_be_a_map(look: Look, node: Node) -> bool:
+    """Enough numbers; not the coordinates themselves, by which every metric is pulled back."""
+    rows = look.rows(node)
+    if rows[0, 0].numel() < look.n:
+        return False
+    return bool((rows[3] != 0).any()) or rows[0, 0].numel() > look.n
+
+
+def _flat(look: Look, node: Node) -> torch.nn.Module:
+    field = look.field(node)
+    return field if len(look.recording.shape(node)) == 1 else Composed(field, torch.flatten)
+
+
+def _with_ambient(look: Look, node: Node, inner: Inner) -> Finding | None:
+    """J^T h J: h constant, or a metric at the image of the point."""
+    rows = look.rows(node)
+    m = rows[0, 0].numel()
+    if look.recording.shape(node) != (m,):
+        return None
+    for h, H in (look.matrices | {h: look.rows(h)[0] for h in look.of_shape(m, m)}).items():
+        if H.shape[1:] != (m, m) or not torch.equal(_bilinear(rows, H), look.uv):
+            continue
+        ambient = _ambient(look, node, h, m, inner)
+        if ambient is not None:
+            what = "a constant matrix" if isinstance(ambient, Constant) else "a metric at the image"
+            why = f"J^T h J of a map to {m} numbers, h {what}"
+            return Finding("Pullback", Pullback(look.field(node), ambient), why, _BY_MAP)
+    return None
+
+
+def _bilinear(rows: Tensor, H: Tensor) -> Tensor:
+    return matmul(matmul(rows[1][:, None], H), rows[2][..., None])[:, 0, 0]
+
+
+def _ambient(look: Look, node: Node, h: Node, m: int, inner: Inner) -> Any:
+    reads = look.recording.reads[h]
+    if look.recording.point not in reads:
+        if reads:
+            return look.live(h, m)
+        matrix = h.meta["val"].clone()
+        even = 0.5 * (matrix + matrix.mT)  # what the metric is to rounding, or it is none
+        return Constant(even) if torch.allclose(matrix, even, 1e-12, 1e-12 * float(even.abs().amax())) else None
+    alike = next(nodes for nodes in look.alike.values() if nodes[0] is node)
+    start = next((a for a in alike if way(look.recording, h, a) is not None), None)
+    if start is None:
+        return None
+    ambient = Field(look.recording, h, start, shape=(m, m))
+    images = torch.stack([look.field(node)(p) for p in look.points]).detach()
+    return inner(ambient, images) or ambient
+
+
+def hessian(look: Look, inner: Inner) -> Finding | None:
+    r"""Second derivatives of a function: $g(u, v) = D_u D_v P$."""
+    for node in look.fields:
+        rows = look.rows(node)
+        if rows[0, 0].numel() == 1 and torch.equal(rows[3].reshape(-1), look.uv) and bool((look.uv != 0).all()):
+            return _of_potential(look, node)
+    for node in look.fields if look.is_smooth else ():
+        if look.recording.shape(node) == () and look.same_at_points(look.field(node), 2, lambda jet: jet[2]):
+            return _of_potential(look, node, f", to rounding at {len(look.points)} points")
+    return None
+
+
+def _of_potential(look: Look, node: Node, said: str = "") -> Finding:
+    potential = Composed(look.field(node), partial(torch.reshape, shape=()))
+    why = f"second derivatives of one function{said}"
+    return Finding("Hessian", Hessian(potential), why, "curvature from its third derivatives")
+
+
+# -------------------------------------------------------------------------------------------------------- low rank
+
+
+def low_rank(look: Look, inner: Inner) -> Finding | None:
+    r"""A diagonal and a few directions: $\mathrm{diag}(d) + c\, U U^T$, c a number or a function of one sign."""
+    n = look.n
+    off = look.g * ~torch.eye(n, dtype=torch.bool)
+    if n < 3 or not bool((off != 0).any()):
+        return None
+    for node in look.fields:
+        for turned in (False, True):
+            U = _columns(look, node, turned)
+            if U is None:
+                continue
+            square = matmul(U, U.transpose(-1, -2))
+            for factor, power, number in _factors(look, square, off):
+                c = torch.ones_like(square[:, 0, 0]) if factor is None else look.value(factor)
+                c = times(inverse(c) if power == -1 else c, residues.of_number(number))
+                whole = times(square, c[:, None, None])
+                if not torch.equal(whole * ~torch.eye(n, dtype=torch.bool), off):
+                    continue
+                found = _of_low_rank(look, node, turned, factor, power, number, look.g - whole)
+                if found is not None:
+                    return found
+    return None
+
+
+def _columns(look: Look, node: Node, turned: bool) -> Tensor | None:
+    """The value of a node as `(draws, n, r)`, r < n."""
+    value, n = look.rows(node)[0], look.n
+    value = value.unsqueeze(-1) if value.ndim == 2 and not turned else value
+    if value.ndim != 3:
+        return None
+    value = value.transpose(-1, -2) if turned else value
+    return value if value.shape[1] == n and value.shape[2] < n else None
+
+
+def _factors(look: Look, square: Tensor, off: Tensor) -> list[tuple[Node | None, int, float]]:
+    """The scalar, to the power 1 or -1, and the number by which the square of the columns is to be multiplied."""
+    i, j = next(iter((off != 0).any(0).nonzero().tolist()))
+    if bool((square[:, i, j] == 0).any()):
+        return []
+    wanted = times(off[:, i, j], inverse(square[:, i, j]))
+    found: list[tuple[Node | None, int, float]] = []
+    for node in (None, *(k for k in look.of_shape() if look.is_definite(k))):
+        for power in (1, -1) if node is not None else (1,):
+            c = torch.ones_like(wanted) if node is None else look.value(node)
+            if bool((c == 0).any()):
+                continue
+            rest = times(wanted, inverse(c) if power == 1 else c)
+            number = look.number(rest[:, None]) if bool((rest == rest[0]).all()) else None
+            if number is not None:
+                found.append((node, power, number))
+    return found[:1]
+
+
+def _of_low_rank(
+    look: Look, node: Node, turned: bool, factor: Node | None, power: int, number: float, rest: Tensor
+) -> Finding | None:
+    d = torch.remainder(rest, PRIME).diagonal(dim1=-2, dim2=-1)
+    diagonal = _diagonal_field(look, d)
+    if diagonal is None:
+        return None
+    weight = -number if factor is not None and bool(look.signs[factor].negative.any()) else number
+    U = _Columns(look.field(node), turned, None if factor is None else look.field(factor), 0.5 * power)
+    r = U(look.points[-1]).shape[-1]
+    signs = None if weight == 1 else look.points.new_full((r,), weight)
+    metric = LowRankPlusDiagonal(diagonal, U, signs)
+    why = f"a diagonal and {r} direction{'s' if r > 1 else ''}"
+    return Finding("LowRankPlusDiagonal", metric, why, "sectional curvature in O(n r + r³)")
+
+
+class _Columns(torch.nn.Module):
+    """U, times the root of a factor."""
+
+    def __init__(self, field: torch.nn.Module, turned: bool, scale: torch.nn.Module | None, exponent: float):
+        super().__init__()
+        self.field, self.turned, self.scale, self.exponent = field, turned, scale, exponent
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(n, r)` at one point."""
+        U = self.field(x)
+        U = U.unsqueeze(-1) if U.ndim == 1 else U
+        U = U.mT if self.turned else U
+        return U if self.scale is None else U * torch.abs(self.scale(x)) ** self.exponent
+
+
+def _diagonal_field(look: Look, d: Tensor) -> Any:
+    """The diagonal as a field that is there, in a vector or a matrix, or a constant: no difference of large numbers."""
+    n = look.n
+    of_parameters = [k for k, v in look.values.items() if isinstance(v, Residues) and not look.recording.varies(k)]
+    for node in (*look.fields, *(k for k in of_parameters if k.meta["val"].is_floating_point())):
+        value = look.value(node)
+        if value.shape[1:] == (n,) and torch.equal(value, d):
+            return look.field(node)
+        if value.shape[1:] == (n, n) and torch.equal(value.diagonal(dim1=-2, dim2=-1), d):
+            return Composed(look.field(node), torch.diagonal)
+        if value.ndim == 1 and bool((d == value[:, None]).all()):
+            return Composed(look.field(node), partial(_repeated, n=n))
+    constant = look.vector(d)
+    return None if constant is None else _Given(constant)
+
+
+def _repeated(c: Tensor, n: int) -> Tensor:
+    return c.expand(n)
+
+
+class _Given(torch.nn.Module):
+    """A constant vector."""
+
+    vector: Tensor
+
+    def __init__(self, vector: Tensor):
+        super().__init__()
+        self.register_buffer("vector", vector)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same at every point."""
+        return self.vector.to(x)
