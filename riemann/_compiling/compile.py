@@ -102,7 +102,9 @@ def compile(
         raise ValueError(f"`budget` is {budget!r}, expected seconds, more than 0")
     whole, pattern = components == "all", symmetries(quantity, options, dim)
     kernel, route = _way(metric, quantity, options, dim, pattern, whole, budget)
-    if kernel is None:
+    if kernel is not None:
+        pattern = kernel.pattern
+    else:
         warn(f"`compile` runs `{quantity}` of this metric eagerly, in tiles: {route.partition(': ')[2]}")
     return Compiled(metric, quantity, options, dim, order_of(quantity), pattern, whole, backend, kernel, route)
 

@@ -40,7 +40,7 @@ class Runner:
             return values[:1], doubt[:1]
         arguments, key = kernel.arguments(x, *vectors), kernel.prepare(x)
         if key not in self.compiled:
-            self.compiled[key] = _torch_compiled(kernel, str(self.backend))
+            self.compiled[key] = _torch_compiled(kernel, self.backend)
         try:
             return kernel.shaped(*_jets.twice(self.compiled[key], kernel, arguments))
         except Exception as error:
@@ -54,7 +54,7 @@ class Runner:
             return result
 
 
-def _torch_compiled(kernel: Kernel, backend: str) -> Callable[..., Any]:
+def _torch_compiled(kernel: Kernel, backend: Any) -> Callable[..., Any]:
     """The kernel under `torch.compile`, once for all sizes of the batch."""
 
     def run(*arguments: Tensor) -> tuple[Tensor, Tensor]:
