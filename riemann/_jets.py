@@ -364,7 +364,7 @@ def _coefficients(
 ) -> Tensor:
     """Coefficients of `f(p, *arguments)` at `p = x + s^a vectors_a`, `(count, *batch, *s)`."""
     batch, n = x.shape[:-1], x.shape[-1]
-    count = batch.numel()
+    count = math.prod(batch)
     flat = [a.reshape(count, *a.shape[len(batch) :]) for a in (x, *arguments)]
     if count == 0:  # shapes come from a point that stands in
         flat = [a.new_ones(1, *a.shape[1:]) for a in flat]
@@ -496,6 +496,44 @@ class _Never(_Once):
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
         return _Never.backward(ctx, tangent)[0]
+
+
+def twice(compiled: Callable[..., Any], plain: Callable[..., Any], arguments: Sequence[Tensor]) -> Any:
+    """`compiled(*arguments)`, values and what has no derivatives; second derivatives are those of `plain`.
+
+    Torch's compiler makes first derivatives only.
+    """
+    if torch.is_grad_enabled() and any(a.requires_grad for a in arguments):
+        return _Twice.apply(compiled, plain, *arguments)
+    return compiled(*arguments)
+
+
+class _Twice(torch.autograd.Function):
+    """Values of a compiled function; its first derivatives compiled, higher ones by the plain code."""
+
+    @staticmethod
+    def forward(ctx: Any, compiled: Callable[..., Any], plain: Callable[..., Any], *arguments: Tensor) -> Any:
+        with torch.enable_grad():
+            inner = [a.detach().requires_grad_(a.requires_grad) for a in arguments]
+            values, doubt = compiled(*inner)
+        ctx.save_for_backward(*arguments)
+        ctx.plain, ctx.inner = plain, (values, inner)
+        doubt = doubt.detach()
+        ctx.mark_non_differentiable(doubt)
+        return values.detach(), doubt
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        again = torch.is_grad_enabled()
+        if again or ctx.inner is None:  # a compiled graph can be gone through once
+            inner = ctx.saved_tensors
+            with torch.enable_grad():
+                values, _ = ctx.plain(*inner)
+        else:
+            (values, inner), ctx.inner = ctx.inner, None
+        needed = [a for a, asked in zip(inner, ctx.needs_input_grad[2:], strict=True) if asked]
+        found = iter(torch.autograd.grad(values, needed, gradients[0], create_graph=again, allow_unused=True))
+        return None, None, *(next(found) if asked else None for asked in ctx.needs_input_grad[2:])
 
 
 def weight_of(*functions: Any) -> Callable[[Tensor], float]:

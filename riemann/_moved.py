@@ -89,6 +89,13 @@ MOVED = {
 }
 
 
+RENAMED = {
+    "riemann._compile._OfColumns": ("riemann._compiling.kernels", "OfColumns"),
+    "riemann._compile._OfPoints": ("riemann._compiling.kernels", "OfPoints"),
+    "riemann._compile._OfJets": ("riemann._compiling.kernels", "OfDerivatives"),
+}
+
+
 class _Old(MetaPathFinder, Loader):
     """Makes an old module on demand: its names are those of the new one, or public ones of the package."""
 
@@ -105,6 +112,8 @@ class _Old(MetaPathFinder, Loader):
         places = [MOVED[module.__name__], module.__name__.partition(".")[0]]
 
         def named(name: str) -> Any:
+            if (now := RENAMED.get(f"{module.__name__}.{name}")) is not None:
+                return vars(import_module(now[0]))[now[1]]
             for place in map(import_module, places):
                 if name in vars(place):
                     return vars(place)[name]

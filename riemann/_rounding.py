@@ -132,6 +132,14 @@ def few_digits(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, good: Tensor
     return note(error, value)
 
 
+def certain_digits(g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
+    """Where norms already tell that enough digits of the curvature are left, `(*batch,)`; nothing is looked at."""
+    if g.shape[-1] == 1:
+        return g[..., 0, 0].isfinite()
+    here = g, dg, ddg, formulas.inverse_metric(g), units(g)
+    return (_by_norms(*here) <= floor_of(g.dtype)) | (_by_scaled_norms(*here) <= floor_of(g.dtype))
+
+
 def _by_norms(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, r: Tensor) -> Tensor:
     """A bound of the error of Riemann from one pass over the jets, in units of the shortest coordinate vector."""
     largest = r.amax(-1)

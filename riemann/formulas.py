@@ -86,6 +86,22 @@ def _christoffel_first(dg: Tensor) -> Tensor:
 
 
 @full_precision()
+def christoffel_vector(
+    g: Float[Tensor, "*batch n n"],
+    dg: Float[Tensor, "*batch n n n"],
+    u: Float[Tensor, "*batch n"],
+    v: Float[Tensor, "*batch n"],
+) -> Float[Tensor, "*batch n"]:
+    r"""Christoffel symbols applied to vectors, $\Gamma^k_{ij} u^i v^j$, `(*batch, n)`.
+
+    $\tfrac12 g^{kl} (\partial_j g_{li} + \partial_i g_{lj} - \partial_l g_{ij}) u^i v^j$ (MTW 8.24).
+    """
+    both = torch.einsum("...lij,...i,...j->...l", dg, u, v) + torch.einsum("...lij,...i,...j->...l", dg, v, u)
+    slope = torch.einsum("...ijl,...i,...j->...l", dg, u, v)
+    return torch.einsum("...kl,...l->...k", inverse_metric(g), 0.5 * (both - slope))
+
+
+@full_precision()
 def geodesic_acceleration(
     g: Float[Tensor, "*batch n n"], dg: Float[Tensor, "*batch n n n"], v: Float[Tensor, "*batch n"]
 ) -> Float[Tensor, "*batch n"]:

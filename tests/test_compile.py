@@ -20,7 +20,7 @@ from torch.testing import assert_close
 import riemann as rm
 from riemann import bridge, spaces
 from riemann._clock import within
-from riemann._compiling import compile
+from riemann._compiling import compiled, kernels, running
 from riemann_nn import MetricNet, MLPCholesky
 from tests.cases import BY_NAME
 from tests.helpers import assert_equal, exact, terms
@@ -71,8 +71,8 @@ def test_large_results_are_written_in_tiles(metric, components, monkeypatch):
     x = torch.rand(2, 4, 2, dtype=torch.float64) + 0.3
     f = plain(metric, "riemann_tensor", 2, components=components)
     whole = f(x)
-    monkeypatch.setattr(compile, "LARGE", 0)
-    monkeypatch.setattr(compile, "TILE", 1)
+    monkeypatch.setattr(compiled, "LARGE", 0)
+    monkeypatch.setattr(compiled, "TILE", 1)
     tiled = f(x)
     whole, tiled = (y if components == "all" else y.full() for y in (whole, tiled))
     assert tiled.shape == (2, 4, 2, 2, 2, 2) and tiled.requires_grad == isinstance(metric, torch.nn.Module)
@@ -300,18 +300,27 @@ def branching(x):
     return torch.eye(2) * torch.where(x[0] > 0.5, 1 + x[0] ** 2, 1 + x[0])
 
 
-def test_what_cannot_be_derived_runs_eagerly_and_says_why():
+SCALE = torch.tensor([0.5], dtype=torch.float64)
+
+
+def by_a_number(x):
+    return network(x) * float(SCALE[0])
+
+
+def test_what_cannot_be_derived_is_recorded_and_says_why():
     x = torch.rand(3, 2, dtype=torch.float64)
-    for metric, why in (
-        (network, "too many for a formula"),
-        (branching, "chooses by"),
-        (Wide(), "parameters"),
-    ):
-        with pytest.warns(UserWarning, match=f"`scalar_curvature` .* eagerly, in tiles: .*{why}"):
-            f = rm.compile(metric, "scalar_curvature", dim=2)
-        assert why in f.route and why in repr(f)
-        if metric is not branching:
-            assert_close(f(x), rm.scalar_curvature(metric, x))
+    for metric, why in ((network, "too many for a formula"), (branching, "chooses by"), (Wide(), "parameters")):
+        f = plain(metric, "scalar_curvature", 2)
+        assert f.route.startswith("jets, ") and why in f.route and why in repr(f)
+        assert_close(f(x), rm.scalar_curvature(metric, x))
+
+
+def test_what_cannot_be_recorded_runs_eagerly_and_says_why():
+    x, why = torch.rand(3, 2, dtype=torch.float64), "too many for a formula, and it cannot be recorded"
+    with pytest.warns(UserWarning, match=f"`scalar_curvature` .* eagerly, in tiles: .*{why}"):
+        f = rm.compile(by_a_number, "scalar_curvature", dim=2)
+    assert why in f.route and why in repr(f)
+    assert_close(f(x), rm.scalar_curvature(by_a_number, x))
 
 
 def endless():
@@ -358,9 +367,10 @@ def test_tensors_that_need_gradients_are_not_lost():
         (lambda p: torch.diag(torch.stack([1 + c * p[1] ** 2, p[0] ** 2]))),
         torch.rand(3, 2, dtype=torch.float64),
     )
-    with pytest.warns(UserWarning, match="parameters of a module"):
-        f = rm.compile(metric, "scalar_curvature", dim=2)
-    assert f(x).requires_grad
+    f = plain(metric, "scalar_curvature", 2)
+    assert f.route.startswith("jets, ") and "parameters of a module" in f.route
+    ours, truth = (torch.autograd.grad(y.sum(), c)[0] for y in (f(x), rm.scalar_curvature(metric, x)))
+    assert_close(ours, truth)
 
 
 @pytest.mark.parametrize(
@@ -541,7 +551,7 @@ def test_a_miscompiled_function_is_an_error_that_names_both(metric, components, 
 
         return run
 
-    monkeypatch.setattr(compile, "_torch_compiled", wrong)
+    monkeypatch.setattr(running, "_torch_compiled", wrong)
     dim = 4 if metric is KERR.metric else 2
     f = rm.compile(metric, "christoffel", dim=dim, components=components)
     x = KERR.x() if dim == 4 else X
@@ -553,7 +563,7 @@ def test_a_miscompiled_function_is_an_error_that_names_both(metric, components, 
 def test_code_that_is_wrong_is_an_error_in_each_dtype(monkeypatch):
     f = plain(sphere, "scalar_curvature", 2)
     f(X)
-    for kernel in (compile._OfColumns, compile._OfJets):
+    for kernel in (kernels.OfColumns, kernels.OfDerivatives):
         monkeypatch.setattr(kernel, "__call__", lambda self, *a: (a[0][:, 0] + 5, 0 * a[0][:, 0]))
         monkeypatch.setattr(kernel, "shaped", lambda self, values, doubt: (values, doubt))
     f(X)  # compared before
@@ -621,7 +631,7 @@ def test_every_family_of_networks(family, n, dtype):
         for p in metric.parameters():
             p.add_(0.2 * torch.randn_like(p))
     f = plain(metric, "scalar_curvature")
-    assert f.route.startswith("closed form" if family == "cholesky" else "eager")
+    assert f.route.startswith("closed form" if family == "cholesky" else "jets")
     for x in (torch.randn(4, n, dtype=dtype), torch.randn(1, n, dtype=dtype), torch.randn(n, dtype=dtype)):
         tolerance = 1e-10 if dtype == torch.float64 else 1e-3
         assert_close(f(x), rm.scalar_curvature(metric, x), rtol=tolerance, atol=tolerance)

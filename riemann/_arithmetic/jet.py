@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch._C import _functorch
 from torch._functorch import pyfunctorch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode_temporarily
 
@@ -192,9 +193,14 @@ class Jet(Tensor):
         return f"Jet({tuple(self.shape)}, {self.dtype})"
 
 
+def is_seen(a: Tensor) -> bool:
+    """Whether values can be looked at: not those of a jet, inside transforms, or while operations are recorded."""
+    return not (isinstance(a, Jet | FakeTensor) or _functorch.is_functorch_wrapped_tensor(a))
+
+
 def _offset(c: Tensor) -> int:
     """Where a tensor begins in its memory, as far as that can be asked."""
-    return 0 if _functorch.is_functorch_wrapped_tensor(c) else c.storage_offset()
+    return c.storage_offset() if is_seen(c) else 0
 
 
 Rule = Callable[..., Any]
@@ -295,6 +301,7 @@ class Arithmetic(TorchDispatchMode):
         self.anew = bool(self.stack)  # whether writing in place makes new memory
         self.instead: Mapping[str, Callable[..., Any]] = {}  # functions that are called in place of those of torch
         self.gradients = torch.is_grad_enabled()
+        self.anew = bool(stack) or torch._C._len_torch_dispatch_stack() > 0  # nothing is written in place
         self.around = _running.users[-1] if _running.users else None
         self.caller = _Caller(self)
         self.made: dict[int, StorageWeakRef] = {}

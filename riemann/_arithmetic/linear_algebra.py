@@ -12,10 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_functorch_wrapped_tensor
 
 from riemann._arithmetic.elementwise import composed, is_constant, product
-from riemann._arithmetic.jet import Arithmetic, Jet, Refused, rule
+from riemann._arithmetic.jet import Arithmetic, Jet, Refused, is_seen, rule
 
 
 def _blocks(A: Arithmetic, c: Tensor) -> list[Tensor]:
@@ -140,7 +139,7 @@ def _cholesky(A: Arithmetic, a: Jet, upper: bool = False) -> Jet:
 def _cholesky_ex(A: Arithmetic, a: Jet, *, upper: bool = False, check_errors: bool = False) -> Any:
     b = _blocks(A, _hermitian(a.c, upper))
     L, info = torch.linalg.cholesky_ex(b[0])
-    if check_errors and bool(info.any()):
+    if check_errors and is_seen(info) and bool(info.any()):
         raise Refused("needs a positive-definite matrix at every point")
     L = torch.where((info != 0)[..., None, None], math.nan, L)
     eye = torch.eye(L.shape[-1], dtype=L.dtype, device=L.device).expand(L.shape)
@@ -476,6 +475,6 @@ def _matrix_exp(A: Arithmetic, a: Jet) -> Jet:
 
 def _squarings(size: Tensor) -> int:
     """So many that the series converges in 14 terms; as many as most need where the size cannot be looked at."""
-    if isinstance(size, Jet) or is_functorch_wrapped_tensor(size) or not bool(torch.isfinite(size)):
+    if not is_seen(size) or not bool(torch.isfinite(size)):
         return 10
     return max(0, math.ceil(math.log2(max(float(size), 1e-30))) + 2)

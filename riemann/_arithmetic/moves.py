@@ -168,7 +168,7 @@ def _unsafe_split(A: Arithmetic, a: Jet, sizes: Any, dim: int = 0) -> list[Jet]:
 @rule("as_strided")
 def _as_strided(A: Arithmetic, a: Jet, size: Any, stride: Any, offset: int | None = None) -> Jet:
     """A view of the memory, if it lies as that of a plain tensor would."""
-    return a.view_of_memory(size, stride, a.storage_offset() if offset is None else offset, bool(A.stack))
+    return a.view_of_memory(size, stride, a.storage_offset() if offset is None else offset, A.anew)
 
 
 # ------------------------------------------------------------------------------------ what makes copies

@@ -128,8 +128,8 @@ def derive(
         NotDerived: there is neither, and why.
         TypeError, ValueError: there is no such metric in `dim` dimensions.
     """
-    point = _point(unwrapped(metric), dim)
-    traced = _bounded(_symbolic(unwrapped(metric), point), budget)
+    at = point(unwrapped(metric), dim)
+    traced = _bounded(_symbolic(unwrapped(metric), at), budget)
     why = unfit
     if not unfit:
         try:
@@ -156,7 +156,7 @@ def _bounded(work: Callable[[], Any], budget: float) -> Any:
 # ------------------------------------------------------------------------------------------------------- the metric
 
 
-def _point(metric: Metric, dim: int) -> Tensor:
+def point(metric: Metric, dim: int) -> Tensor:
     """A point that the metric takes: in the dtype of a module, else in double precision before single."""
     like = next(iter(_tensors(metric).values()), None)
     error = None

@@ -4,15 +4,13 @@ import torch
 from torch import Tensor
 from torch._C import _functorch
 
-from riemann._arithmetic import Jet
+from riemann._arithmetic.jet import is_seen
 from riemann._points.faults import first
 
 
 def has_values(x: Tensor) -> bool:
     """Whether values can be looked at: outside transforms and compilation, on a device that has them."""
-    if torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(x) or x.is_meta:
-        return False
-    return not isinstance(x, Jet)
+    return not (torch.compiler.is_compiling() or x.is_meta) and is_seen(x)
 
 
 def check_count(name: str, value: int, least: int) -> None:

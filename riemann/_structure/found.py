@@ -116,6 +116,11 @@ def found(metric: Metric, dim: int, sample_points: Tensor) -> tuple[Any, str]:
     return (None if result.metric is metric else result.metric), str(result)
 
 
+def public_name(metric: Metric) -> str:
+    """The name of its type in `riemann.metrics`."""
+    return next(kind.__name__ for kind in type(metric).__mro__ if kind.__module__.startswith("riemann.metrics"))
+
+
 def looked(metric: Metric, points: Tensor, depth: int = 0) -> Structure:
     """What is found in a metric at points of its domain; of parts of metrics, `depth` deep, the first finding."""
     from riemann._structure import blocks, maps, networks
@@ -163,9 +168,7 @@ def _points(metric: Metric, dim: int) -> Tensor:
 @functools.wraps(snapshot.name_structure)
 def _named(metric: Metric, x: Tensor) -> str | None:
     same = found(metric, x.shape[-1], x.reshape(-1, x.shape[-1])[:LOOKED_AT])[0]
-    return (
-        None if same is None else next(c.__name__ for c in type(same).__mro__ if c.__module__.startswith("riemann.m"))
-    )
+    return None if same is None else public_name(same)
 
 
 snapshot.name_structure = _named

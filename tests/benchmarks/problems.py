@@ -5,16 +5,21 @@ import numpy as np
 Arrays = dict[str, np.ndarray]
 
 
-def network(n: int, points: int, hidden: int = 64) -> Arrays:
+def network(n: int, points: int, hidden: int = 64, outputs: int | None = None) -> Arrays:
     """A network of two hidden layers with n(n+1)/2 outputs, the lower triangle of a factor, and points x."""
     random = np.random.default_rng(n)
-    widths = (n, hidden, hidden, n * (n + 1) // 2)
+    widths = (n, hidden, hidden, outputs or n * (n + 1) // 2)
     arrays = {}
     for layer, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
         bound = inputs**-0.5 * (0.3 if layer == 2 else 1.0)
         arrays[f"W{layer}"] = random.uniform(-bound, bound, (outputs, inputs))
         arrays[f"b{layer}"] = random.uniform(-bound, bound, outputs)
     return arrays | {"x": 0.5 * random.normal(size=(points, n))}
+
+
+def unstructured(n: int, points: int) -> Arrays:
+    """A network with n + n² outputs, weights s and rows of U, of which a metric without known structure is made."""
+    return network(n, points, outputs=n + n * n)
 
 
 def decoder(n: int = 8, outputs: int = 784, points: int = 16, hidden: int = 64) -> Arrays:

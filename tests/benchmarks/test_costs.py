@@ -5,6 +5,8 @@ import pytest
 from tests.benchmarks import problems
 
 NETWORK = "Scalar curvature of a network metric"
+PLAIN = "Scalar curvature of a network metric, written as a plain function"
+FREE = "Scalar curvature of a metric without known structure, a plain function"
 LARGE = "Many dimensions"
 GROWTH = "Growth with the dimension: scalar curvature of a network metric, 1 point"
 BATCH = "Growth with the batch: scalar curvature of a network metric, n = 4"
@@ -43,6 +45,47 @@ def test_network(compare, n, points, eager, faster, compiled):
     compare(
         f"{way}scalar_curvature", problems.network(n, points), group=NETWORK, peers=PEERS, targets=targets,
         title=f"n = {n}, {_points(points)}, {'compiled' if compiled else 'eager'}", memory=n == 64,
+    )  # fmt: skip
+
+
+@WAYS
+@pytest.mark.parametrize(
+    "n, points, eager, faster",
+    [(2, 1024, 0.15, 1.0), (4, 256, 0.15, 0.8), (8, 64, 0.2, 0.4), (16, 16, 0.25, 0.06), (32, 2, 0.3, 0.02),
+     (64, 1, 0.2, 0.008)],
+    ids=["2", "4", "8", "16", "32", "64"],
+)  # fmt: skip
+def test_plain_network(compare, n, points, eager, faster, compiled):
+    compare.long()
+    targets = {"fastest": faster} if compiled else {"omnibias": eager}
+    compare(
+        f"{'compiled_' * compiled}plain_scalar_curvature", problems.network(n, points), group=PLAIN, peers=PEERS,
+        targets=targets, title=f"n = {n}, {_points(points)}, {'compiled' if compiled else 'eager'}",
+    )  # fmt: skip
+
+
+@WAYS
+@pytest.mark.parametrize(
+    "n, points, eager, faster",
+    [(2, 1024, 0.15, 1.1), (4, 256, 0.15, 1.0), (8, 64, 0.2, 0.8), (16, 16, 0.25, 0.3)],
+    ids=["2", "4", "8", "16"],
+)
+def test_unstructured(compare, n, points, eager, faster, compiled):
+    compare.long()
+    peers = {"jax": "jax:unstructured_scalar_curvature", "omnibias": "omnibias:unstructured_scalar_curvature"}
+    targets = {"fastest": faster} if compiled else {"omnibias": eager}
+    compare(
+        f"{'compiled_' * compiled}unstructured_scalar_curvature", problems.unstructured(n, points), group=FREE,
+        peers=peers, targets=targets, title=f"n = {n}, {_points(points)}, {'compiled' if compiled else 'eager'}",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [2, 4, 16])
+def test_one_point(compare, n):
+    compare.long()
+    compare(
+        "compiled_plain_scalar_curvature", problems.network(n, 1), group=PLAIN, peers=PEERS,
+        targets={"seconds": 0.35e-3}, title=f"n = {n}, 1 point, compiled",
     )  # fmt: skip
 
 

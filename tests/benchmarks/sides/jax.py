@@ -54,8 +54,27 @@ def _ready(f, x):
     return lambda: f(x).block_until_ready()
 
 
+def _unstructured(W0, b0, W1, b1, W2, b2):
+    n = W0.shape[1]
+
+    def g(x):
+        p = W2 @ jnp.tanh(W1 @ jnp.tanh(W0 @ x + b0) + b1) + b2
+        s, U = jax.nn.softplus(p[:n]), p[n:].reshape(n, n)
+        S = jnp.tanh(U) @ U
+        return jnp.eye(n) + U.T @ jnp.diag(s) @ U + 0.05 * (S + S.T)
+
+    return g
+
+
+def unstructured_scalar_curvature(x, **weights):
+    return _scalar_curvature(_unstructured(**{name: jnp.array(w) for name, w in weights.items()}), x)
+
+
 def scalar_curvature(x, **weights):
-    g = _network(**{name: jnp.array(w) for name, w in weights.items()})
+    return _scalar_curvature(_network(**{name: jnp.array(w) for name, w in weights.items()}), x)
+
+
+def _scalar_curvature(g, x):
     riemann = _riemann(g)
     return _ready(lambda p: jnp.einsum("sn,rsrn->", jnp.linalg.inv(g(p)), riemann(p)), x)
 

@@ -21,6 +21,23 @@ def scalar_curvature(x, **weights):
         L = torch.tril(L, -1) + torch.diag(torch.nn.functional.softplus(torch.diagonal(L)) + 0.1)
         return L @ L.T
 
-    manifold = ManifoldSpec(name="network", dim=n, metric=MetricSpec(g_point=g, dim=n))
+    return _scalar_curvature(g, x)
+
+
+def unstructured_scalar_curvature(x, **weights):
+    W0, b0, W1, b1, W2, b2 = (torch.tensor(weights[name]) for name in ("W0", "b0", "W1", "b1", "W2", "b2"))
+    n = x.shape[1]
+
+    def g(x):
+        p = W2 @ torch.tanh(W1 @ torch.tanh(W0 @ x + b0) + b1) + b2
+        s, U = torch.nn.functional.softplus(p[:n]), p[n:].reshape(n, n)
+        S = torch.tanh(U) @ U
+        return torch.eye(n) + U.T @ torch.diag(s) @ U + 0.05 * (S + S.T)
+
+    return _scalar_curvature(g, x)
+
+
+def _scalar_curvature(g, x):
+    manifold = ManifoldSpec(name="network", dim=x.shape[1], metric=MetricSpec(g_point=g, dim=x.shape[1]))
     x = torch.tensor(x)
     return lambda: ops.scalar_curvature(x, manifold)

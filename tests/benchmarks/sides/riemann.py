@@ -46,6 +46,53 @@ def compiled_scalar_curvature(x, **weights):
     return _compiled(_network(weights), "scalar_curvature", x)
 
 
+def _plain_network(W0, b0, W1, b1, W2, b2):
+    """The network metric as a stranger writes it: a function."""
+    W0, b0, W1, b1, W2, b2 = map(torch.tensor, (W0, b0, W1, b1, W2, b2))
+    n = W0.shape[1]
+    rows, columns = torch.tril_indices(n, n)
+
+    def g(x):
+        p = W2 @ torch.tanh(W1 @ torch.tanh(W0 @ x + b0) + b1) + b2
+        L = torch.zeros(n, n).index_put((rows, columns), p)
+        L = torch.tril(L, -1) + torch.diag(torch.nn.functional.softplus(torch.diagonal(L)) + 0.1)
+        return L @ L.T
+
+    return g
+
+
+def _unstructured(W0, b0, W1, b1, W2, b2):
+    """1 + sum of softplus(s_a) u_a u_a^T + 0.1 sym(tanh(U) U), with the u_a the rows of U."""
+    W0, b0, W1, b1, W2, b2 = map(torch.tensor, (W0, b0, W1, b1, W2, b2))
+    n = W0.shape[1]
+
+    def g(x):
+        p = W2 @ torch.tanh(W1 @ torch.tanh(W0 @ x + b0) + b1) + b2
+        s, U = torch.nn.functional.softplus(p[:n]), p[n:].reshape(n, n)
+        S = torch.tanh(U) @ U
+        return torch.eye(n) + U.T @ torch.diag(s) @ U + 0.05 * (S + S.T)
+
+    return g
+
+
+def plain_scalar_curvature(x, **weights):
+    metric, x = _plain_network(**weights), torch.tensor(x)
+    return lambda: rm.scalar_curvature(metric, x)
+
+
+def compiled_plain_scalar_curvature(x, **weights):
+    return _compiled(_plain_network(**weights), "scalar_curvature", x)
+
+
+def unstructured_scalar_curvature(x, **weights):
+    metric, x = _unstructured(**weights), torch.tensor(x)
+    return lambda: rm.scalar_curvature(metric, x)
+
+
+def compiled_unstructured_scalar_curvature(x, **weights):
+    return _compiled(_unstructured(**weights), "scalar_curvature", x)
+
+
 def ricci_tensor(x, **weights):
     metric, x = _network(weights), torch.tensor(x)
     return lambda: rm.ricci_tensor(metric, x)

@@ -1,0 +1,231 @@
+"""A compiled quantity: the code at points, what it cannot be trusted with done by the function, and both compared."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from riemann._compiling import comparison
+from riemann._compiling.components import Components, Pattern, picked, symmetries
+from riemann._compiling.graph import Unrecorded
+from riemann._compiling.kernels import Kernel, OfColumns, OfDerivatives
+from riemann._compiling.quantities import eagerly, of_jets, vectors_of
+from riemann._compiling.running import Runner
+from riemann._metric import checked_jet, warn_of
+from riemann._points import checks
+from riemann._points.chunks import in_chunks
+from riemann._points.memory import LARGE
+from riemann._precision import full_precision
+from riemann._types import Metric
+
+TILE = 2**22  # bytes of results that are written at a time
+BETWEEN = 2**23  # bytes of the largest tensor between that a graph makes at a time
+Plain = Callable[[Tensor], Tensor]
+"""A quantity in plain tensor operations, points `(z, n)` to `(z, …)`."""
+
+
+class Compiled:
+    """A quantity of a metric as a function of points; made by `compile`.
+
+    Attributes:
+        metric: what was compiled.
+        quantity: its name.
+        route: which way was taken, in words.
+    """
+
+    def __init__(
+        self,
+        metric: Metric,
+        quantity: str,
+        options: dict[str, Any],
+        dim: int,
+        order: int,
+        pattern: Pattern,
+        whole: bool,
+        backend: str | None,
+        kernel: Kernel | None,
+        route: str,
+    ):
+        self.metric, self.quantity = metric, quantity
+        self._options, self._dim, self._order = options, dim, order
+        self._pattern, self._independent = pattern, not whole
+        self._kernel, self._route, self._chosen = kernel, route, backend
+        self._make()
+
+    def _make(self) -> None:
+        """What is compiled anew where the function arrives."""
+        self._runner = None if self._kernel is None else Runner(self._kernel, self._chosen)
+        self._compared: set[tuple[Any, ...]] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_runner", "_compared")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._make()
+
+    @property
+    def route(self) -> str:
+        """Which way was taken."""
+        return self._route if self._runner is None else f"{self._route}, {self._runner.by}"
+
+    def __repr__(self) -> str:
+        options = "".join(f", {name}={value!r}" for name, value in self._options.items())
+        return f"<riemann.compile({self.quantity!r}{options}), n = {self._dim}: {self.route}>"
+
+    @full_precision()
+    def __call__(self, x: Tensor, *vectors: Tensor, **named: Tensor) -> Any:
+        """The quantity at points `(*batch, n)`, of vectors broadcast against them."""
+        x, *given = self._checked(x, vectors, named)
+        batch, flat = x.shape[:-1], x.reshape(-1, self._dim)
+        vectors = tuple(v.reshape(-1, self._dim) for v in given)
+        try:
+            values = self._values(flat, vectors, batch)
+        except Unrecorded:  # in this dtype
+            values = None
+        if values is None:
+            values = self._eager(x, *given).reshape((len(flat), *self._pattern.shape))
+            values = picked(values, self._pattern) if self._independent else values
+        values = values.reshape((*batch, *values.shape[1:]))
+        return Components(values, self._pattern) if self._independent else values
+
+    def _checked(self, x: Tensor, vectors: tuple[Tensor, ...], named: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """Points and vectors of one batch shape; raises unless there are those that the quantity takes."""
+        names = vectors_of(self.quantity)
+        given = {**dict(zip(names, vectors, strict=False)), **named}
+        if len(vectors) > len(names) or set(given) != set(names) or len(vectors) + len(named) != len(names):
+            takes = ", ".join(f"`{name}`" for name in ("x", *names))
+            raise TypeError(f"`{self.quantity}` takes {takes}, and got {1 + len(vectors) + len(named)} arguments")
+        if names:
+            x, *given = checks.broadcast_vectors(x, **{name: given[name] for name in names})
+        else:
+            checks.check_points(x)
+        if x.shape[-1] != self._dim:
+            raise ValueError(
+                f"`x` has shape {tuple(x.shape)}, expected (*batch, {self._dim}): `{self.quantity}` was compiled for "
+                f"dim={self._dim}"
+            )
+        return (x, *given)
+
+    def _values(self, x: Tensor, vectors: tuple[Tensor, ...], batch: torch.Size) -> Tensor | None:
+        """The values at points `(z, n)` by the code; None where there is none."""
+        if self._runner is None:
+            return None
+        values, doubt = self._run(x, vectors)
+        if len(x) and checks.has_values(doubt):
+            if bool((doubtful := ~(doubt <= 0.25)).any()):
+                values = self._mended(x, vectors, values, doubtful.nonzero()[:, 0], batch)
+            if not torch.compiler.is_compiling() and not self._compare(x, vectors, values):
+                return self._values(x, vectors, batch)
+        return values
+
+    def _run(self, x: Tensor, vectors: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """The values and doubts at points `(z, n)`; many in tiles, so that what is between stays in the cache.
+
+        Inside transforms and for gradients, all at once.
+        """
+        assert self._runner is not None and self._kernel is not None
+        pattern = self._kernel.pattern
+        size = x.element_size() * (len(pattern.first) if self._independent else len(pattern.places))
+        between = self._kernel.weight(x)
+        if (len(x) * size <= LARGE and len(x) * between <= BETWEEN) or checks.carry_derivatives(x, *vectors):
+            return self._runner(x, *vectors)
+        tile = max(2, min(TILE // size, BETWEEN // between if between else TILE))
+        return in_chunks(self._runner, x, *vectors, rank=2, chunk_size=tile)
+
+    def _eager(self, x: Tensor, *vectors: Tensor) -> Tensor:
+        return eagerly(self.quantity, self.metric, x, vectors, self._options)
+
+    def _compare(self, x: Tensor, vectors: tuple[Tensor, ...], values: Tensor) -> bool:
+        """Whether values are the function's, at some points; at the first call of each kind.
+
+        Where an expression loses digits the derivatives of the metric take its place: False, once. Else it raises.
+        """
+        assert self._runner is not None
+        kind = x.dtype, x.device, x.requires_grad, self._runner.compiles
+        if kind in self._compared:
+            return True
+        numbers = max(1, len(self._pattern.places))
+        where = comparison.telling(x.detach(), most=max(1, min(8, comparison.MOST // numbers)))
+        some, given = x.detach()[where], tuple(v.detach()[where] for v in vectors)
+
+        def function(x: Tensor) -> Tensor:
+            with warnings.catch_warnings(), torch.no_grad():
+                warnings.simplefilter("ignore", UserWarning)
+                return self._eager(x, *given).reshape((len(x), -1))
+
+        noise = self._noise(some, given)
+        if (found := comparison.difference(function, some, self._whole(values.detach()[where]), noise)) is not None:
+            point, ours, theirs = found
+            if isinstance(self._kernel, OfColumns) and self._by_derivatives(some, function, noise):
+                return False
+            raise ArithmeticError(
+                f"`{self.quantity}` as compiled ({self.route}) is {ours} at x = {point}, where "
+                f"`riemann.{self.quantity}` of the metric is {theirs}. {self._remedy(some, given, function, noise)}"
+            )
+        self._compared.add(kind)
+        return True
+
+    def _by_derivatives(self, x: Tensor, function: Plain, noise: Tensor) -> bool:
+        """Takes the code of the metric's derivatives instead of the quantity's, if that is right at points."""
+        from riemann._compiling import derive
+
+        unfit, args = "its expression loses digits", (self.quantity, self._options, self._dim, self._order)
+        try:
+            code = derive.derive(self.metric, *args, budget=60.0, unfit=unfit)
+        except derive.NotDerived:
+            return False
+        pattern = symmetries(self.quantity, self._options, self._dim)
+        kernel = OfDerivatives(code, self.quantity, self._options, pattern, not self._independent)
+        with torch.no_grad():
+            values = kernel.shaped(*kernel(*kernel.arguments(x)))[0]
+        values = Components(values, pattern).full() if self._independent else values
+        if comparison.difference(function, x, values.reshape((len(x), -1)), noise) is not None:
+            return False
+        self._kernel, self._pattern = kernel, pattern
+        self._route = f"symbolic derivatives of the metric, {code.operations} operations ({code.why})"
+        self._make()
+        return True
+
+    def _whole(self, values: Tensor) -> Tensor:
+        """The entries of the tensors, `(z, m)`."""
+        return (Components(values, self._pattern).full() if self._independent else values).reshape((len(values), -1))
+
+    def _noise(self, x: Tensor, vectors: tuple[Tensor, ...]) -> Tensor:
+        """What the last bits of g and its derivatives change the quantity by, `(z, 1)`; 0 where they are many."""
+        if len(x) * self._dim ** (2 + self._order) > comparison.MOST:
+            return x.new_zeros((len(x), 1))
+        with torch.no_grad():
+            jets, _ = checked_jet(self.metric, x, self._order)
+
+            def quantity(jets: tuple[Tensor, ...]) -> Tensor:
+                return of_jets(self.quantity, x, jets, vectors, self._options).reshape((len(x), -1))
+
+            return comparison.spread([quantity(tuple(map(comparison.beside, jets, [k] * len(jets)))) for k in range(4)])
+
+    def _remedy(self, x: Tensor, vectors: tuple[Tensor, ...], function: Plain, noise: Tensor) -> str:
+        """Whose fault it is, and what to do."""
+        if self._runner is not None and self._runner.compiles:
+            with torch.no_grad():
+                plain = Runner(self._runner.kernel, None)(x, *vectors)[0]
+            if comparison.difference(function, x, self._whole(plain), noise) is None:
+                return "torch's compiler is at fault, for the same code is right without it: use `backend=None`"
+        return "Use the function itself, and please report this metric"
+
+    def _mended(
+        self, x: Tensor, vectors: tuple[Tensor, ...], values: Tensor, where: Tensor, batch: torch.Size
+    ) -> Tensor:
+        """The values with those at some points computed by the generic route, and its warning if there is no metric."""
+        some, given = x[where], tuple(v[where] for v in vectors)
+        jets, faults = checked_jet(self.metric, some, self._order)
+        exact = of_jets(self.quantity, some, jets, given, self._options).to(values.dtype)
+        if self._independent:
+            exact = picked(exact, self._pattern)
+        if self.quantity == "sectional_curvature" and bool(exact.detach().isnan().any()):
+            self._eager(x.reshape((*batch, -1)), *(v.reshape((*batch, -1)) for v in vectors))  # raises if no plane is
+        if self.quantity != "geodesic_acceleration":  # of which solvers try such points
+            nowhere = torch.zeros_like(x[:, 0], dtype=torch.bool)
+            warn_of({name: nowhere.index_put((where,), mask).reshape(batch) for name, mask in faults.items()})
+        return values.index_put((where,), exact)

@@ -1,0 +1,206 @@
+"""What is compiled: points, vectors and the numbers of a metric, to a quantity and the doubt of each point."""
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from riemann import _jets
+from riemann._compiling import shapes
+from riemann._compiling.components import Pattern, picked
+from riemann._compiling.graph import Unrecorded, recorded
+from riemann._compiling.quantities import of_jets, order_of, rounding, suspected, vectors_of
+from riemann._metric import jets_of
+from riemann._open import dispatched
+from riemann._types import Metric
+
+if TYPE_CHECKING:
+    from riemann._compiling.derive import Code, JetCode
+
+
+@functools.singledispatch
+def closed_form(metric: Any, quantity: str, **options: Any) -> Callable[[Tensor], Tensor] | None:
+    """The quantity in plain tensor operations, where the type of the metric brings them."""
+    return None
+
+
+class Kernel:
+    """Arguments to values and the doubt of each point; and which entries of the values are independent.
+
+    Where the doubt is not small, or NaN, the values need not be those of the quantity.
+    """
+
+    def __init__(self, pattern: Pattern):
+        self.pattern = pattern
+
+    def prepare(self, x: Tensor) -> Any:
+        """A key of the code for points like x: other code, another key."""
+        return None
+
+    def weight(self, x: Tensor) -> int:
+        """The bytes of the largest tensor in between, a point."""
+        return 0
+
+    def arguments(self, x: Tensor, *vectors: Tensor) -> list[Tensor]:
+        """What the code takes at points and vectors `(z, n)`."""
+        raise NotImplementedError
+
+    def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def shaped(self, values: Tensor, doubt: Tensor) -> tuple[Tensor, Tensor]:
+        """The values with points first."""
+        return values, doubt
+
+
+class OfColumns(Kernel):
+    """Generated code: columns of coordinates and scalars, to rows of values."""
+
+    def __init__(self, code: "Code", full: bool):
+        super().__init__(Pattern(code.shape, code.places, code.signs))
+        self.code, self.full = code, full
+
+    def arguments(self, x: Tensor, *vectors: Tensor) -> list[Tensor]:
+        columns = x.mT.contiguous().unsqueeze(-1).unbind(0)  # a compiler reads them as they lie
+        return [*columns, *(s.to(x) for s in self.code.scalars())]
+
+    def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+        *values, doubt = self.code.columns(*arguments)
+        if self.full:
+            zero = torch.zeros_like(doubt)
+            signed = {0: lambda p: zero, 1: lambda p: values[p], -1: lambda p: -values[p]}
+            values = [signed[s](p) for p, s in zip(self.pattern.places, self.pattern.signs, strict=True)]
+        return torch.stack(values) if values else doubt.new_zeros((0, *doubt.shape)), doubt
+
+    def shaped(self, values: Tensor, doubt: Tensor) -> tuple[Tensor, Tensor]:
+        values = values.squeeze(-1).movedim(0, -1)
+        return values.reshape((len(doubt), *self.pattern.shape)) if self.full else values, doubt.squeeze(-1)
+
+
+class OfPoints(Kernel):
+    """A closed form: points to values."""
+
+    def __init__(self, metric: Metric, quantity: str, options: dict[str, Any], pattern: Pattern, full: bool):
+        super().__init__(pattern)
+        self.metric, self.quantity, self.options, self.full = metric, quantity, options, full
+        self.plain = dispatched(closed_form, metric)(metric, quantity, **options)
+
+    def __reduce__(self) -> Any:  # functions inside functions are not pickled
+        return OfPoints, (self.metric, self.quantity, self.options, self.pattern, self.full)
+
+    def arguments(self, x: Tensor, *vectors: Tensor) -> list[Tensor]:
+        return list(x.mT.contiguous().unsqueeze(-1).unbind(0))
+
+    def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+        values = self.plain(torch.cat(arguments, -1))
+        values = values if self.full else picked(values, self.pattern)
+        flat = _jets.detached(values).reshape((arguments[0].shape[0], -1))
+        return values, (flat - flat).sum(-1)  # NaN where a value is not finite
+
+
+class OfDerivatives(Kernel):
+    """Generated code of the metric's derivatives, and the formula of the quantity."""
+
+    def __init__(self, code: "JetCode", quantity: str, options: dict[str, Any], pattern: Pattern, full: bool):
+        super().__init__(pattern)
+        self.code, self.quantity, self.options, self.full = code, quantity, options, full
+        self.vectors = len(vectors_of(quantity))
+
+    def arguments(self, x: Tensor, *vectors: Tensor) -> list[Tensor]:
+        return [*vectors, *x.mT.contiguous().unsqueeze(-1).unbind(0), *(s.to(x) for s in self.code.scalars())]
+
+    def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+        vectors, arguments = arguments[: self.vectors], arguments[self.vectors :]
+        jets, guard = self.code.jets(*arguments)
+        x = torch.cat(arguments[: jets[0].shape[-1]], -1)
+        values = of_jets(self.quantity, x, jets, vectors, self.options)
+        values = values if self.full else picked(values, self.pattern)
+        flat = _jets.detached(values).reshape((x.shape[0], -1))
+        jets = tuple(map(_jets.detached, jets))
+        doubt = guard + (flat - flat).sum(-1) + (jets[0] - jets[0]).sum((-1, -2))
+        return values, doubt + rounding(_jets.detached(x), jets)
+
+
+class OfGraph(Kernel):
+    """The recorded operations of the metric's derivatives, by the arithmetic of jets, and of the formula.
+
+    They are recorded once for each dtype and device. Tensors of the metric are arguments; those that a module has now
+    under the names of those that it had.
+    """
+
+    def __init__(self, metric: Metric, quantity: str, options: dict[str, Any], pattern: Pattern, full: bool):
+        super().__init__(pattern)
+        self.metric, self.quantity, self.options, self.full = metric, quantity, options, full
+        self.order = order_of(quantity)
+        self.graphs: dict[Any, tuple[torch.fx.GraphModule, Tensors, int]] = {}
+
+    def __reduce__(self) -> Any:  # recorded anew where it arrives, with its own tensors
+        return OfGraph, (self.metric, self.quantity, self.options, self.pattern, self.full)
+
+    def recorded(self, x: Tensor) -> "tuple[torch.fx.GraphModule, Tensors, int]":
+        """The graph for points like x, the tensors that it reads, and the bytes in between, a point."""
+        key = self.prepare(x)
+        if key not in self.graphs:
+            like = [x] * (1 + len(vectors_of(self.quantity)))
+            try:
+                found = recorded(functools.partial(self._values, self.metric), like, shapes.RULES)
+            except Unrecorded:  # what the type brings for its derivatives: the generic way may be
+                found = recorded(functools.partial(self._values, lambda p: self.metric(p)), like, shapes.RULES)
+            graph, tensors, weight = found
+            self.graphs[key] = graph, Tensors(self.metric, tensors), weight * x.element_size()
+        return self.graphs[key]
+
+    def operations(self, x: Tensor) -> int:
+        """How many the graph has."""
+        return sum(node.op == "call_function" for node in self.recorded(x)[0].graph.nodes)
+
+    def _values(self, metric: Metric, x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
+        jets = jets_of(metric, x, self.order)
+        values = of_jets(self.quantity, x, jets, vectors, self.options)
+        values = values if self.full else picked(values, self.pattern)
+        flat, jets = values.detach().reshape((x.shape[0], -1)), tuple(y.detach() for y in jets)
+        return values, (flat - flat).sum(-1) + rounding(x.detach(), jets) + suspected(jets)
+
+    def prepare(self, x: Tensor) -> Any:
+        return x.dtype, x.device
+
+    def weight(self, x: Tensor) -> int:
+        return self.recorded(x)[2]
+
+    def arguments(self, x: Tensor, *vectors: Tensor) -> list[Tensor]:
+        return [x, *vectors, *self.recorded(x)[1]()]
+
+    def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+        return self.graphs[self.prepare(arguments[0])][0](*arguments)
+
+
+class Tensors:
+    """Tensors that a metric reads, as they are now: those of a module by name, for `module.double()` makes others."""
+
+    def __init__(self, metric: Metric, tensors: list[Tensor]):
+        self.metric, self.tensors, self.shapes = metric, tensors, [t.shape for t in tensors]
+        self.owners: list[tuple[str, str] | None] = [None] * len(tensors)
+        if isinstance(metric, torch.nn.Module):
+            named = {**dict(metric.named_parameters()), **dict(metric.named_buffers())}
+            names = {id(t): name for name, t in named.items()}
+            for k, t in enumerate(tensors):
+                if (name := names.get(id(t))) is not None:
+                    path, _, last = name.rpartition(".")
+                    self.owners[k] = path, last
+
+    def __call__(self) -> list[Tensor]:
+        found = []
+        for tensor, owner, shape in zip(self.tensors, self.owners, self.shapes, strict=True):
+            if owner is not None:
+                path, name = owner
+                tensor = getattr(self.metric.get_submodule(path) if path else self.metric, name)
+                if tensor.shape != shape:
+                    whole = f"{path}.{name}".lstrip(".")
+                    raise ValueError(
+                        f"the module had a parameter `{whole}` {tuple(shape)} when it was compiled, and it is "
+                        f"{tuple(tensor.shape)} now"
+                    )
+            found.append(tensor)
+        return found

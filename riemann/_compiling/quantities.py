@@ -1,0 +1,79 @@
+"""What can be compiled: quantities of a metric, by the derivatives of it that they are made of."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from riemann import _curvature, formulas
+from riemann._curvature import QUANTITIES, LocalGeometry
+from riemann._metric import ASYMMETRY, is_asymmetric
+from riemann._rank import ROUNDING
+from riemann._rounding import certain_digits
+from riemann._types import Metric
+
+VECTORS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "christoffel_vector": (1, ("u", "v")), "geodesic_acceleration": (1, ("v",)),
+    "sectional_curvature": (2, ("u", "v")), "ricci_curvature": (2, ("v",)),
+}  # fmt: skip
+"""Functions of vectors, too: the order of derivatives that they take, and the names of the vectors."""
+
+OF_VECTORS = {
+    "christoffel_vector": formulas.christoffel_vector, "geodesic_acceleration": formulas.geodesic_acceleration,
+}  # fmt: skip
+
+
+def order_of(quantity: str) -> int:
+    """Of the highest derivative of g that a quantity takes."""
+    return VECTORS[quantity][0] if quantity in VECTORS else QUANTITIES[quantity].order
+
+
+def vectors_of(quantity: str) -> tuple[str, ...]:
+    """The names of the vectors that a quantity takes."""
+    return VECTORS[quantity][1] if quantity in VECTORS else ()
+
+
+def check(quantity: str, options: dict[str, Any], components: str) -> None:
+    """Raises unless there is a quantity of that name with these options."""
+    if quantity not in QUANTITIES and quantity not in VECTORS:
+        raise ValueError(f"`quantity` is {quantity!r}, expected one of {', '.join((*QUANTITIES, *VECTORS, 'jet'))}")
+    if components not in ("all", "independent"):
+        raise ValueError(f"`components` is {components!r}, expected 'all' or 'independent'")
+    option = "" if quantity in VECTORS else QUANTITIES[quantity].option
+    for name in options:
+        if name != option:
+            has = f"has the option `{option}`" if option else "has no options"
+            raise TypeError(f"`{name}` is no option of `{quantity}`, which {has}")
+
+
+def of_jets(
+    quantity: str, x: Tensor, jets: tuple[Tensor, ...], vectors: tuple[Tensor, ...], options: dict[str, Any]
+) -> Tensor:
+    """The quantity from the derivatives of a metric."""
+    if quantity in OF_VECTORS:
+        return OF_VECTORS[quantity](jets[0], jets[1], *vectors)
+    return getattr(LocalGeometry(x, jets), quantity)(*vectors, **options)
+
+
+def eagerly(quantity: str, metric: Metric, x: Tensor, vectors: tuple[Tensor, ...], options: dict[str, Any]) -> Tensor:
+    """The function of the same name."""
+    if quantity == "geodesic_acceleration":
+        return -_curvature.christoffel_vector(metric, x, *vectors, *vectors)
+    return getattr(_curvature, quantity)(metric, x, *vectors, **options)
+
+
+def rounding(x: Tensor, jets: tuple[Tensor, ...]) -> Tensor:
+    r"""What rounding of g and of the coordinates does to $\log \det g$, `(points,)`; NaN where there is no number."""
+    g = jets[0]
+    size = ROUNDING * g.abs()
+    if len(jets) > 1:
+        size = size + (jets[1].abs() * x.abs()[:, None, None]).sum(-1)
+    return torch.finfo(x.dtype).eps * (formulas.inverse_metric(g).abs() * size).sum((-2, -1))
+
+
+def suspected(jets: tuple[Tensor, ...]) -> Tensor:
+    """NaN where the derivatives are those of no metric, or may leave few digits of the curvature; else 0."""
+    suspect = is_asymmetric(jets, ASYMMETRY.get(jets[0].dtype, 1e-3))
+    if len(jets) > 2:
+        suspect = suspect | ~certain_digits(*jets[:3])
+    return torch.where(suspect, torch.nan, torch.zeros_like(jets[0][..., 0, 0]))

@@ -1,0 +1,73 @@
+"""How what is compiled runs: by torch's compiler, and without it where it fails."""
+
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from riemann import _jets
+from riemann._compiling.kernels import Kernel
+from riemann._messages.frames import warn
+from riemann._points import checks
+
+
+class Runner:
+    """A kernel at points, compiled once for all numbers of them, for each dtype and device.
+
+    Attributes:
+        by: what runs it, in words.
+    """
+
+    def __init__(self, kernel: Kernel, backend: str | None):
+        self.kernel, self.backend = kernel, backend
+        self.compiles = backend is not None
+        self.by = "as plain torch" if backend is None else f"by {backend}"
+        self.compiled: dict[Any, Callable[..., Any]] = {}
+
+    def __call__(self, x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and doubts at points and vectors `(z, n)`."""
+        kernel: Any = self.kernel
+        if not len(x):  # shapes come from a point that stands in
+            values, doubt = self(*(a.new_ones(1, *a.shape[1:]) for a in (x, *vectors)))
+            return values[:0], doubt[:0]
+        if not self.compiles or not all(map(checks.has_values, (x, *vectors))):
+            return kernel.shaped(*kernel(*kernel.arguments(x, *vectors)))
+        if len(x) == 1:  # to compilers one is a size of its own
+            values, doubt = self(*(a.expand(2, -1) for a in (x, *vectors)))
+            return values[:1], doubt[:1]
+        arguments, key = kernel.arguments(x, *vectors), kernel.prepare(x)
+        if key not in self.compiled:
+            self.compiled[key] = _torch_compiled(kernel, self.backend)
+        try:
+            return kernel.shaped(*_jets.twice(self.compiled[key], kernel, arguments))
+        except Exception as error:
+            result = kernel.shaped(*kernel(*arguments))  # raises where the code is at fault
+            self.compiles, self.by = False, "as plain torch, for nothing compiles here"
+            reason = str(error).strip().split("\n")[0]
+            warn(
+                f"`compile`: torch.compile failed ({type(error).__name__}: {reason}), so the same code "
+                "runs eagerly. Is a C++ compiler installed?"
+            )
+            return result
+
+
+def _torch_compiled(kernel: Kernel, backend: Any) -> Callable[..., Any]:
+    """The kernel under `torch.compile`, once for all sizes of the batch."""
+
+    def run(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+        return kernel(*arguments)
+
+    code = run.__code__.replace(co_name=f"{run.__name__}_{id(kernel)}")  # torch counts graphs by code, eight at most
+    own = types.FunctionType(code, run.__globals__, run.__name__, None, run.__closure__)
+    options = {"max_fusion_size": 4096} if backend == "inductor" else None
+    compiled = torch.compile(own, dynamic=True, fullgraph=True, backend=backend, options=options)
+
+    def quiet(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+        with warnings.catch_warnings():  # torch's own, while it compiles: not for who calls this
+            warnings.simplefilter("ignore")
+            return compiled(*arguments)
+
+    return quiet

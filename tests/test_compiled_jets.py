@@ -1,0 +1,213 @@
+"""What no formula holds is compiled as jets: values, gradients, changed tensors, kinks, vectors, fields.
+
+Most tests leave the code as it is (`backend=None`): what is compiled is the same code.
+"""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import riemann as rm
+
+GENERATOR = torch.Generator().manual_seed(0)
+W = [torch.randn(16, 3, dtype=torch.float64, generator=GENERATOR) / 2]
+W += [torch.randn(9, 16, dtype=torch.float64, generator=GENERATOR) / 4]
+X = torch.randn(5, 3, dtype=torch.float64, generator=GENERATOR)
+U, V = torch.randn(2, 5, 3, dtype=torch.float64, generator=GENERATOR).unbind()
+
+
+def network(x):
+    """By a factor that is filled in place."""
+    p = W[1].to(x) @ torch.tanh(W[0].to(x) @ x)
+    L = torch.zeros(3, 3)
+    L[0, 0], L[1, 1], L[2, 2] = torch.exp(p[0]), torch.nn.functional.softplus(p[1]), 1 + p[2] ** 2
+    L[1, :1], L[2, :2] = p[3:4], torch.sin(p[4:6])
+    return L @ L.T + 0.1 * torch.eye(3)
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        layers = torch.nn.Linear(3, 16), torch.nn.Tanh(), torch.nn.Linear(16, 9)
+        self.layers = torch.nn.Sequential(*layers).double()
+
+    def forward(self, x):
+        U = self.layers(x).reshape(3, 3)
+        return torch.eye(3, dtype=x.dtype) + U.T @ torch.diag(torch.nn.functional.softplus(U.diagonal())) @ U
+
+
+def plain(metric, quantity, **options):
+    f = rm.compile(metric, quantity, dim=3, backend=None, budget=1.0, **options)
+    assert f.route.startswith("jets, ")
+    return f
+
+
+@pytest.mark.parametrize(
+    "quantity, options",
+    [("christoffel", {"kind": 1}), ("riemann_tensor", {"indices": "llll"}), ("cotton_tensor", {})],
+    ids=str,
+)
+def test_a_network_is_compiled_by_jets(quantity, options):
+    f, function = plain(network, quantity, **options), getattr(rm, quantity)
+    assert "too many for a formula" in f.route
+    truth = function(network, X, **options)
+    assert_close(f(X), truth, rtol=1e-12, atol=1e-12)
+    assert_close(f(X[0]), truth[0], rtol=1e-12, atol=1e-12)
+    assert_close(f(X.reshape(5, 1, 3)), truth.unsqueeze(1), rtol=1e-12, atol=1e-12)
+    assert_close(torch.func.vmap(f)(X), truth, rtol=1e-12, atol=1e-12)
+    assert f(X[:0]).shape == (0, *truth.shape[1:])
+
+
+def test_single_precision_has_a_graph_of_its_own():
+    f = plain(network, "ricci_tensor", components="independent")
+    assert len(f(X).pattern.first) == 6
+    assert_close(f(X.float()).full(), rm.ricci_tensor(network, X).float(), rtol=1e-3, atol=1e-3)
+    assert f(X.float()).values.dtype == torch.float32
+
+
+def test_tensors_are_those_of_the_call():
+    net = Net()
+    scale = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    for metric in (net, lambda x: scale * net(x)):
+        f = plain(metric, "scalar_curvature")
+        assert_close(f(X), rm.scalar_curvature(metric, X))
+        with torch.no_grad():
+            net.layers[2].weight *= 1.5
+            scale *= 0.5
+        assert_close(f(X), rm.scalar_curvature(metric, X))
+    ours = torch.autograd.grad(f(X).square().mean(), [scale, *net.parameters()])
+    truth = torch.autograd.grad(rm.scalar_curvature(metric, X).square().mean(), [scale, *net.parameters()])
+    assert_close(ours, truth, rtol=1e-9, atol=1e-12)
+
+
+def test_a_module_that_gets_other_tensors_is_read_by_name():
+    net = Net()
+    f = plain(net, "scalar_curvature")
+    f(X)
+    net.layers[0].weight = torch.nn.Parameter(0.5 * net.layers[0].weight.detach())
+    assert_close(f(X), rm.scalar_curvature(net, X))
+    other = {name: 1.1 * p for name, p in net.named_parameters()}
+    truth = torch.func.functional_call(net, other, (X[0],))
+    assert not torch.equal(truth, net(X[0]))
+    net.layers[0].weight = torch.nn.Parameter(torch.randn(8, 3, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"`layers.0.weight` \(16, 3\) when it was compiled, and it is \(8, 3\) now"):
+        f(X)
+
+
+@pytest.mark.parametrize("backend", [None, "aot_eager"])
+def test_gradients_flow_twice_to_points_and_tensors(backend):
+    net = Net()
+    f = rm.compile(net, "scalar_curvature", dim=3, backend=backend, budget=1.0)
+
+    def derivatives(function):
+        x = X[:2].clone().requires_grad_()
+        (first,) = torch.autograd.grad(function(x).sum(), [x], create_graph=True)
+        second = torch.autograd.grad(first.square().sum(), [x, net.layers[0].weight])
+        return first, *second
+
+    ours, truth = derivatives(f), derivatives(lambda x: rm.scalar_curvature(net, x))
+    assert_close(ours, truth, rtol=1e-8, atol=1e-10)
+    value = f(X).sum()
+    first, second = (torch.autograd.grad(value, net.layers[0].weight, retain_graph=True) for _ in range(2))
+    assert_close(first, second, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "quantity, vectors",
+    [
+        ("christoffel_vector", (U, V)),
+        ("sectional_curvature", (U, V)),
+        ("geodesic_acceleration", (V,)),
+        ("ricci_curvature", (V,)),
+    ],
+    ids=lambda a: a if isinstance(a, str) else "",
+)
+@pytest.mark.parametrize("metric", [network, rm.spaces.sphere(3)], ids=["network", "formula"])
+def test_quantities_of_vectors(metric, quantity, vectors):
+    x = X if metric is network else 0.5 + X.abs() % 2
+    f = rm.compile(metric, quantity, dim=3, backend=None, budget=3.0)
+    assert f.route.startswith("jets" if metric is network else "symbolic derivatives")
+    truth = getattr(rm, quantity)(metric, x, *vectors)
+    assert_close(f(x, *vectors), truth, rtol=1e-10, atol=1e-11)
+    named = dict(zip(("v",) if len(vectors) == 1 else ("u", "v"), vectors, strict=True))
+    assert_close(f(x[0], **named), getattr(rm, quantity)(metric, x[0], **named), rtol=1e-10, atol=1e-11)
+
+
+def test_vectors_are_asked_for_and_span_a_plane():
+    f = plain(network, "sectional_curvature")
+    with pytest.raises(TypeError, match="takes `x`, `u`, `v`, and got 2 arguments"):
+        f(X, U)
+    with pytest.raises(ValueError, match=r"at point \[3\] of the batch"):
+        f(X, U, torch.where(torch.arange(5)[:, None] == 3, 2 * U, V))
+
+
+def test_kinks_are_nan_where_they_are():
+    def kinked(x):
+        return torch.eye(3) * (2 + torch.tanh(W[0] @ x).sum() + torch.abs(x[0]) ** 3 + torch.relu(x[1]) ** 2)
+
+    x = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.0, 0.2], [0.0, 0.4, 0.2]], dtype=torch.float64)
+    with pytest.warns(UserWarning, match="piecewise linear"):
+        f = plain(kinked, "scalar_curvature")
+    with pytest.warns(UserWarning, match=r"at point \[1\]|piecewise linear"):
+        ours, truth = f(x), rm.scalar_curvature(kinked, x)
+    assert_close(ours, truth, equal_nan=True)
+
+
+def test_points_without_a_metric_are_nan_and_named():
+    def asymmetric(x):
+        return network(x) + torch.nn.functional.relu(x[0]) ** 3 * torch.ones(3, 3, dtype=x.dtype).triu(1)
+
+    f = rm.compile(asymmetric, "christoffel", dim=3, backend=None, budget=1.0)
+    x = X[X[:, 0].argsort()]
+    assert x[0, 0] < 0 < x[-1, 0]
+    with pytest.warns(UserWarning, match="is not symmetric"):
+        y = f(x)
+    assert_close(y.isnan().flatten(1).any(1), x[:, 0] > 0)
+
+
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_jets_of_any_field(order):
+    def field(x):
+        return torch.stack([torch.sin(x[0] * x[1]), W[1][0] @ torch.tanh(W[0] @ x)]).reshape(1, 2)
+
+    f = rm.compile(field, "jet", dim=3, order=order, backend=None)
+    for x in (X, X[0], X[:0], X.reshape(1, 5, 3)):
+        assert_close(f(x), rm.jet(field, x, order))
+    x = X.clone().requires_grad_()
+    ours, truth = (torch.autograd.grad(y[-1].square().sum(), x)[0] for y in (f(x), rm.jet(field, x, order)))
+    assert_close(ours, truth)
+    assert "jet" in repr(f)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda f: pickle.loads(pickle.dumps(f))], ids=["copy", "pickle"])
+def test_copies_have_tensors_of_their_own(copied):
+    net = Net()
+    f = plain(net, "scalar_curvature")
+    g = copied(f)
+    with torch.no_grad():
+        g.metric.layers[0].weight.zero_()
+    assert_close(f(X), rm.scalar_curvature(net, X))
+    assert_close(g(X), rm.scalar_curvature(g.metric, X))
+
+
+def test_many_points_are_done_in_tiles(monkeypatch):
+    from riemann._compiling import compiled
+
+    f = plain(network, "scalar_curvature")
+    whole = f(X)
+    monkeypatch.setattr(compiled, "BETWEEN", 1)
+    assert_close(f(X), whole, rtol=1e-13, atol=1e-13)
+
+
+def test_what_is_compiled_by_inductor_is_the_function_forward_and_backward():
+    net = Net()
+    f = rm.compile(net, "scalar_curvature", dim=3, budget=1.0)
+    for x in (X, X[:3], X[0]):
+        assert_close(f(x), rm.scalar_curvature(net, x), rtol=1e-10, atol=1e-11)
+    assert f.route.endswith("by inductor")
+    ours = torch.autograd.grad(f(X).square().mean(), list(net.parameters()))
+    truth = torch.autograd.grad(rm.scalar_curvature(net, X).square().mean(), list(net.parameters()))
+    assert_close(ours, truth, rtol=1e-8, atol=1e-11)
