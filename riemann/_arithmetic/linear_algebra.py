@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._arithmetic.elementwise import composed, is_constant, product
 from riemann._arithmetic.jet import Arithmetic, Jet, Refused, is_seen, rule
+from riemann._arithmetic.leibniz import composed, is_constant, product
 
 
 def _blocks(A: Arithmetic, c: Tensor) -> list[Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._arithmetic.elementwise import cast, is_discrete, promoted
+from riemann._arithmetic.arguments import cast, is_discrete, promoted
 from riemann._arithmetic.jet import OF_SHAPES, Arithmetic, Jet, Refused, aligned, rule, wrapped
 
 # ------------------------------------------------------------------------------------------------- views

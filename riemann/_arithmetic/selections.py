@@ -8,21 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._arithmetic.elementwise import (
-    _abs,
-    _pow,
-    _sqrt,
-    _sub,
-    cast,
-    compare,
-    function_of,
-    is_constant,
-    is_discrete,
-    product_of,
-    sum_of,
-)
+from riemann._arithmetic.arguments import cast, is_discrete
+from riemann._arithmetic.choices import _abs, compare
+from riemann._arithmetic.elementwise import difference_of, function_of, product_of, root_of, sum_of
 from riemann._arithmetic.jet import Arithmetic, Jet, Refused, rule, wrapped
+from riemann._arithmetic.leibniz import is_constant
 from riemann._arithmetic.moves import _sum, of_values
+from riemann._arithmetic.powers import _pow
 
 
 def _tied(A: Arithmetic, c: Tensor, y: Tensor, axis: int) -> Tensor:
@@ -322,7 +314,7 @@ def _softmax(A: Arithmetic, a: Jet, dim: int, half_to_float: Any = False, **_: A
 
 @rule("_log_softmax")
 def _log_softmax(A: Arithmetic, a: Jet, dim: int, half_to_float: bool = False) -> Jet:
-    return _sub(A, a, _logsumexp(A, a, dim, True))
+    return difference_of(A, a, _logsumexp(A, a, dim, True))
 
 
 @rule("logcumsumexp")
@@ -363,7 +355,7 @@ def _var_by_flag(A: Arithmetic, a: Jet, *args: Any, unbiased: bool = True, keepd
 
 @rule("std", "std.dim")
 def _std_by_flag(A: Arithmetic, a: Jet, *args: Any, unbiased: bool = True, keepdim: bool = False) -> Jet:
-    return _sqrt(A, Jet(_variance(A, a, *_by_flag(args, unbiased, keepdim))[0]))
+    return root_of(A, Jet(_variance(A, a, *_by_flag(args, unbiased, keepdim))[0]))
 
 
 def _by_flag(args: tuple, unbiased: bool, keepdim: bool) -> tuple[Any, int, bool]:
@@ -383,7 +375,7 @@ def _var_mean_by_flag(A: Arithmetic, a: Jet, *args: Any, unbiased: bool = True, 
 @rule("std_mean", "std_mean.dim")
 def _std_mean_by_flag(A: Arithmetic, a: Jet, *args: Any, unbiased: bool = True, keepdim: bool = False) -> Any:
     variance, mean = _var_mean_by_flag(A, a, *args, unbiased=unbiased, keepdim=keepdim)
-    return _sqrt(A, variance), mean
+    return root_of(A, variance), mean
 
 
 @rule("var_mean.correction")
@@ -394,13 +386,13 @@ def _var_mean(A: Arithmetic, a: Jet, dim: Any = None, *, correction: Any = 1, ke
 
 @rule("std.correction")
 def _std(A: Arithmetic, a: Jet, dim: Any = None, *, correction: Any = 1, keepdim: bool = False) -> Jet:
-    return _sqrt(A, Jet(_variance(A, a, dim, correction, keepdim)[0]))
+    return root_of(A, Jet(_variance(A, a, dim, correction, keepdim)[0]))
 
 
 @rule("std_mean.correction")
 def _std_mean(A: Arithmetic, a: Jet, dim: Any = None, *, correction: Any = 1, keepdim: bool = False) -> Any:
     variance, mean = _variance(A, a, dim, correction, keepdim)
-    return _sqrt(A, Jet(variance)), Jet(mean)
+    return root_of(A, Jet(variance)), Jet(mean)
 
 
 @rule("linalg_vector_norm")
@@ -411,11 +403,11 @@ def vector_norm(
     p = 2.0 if ord is None else float(ord)
     dim = None if dim in ([], ()) else dim
     if p == 2 and not a.is_complex():
-        return _sqrt(A, _sum(A, product_of(A, a, a), dim, keepdim))
+        return root_of(A, _sum(A, product_of(A, a, a), dim, keepdim))
     if p == 2:
         parts = torch.view_as_real(a.c)
         squares = sum_of(A, *(product_of(A, t, t) for t in map(Jet, parts.unbind(-1))))
-        return _sqrt(A, _sum(A, squares, dim, keepdim))
+        return root_of(A, _sum(A, squares, dim, keepdim))
     size = _abs(A, a)
     if math.isinf(p):
         return _over(A, size, dim, keepdim, torch.argmax if p > 0 else torch.argmin)
@@ -435,7 +427,7 @@ def _norm(A: Arithmetic, a: Jet, p: Any = 2, dim: Any = None, keepdim: bool = Fa
 
 @rule("dist")
 def _dist(A: Arithmetic, a: Any, b: Any, p: Any = 2) -> Jet:
-    return vector_norm(A, _sub(A, a, b), p)
+    return vector_norm(A, difference_of(A, a, b), p)
 
 
 @rule("_cdist_forward", "cdist", "_euclidean_dist")
@@ -443,7 +435,7 @@ def _cdist(A: Arithmetic, a: Any, b: Any, p: Any = 2.0, compute_mode: Any = None
     def widened(t: Any, axis: int) -> Any:
         return Jet(t.c.unsqueeze(axis)) if isinstance(t, Jet) else t.unsqueeze(axis)
 
-    return vector_norm(A, _sub(A, widened(a, -2), widened(b, -3)), p, [-1])
+    return vector_norm(A, difference_of(A, widened(a, -2), widened(b, -3)), p, [-1])
 
 
 @rule("_pdist_forward", "pdist")

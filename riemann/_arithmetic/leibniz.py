@@ -1,0 +1,77 @@
+"""The two formulas of higher derivatives: of products, Leibniz; of functions of functions, Faà di Bruno."""
+
+import functools
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from riemann._arithmetic.jet import Arithmetic
+
+
+def product(A: Arithmetic, a: Tensor, b: Tensor, times: Callable[[Tensor, Tensor], Tensor] = torch.mul) -> Tensor:
+    """Coefficients of a product of two jets, whose axes correspond; `times` is bilinear, with any axes in front."""
+    O, p, q = A.orders, A.degree(a), A.degree(b)
+    if p < q:
+        return product(A, b, a, lambda s, t: times(t, s))
+    whole = times(a, b[:1])
+    if q == 0:
+        return whole
+    short = len(b)
+    whole = torch.cat([whole[:1], whole[1:short] + times(a[:1], b[1:]), whole[short:]])
+    blocks = [O.block(whole, k) for k in range(p + 1)]
+    for k in range(2, min(O.order, p + q) + 1):
+        cross = functools.reduce(
+            torch.add,
+            (
+                times(O.block(a, i).index_select(0, I), O.block(b, j).index_select(0, J))
+                for i, I, j, J in O.splits[k]
+                if i <= p and j <= q
+            ),
+        )
+        blocks[k:] = [blocks[k] + cross if k <= p else cross, *blocks[k + 1 :]]
+    return torch.cat(blocks)
+
+
+def composed(A: Arithmetic, terms: Sequence[Any], c: Tensor, singular: bool = False) -> Tensor:
+    """Coefficients of f(a) from `[f, f', …]` at the value of a.
+
+    With `singular`, derivatives may be infinite where f has a value: what is constant there stays a constant.
+    """
+    O, p = A.orders, A.degree(c)
+    value = terms[0].unsqueeze(0)
+    if p == 0 or O.order == 0:
+        return value
+    blocks = [value]
+    for k in range(1, O.order + 1):
+        found = terms[1] * O.block(c, k) if k <= p and not _is_zero(terms[1]) else None
+        for r, partitions in O.partitions[k].items():
+            if r >= len(terms) or _is_zero(terms[r]):
+                continue
+            products = [
+                functools.reduce(torch.mul, (O.block(c, i).index_select(0, I) for i, I in blocks_of))
+                for blocks_of in partitions
+                if all(i <= p for i, _ in blocks_of)
+            ]
+            if products:
+                term = terms[r] * functools.reduce(torch.add, products)
+                found = term if found is None else found + term
+        if found is None:
+            found = c.new_zeros((O.counts[k] - O.counts[k - 1], *c.shape[1:]))
+        blocks.append(found)
+    slopes = [t for t in terms[1:] if isinstance(t, Tensor)]
+    if singular and slopes:
+        still = ~functools.reduce(torch.add, slopes).isfinite() & is_constant(c)
+        blocks[1:] = [torch.where(still, 0, block) for block in blocks[1:]]
+    return torch.cat(blocks)
+
+
+def is_constant(c: Tensor) -> Tensor:
+    """Where all derivatives are 0, `(points, *shape)`."""
+    return (c[1:] == 0).all(0)
+
+
+def _is_zero(term: Any) -> bool:
+    return isinstance(term, numbers.Number) and term == 0
