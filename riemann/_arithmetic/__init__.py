@@ -1,6 +1,19 @@
 """The arithmetic in which riemann differentiates: torch tensors of Taylor coefficients, pushed through any function."""
 
-from riemann._arithmetic import choices, elementwise, linear_algebra, moves, powers, products, refusals, selections  # noqa: F401, rules  # noqa: F401
+from riemann._arithmetic import (  # noqa: F401, which register rules
+    choices,
+    determinants,
+    elementwise,
+    linear_algebra,
+    moves,
+    powers,
+    products,
+    reductions,
+    refusals,
+    selections,
+    spectra,
+    views,
+)
 from riemann._arithmetic.jet import Jet as Jet
 from riemann._arithmetic.jet import Refusal as Refusal
 from riemann._arithmetic.jet import at_the_surface as at_the_surface

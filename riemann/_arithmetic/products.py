@@ -252,7 +252,7 @@ def _batch_norm(A: Arithmetic, a: Jet, weight: Any, bias: Any, mean: Any, varian
 def _attention(A: Arithmetic, q: Any, k: Any, v: Any, dropout_p: float = 0.0, is_causal: bool = False, *,
                attn_mask: Any = None, scale: Any = None) -> Any:  # fmt: skip
     """softmax(q k^T / sqrt d) v, and the logarithm of the sums that it divides by."""
-    from riemann._arithmetic.selections import _logsumexp, _softmax
+    from riemann._arithmetic.reductions import _logsumexp, _softmax
 
     if dropout_p:
         raise Refused("is random in training mode; call `.eval()` on the module first")
