@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._arithmetic.jet import Arithmetic, Jet, Refused, aligned
+from riemann._arithmetic.dispatch import Arithmetic
+from riemann._arithmetic.jet import Jet, Refused, aligned
 from riemann._arithmetic.leibniz import is_constant
 
 

@@ -19,6 +19,7 @@ from riemann._arithmetic.arguments import (
     value,
     values,
 )
+from riemann._arithmetic.dispatch import Arithmetic
 from riemann._arithmetic.elementwise import (
     difference_of,
     function_of,
@@ -28,7 +29,7 @@ from riemann._arithmetic.elementwise import (
     root_of,
     sum_of,
 )
-from riemann._arithmetic.jet import Arithmetic, Jet, Refused, aligned, rule
+from riemann._arithmetic.jet import Jet, Refused, aligned, rule
 from riemann._arithmetic.leibniz import is_constant, product
 from riemann._arithmetic.powers import _atan2
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._arithmetic.jet import Arithmetic, Jet, rule
+from riemann._arithmetic.dispatch import Arithmetic
+from riemann._arithmetic.jet import Jet, rule
 from riemann._arithmetic.leibniz import composed, product
 from riemann._arithmetic.linear_algebra import blocks_of, inverse
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from riemann._arithmetic.arguments import any_jet, cast, discrete, is_discrete, ndim_of, promoted, shaped, values
-from riemann._arithmetic.jet import Arithmetic, Jet, rule
+from riemann._arithmetic.dispatch import Arithmetic
+from riemann._arithmetic.jet import Jet, rule
 from riemann._arithmetic.leibniz import composed, is_constant, product
 from riemann._arithmetic.series import CLOSED, FUNCTIONS, derivatives, polygamma
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._arithmetic.jet import Arithmetic
+from riemann._arithmetic.dispatch import Arithmetic
 
 
 def product(A: Arithmetic, a: Tensor, b: Tensor, times: Callable[[Tensor, Tensor], Tensor] = torch.mul) -> Tensor:

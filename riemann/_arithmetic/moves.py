@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from riemann._arithmetic.arguments import cast, is_discrete, promoted
-from riemann._arithmetic.jet import OF_SHAPES, Arithmetic, Jet, Refused, aligned, rule, wrapped
+from riemann._arithmetic.dispatch import Arithmetic
+from riemann._arithmetic.jet import OF_SHAPES, Jet, Refused, aligned, rule, wrapped
 from riemann._arithmetic.views import axis_of
 
 

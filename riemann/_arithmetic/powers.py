@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from riemann._arithmetic.arguments import discrete, is_discrete, ndim_of, promoted, values
+from riemann._arithmetic.dispatch import Arithmetic
 from riemann._arithmetic.elementwise import function_of, product_of, quotient_of, root_of, sum_of
-from riemann._arithmetic.jet import Arithmetic, Jet, aligned, rule
+from riemann._arithmetic.jet import Jet, aligned, rule
 from riemann._arithmetic.leibniz import composed, is_constant
 from riemann._arithmetic.series import FUNCTIONS
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from riemann._arithmetic.arguments import cast, is_discrete, promoted
+from riemann._arithmetic.dispatch import Arithmetic
 from riemann._arithmetic.elementwise import function_of, product_of, sum_of
-from riemann._arithmetic.jet import Arithmetic, Jet, Refused, rule, wrapped
+from riemann._arithmetic.jet import Jet, Refused, rule, wrapped
 from riemann._arithmetic.leibniz import product
 from riemann._arithmetic.moves import of_values
 

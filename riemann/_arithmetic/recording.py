@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
-from riemann._arithmetic.jet import Arithmetic, Jet, Operation, decomposition, run
+from riemann._arithmetic.dispatch import Arithmetic, Operation, decomposition, run
+from riemann._arithmetic.jet import Jet
 from riemann._arithmetic.orders import orders
 
 

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from riemann._arithmetic.arguments import cast, is_discrete
 from riemann._arithmetic.choices import _abs, compare
+from riemann._arithmetic.dispatch import Arithmetic
 from riemann._arithmetic.elementwise import difference_of, function_of, product_of, root_of, sum_of
-from riemann._arithmetic.jet import Arithmetic, Jet, rule, wrapped
+from riemann._arithmetic.jet import Jet, rule, wrapped
 from riemann._arithmetic.moves import _sum
 from riemann._arithmetic.powers import _pow
 from riemann._arithmetic.selections import _over

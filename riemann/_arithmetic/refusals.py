@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from riemann._arithmetic.jet import Arithmetic, Refused, rule
+from riemann._arithmetic.dispatch import Arithmetic
+from riemann._arithmetic.jet import Refused, rule
 
 _POLYNOMIALS = (
     [f"special_{kind}chebyshev_polynomial_{letter}" for kind in ("", "shifted_") for letter in "tuvw"]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from riemann._arithmetic.arguments import is_discrete
-from riemann._arithmetic.jet import Arithmetic, Jet, Refused, rule, wrapped
+from riemann._arithmetic.dispatch import Arithmetic
+from riemann._arithmetic.jet import Jet, Refused, rule, wrapped
 from riemann._arithmetic.leibniz import is_constant
 from riemann._arithmetic.moves import of_values
 

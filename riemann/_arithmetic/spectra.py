@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._arithmetic.jet import Arithmetic, Jet, Refused, is_seen, rule
+from riemann._arithmetic.dispatch import Arithmetic
+from riemann._arithmetic.jet import Jet, Refused, is_seen, rule
 from riemann._arithmetic.leibniz import is_constant, product
 from riemann._arithmetic.linear_algebra import _hermitian, blocks_of, inverse, mixed_terms
 

@@ -16,8 +16,9 @@ from torch._functorch import pyfunctorch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _pop_mode_temporarily
 
+from riemann._arithmetic.dispatch import Arithmetic
 from riemann._arithmetic.fresh import Fresh, writes
-from riemann._arithmetic.jet import Arithmetic, Refusal
+from riemann._arithmetic.jet import Refusal
 from riemann._messages.frames import called
 from riemann._messages.remedies import CUTS, PYTHON
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._arithmetic.jet import Arithmetic, Jet, Refused, aligned, rule, wrapped
+from riemann._arithmetic.dispatch import Arithmetic
+from riemann._arithmetic.jet import Jet, Refused, aligned, rule, wrapped
 
 
 def axis_of(a: Jet, dim: int, extra: int = 0) -> int:
