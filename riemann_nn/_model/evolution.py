@@ -89,7 +89,6 @@ class EvolutionLoss(torch.nn.Module):
     ramp: int
     cap: float | None
     monitor: Any
-    step: int
 
     def __init__(
         self,
