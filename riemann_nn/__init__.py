@@ -1,6 +1,7 @@
 """Neural differential manifolds, built from `riemann`'s public names."""
 
 import difflib as _difflib
+import importlib as _importlib
 import sys as _sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from riemann_nn._charts.heads import LinearHead as LinearHead
 from riemann_nn._charts.heads import MahalanobisHead as MahalanobisHead
 from riemann_nn._charts.induced import InducedMetric as InducedMetric
 from riemann_nn._fields import compiled as compiled
+from riemann_nn._fields import factored as factored
 from riemann_nn._fields.metric_net import MetricNet as MetricNet
 from riemann_nn._losses.compatibility import compatibility_loss as compatibility_loss
 from riemann_nn._losses.curvature import CurvatureLoss as CurvatureLoss
@@ -34,6 +36,10 @@ from riemann_nn._model.manifold import NeuralDifferentialManifold as NeuralDiffe
 from riemann_nn._optim.natural_gradient import NaturalGradient as NaturalGradient
 from riemann_nn._optim.representation import pulled_back_fisher as pulled_back_fisher
 from riemann_nn._optim.representation import riemannian_gradient as riemannian_gradient
+
+if TYPE_CHECKING:
+    from riemann_nn._estimators.estimators import NDMClassifier as NDMClassifier
+    from riemann_nn._estimators.estimators import NDMRegressor as NDMRegressor
 
 __all__ = [
     "Bounded",
@@ -69,12 +75,17 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "NDMClassifier", "NDMRegressor"])
 
 
 if not TYPE_CHECKING:  # which knows the names
 
     def __getattr__(name: str) -> Any:
+        if name in ("NDMClassifier", "NDMRegressor"):  # scikit-learn is imported by those who use it
+            try:
+                return getattr(_importlib.import_module("riemann_nn._estimators.estimators"), name)
+            except ModuleNotFoundError as error:
+                raise ImportError(f"{name} needs scikit-learn: pip install 'riemann-torch[sklearn]'") from error
         alike = [] if name.startswith("_") else _difflib.get_close_matches(name, __all__, n=1)
         hint = f"; did you mean `{alike[0]}`?" if alike else ""
         raise AttributeError(f"module 'riemann_nn' has no attribute {name!r}{hint}")

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from riemann.metrics.configuration import check_same, of_weights_alone, plain
 from riemann.metrics.elementwise import Elementwise, Softplus, check_elementwise, check_widths, elementwise_jet
 
 
@@ -71,6 +72,7 @@ class MLPCholesky(torch.nn.Module):
         ):
             if f is not None:
                 check_elementwise(f, name, units)
+        self.register_load_state_dict_pre_hook(of_weights_alone)
         self.dim = dim
         self.layers = torch.nn.ModuleList(torch.nn.Linear(i, o) for i, o in zip(widths, widths[1:], strict=False))
         self.activation = activation
@@ -159,6 +161,15 @@ class MLPCholesky(torch.nn.Module):
     def units_jet(self, k: int, s: Tensor, dim: int = -1) -> tuple[Tensor, Tensor, Tensor]:
         """The same with first and second derivatives; the units stand on the axis `dim`."""
         return elementwise_jet(self.activation, s)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What makes the metric, beside its weights."""
+        maps = {"activation": self.activation, "diagonal": self.diagonal, "off_diagonal": self.off_diagonal}
+        return {"dim": self.dim, **plain(maps)}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Raises unless the state is of such a metric."""
+        check_same("metric", self.get_extra_state(), state)
 
     def routes_hold(self) -> bool:
         """Whether the layers are those that the closed forms are for: W h + b."""

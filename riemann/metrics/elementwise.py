@@ -29,6 +29,10 @@ class Softplus(torch.nn.Module):
         """The map, elementwise."""
         return torch.nn.functional.softplus(z) + self.floor
 
+    def extra_repr(self) -> str:
+        """What print shows."""
+        return f"floor={self.floor:g}"
+
     def jet(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The map and its first and second derivatives."""
         f, first, second = _softplus(z)
@@ -51,6 +55,10 @@ class Bounded(torch.nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """The map, elementwise."""
         return self.bound * torch.tanh(z / self.bound)
+
+    def extra_repr(self) -> str:
+        """What print shows."""
+        return f"bound={self.bound:g}"
 
     def jet(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The map and its first and second derivatives."""
@@ -78,6 +86,10 @@ class BoundedExp(torch.nn.Module):
         """The map, elementwise."""
         return self.center * torch.exp(self.bound * torch.tanh(z / self.bound))
 
+    def extra_repr(self) -> str:
+        """What print shows."""
+        return f"bound={self.bound:g}, center={self.center:g}"
+
     def jet(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The map and its first and second derivatives."""
         t, first, second = _tanh(z / self.bound)
@@ -102,7 +114,7 @@ def check_elementwise(f: Elementwise, name: str, width: int) -> None:
         raise TypeError(
             f"`{name}` is {got}, expected an elementwise map: a function, or a module such as `torch.nn.Tanh()`"
         )
-    if _brings_jet(f) or _closed_form(f) is not None:
+    if has_closed_jet(f):
         return
     like = next(iter(f.parameters()), None) if isinstance(f, torch.nn.Module) else None
     z = torch.linspace(-1.3, 1.7, 3 * width).reshape(3, width)
@@ -129,6 +141,18 @@ def elementwise_jet(f: Elementwise, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return closed(z)
     y, first, second = jet(f, z.unsqueeze(-1), 2)
     return y.reshape(z.shape), first.reshape(z.shape), second.reshape(z.shape)
+
+
+def has_closed_jet(f: Elementwise) -> bool:
+    """Whether derivatives of f are known without differentiation, and that it acts on each unit alone."""
+    return _brings_jet(f) or _closed_form(f) is not None
+
+
+def described(f: object) -> str:
+    """What an elementwise map is, in words: one for `torch.tanh` and `torch.nn.Tanh()`."""
+    if callable(f) and (closed := _closed_form(f)) is not None:
+        return closed.__name__.removeprefix("_")
+    return repr(f) if isinstance(f, torch.nn.Module) else getattr(f, "__name__", type(f).__name__)
 
 
 def _brings_jet(f: Elementwise) -> bool:

@@ -1,12 +1,17 @@
 """A chart of a neural manifold: points in its coordinates, and the metric there."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 import riemann
 from riemann import LocalGeometry
+
+
+def without_autocast(z: Tensor) -> Any:
+    """A context for geometry: lengths and curvature lose their digits in half precision."""
+    return torch.autocast(z.device.type, enabled=False)
 
 
 class Chart(NamedTuple):

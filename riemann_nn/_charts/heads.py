@@ -1,11 +1,109 @@
-"""Heads that read the metrics: predictions by distances in the learned geometry."""
+"""Heads that read the metrics: predictions by distances in the learned geometry, in the units of what is predicted."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from riemann_nn._charts.chart import Chart
+from riemann_nn._charts.chart import Chart, without_autocast
+from riemann_nn._fields.factored import squared_lengths
+
+TASKS = {
+    "classes": "logits of exclusive classes, one temperature for all",
+    "labels": "logits of independent labels, each with a scale of its own",
+    "values": "values, in the units of the targets",
+    None: "any real numbers: logits of classes or of labels, or values",
+}
+
+_LOSSES = {
+    "values": "mse_loss l1_loss smooth_l1_loss huber_loss MSELoss L1Loss SmoothL1Loss HuberLoss",
+    "classes": "cross_entropy nll_loss multi_margin_loss CrossEntropyLoss NLLLoss MultiMarginLoss",
+    "labels": (
+        "binary_cross_entropy_with_logits multilabel_soft_margin_loss BCEWithLogitsLoss MultiLabelSoftMarginLoss"
+    ),
+}
+
+
+def task_of(loss: Any) -> str | None:
+    """What a loss of torch needs predicted: `"values"`, `"classes"`, `"labels"`; None for other losses."""
+    name = getattr(loss, "__name__", type(loss).__name__)
+    return next((task for task, names in _LOSSES.items() if name in names.split()), None)
+
+
+def check_task(task: str | Callable[..., Any] | None) -> str | None:
+    """A task by its name, or by the loss that it is trained with.
+
+    Raises:
+        ValueError: an unknown task, or a loss of which it is not known what it needs.
+    """
+    named = task_of(task) if callable(task) else task
+    if named not in TASKS or (named is None and task is not None):
+        said = getattr(task, "__name__", type(task).__name__) if callable(task) else repr(task)
+        raise ValueError(f"`task` is {said}, expected 'values', 'classes', 'labels', None, or a loss of torch")
+    return named
+
+
+class Units(torch.nn.Module):
+    r"""From raw outputs r to predictions: $y = \mathrm{offset} + \mathrm{unit} \cdot e^{s} (r + b)$, s and b learned.
+
+    Offset and unit are those of the targets, once `start_at` has seen some; 0 and 1 until then.
+
+    Args:
+        output_dim: number of outputs.
+        task: what they are; of classes s is one number, an inverse temperature.
+
+    Attributes:
+        started: whether `start_at` has been called.
+    """
+
+    offset: Tensor
+    unit: Tensor
+
+    def __init__(self, output_dim: int, task: str | None):
+        super().__init__()
+        self.task, self.started = task, False
+        self.log_scale = torch.nn.Parameter(torch.zeros(1 if task == "classes" else output_dim))
+        self.bias = torch.nn.Parameter(torch.zeros(output_dim))
+        self.register_buffer("offset", torch.zeros(output_dim))
+        self.register_buffer("unit", torch.ones(output_dim))
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """`(*batch, output_dim)`."""
+        return self.offset + self.unit * torch.exp(self.log_scale) * (raw + self.bias)
+
+    @torch.no_grad()
+    def start_at(self, targets: Tensor, total: Callable[[Tensor], Tensor] = lambda sums: sums) -> None:
+        """Takes the mean and the deviation of targets `(*batch, output_dim)` as offset and unit; raw outputs stay.
+
+        Args:
+            targets: of this process.
+            total: from sums of this process to those of all.
+
+        Raises:
+            ValueError: targets of another number, or that are not finite.
+        """
+        k = self.offset.shape[0]
+        y = targets.detach().to(self.offset)
+        y = y.reshape(-1, k) if y.shape[-1:] == (k,) or k == 1 else None
+        if y is None or y.shape[0] == 0:
+            raise ValueError(f"`targets` has shape {tuple(targets.shape)}, expected (*batch, {k}), as the output")
+        count = total(torch.ones_like(y[:, :1]).sum(0))
+        mean = total(y.sum(0)) / count
+        deviation = (total((y - mean).square().sum(0)) / count).sqrt()
+        if not torch.compiler.is_compiling() and not bool(deviation.isfinite().all()):
+            raise ValueError("`targets` are not all finite")
+        self.offset.copy_(mean)
+        self.unit.copy_(torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
+        self.started = True
+
+    def get_extra_state(self) -> dict[str, bool]:
+        """Whether it has started."""
+        return {"started": self.started}
+
+    def set_extra_state(self, state: dict[str, bool]) -> None:
+        """Whether it has started."""
+        self.started = state["started"]
 
 
 class _Distances(torch.nn.Module):
@@ -20,62 +118,83 @@ class _Distances(torch.nn.Module):
     def __init__(self, dims: Sequence[int], prototypes: int):
         super().__init__()
         self.prototypes = torch.nn.ParameterList(torch.randn(prototypes, n) / n**0.5 for n in dims)
+        self.dim = sum(dims)
 
     def forward(self, charts: Sequence[Chart]) -> Tensor:
         """`(*batch, k)`."""
         first = len(self.prototypes) - len(charts)
-        total = None
-        for chart, c in zip(charts[max(0, -first) :], list(self.prototypes)[max(0, first) :], strict=True):
-            difference = chart.coordinates.unsqueeze(-2) - c
-            squares = ((difference @ chart.g) * difference).sum(-1)
-            total = squares if total is None else total + squares
-        assert total is not None
-        return total
+        pairs = zip(charts[max(0, -first) :], list(self.prototypes)[max(0, first) :], strict=True)
+        with without_autocast(charts[-1].coordinates):
+            squares = [squared_lengths(z.metric, z.coordinates, z.coordinates.unsqueeze(-2) - c) for z, c in pairs]
+            return torch.stack(squares).sum(0)
+
+    def log_kernel(self, charts: Sequence[Chart]) -> Tensor:
+        r"""$-\tfrac{n}{2} \log(1 + d^2 / n)$: Student's kernel. Near a prototype it is the normal one, $-d^2 / 2$.
+
+        Far away it falls slowly: the normal one would be certain of every point that is far from all prototypes.
+        """
+        return -0.5 * self.dim * torch.log1p(self(charts) / self.dim)
 
 
 class MahalanobisHead(torch.nn.Module):
-    r"""Logits $-d_g^2(z, c_k)$ for learned prototypes $c_k$; for one output, $d_g^2(z, c_0) - d_g^2(z, c_1)$.
+    r"""Predictions from distances to learned prototypes: $r_k = \ell(z, c_k) - \ell(z, c_0)$, in the task's units.
+
+    $\ell = -\tfrac{n}{2} \log(1 + d_g^2 / n)$ is the logarithm of Student's kernel in the product of the charts, n its
+    dimension. Against the common reference $c_0$ outputs are of either sign: logits of classes (whose softmax does not
+    see $c_0$) and of independent labels, and values.
 
     Args:
         dims: dimensions of the charts whose distances are added.
-        output_dim: number of classes, or 1.
+        output_dim: number of outputs.
+        task: what they are: `"classes"`, `"labels"`, `"values"`, None for any of them; or a loss of torch.
     """
 
     distances: torch.nn.Module
     __call__: Callable[[Sequence[Chart]], Tensor]
 
-    def __init__(self, dims: Sequence[int], output_dim: int):
+    def __init__(self, dims: Sequence[int], output_dim: int, task: str | Callable[..., Any] | None = None):
         super().__init__()
-        self.output_dim = output_dim
-        self.distances = _Distances(dims, max(2, output_dim))
+        self.distances = _Distances(dims, 1 + output_dim)
+        self.units = Units(output_dim, check_task(task))
 
     def forward(self, charts: Sequence[Chart]) -> Tensor:
         """`(*batch, output_dim)`."""
-        d = self.distances(charts)
-        return d[..., :1] - d[..., 1:] if self.output_dim == 1 else -d
+        kernel = self.distances.log_kernel(charts)
+        return self.units(kernel[..., 1:] - kernel[..., :1])
 
 
 class KernelHead(torch.nn.Module):
-    r"""Attention in g: $\sum_k w_k v_k$ with $w = \mathrm{softmax}(-\tfrac12 d_g^2(z, c_k))$, c and v learned.
+    r"""Attention in g: $r = \sum_k w_k v_k$ with $w = \mathrm{softmax}(\ell(z, c_k))$, c and v learned.
+
+    $\ell$ and the units of r are those of `MahalanobisHead`.
 
     Args:
         dims: dimensions of the charts whose distances are added.
         output_dim: dimension of the values.
         prototypes: their number.
+        task: as for `MahalanobisHead`.
     """
 
     distances: torch.nn.Module
     values: torch.nn.Linear
     __call__: Callable[[Sequence[Chart]], Tensor]
 
-    def __init__(self, dims: Sequence[int], output_dim: int, prototypes: int = 16):
+    def __init__(
+        self,
+        dims: Sequence[int],
+        output_dim: int,
+        prototypes: int = 16,
+        task: str | Callable[..., Any] | None = None,
+    ):
         super().__init__()
         self.distances = _Distances(dims, prototypes)
         self.values = torch.nn.Linear(prototypes, output_dim, bias=False)
+        torch.nn.init.normal_(self.values.weight)  # weights add up to 1: outputs are as large as values
+        self.units = Units(output_dim, check_task(task))
 
     def forward(self, charts: Sequence[Chart]) -> Tensor:
         """`(*batch, output_dim)`."""
-        return self.values(torch.softmax(-0.5 * self.distances(charts), -1))
+        return self.units(self.values(torch.softmax(self.distances.log_kernel(charts), -1)))
 
 
 class LinearHead(torch.nn.Module):
@@ -84,15 +203,19 @@ class LinearHead(torch.nn.Module):
     Args:
         dim: dimension of the last chart.
         output_dim: dimension of the output.
+        task: as for `MahalanobisHead`.
     """
 
     linear: torch.nn.Linear
     __call__: Callable[[Sequence[Chart]], Tensor]
 
-    def __init__(self, dim: int, output_dim: int):
+    def __init__(self, dim: int, output_dim: int, task: str | Callable[..., Any] | None = None):
         super().__init__()
+        task = check_task(task)
         self.linear = torch.nn.Linear(dim, output_dim)
+        self.units = Units(output_dim, task) if task == "values" else None
 
     def forward(self, charts: Sequence[Chart]) -> Tensor:
         """`(*batch, output_dim)`."""
-        return self.linear(charts[-1].coordinates)
+        raw = self.linear(charts[-1].coordinates)
+        return raw if self.units is None else self.units(raw)

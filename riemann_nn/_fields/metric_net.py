@@ -1,7 +1,7 @@
 r"""A network that is a metric: positive definite, of bounded condition number, the identity at the start."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 import riemann
 from riemann import metrics
 from riemann.metrics import MLPCholesky
-from riemann.metrics.elementwise import Bounded, BoundedExp, check_widths
+from riemann.metrics.configuration import check_same, name_of, of_weights_alone, plain
+from riemann.metrics.elementwise import Bounded, BoundedExp, check_widths, described
 from riemann_nn._fields.smooth import perceptron, smooth
 
 
@@ -83,9 +84,12 @@ class MetricNet(torch.nn.Module):
             raise ValueError(f"`log_range` is {log_range}, expected a positive number")
         self.dim, self.family, self.log_range, self.rank = dim, family, log_range, rank
         g_0 = _start(start, dim)
+        self.register_load_state_dict_pre_hook(of_weights_alone)
+        self.hidden, self.start = list(hidden), start if isinstance(start, float | int) else g_0.tolist()
         self.scale = math.exp(float(torch.linalg.slogdet(g_0).logabsdet) / dim)
         build, _ = _FAMILIES[family]
-        self.structure = build(self, list(hidden), smooth(activation), g_0)
+        self.activation = smooth(activation)
+        self.structure = build(self, list(hidden), self.activation, g_0)
 
     def forward(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n n"]:
         """The metric at points, `(*batch, n, n)`."""
@@ -110,15 +114,41 @@ class MetricNet(torch.nn.Module):
             c * float(torch.linalg.matrix_norm(largest, 2)) ** 2,
         )
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments that such a metric is made with."""
+        names = "dim", "hidden", "family", "start", "log_range", "rank"
+        return {**{name: getattr(self, name) for name in names}, "activation": name_of(self.activation)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "MetricNet":
+        """A new metric from the `config` of another."""
+        options = {**config, "start": config["start"] if isinstance(config["start"], float | int) else torch.tensor(
+            config["start"], dtype=torch.float64)}  # fmt: skip
+        return cls(**options)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What makes the metric, beside its weights."""
+        return plain({**self.config, "activation": described(self.activation)})
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Raises unless the state is of such a metric."""
+        check_same("metric", self.get_extra_state(), state)
+
     def extra_repr(self) -> str:
         """What print shows."""
         return f"dim={self.dim}, family={self.family!r}"
 
 
+def default_family(dim: int) -> str:
+    """The family of metrics of a chart: where `"cholesky"` has many thousand outputs, `"low_rank"`."""
+    return "cholesky" if dim < 64 else "low_rank"
+
+
 # ------------------------------------------------------------------------------------------------------ the families
 
 
-class _Scalar(torch.nn.Module):
+class Scalar(torch.nn.Module):
     """`(*batch, 1)` to `(*batch,)`."""
 
     def forward(self, z: Tensor) -> Tensor:
@@ -153,7 +183,7 @@ def _diagonal(net: MetricNet, hidden: list[int], activation: Any, g_0: Tensor) -
 def _conformal(net: MetricNet, hidden: list[int], activation: Any, g_0: Tensor) -> metrics.Conformal:
     if not torch.allclose(g_0, net.scale * torch.eye(net.dim, dtype=g_0.dtype)):
         raise ValueError("`start` is no multiple of the identity, as metrics of the family 'conformal' are")
-    p = perceptron([net.dim, *hidden, 1], activation, Bounded(net.log_range), _Scalar())
+    p = perceptron([net.dim, *hidden, 1], activation, Bounded(net.log_range), Scalar())
     base = None if net.scale == 1 else metrics.Constant(g_0.to(torch.get_default_dtype()))
     return metrics.Conformal(base, p)
 

@@ -24,6 +24,8 @@ def smooth(activation: Any) -> Elementwise:
         TypeError: it is not callable.
         ValueError: its second or third derivative jumps, as those of ReLU and ELU do.
     """
+    if isinstance(activation, str):
+        activation = getattr(torch.nn, activation, activation)
     if isinstance(activation, type) and issubclass(activation, torch.nn.Module):
         activation = activation() if activation not in _ROUGH else activation
     if not callable(activation):
@@ -71,7 +73,7 @@ def perceptron(widths: list[int], activation: Elementwise, *heads: torch.nn.Modu
     return torch.nn.Sequential(*layers, *heads)
 
 
-class _Function(torch.nn.Module):
+class Function(torch.nn.Module):
     """A function as a module."""
 
     def __init__(self, f: Elementwise):
@@ -84,4 +86,4 @@ class _Function(torch.nn.Module):
 
 
 def _module(f: Elementwise) -> torch.nn.Module:
-    return f if isinstance(f, torch.nn.Module) else _Function(f)
+    return f if isinstance(f, torch.nn.Module) else Function(f)

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import riemann
+from riemann_nn._fields.factored import normal_vectors
 from riemann_nn._losses import reduce
 from riemann_nn._losses.means import check_batch, weights_of
 
@@ -97,7 +98,7 @@ def check_names(kind: str, estimator: str) -> None:
 def _exact(metric: Any, x: Tensor, kind: str, chunk_size: int | str | None) -> Tensor:
     n = x.shape[-1]
     if kind == "sectional":
-        _factor(metric, x, chunk_size)
+        normal_vectors(metric, x, None, 0)  # planes are uniformly random where g is positive definite
     if kind == "scalar":
         return riemann.scalar_curvature(metric, x, chunk_size=chunk_size).square()
     if kind == "riemann":
@@ -150,37 +151,20 @@ def _curvatures_of_planes(
 ) -> Tensor:
     r"""Sectional curvatures of uniformly random planes, `(planes, samples, *batch)`; those of one sample share p.
 
-    The vectors are $L^{-T} q$ with $g = L L^T$ and q an orthonormal pair: unit squares. Areas of normal vectors that
-    happen to be nearly parallel, as in two dimensions some soon are, would be lost to rounding.
+    Normal vectors of covariance $g^{-1}$ span them; of these, orthonormal in g, `sectional_form` is the curvature.
+    Areas of vectors that happen to be nearly parallel, as in two dimensions some soon are, would be lost to rounding.
     """
-    zeta = torch.randn(planes + 1, samples, *x.shape, generator=generator, dtype=x.dtype, device=x.device)
-    L = _factor(metric, x, chunk_size)
-    pairs = torch.stack(torch.broadcast_tensors(zeta[:1], zeta[1:]), -1)
-    q = torch.linalg.qr(pairs).Q.flatten(0, 1).movedim(0, -1)
-    columns = torch.linalg.solve_triangular(L.mT, q.flatten(-2), upper=True)
-    u, v = columns.unflatten(-1, q.shape[-2:]).movedim((-2, -1), (0, 1))
-    forms = riemann.sectional_form(metric, x, u, v, chunk_size=chunk_size)
-    return forms.reshape(planes, samples, *x.shape[:-1])
-
-
-def _factor(metric: Any, x: Tensor, chunk_size: int | str | None) -> Tensor:
-    """The factor L of g = L Lᵀ, which has to be positive definite: only there planes are uniformly random."""
-    L, info = torch.linalg.cholesky_ex(riemann.at(metric, x, 0, chunk_size=chunk_size).g)
-    if _any(info):
-        raise ValueError(
-            "`metric` is not positive definite, so that there are no uniformly random planes; use estimator='exact' "
-            "with kind='scalar', 'ricci' or 'riemann'"
-        )
-    return L
-
-
-def _any(info: Tensor) -> bool:
-    if torch.compiler.is_compiling():
-        return False
-    try:
-        return bool((info != 0).any())
-    except RuntimeError:  # inside `vmap`
-        return False
+    vectors, covectors = normal_vectors(metric, x, generator, (planes + 1) * samples)
+    p, q = vectors[:samples], vectors[samples:].unflatten(0, (planes, samples))
+    p_lower, q_lower = covectors[:samples], covectors[samples:].unflatten(0, (planes, samples))
+    length = (p * p_lower).sum(-1, keepdim=True).sqrt()
+    p, p_lower = p / length, p_lower / length
+    for _ in range(2):  # once loses digits where p and q are nearly parallel
+        along = (q * p_lower).sum(-1, keepdim=True)
+        q, q_lower = q - along * p, q_lower - along * p_lower
+        length = (q * q_lower).sum(-1, keepdim=True).sqrt()
+        q, q_lower = q / length, q_lower / length
+    return riemann.sectional_form(metric, x, p.expand_as(q), q, chunk_size=chunk_size)
 
 
 class CurvatureLoss(torch.nn.Module):

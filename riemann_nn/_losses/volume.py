@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-import riemann
+from riemann_nn._fields.factored import log_volumes
 from riemann_nn._losses import reduce
 from riemann_nn._losses.means import check_batch, weights_of
 
@@ -58,13 +58,25 @@ def volume_loss(
 
 
 def _volume_loss(
-    metric: Any, x: Tensor, log: bool, log_reference: Tensor | None = None, measure: str | Tensor = "points"
+    metric: Any,
+    x: Tensor,
+    log: bool,
+    log_reference: Tensor | None = None,
+    measure: str | Tensor = "points",
+    least: int = 2,
 ) -> Tensor:
     """`volume_loss` without its warning."""
-    check_batch(x, 2)
-    volume = riemann.log_volume_element(metric, x)
+    check_batch(x, least)
+    volume = log_volumes(metric, x)
     volume = volume if log_reference is None else volume - log_reference
     return reduce.variance(volume if log else volume.exp(), weights_of(metric, x, measure))
+
+
+def volume_or_zero(metric: Any, x: Tensor, log: bool) -> Tensor:
+    """The variance of `volume_loss` over all ranks; 0 where they have one point together, as a last batch may."""
+    if x.shape[:-1].numel() * reduce.world_size() == 1:
+        return 0 * log_volumes(metric, x).sum()
+    return _volume_loss(metric, x, log, least=1)
 
 
 class VolumeLoss(torch.nn.Module):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 import riemann
 from riemann_nn._charts.coordinate import rough_parts
+from riemann_nn._charts.heads import TASKS
 from riemann_nn._losses.compatibility import compatibility_loss
 from riemann_nn._losses.curvature import curvature_loss, sampled_squares
 from riemann_nn._losses.monitor import health
@@ -39,9 +40,21 @@ def card(model: Any, x: Tensor | None) -> str:
             + (f"  {bounds[0]:.2g} <= g <= {bounds[1]:.2g}" if bounds else "  not bounded")
             + (f"  {', '.join(rough)}: no curvature through this map" if rough else "")
         )
-    lines += [f"head      {type(model.head).__name__}", f"coupling  {_COUPLING[model.coupling]}"]
+    lines += [
+        f"head      {type(model.head).__name__}: {_predicted(model.head)}",
+        f"coupling  {_COUPLING[model.coupling]}",
+    ]
     lines += [f"linear layers with an induced metric on their output: {len(model.induced_metrics())}", _EQUATIONS]
     return "\n".join(lines if x is None else lines + _at(model, x))
+
+
+def _predicted(head: Any) -> str:
+    """What the head's outputs are."""
+    units = getattr(head, "units", None)
+    if units is None:
+        return TASKS[None]
+    start = " (mean and deviation of the first targets are its offset and unit)" if units.started else ""
+    return f"{units.task or 'open task'}: {TASKS[units.task]}{start}"
 
 
 def _at(model: Any, x: Tensor) -> list[str]:

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 import riemann
-from riemann_nn._charts.chart import Chart
+from riemann_nn._charts.chart import Chart, without_autocast
+from riemann_nn._charts.heads import task_of
 from riemann_nn._losses import reduce
 from riemann_nn._losses.compatibility import compatibility_loss
 from riemann_nn._losses.curvature import check_names, curvature_loss
 from riemann_nn._losses.fisher import fisher_loss
 from riemann_nn._losses.likelihoods import Metric, fisher_factor
 from riemann_nn._losses.monitor import CollapseMonitor
-from riemann_nn._losses.volume import _volume_loss
+from riemann_nn._losses.volume import volume_or_zero
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"kind": "scalar", "estimator": "exact", "points": None, "every": 1},
@@ -55,15 +56,17 @@ class EvolutionLoss(torch.nn.Module):
             geometry is scaled down to it.
         monitor: watches the charts: at the first step and at each `monitor_every`-th. None for none.
         monitor_every: see there.
-        seed: of random points and planes; what is drawn depends on it, the step and the rank only.
+        accumulate: number of calls that make one step: of the batches whose gradients are added up.
+        seed: of random points and planes; what is drawn depends on it, the call and the rank only.
 
     Raises:
         ValueError: unknown names, numbers out of range; in a call, a task that is no scalar.
 
     Note:
         Step and monitor are in `state_dict`: training resumes exactly. In `eval()` all points are used and the step
-        stays. Under DistributedDataParallel compute the loss inside the wrapped forward: `TrainingStep` does. Compile
-        the model and the task, not this module in training: its step is a number, new at each call.
+        stays. Under DistributedDataParallel compute the loss inside the wrapped forward: `TrainingStep` does. Under
+        autocast geometry keeps the precision of the metric. Of a batch of one point the volume loss is 0. Compile the
+        model and the task, not this module in training: its step is a number, new at each call.
 
     Example:
         >>> import torch
@@ -86,7 +89,6 @@ class EvolutionLoss(torch.nn.Module):
     ramp: int
     cap: float | None
     monitor: Any
-    step: int
 
     def __init__(
         self,
@@ -108,6 +110,7 @@ class EvolutionLoss(torch.nn.Module):
         cap: float | None = None,
         monitor: CollapseMonitor | str | None = "default",
         monitor_every: int = 50,
+        accumulate: int = 1,
         seed: int = 0,
     ):
         super().__init__()
@@ -132,15 +135,24 @@ class EvolutionLoss(torch.nn.Module):
         self.points: int | None = chosen["points"] if points == "preset" else points
         self.every = chosen["every"] if every is None else every
         self.num_samples, self.delay, self.ramp, self.cap = num_samples, delay, ramp, cap
-        if min(self.every, monitor_every, self.points or 1) < 1 or min(delay, ramp, *self.weights.values()) < 0:
+        if (
+            min(self.every, monitor_every, accumulate, self.points or 1) < 1
+            or min(delay, ramp, *self.weights.values()) < 0
+        ):
             raise ValueError(
-                f"`every` is {self.every}, `monitor_every` {monitor_every}, `points` {self.points}, `delay` {delay}, "
-                f"`ramp` {ramp}, weights {self.weights}, "
-                "expected numbers that are not negative, the first three positive"
+                f"`every` is {self.every}, `monitor_every` {monitor_every}, `points` {self.points}, "
+                f"`accumulate` {accumulate}, `delay` {delay}, `ramp` {ramp}, weights {self.weights}, "
+                "expected numbers that are not negative, the first four positive"
             )
         self.monitor = CollapseMonitor() if monitor == "default" else monitor
-        self.monitor_every = monitor_every
-        self.step = 0
+        self.monitor_every, self.accumulate = monitor_every, accumulate
+        self.calls = 0
+        self.latest: dict[str, Tensor] = {}
+
+    @property
+    def step(self) -> int:
+        """The number of steps that were made."""
+        return self.calls // self.accumulate
 
     def factor(self, step: int) -> float:
         """The schedule w at a step: 0 before `delay`, 1 after `ramp` more, and what lies between."""
@@ -152,7 +164,7 @@ class EvolutionLoss(torch.nn.Module):
         return t if self.shape == "linear" else 0.5 - 0.5 * math.cos(math.pi * t)
 
     def forward(self, task: Tensor, charts: Sequence[Chart], model: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total, and its parts: each loss that was evaluated at this step, without its weight.
+        """The total, and its parts: each loss that has a weight, without it.
 
         Args:
             task: the task's loss, a scalar.
@@ -160,7 +172,8 @@ class EvolutionLoss(torch.nn.Module):
             model: the model, where the Fisher loss has a weight.
 
         Returns:
-            Total and parts; the task is the mean over ranks.
+            Total and parts, of the same keys at each step: those that are not evaluated at this one as they last were,
+            NaN before that. The task is the mean over ranks.
         """
         if not isinstance(task, Tensor) or task.ndim:
             got = f"shape {tuple(task.shape)}" if isinstance(task, Tensor) else f"a {type(task).__name__}"
@@ -168,23 +181,26 @@ class EvolutionLoss(torch.nn.Module):
         task = reduce.over_ranks(task) / reduce.world_size()
         if self.training and self.monitor is not None and self.step % self.monitor_every == 0:
             self.monitor(charts)
-        losses = self._geometry(charts, model) if self.factor(self.step) > 0 else {}
-        parts = {"task": task.detach(), **{name: loss.detach() for name, (loss, _) in losses.items()}}
-        terms = [weight * loss for loss, weight in losses.values()]
-        total = task
-        if terms:
-            geometry = self.factor(self.step) * torch.stack(terms).sum()
-            total = task + self._capped(task, geometry, charts) * geometry
+        factor = self.factor(self.step)
+        with without_autocast(task):
+            losses = self._geometry(charts, model) if factor > 0 else {}
+            total = task
+            if losses:
+                geometry = factor * torch.stack([weight * loss for loss, weight in losses.values()]).sum()
+                total = task + self._capped(task, geometry, charts) * geometry
         if self.training:
-            self.step += 1
-        return total, parts
+            self.calls += 1
+        self.latest = {**self.latest, **{name: loss.detach() for name, (loss, _) in losses.items()}}
+        unknown = task.new_full((), math.nan)
+        parts = {name: self.latest.get(name, unknown) for name, weight in self.weights.items() if weight}
+        return total, {"task": task.detach(), **parts}
 
     def _geometry(self, charts: Sequence[Chart], model: Any) -> dict[str, tuple[Tensor, float]]:
         """Losses whose turn it is, and their weights."""
         w, losses = self.weights, {}
         literal = self.preset == "paper"
         if w["volume"]:
-            volumes = [_volume_loss(c.metric, c.coordinates, not literal) for c in charts]
+            volumes = [volume_or_zero(c.metric, c.coordinates, not literal) for c in charts]
             losses["volume"] = torch.stack(volumes).sum(), w["volume"]
         if self.training and self.step % self.every:
             return losses
@@ -215,7 +231,7 @@ class EvolutionLoss(torch.nn.Module):
         return losses
 
     def _generator(self, device: torch.device) -> torch.Generator:
-        seed = (self.seed * 1_000_003 + self.step) * reduce.world_size() + reduce.rank()
+        seed = (self.seed * 1_000_003 + self.calls) * reduce.world_size() + reduce.rank()
         return torch.Generator(device).manual_seed(seed)
 
     def _some(self, charts: Sequence[Chart], generator: torch.Generator | None) -> list[Chart]:
@@ -236,13 +252,14 @@ class EvolutionLoss(torch.nn.Module):
         of_task, of_geometry = (_norm(riemann.recorded_gradients(loss, parameters)) for loss in (task, geometry))
         return (self.cap * of_task / of_geometry.clamp_min(torch.finfo(task.dtype).tiny)).clamp(max=1.0)
 
-    def get_extra_state(self) -> dict[str, int]:
-        """The step."""
-        return {"step": self.step}
+    def get_extra_state(self) -> dict[str, Any]:
+        """The calls made, and the losses as they last were."""
+        return {"calls": self.calls, "latest": {name: float(loss) for name, loss in self.latest.items()}}
 
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        """The step."""
-        self.step = state["step"]
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """The calls made, and the losses as they last were."""
+        self.calls = state["calls"]
+        self.latest = {name: torch.tensor(loss) for name, loss in state["latest"].items()}
 
 
 def _norm(gradients: Sequence[Tensor]) -> Tensor:
@@ -256,8 +273,12 @@ class TrainingStep(torch.nn.Module):
 
     Args:
         model: a `NeuralDifferentialManifold`.
-        task: `task(output, target)`, a scalar: the mean over the batch.
+        task: `task(output, target)`, a scalar: the mean over the batch. A loss of torch says what is predicted, and the
+            head of a model without a stated `task` is told; of values it takes offset and unit from the first targets.
         evolution: an `EvolutionLoss`.
+
+    Raises:
+        ValueError: the model's head is for another task than this loss.
 
     Note:
         Under DistributedDataParallel ranks have equal batches; where geometry is not evaluated at each step and no head
@@ -279,8 +300,23 @@ class TrainingStep(torch.nn.Module):
     def __init__(self, model: torch.nn.Module, task: Callable[[Tensor, Tensor], Tensor], evolution: EvolutionLoss):
         super().__init__()
         self.model, self.task, self.evolution = model, task, evolution
+        units, needed = getattr(getattr(model, "head", None), "units", None), task_of(task)
+        if units is not None and needed is not None and units.task is None:
+            units.task = needed
+        if units is not None and needed not in (None, units.task):
+            name = getattr(task, "__name__", type(task).__name__)
+            raise ValueError(
+                f"{name} needs {needed} predicted, but the head is for {units.task}; make the model with "
+                f"task={needed!r}"
+            )
+        untrained = units is not None and not any(bool(p.any()) for p in units.parameters())
+        self.starts = needed == "values" and untrained
 
     def forward(self, x: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The total and its parts, as `EvolutionLoss` returns them."""
+        if self.starts and self.training:
+            units = self.model.head.units
+            if not units.started:
+                units.start_at(target, reduce.over_ranks)
         output, charts = self.model(x)
         return self.evolution(self.task(output, target), charts, self.model)

@@ -1,7 +1,7 @@
 """The neural differential manifold: charts one after the other, a metric on each, and a head that reads them."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,12 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann.metrics import MLPCholesky
+from riemann.metrics.configuration import check_same, name_of, of_weights_alone, plain
 from riemann.metrics.elementwise import Softplus
 from riemann_nn._charts.chart import Chart
 from riemann_nn._charts.coordinate import CoordinateLayer, kind_of, rough_parts
-from riemann_nn._charts.heads import KernelHead, LinearHead, MahalanobisHead
+from riemann_nn._charts.heads import KernelHead, LinearHead, MahalanobisHead, check_task
 from riemann_nn._charts.induced import InducedMetric, induced_metrics
-from riemann_nn._fields.metric_net import MetricNet
+from riemann_nn._fields.metric_net import MetricNet, default_family
 from riemann_nn._fields.smooth import smooth
 from riemann_nn._model.card import card
 
@@ -61,8 +62,11 @@ class ManifoldLayer(torch.nn.Module):
         return kind_of(self.map)
 
     def forward(self, x: Float[Tensor, "*batch m"]) -> Chart:
-        """The chart at points `(*batch, m)`."""
-        return Chart(self.map(x), self.metric, self.map)
+        """The chart at points `(*batch, m)`; under autocast its coordinates have the precision of the metric."""
+        z = self.map(x)
+        if torch.is_autocast_enabled(z.device.type) and (p := next(self.metric.parameters(), None)) is not None:
+            z = z.to(p.dtype)
+        return Chart(z, self.metric, self.map)
 
     def induced_metrics(self) -> dict[torch.nn.Linear, InducedMetric]:
         r"""For each linear layer on the path of the map, the metric $J^T g J$ on its output, `(*batch, m, m)`.
@@ -82,21 +86,27 @@ class NeuralDifferentialManifold(torch.nn.Module):
         input_dim: dimension of the data.
         hidden_dims: dimensions of the charts.
         output_dim: number of logits, or of values.
+        task: what is predicted: `"classes"`, `"labels"` (several at once), `"values"`; or the loss of torch that the
+            model is trained with. None: outputs are any real numbers, which serve all three.
         coordinates: `"flow"`, the paper's: a `CoordinateLayer` between charts of one dimension, after a linear layer
             where the dimension changes; or `"linear"`: a linear layer and the activation.
-        head: `"mahalanobis"`, logits from squared distances to learned prototypes, or `"kernel"`, attention with such
-            distances, in the product of all charts: the metrics enter the prediction. `"linear"` reads the last
-            coordinates only.
+        head: `"mahalanobis"`, from distances to learned prototypes, or `"kernel"`, attention with such distances, in
+            the product of all charts: the metrics enter the prediction. `"linear"` reads the last coordinates only.
         coupling: how the metrics meet the task: `"forward"`, what the first two heads do; `"fisher"`, a promise to
             train with `fisher_loss`; None, no way. By default `"forward"`, and None for the linear head.
-        family: of each `MetricNet`.
+        family: of each `MetricNet`; by default `"cholesky"`, and `"low_rank"` (of rank 2) for charts of 64 dimensions
+            and more.
         metric_hidden: its hidden widths.
         activation: smooth elementwise map of all networks.
         depth: couplings of each `CoordinateLayer`.
         metric: a function from a dimension to the module that is the metric there, instead of a `MetricNet`.
 
     Raises:
-        ValueError: unknown names, an activation that is not smooth, `"forward"` with a head that reads no metric.
+        ValueError: unknown names, an activation that is not smooth, `"forward"` with a head that reads no metric;
+            a state dict of another configuration.
+
+    Attributes:
+        config: these arguments: `from_config(model.config)` is such a model. A state dict holds them, too.
 
     Warns:
         UserWarning: the metrics are decorative: nothing couples them to the task.
@@ -125,10 +135,11 @@ class NeuralDifferentialManifold(torch.nn.Module):
         hidden_dims: Sequence[int],
         output_dim: int,
         *,
+        task: str | Callable[..., Any] | None = None,
         coordinates: str = "flow",
         head: str = "mahalanobis",
         coupling: str | None = "default",
-        family: str = "cholesky",
+        family: str | None = None,
         metric_hidden: Sequence[int] = (64, 64),
         activation: Any = torch.nn.Tanh,
         depth: int = 4,
@@ -143,7 +154,22 @@ class NeuralDifferentialManifold(torch.nn.Module):
         if coordinates not in ("flow", "linear"):
             raise ValueError(f"`coordinates` is {coordinates!r}, expected 'flow' or 'linear'")
         activation = smooth(activation)
-        make = metric or (lambda n: MetricNet(n, metric_hidden, family, activation))
+        task = check_task(task)
+        self.config: dict[str, Any] = {
+            "input_dim": input_dim,
+            "hidden_dims": list(hidden_dims),
+            "output_dim": output_dim,
+            "task": task,
+            "coordinates": coordinates,
+            "head": head,
+            "coupling": coupling,
+            "family": family,
+            "metric_hidden": list(metric_hidden),
+            "activation": name_of(activation),
+            "depth": depth,
+            "metric": metric,
+        }
+        make = metric or (lambda n: MetricNet(n, metric_hidden, family or default_family(n), activation))
 
         def map_between(m: int, n: int) -> torch.nn.Module:
             if coordinates == "linear":
@@ -152,11 +178,18 @@ class NeuralDifferentialManifold(torch.nn.Module):
             return flow if m == n else torch.nn.Sequential(torch.nn.Linear(m, n), flow)
 
         layers = [ManifoldLayer(map_between(m, n), make(n)) for m, n in zip(dims, dims[1:], strict=False)]
-        self._assemble(layers, dims[1:], output_dim, head, coupling)
+        self._assemble(layers, dims[1:], output_dim, head, coupling, task)
 
     def _assemble(
-        self, layers: list[ManifoldLayer], dims: list[int], output_dim: int, head: str, coupling: str | None
+        self,
+        layers: list[ManifoldLayer],
+        dims: list[int],
+        output_dim: int,
+        head: str,
+        coupling: str | None,
+        task: str | None,
     ) -> None:
+        self.register_load_state_dict_pre_hook(of_weights_alone)
         self.layers, self.dims = torch.nn.ModuleList(layers), dims
         if head not in _HEADS:
             raise ValueError(f"`head` is {head!r}, expected one of {', '.join(map(repr, _HEADS))}")
@@ -167,7 +200,7 @@ class NeuralDifferentialManifold(torch.nn.Module):
                 f"`coupling` is {coupling!r} with the head {head!r}, expected 'forward' (a head that reads the "
                 "metrics), 'fisher' or None"
             )
-        self.head, self.coupling = _HEADS[head](dims, output_dim), "forward" if reads else coupling
+        self.head, self.coupling = _HEADS[head](dims, output_dim, task), "forward" if reads else coupling
         if self.coupling is None:
             warnings.warn(
                 "the metrics of this model are decorative: the head does not read them, so the task has no gradient in "
@@ -205,8 +238,50 @@ class NeuralDifferentialManifold(torch.nn.Module):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # the card says it
                 layers.append(ManifoldLayer(map, MLPCholesky(n, (32,), diagonal=Softplus(0.0))))
-        self._assemble(layers, list(hidden_dims), output_dim, head, "default")
+        self.config = {
+            "article": True,
+            "input_dim": input_dim,
+            "hidden_dims": list(hidden_dims),
+            "output_dim": output_dim,
+            "head": head,
+        }
+        self._assemble(layers, list(hidden_dims), output_dim, head, "default", None)
         return self
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "NeuralDifferentialManifold":
+        """A new model from the `config` of another.
+
+        Example:
+            >>> from riemann_nn import NeuralDifferentialManifold
+            >>> model = NeuralDifferentialManifold(2, [4], 3, task="classes")
+            >>> copy = NeuralDifferentialManifold.from_config(model.config)
+            >>> copy.load_state_dict(model.state_dict())
+            <All keys matched successfully>
+        """
+        options = dict(config)
+        return cls.article(**options) if options.pop("article", False) else cls(**options)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """The configuration, as far as it is made of names and numbers."""
+        return plain({**self.config, "metric": self.config.get("metric") is not None})
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Raises unless the state is of a model of this configuration."""
+        check_same("model", self.get_extra_state(), state)
+
+    def start_at(self, targets: Tensor) -> None:
+        """Tells the head what values it predicts: their mean and deviation. A `TrainingStep` does, at its first call.
+
+        Args:
+            targets: `(*batch, output_dim)`, raw, of the training data.
+
+        Raises:
+            ValueError: the head has no units, or targets have another shape.
+        """
+        if (units := getattr(self.head, "units", None)) is None:
+            raise ValueError("the linear head has units with task='values' only")
+        units.start_at(targets)
 
     def forward(self, x: Float[Tensor, "*batch m"]) -> tuple[Float[Tensor, "*batch k"], list[Chart]]:
         """Output `(*batch, output_dim)` and one chart a layer."""
@@ -249,6 +324,6 @@ class NeuralDifferentialManifold(torch.nn.Module):
 
 _HEADS = {
     "mahalanobis": MahalanobisHead,
-    "kernel": KernelHead,
-    "linear": lambda dims, output_dim: LinearHead(dims[-1], output_dim),
+    "kernel": lambda dims, output_dim, task: KernelHead(dims, output_dim, task=task),
+    "linear": lambda dims, output_dim, task: LinearHead(dims[-1], output_dim, task),
 }

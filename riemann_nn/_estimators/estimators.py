@@ -1,0 +1,216 @@
+"""A neural differential manifold as a classifier and a regressor of scikit-learn."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from riemann_nn._model.evolution import EvolutionLoss, TrainingStep
+from riemann_nn._model.manifold import NeuralDifferentialManifold
+
+_LEAST = 20  # samples, below which none are held out
+
+
+class _NDM(BaseEstimator):
+    """What both have in common: scales, batches, early stopping."""
+
+    def __init__(
+        self,
+        hidden_dims: Sequence[int] = (16, 8),
+        *,
+        head: str = "mahalanobis",
+        family: str | None = None,
+        curvature: float = 0.0,
+        volume: float = 0.0,
+        lr: float = 3e-3,
+        weight_decay: float = 1e-2,
+        batch_size: int = 64,
+        max_epochs: int = 200,
+        patience: int = 15,
+        validation_fraction: float = 0.15,
+        random_state: Any = None,
+    ):
+        self.hidden_dims = hidden_dims
+        self.head = head
+        self.family = family
+        self.curvature = curvature
+        self.volume = volume
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+
+    def _train(self, X: np.ndarray, targets: Tensor, task: str, loss: Any, outputs: int, strata: Any = None) -> None:
+        self._center, deviation = X.mean(0), X.std(0)
+        self._deviation = np.where(deviation > 0, deviation, 1.0)
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        train, held = self._split(len(X), strata, seed)
+        x = self._points(X)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = NeuralDifferentialManifold(
+                X.shape[1], list(self.hidden_dims), outputs, task=task, head=self.head, family=self.family
+            ).double()
+            evolution = EvolutionLoss(curvature=self.curvature, volume=self.volume, monitor=None, seed=seed)
+            step = TrainingStep(model, loss, evolution)
+            optimizer = torch.optim.AdamW(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+            best, state, waited = float("inf"), None, 0
+            self.n_iter_ = 0
+            while self.n_iter_ < self.max_epochs and waited < self.patience:
+                for batch in train[torch.randperm(len(train))].split(self.batch_size):
+                    optimizer.zero_grad()
+                    step(x[batch], targets[batch])[0].backward()
+                    optimizer.step()
+                self.n_iter_ += 1
+                with torch.no_grad():
+                    now = float(loss(model(x[held])[0], targets[held]))
+                waited = 0 if now < best else waited + 1
+                if now < best:
+                    best, state = now, copy.deepcopy(model.state_dict())
+        if state is None:
+            raise ValueError(
+                f"the loss was not finite after any of {self.n_iter_} epochs; a smaller `lr`, or data without outliers"
+            )
+        model.load_state_dict(state)
+        self.model_, self.log_temperature_ = model.eval(), 0.0
+        self.validation_loss_ = best
+        if task != "values" and len(held) < len(X):
+            self._calibrate(x[held], targets[held], loss)
+
+    def _split(self, count: int, strata: Any, seed: int) -> tuple[Tensor, Tensor]:
+        """Numbers of samples to train on, and to stop by: all of them where there are few."""
+        everything = torch.arange(count)
+        if count < _LEAST or not self.validation_fraction:
+            return everything, everything
+        held = max(2, round(self.validation_fraction * count))
+        try:
+            split = train_test_split(np.arange(count), test_size=held, random_state=seed, stratify=strata)
+        except ValueError:  # a class of one sample
+            split = train_test_split(np.arange(count), test_size=held, random_state=seed)
+        return torch.as_tensor(split[0]), torch.as_tensor(split[1])
+
+    @torch.no_grad()
+    def _calibrate(self, x: Tensor, targets: Tensor, loss: Any) -> None:
+        """One temperature for all logits, 1 or more: few samples held out, all of them right, prove no certainty."""
+        logits = self.model_(x)[0]
+        candidates = torch.linspace(-2, 0, 41, dtype=torch.float64)
+        losses = torch.stack([loss(logits * torch.exp(t), targets) for t in candidates])
+        self.log_temperature_ = -float(candidates[losses.argmin()])
+
+    def _points(self, X: np.ndarray) -> Tensor:
+        return torch.as_tensor((X - self._center) / self._deviation, dtype=torch.float64)
+
+    @torch.no_grad()
+    def _outputs(self, X: Any) -> Tensor:
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        return self.model_(self._points(X))[0] * np.exp(-self.log_temperature_)
+
+
+class NDMClassifier(ClassifierMixin, _NDM):
+    r"""A neural differential manifold that classifies, with scikit-learn's protocol.
+
+    Features are scaled to deviation 1; part of the samples is held out, to stop by and to set the temperature of the
+    probabilities by. For y of shape `(n, labels)`, of 0 and 1, labels are independent.
+
+    Args:
+        hidden_dims: dimensions of the charts.
+        head: as for `NeuralDifferentialManifold`.
+        family: of the metrics, as there.
+        curvature: weight of the curvature loss of `EvolutionLoss`.
+        volume: weight of its volume loss.
+        lr: of AdamW.
+        weight_decay: of AdamW.
+        batch_size: samples a step.
+        max_epochs: passes through the data, at most.
+        patience: epochs without a smaller loss on what is held out, after which training stops.
+        validation_fraction: of samples that are held out; of less than 20 none are.
+        random_state: seed, or numpy's generator.
+
+    Attributes:
+        model_: the `NeuralDifferentialManifold`, on scaled features.
+        classes_: the classes; numbers of the columns for several labels.
+        n_iter_: epochs made.
+        validation_loss_: the least loss on what was held out.
+
+    Example:
+        >>> import numpy as np
+        >>> from riemann_nn import NDMClassifier
+        >>> X = np.random.default_rng(0).normal(size=(60, 2))
+        >>> model = NDMClassifier(random_state=0, max_epochs=30).fit(X, X[:, 0] > 0)
+        >>> model.predict_proba(X).shape, bool(model.score(X, X[:, 0] > 0) > 0.9)
+        ((60, 2), True)
+    """
+
+    def fit(self, X: Any, y: Any) -> "NDMClassifier":
+        """Trains on samples `(n, features)` and their classes `(n,)`, or labels `(n, labels)`."""
+        self._several = type_of_target(y, input_name="y", raise_unknown=False) == "multilabel-indicator"
+        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=self._several)
+        check_classification_targets(y)
+        functional = torch.nn.functional
+        if self._several:
+            self.classes_ = np.arange(y.shape[1])
+            targets = torch.as_tensor(np.asarray(y), dtype=torch.float64)
+            self._train(X, targets, "labels", functional.binary_cross_entropy_with_logits, y.shape[1])
+            return self
+        self.classes_, numbers = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"y has one class, {self.classes_[0]!r}: a classifier needs two classes or more")
+        targets = torch.as_tensor(numbers)
+        self._train(X, targets, "classes", functional.cross_entropy, len(self.classes_), numbers)
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities `(n, classes)`; of several labels, of each label `(n, labels)`."""
+        logits = self._outputs(X)
+        return (torch.sigmoid(logits) if self._several else torch.softmax(logits, -1)).numpy()
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable classes `(n,)`; of several labels, 1 for those of probability above a half."""
+        probability = self.predict_proba(X)
+        return (probability > 0.5).astype(int) if self._several else self.classes_[probability.argmax(-1)]
+
+
+class NDMRegressor(RegressorMixin, _NDM):
+    r"""A neural differential manifold that predicts values, with scikit-learn's protocol; targets as they are.
+
+    Args and attributes are those of `NDMClassifier`; y is `(n,)` or `(n, values)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from riemann_nn import NDMRegressor
+        >>> X = np.random.default_rng(0).normal(size=(80, 2))
+        >>> y = 1000 + 20 * X[:, 0]
+        >>> bool(NDMRegressor(random_state=0, max_epochs=60).fit(X, y).score(X, y) > 0.9)
+        True
+    """
+
+    def fit(self, X: Any, y: Any) -> "NDMRegressor":
+        """Trains on samples `(n, features)` and their values `(n,)` or `(n, values)`."""
+        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+        self._flat = y.ndim == 1
+        targets = torch.as_tensor(np.asarray(y, dtype=np.float64)).reshape(len(y), -1)
+        self._train(X, targets, "values", torch.nn.functional.mse_loss, targets.shape[1])
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Values, of the shape that y had."""
+        values = self._outputs(X).numpy()
+        return values[:, 0] if self._flat else values
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        return tags

@@ -1,0 +1,267 @@
+"""Models as people train them: raw targets, odd batches, autocast, accumulation, checkpoints, scikit-learn."""
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+import riemann as rm
+import riemann_nn as nn
+from riemann_nn._fields.factored import normal_vectors, squared_lengths
+from tests.helpers import assert_equal
+
+F = torch.nn.functional
+FAMILIES = ("cholesky", "diagonal", "conformal", "low_rank")
+
+
+def net(n, family, **options):
+    metric = nn.MetricNet(n, (8, 8), family, **options).double()
+    for p in metric.parameters():
+        torch.nn.init.normal_(p, std=0.5)
+    return metric
+
+
+def trained(model, x, y, loss, steps=300):
+    step = nn.TrainingStep(model, loss, nn.EvolutionLoss(curvature=0.0, volume=0.0, monitor=None))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        total, _ = step(x, y)
+        total.backward()
+        optimizer.step()
+    return total.item()
+
+
+# ------------------------------------------------------------------------------------------------------------- heads
+
+
+@pytest.mark.parametrize("head", ["mahalanobis", "kernel", "linear"])
+@pytest.mark.parametrize("offset, scale", [(0.0, 1.0), (150.0, 80.0), (-1e5, 1e-1)])
+@pytest.mark.filterwarnings("ignore:the metrics of this model are decorative")
+def test_values_of_any_offset_and_scale(head, offset, scale):
+    x = torch.randn(200, 2, dtype=torch.float64)
+    y = offset + scale * (x[:, :1] * x[:, 1:] + x[:, :1])
+    model = nn.NeuralDifferentialManifold(2, [4], 1, head=head, task=F.mse_loss).double()
+    assert trained(model, x, y, F.mse_loss) < 0.2 * float(y.var())
+
+
+def test_the_default_head_regresses_without_being_told():
+    x = torch.randn(200, 2)
+    y = 2 * x[:, :1] + 3
+    model = nn.NeuralDifferentialManifold(2, [4], 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(x)[0], y)
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.05 * y.var()
+
+
+def test_several_labels():
+    x = torch.randn(300, 2)
+    y = torch.stack((x[:, 0] > -1, x[:, 1] > -1, x.sum(-1) < 3), -1).float()  # together, more often than not
+    model = nn.NeuralDifferentialManifold(2, [4], 3)
+    trained(model, x, y, F.binary_cross_entropy_with_logits)
+    assert (((model(x)[0] > 0) == (y > 0)).float().mean(0) > 0.9).all()
+    assert "independent labels" in repr(model)
+
+
+def test_the_loss_says_what_is_predicted():
+    evolution = nn.EvolutionLoss()
+    for loss, words in ((F.mse_loss, "values"), (torch.nn.CrossEntropyLoss(), "exclusive classes")):
+        assert words in repr(nn.NeuralDifferentialManifold(2, [3], 4, task=loss))
+    model = nn.NeuralDifferentialManifold(2, [3], 4, task="classes")
+    with pytest.raises(ValueError, match="mse_loss needs values predicted, but the head is for classes"):
+        nn.TrainingStep(model, F.mse_loss, evolution)
+    with pytest.raises(ValueError, match="`task` is 'ranks', expected 'values'"):
+        nn.NeuralDifferentialManifold(2, [3], 4, task="ranks")
+    model = nn.NeuralDifferentialManifold(2, [3], 2, task="values")
+    with pytest.raises(ValueError, match=r"`targets` has shape \(5, 3\), expected \(\*batch, 2\)"):
+        model.start_at(torch.zeros(5, 3))
+    with pytest.raises(ValueError, match="not all finite"):
+        model.start_at(torch.full((5, 2), torch.nan))
+
+
+# --------------------------------------------------------------------------------------------------------- structure
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("start", [1.0, 0.3])
+@pytest.mark.parametrize("activation", [torch.nn.Tanh, torch.sin, lambda z: torch.atan(z)])
+def test_lengths_volume_and_curvature_by_structure(family, start, activation):
+    g = net(4, family, start=start, activation=activation)
+    x, u, v = torch.randn(3, 2, 3, 4, dtype=torch.float64)
+    same = lambda p: g(p)
+    w = torch.randn(2, 3, 5, 4, dtype=torch.float64)
+    assert_equal(squared_lengths(g, x, w), torch.einsum("abki,abij,abkj->abk", w, g(x), w))
+    assert_equal(rm.sectional_form(g, x, u, v), rm.sectional_form(same, x, u, v))
+    assert_equal(rm.log_volume_element(g, x), rm.log_volume_element(same, x))
+    vectors, covectors = normal_vectors(g, x[0, :1], None, 40_000)
+    assert_equal(torch.einsum("zij,szj->szi", g(x[0, :1]), vectors), covectors)
+    assert_equal(torch.einsum("szi,szj->zij", vectors, vectors) / 40_000, rm.inverse_metric(g, x[0, :1]), rtol=0.05)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradients_of_curvature_by_structure(family):
+    g = net(3, family)
+    x, u, v = torch.randn(3, 4, 3, dtype=torch.float64)
+    parameters = list(g.parameters())
+    found = [torch.autograd.grad(rm.sectional_form(f, x, u, v).square().sum(), parameters) for f in (g, lambda p: g(p))]
+    for value, truth in zip(*found, strict=True):
+        assert_equal(value, truth)
+
+
+def test_what_changes_the_values_is_seen():
+    """A hook on a network inside: lengths are those of g as it is evaluated."""
+    for family in FAMILIES:
+        g = net(3, family)
+        x, w = torch.randn(2, 3, dtype=torch.float64), torch.randn(2, 5, 3, dtype=torch.float64)
+        before = squared_lengths(g, x, w)
+        next(m for m in g.modules() if isinstance(m, torch.nn.Linear)).register_forward_hook(lambda m, i, o: o + 1)
+        assert_equal(squared_lengths(g, x, w), torch.einsum("aki,aij,akj->ak", w, g(x), w))
+        assert not torch.allclose(squared_lengths(g, x, w), before)
+
+
+def test_wide_charts_have_metrics_of_low_rank():
+    model = nn.NeuralDifferentialManifold(3, [64, 63], 2)
+    assert [layer.metric.family for layer in model.layers] == ["low_rank", "cholesky"]
+    assert "dim 64   MetricNet low_rank" in repr(model)
+
+
+# ------------------------------------------------------------------------------------------------------- checkpoints
+
+
+def test_states_are_of_one_configuration():
+    model = nn.NeuralDifferentialManifold(2, [3], 2, activation=torch.nn.SiLU, task="classes")
+    copy = nn.NeuralDifferentialManifold.from_config(model.config)
+    stored = io.BytesIO()
+    torch.save(model.state_dict(), stored)
+    stored.seek(0)
+    copy.load_state_dict(torch.load(stored, weights_only=True))
+    x = torch.randn(5, 2)
+    assert torch.equal(copy(x)[0], model(x)[0])
+    with pytest.raises(ValueError, match="`activation` is 'Tanh' here and 'SiLU' there"):
+        nn.NeuralDifferentialManifold(2, [3], 2, task="classes").load_state_dict(model.state_dict())
+
+
+@pytest.mark.parametrize("other", [{"start": 2.0}, {"log_range": 0.5}, {"activation": torch.nn.SiLU}])
+def test_states_of_metrics(other):
+    g = nn.MetricNet(3)
+    (name,) = other
+    with pytest.raises(ValueError, match=f"of a metric of another configuration: `{name}` is .* here and .* there"):
+        nn.MetricNet(3, **other).load_state_dict(g.state_dict())
+    again = nn.MetricNet.from_config(nn.MetricNet(3, **other).config)
+    again.load_state_dict(nn.MetricNet(3, **other).state_dict())
+    with pytest.raises(ValueError, match="`activation` is 'sin' here and 'tanh' there"):
+        nn.MLPCholesky(2, (4,), activation=torch.sin).load_state_dict(nn.MLPCholesky(2, (4,)).state_dict())
+
+
+def test_states_of_weights_alone():
+    model, other = (nn.NeuralDifferentialManifold(2, [3], 2) for _ in range(2))
+    other.load_state_dict({k: v for k, v in model.state_dict().items() if not k.endswith("metric._extra_state")})
+    assert torch.equal(other(torch.ones(1, 2))[0], model(torch.ones(1, 2))[0])
+
+
+# ---------------------------------------------------------------------------------------------------------- training
+
+
+def test_a_last_batch_of_one():
+    model = nn.NeuralDifferentialManifold(2, [3], 1)
+    step = nn.TrainingStep(model, F.mse_loss, nn.EvolutionLoss(every=1))
+    step(torch.randn(8, 2), torch.randn(8, 1))[0].backward()
+    total, parts = step(torch.randn(1, 2), torch.randn(1, 1))
+    total.backward()
+    assert total.isfinite() and parts["volume"] == 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast(family, dtype):
+    """Maps run in half precision, geometry in that of the metric."""
+    model = nn.NeuralDifferentialManifold(2, [3, 3], 2, family=family)
+    step = nn.TrainingStep(model, F.cross_entropy, nn.EvolutionLoss(every=1))
+    x, y = torch.randn(16, 2), torch.randint(2, (16,))
+    with torch.autocast("cpu", dtype):
+        total, parts = step(x, y)
+        output, charts = model(x)
+    total.backward()
+    assert output.dtype == torch.float32 and all(c.coordinates.dtype == torch.float32 for c in charts)
+    assert all(p.isfinite() for p in parts.values())
+    assert_equal(output, model(x)[0], rtol=0.1)
+
+
+def test_parts_have_the_same_keys_at_every_step():
+    model = nn.NeuralDifferentialManifold(2, [3], 1)
+    step = nn.TrainingStep(model, F.mse_loss, nn.EvolutionLoss(every=3, delay=1))
+    parts = [step(torch.randn(8, 2), torch.randn(8, 1))[1] for _ in range(6)]
+    assert all(p.keys() == {"task", "volume", "curvature"} for p in parts)
+    assert parts[0]["curvature"].isnan() and parts[2]["curvature"].isnan()
+    assert parts[4]["curvature"] == parts[3]["curvature"] and parts[3]["curvature"].isfinite()
+
+
+def test_gradient_accumulation():
+    """Four calls are one step: the schedule counts steps, and all four have their share of the geometry."""
+    model, x = nn.NeuralDifferentialManifold(2, [3], 1).double(), torch.randn(16, 2, dtype=torch.float64)
+    evolution = nn.EvolutionLoss(volume=0.0, every=2, accumulate=4, monitor=None)
+    evolved = []
+    for _ in range(4):
+        for part in x.split(4):
+            output, charts = model(part)
+            total, parts = evolution(output.square().mean(), charts)
+            evolved.append(bool(total != parts["task"]))
+    assert evolution.step == 4
+    plain = nn.EvolutionLoss(volume=0.0, every=2, monitor=None)
+    plain(model(x)[0].square().mean(), model(x)[1])
+    assert plain.step == 1
+
+
+def test_sequences():
+    model = nn.NeuralDifferentialManifold(3, [4], 2, task="values")
+    step = nn.TrainingStep(model, F.mse_loss, nn.EvolutionLoss(every=1))
+    x, y = torch.randn(5, 7, 3), torch.randn(5, 7, 2)
+    total, _ = step(x, y)
+    total.backward()
+    output, (chart,) = model(x)
+    assert output.shape == (5, 7, 2) and chart.scalar_curvature().shape == (5, 7)
+    assert_equal(output[2, 3], model(x[2, 3])[0])
+
+
+# ------------------------------------------------------------------------------------------------------ scikit-learn
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["NDMClassifier", "NDMRegressor"])
+def test_checks_of_scikit_learn(name):
+    checks = pytest.importorskip("sklearn.utils.estimator_checks")
+    options = {"hidden_dims": (4,), "lr": 0.02, "max_epochs": 40, "patience": 40, "validation_fraction": 0.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = checks.check_estimator(getattr(nn, name)(random_state=0, **options), on_fail=None)
+    assert [r["check_name"] for r in results if r["status"] == "failed"] == []
+
+
+def test_a_classifier_is_calibrated():
+    """Labels of which a quarter are wrong: no confidence beyond that."""
+    from sklearn.metrics import log_loss
+
+    rng = np.random.default_rng(0)
+    X, noise = rng.normal(size=(500, 3)), rng.random(500) < 0.25
+    y = np.where((X[:, 0] > 0) ^ noise, "yes", "no")
+    model = nn.NDMClassifier(random_state=0, max_epochs=40).fit(X[:300], y[:300])
+    assert log_loss(y[300:], model.predict_proba(X[300:])) < 1.2 * 0.562  # the entropy of a quarter
+    assert set(model.predict(X)) <= {"no", "yes"}
+
+
+def test_estimators_of_several_outputs():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 2))
+    labels = np.stack((X[:, 0] > -1, X[:, 1] > -1), -1).astype(int)
+    model = nn.NDMClassifier(random_state=0, max_epochs=60).fit(X, labels)
+    assert (model.predict(X) == labels).mean() > 0.85 and model.predict_proba(X).shape == (120, 2)
+    values = np.stack((1e4 + X[:, 0], X[:, 1]), -1)
+    assert nn.NDMRegressor(random_state=0, max_epochs=100).fit(X, values).score(X, values) > 0.8
+    with pytest.raises(ValueError, match="y has one class"):
+        nn.NDMClassifier().fit(X, np.zeros(120))
