@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -44,6 +43,8 @@ def recorded(
     Raises:
         Unrecorded: what is done depends on values or on the number of points.
     """
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv  # loads SymPy
+
     with temporarily_clear_interpreter_stack(), _disable_current_modes(), torch.inference_mode(False), torch.no_grad():
         fakes = FakeTensorMode(shape_env=ShapeEnv())
         recorder = _Recorder(fakes, rules)
