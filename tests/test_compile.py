@@ -635,3 +635,13 @@ def test_every_family_of_networks(family, n, dtype):
     for x in (torch.randn(4, n, dtype=dtype), torch.randn(1, n, dtype=dtype), torch.randn(n, dtype=dtype)):
         tolerance = 1e-10 if dtype == torch.float64 else 1e-3
         assert_close(f(x), rm.scalar_curvature(metric, x), rtol=tolerance, atol=tolerance)
+
+
+def test_digits_are_said_on_request():
+    x = torch.tensor([[1.0, 0.3], [1e-6, 0.3]], dtype=torch.float64)
+    sphere = lambda x: torch.diag(torch.stack([torch.ones_like(x[0]), torch.sin(x[0]) ** 2]))
+    silent, saying = (rm.compile(sphere, "scalar_curvature", dim=2, backend=None, digits=d) for d in (False, True))
+    S = silent(x)
+    with pytest.warns(UserWarning, match=r"about 2 digits of the curvature.*at point \[1\]"):
+        assert_close(saying(x), S)
+    saying(x[:1])

@@ -28,6 +28,7 @@ def compile(
     components: str = "all",
     backend: str | None = "inductor",
     budget: float = 10.0,
+    digits: bool = False,
     **options: Any,
 ) -> Compiled | CompiledJet:
     r"""One quantity of a metric as one compiled graph, for many calls on many points.
@@ -58,6 +59,8 @@ def compile(
         components: `"all"`, or `"independent"` for a record of those that are not 0 and differ by more than a sign.
         backend: of `torch.compile`; None leaves the code as it is.
         budget: seconds that each step of a derivation may take.
+        digits: whether each call says where rounding leaves few digits, as the eager function does, in the time of its
+            derivatives.
         **options: of the function, such as `indices="llll"` or `kind=1`.
 
     Returns:
@@ -108,7 +111,7 @@ def compile(
         pattern = kernel.pattern
     else:
         warn(f"`compile` runs `{quantity}` of this metric eagerly, in tiles: {route.partition(': ')[2]}")
-    return Compiled(metric, quantity, options, dim, order_of(quantity), pattern, whole, backend, kernel, route)
+    return Compiled(metric, quantity, options, dim, order_of(quantity), pattern, whole, backend, kernel, route, digits)
 
 
 def _way(

@@ -16,6 +16,7 @@ from riemann._compiling.running import Runner
 from riemann._metric import checked_jet, warn_of
 from riemann._points import checks
 from riemann._points.chunks import in_chunks
+from riemann._points.faults import Note
 from riemann._points.memory import LARGE
 from riemann._precision import full_precision
 from riemann._types import Metric
@@ -47,12 +48,16 @@ class Compiled:
         backend: str | None,
         kernel: Kernel | None,
         route: str,
+        digits: bool = False,
     ):
         self.metric, self.quantity = metric, quantity
         self._options, self._dim, self._order = options, dim, order
         self._pattern, self._independent = pattern, not whole
         self._kernel, self._route, self._chosen = kernel, route, backend
+        self._says_digits = digits
         self._make()
+
+    _says_digits = False  # of what was pickled before there was the option
 
     def _make(self) -> None:
         """What is compiled anew where the function arrives."""
@@ -88,8 +93,21 @@ class Compiled:
         if values is None:
             values = self._eager(x, *given).reshape((len(flat), *self._pattern.shape))
             values = picked(values, self._pattern) if self._independent else values
+        if self._says_digits and checks.has_values(x):
+            self._say_digits(x)
         values = values.reshape((*batch, *values.shape[1:]))
         return Components(values, self._pattern) if self._independent else values
+
+    def _say_digits(self, x: Tensor) -> None:
+        """The warning of the eager function where rounding leaves few digits."""
+
+        def looked_at(x: Tensor) -> Tensor:
+            with torch.no_grad():
+                _, faults = checked_jet(self.metric, x, max(2, self._order))
+            warn_of({said: where for said, where in faults.items() if isinstance(said, Note)})
+            return x[..., 0]
+
+        in_chunks(looked_at, x.detach(), rank=4)
 
     def _checked(self, x: Tensor, vectors: tuple[Tensor, ...], named: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """Points and vectors of one batch shape; raises unless there are those that the quantity takes."""
