@@ -1,7 +1,8 @@
 """The one room that differentiates: derivatives of functions of a point, many points at once.
 
 All are jets: a function is run over Taylor coefficients (`riemann._arithmetic`), along all coordinates or along given
-vectors. Gradients in many dimensions are taken backwards, through the operations on the coefficients.
+vectors. Gradients in many dimensions are taken backwards, through the operations on the coefficients. No other file may
+use torch's own differentiation: therefore long.
 """
 
 import contextlib

@@ -4,6 +4,7 @@ Letters are the textbook's. `g[..., i, j]`, `dg[..., i, j, k] = d_k g_ij`, `ddg[
 `gamma` is a Christoffel symbol. Signs are those of Misner, Thorne, Wheeler, *Gravitation* (1973), MTW below:
 $R^a{}_{bcd} = \partial_c \Gamma^a_{db} - \partial_d \Gamma^a_{cb} + \dots$, $\mathrm{Ric}_{bd} = R^a{}_{bad}$.
 Lowered Riemann comes from `ddg` directly: no derivative of an inverse, whose rounding errors are larger.
+Every formula of curvature stands here, once: therefore long.
 """
 
 import torch

@@ -1,4 +1,7 @@
-r"""The logarithm, the v with $\exp_x(v) = y$, by relaxing a curve, and the distance it gives."""
+r"""The logarithm, the v with $\exp_x(v) = y$, by relaxing a curve, and the distance it gives.
+
+One algorithm from its start to what is said of its end: therefore long.
+"""
 
 import functools
 from collections.abc import Callable

@@ -2,6 +2,7 @@
 
 Code is printed from expressions, never from strings: symbols are replaced by names of our own. Coordinates keep a last
 axis of length 1 until the end, for torch promotes 0-dim tensors beside Python numbers to float64 in forward mode.
+A printer, and what it prints: neither is read without the other, therefore long.
 """
 
 import functools
