@@ -1,6 +1,7 @@
 r"""Fisher's metric of a family of distributions: $g_{ij} = E[\partial_i l\, \partial_j l]$, $l = \log p(y | x)$."""
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +23,14 @@ from riemann.metrics._structure import Jets, route
 
 DENSE = 16  # coordinates of a space whose whole curvature tensor is asked for
 Family = Callable[[Tensor], Any]
+
+
+def _takes_one_point(family: Any) -> bool:
+    """Whether a class is one of a distribution with one parameter, such as Dirichlet."""
+    if not isinstance(family, type):
+        return True
+    needed = [p for p in inspect.signature(family).parameters.values() if p.default is p.empty]
+    return issubclass(family, D.Distribution) and len(needed) == 1
 
 
 class Fisher(torch.nn.Module):
@@ -74,7 +83,7 @@ class Fisher(torch.nn.Module):
         generator: torch.Generator | None = None,
     ):
         super().__init__()
-        if not callable(family) or isinstance(family, type | D.Distribution):
+        if not callable(family) or isinstance(family, D.Distribution) or not _takes_one_point(family):
             raise TypeError(
                 f"`family` is {getattr(family, '__name__', type(family).__name__)}, expected a callable of one point "
                 "(n,) that returns a distribution: `lambda x: Normal(x[0], x[1])`"
