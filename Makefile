@@ -14,10 +14,9 @@ demo: $(READY)  ## the tour: curvature of spheres, black holes and networks besi
 # The modules whose signatures have shapes, checked while the suite runs.
 SHAPED = $$(grep -rl --include=*.py jaxtyping riemann riemann_nn | sed 's/\.py$$//; s|/|.|g' | paste -sd, -)
 
-APART := tests/test_messages.py tests/test_compile.py
 test: $(READY)  ## the suite, without the sweeps; messages and compilers run apart from the shape checker
-	$(BIN)/python -m pytest -q -n 2 -m "not slow" $(APART:%=--ignore=%) --jaxtyping-packages=$(SHAPED),beartype.beartype
-	$(BIN)/python -m pytest -q -n 2 -m "not slow" $(APART)
+	$(BIN)/python -m pytest -q -n 2 -m "not slow and not unshaped" --jaxtyping-packages=$(SHAPED),beartype.beartype
+	$(BIN)/python -m pytest -q -n 2 -m "unshaped and not slow" tests
 
 sweep: $(READY)  ## the sweeps: every operation of torch, every mutant of a formula, examples that take long
 	$(BIN)/python -m pytest -q -n 2 -m slow tests

@@ -25,6 +25,8 @@ from riemann_nn import MetricNet, MLPCholesky
 from tests.cases import BY_NAME
 from tests.helpers import assert_equal, exact, terms
 
+pytestmark = pytest.mark.unshaped
+
 X = torch.tensor([[0.7, 0.2], [1.1, 3.0]], dtype=torch.float64)
 KERR = BY_NAME["Kerr"]
 QUANTITIES = [

@@ -12,6 +12,8 @@ from torch.testing import assert_close
 
 import riemann as rm
 
+pytestmark = pytest.mark.unshaped
+
 GENERATOR = torch.Generator().manual_seed(0)
 W = [torch.randn(16, 3, dtype=torch.float64, generator=GENERATOR) / 2]
 W += [torch.randn(9, 16, dtype=torch.float64, generator=GENERATOR) / 4]

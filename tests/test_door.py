@@ -36,6 +36,7 @@ def test_points_are_checked_once_a_call(name, metric, monkeypatch):
 
 
 @pytest.mark.parametrize("name", CALLS)
+@pytest.mark.unshaped
 def test_bad_points_stop_at_the_door(name):
     for x, error in (
         (torch.full((3, 2), torch.nan, dtype=torch.float64), ValueError),

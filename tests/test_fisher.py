@@ -554,6 +554,7 @@ def test_flat_in_affine_coordinates(name):
         (lambda x: torch.func.vmap(Fisher(lambda x: Renamed(x[0], x[1])))(x[None]), ValueError, "a transform hides"),
     ],
 )
+@pytest.mark.unshaped
 def test_messages(call, error, words):
     with pytest.raises(error, match=words):
         call(torch.tensor([1.0, 2.0]))

@@ -283,6 +283,7 @@ def test_what_is_no_metric(object, words):
         rm.adapt(object)
 
 
+@pytest.mark.unshaped
 def test_an_object_that_is_not_adapted_says_so(geoopt):
     x = tensor(0.3, 0.7)
     transform = torch.distributions.transforms.ExpTransform()
@@ -379,6 +380,7 @@ def test_the_self_test():
         (lambda: rm.conventions.self_test({"weyl": None}), "no test of 'weyl'"),
     ],
 )
+@pytest.mark.unshaped
 def test_conventions_refuse(call, words):
     with pytest.raises(ValueError, match=words):
         call()

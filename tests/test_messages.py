@@ -11,6 +11,8 @@ import riemann_nn
 from riemann import metrics, spaces
 from riemann.symbolic import SymbolicMetric
 
+pytestmark = pytest.mark.unshaped
+
 X = torch.tensor([[0.7, 0.2], [1.1, 3.0]], dtype=torch.float64)
 sphere = lambda x: torch.diag(torch.stack([torch.ones_like(x[0]), torch.sin(x[0]) ** 2]))
 S = rm.scalar_curvature

@@ -115,6 +115,7 @@ def test_what_is_not_found_has_a_status():
         (lambda: rm.geodesic_regression(FLAT, torch.ones(3), torch.ones(3, 2)), "not all the same"),
     ],
 )
+@pytest.mark.unshaped
 def test_what_makes_no_sense(call, words):
     with pytest.raises(ValueError, match=words):
         call()

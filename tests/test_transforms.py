@@ -133,6 +133,7 @@ def test_the_function_is_called_once():
         assert len(calls) == 1
 
 
+@pytest.mark.unshaped
 def test_snapshots_leave_vmap():
     case = BY_NAME["generic 3"]
     here = vmap(lambda x: rm.at(case.metric, x))(case.x())

@@ -227,6 +227,7 @@ def test_reports_show_as_tables():
     assert "&lt;b&gt;" in rm.check_metric(lambda x: sphere(x) * {}["<b>"], x)._repr_html_()
 
 
+@pytest.mark.unshaped
 def test_a_space_by_its_name():
     assert rm.verify("sphere", parameters={"n": 2}, x=torch.tensor([[0.7, 0.2]], dtype=torch.float64)).ok
     with pytest.raises(ValueError, match="kerr"):

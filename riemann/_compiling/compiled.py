@@ -50,7 +50,8 @@ class Compiled:
         route: str,
         digits: bool = False,
     ):
-        self.metric, self.quantity = metric, quantity
+        self.metric: Metric = metric
+        self.quantity: str = quantity
         self._options, self._dim, self._order = options, dim, order
         self._pattern, self._independent = pattern, not whole
         self._kernel, self._route, self._chosen = kernel, route, backend

@@ -66,7 +66,8 @@ class CompiledJet:
     quantity = "jet"
 
     def __init__(self, field: Field, dim: int, order: int, backend: str | None):
-        self.field, self.order = field, order
+        self.field: Field = field
+        self.order: int = order
         self._dim, self._backend, self._why = dim, backend, ""
         self._make()
 
@@ -105,7 +106,7 @@ class CompiledJet:
         if x.shape[-1] != self._dim:
             raise ValueError(f"`x` has shape {tuple(x.shape)}, expected (*batch, {self._dim}), as `jet` was compiled")
         if not self._why:
-            self._record(x)
+            self._record(x.reshape(-1, self._dim))
         if self._why:
             return _jets.jet(self.field, x, self.order)
         flat = x.reshape(-1, self._dim)

@@ -13,7 +13,7 @@ from riemann.metrics._scores import Scores, say
 
 
 def alpha_christoffel(
-    family: Family | Fisher, x: Float[Tensor, "*batch n"], alpha: float
+    family: Family | Fisher, x: Float[Tensor, "*batch n"], alpha: float | int
 ) -> Float[Tensor, "*batch n n n"]:
     r"""Christoffel symbols of Amari's $\alpha$-connection.
 

@@ -99,7 +99,8 @@ class Fisher(torch.nn.Module):
         self.family = family
         self.register_buffer("basis", basis)
         self.register_buffer("origin", origin)
-        self.num_samples, self.generator = num_samples, generator
+        self.num_samples: int = num_samples
+        self.generator: torch.Generator | None = generator
         self.route = "not known before the first call"
 
     def forward(self, x: Tensor) -> Tensor:

@@ -62,9 +62,10 @@ class Units(torch.nn.Module):
 
     def __init__(self, output_dim: int, task: str | None):
         super().__init__()
-        self.task, self.started = task, False
-        self.log_scale = torch.nn.Parameter(torch.zeros(1 if task == "classes" else output_dim))
-        self.bias = torch.nn.Parameter(torch.zeros(output_dim))
+        self.task: str = task
+        self.started: bool = False
+        self.log_scale: torch.nn.Parameter = torch.nn.Parameter(torch.zeros(1 if task == "classes" else output_dim))
+        self.bias: torch.nn.Parameter = torch.nn.Parameter(torch.zeros(output_dim))
         self.register_buffer("offset", torch.zeros(output_dim))
         self.register_buffer("unit", torch.ones(output_dim))
 
@@ -155,7 +156,7 @@ class MahalanobisHead(torch.nn.Module):
     def __init__(self, dims: Sequence[int], output_dim: int, task: str | Callable[..., Any] | None = None):
         super().__init__()
         self.distances = _Distances(dims, 1 + output_dim)
-        self.units = Units(output_dim, check_task(task))
+        self.units: Units = Units(output_dim, check_task(task))
 
     def forward(self, charts: Sequence[Chart]) -> Tensor:
         """`(*batch, output_dim)`."""
@@ -190,7 +191,7 @@ class KernelHead(torch.nn.Module):
         self.distances = _Distances(dims, prototypes)
         self.values = torch.nn.Linear(prototypes, output_dim, bias=False)
         torch.nn.init.normal_(self.values.weight)  # weights add up to 1: outputs are as large as values
-        self.units = Units(output_dim, check_task(task))
+        self.units: Units = Units(output_dim, check_task(task))
 
     def forward(self, charts: Sequence[Chart]) -> Tensor:
         """`(*batch, output_dim)`."""
@@ -213,7 +214,7 @@ class LinearHead(torch.nn.Module):
         super().__init__()
         task = check_task(task)
         self.linear = torch.nn.Linear(dim, output_dim)
-        self.units = Units(output_dim, task) if task == "values" else None
+        self.units: Units | None = Units(output_dim, task) if task == "values" else None
 
     def forward(self, charts: Sequence[Chart]) -> Tensor:
         """`(*batch, output_dim)`."""

@@ -2,11 +2,10 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -15,6 +14,31 @@ from torch import Tensor
 
 from riemann_nn._model.evolution import EvolutionLoss, TrainingStep
 from riemann_nn._model.manifold import NeuralDifferentialManifold
+
+if TYPE_CHECKING:  # scikit-learn's own have no types
+
+    class BaseEstimator:
+        """What scikit-learn's estimators have in common."""
+
+        def get_params(self, deep: bool = True) -> dict[str, Any]:
+            """The arguments of `__init__`."""
+            ...
+
+    class ClassifierMixin:
+        """A classifier."""
+
+        def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+            """The accuracy."""
+            ...
+
+    class RegressorMixin:
+        """A regressor."""
+
+        def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+            """The coefficient of determination."""
+            ...
+else:
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 _LEAST = 20  # samples, below which none are held out
 
@@ -66,7 +90,7 @@ class _NDM(BaseEstimator):
             step = TrainingStep(model, loss, evolution)
             optimizer = torch.optim.AdamW(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
             best, state, waited = float("inf"), None, 0
-            self.n_iter_ = 0
+            self.n_iter_: int = 0
             while self.n_iter_ < self.max_epochs and waited < self.patience:
                 for batch in train[torch.randperm(len(train))].split(self.batch_size):
                     optimizer.zero_grad()
@@ -83,7 +107,8 @@ class _NDM(BaseEstimator):
                 f"the loss was not finite after any of {self.n_iter_} epochs; a smaller `lr`, or data without outliers"
             )
         model.load_state_dict(state)
-        self.model_, self.log_temperature_ = model.eval(), 0.0
+        self.model_: NeuralDifferentialManifold = model.eval()
+        self.log_temperature_: float = 0.0
         self.validation_loss_ = best
         if task != "values" and len(held) < len(X):
             self._calibrate(x[held], targets[held], loss)
@@ -164,7 +189,8 @@ class NDMClassifier(ClassifierMixin, _NDM):
             targets = torch.as_tensor(np.asarray(y), dtype=torch.float64)
             self._train(X, targets, "labels", functional.binary_cross_entropy_with_logits, y.shape[1])
             return self
-        self.classes_, numbers = np.unique(y, return_inverse=True)
+        classes, numbers = np.unique(y, return_inverse=True)
+        self.classes_: np.ndarray[Any, Any] = classes
         if len(self.classes_) < 2:
             raise ValueError(f"y has one class, {self.classes_[0]!r}: a classifier needs two classes or more")
         targets = torch.as_tensor(numbers)

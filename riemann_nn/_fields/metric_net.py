@@ -85,10 +85,11 @@ class MetricNet(torch.nn.Module):
         self.dim, self.family, self.log_range, self.rank = dim, family, log_range, rank
         g_0 = _start(start, dim)
         self.register_load_state_dict_pre_hook(of_weights_alone)
-        self.hidden, self.start = list(hidden), start if isinstance(start, float | int) else g_0.tolist()
+        self.hidden: list[int] = list(hidden)
+        self.start: Any = start if isinstance(start, float | int) else g_0.tolist()
         self.scale = math.exp(float(torch.linalg.slogdet(g_0).logabsdet) / dim)
         build, _ = _FAMILIES[family]
-        self.activation = smooth(activation)
+        self.activation: Any = smooth(activation)
         self.structure = build(self, list(hidden), self.activation, g_0)
 
     def forward(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n n"]:

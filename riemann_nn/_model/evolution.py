@@ -145,7 +145,8 @@ class EvolutionLoss(torch.nn.Module):
                 "expected numbers that are not negative, the first four positive"
             )
         self.monitor = CollapseMonitor() if monitor == "default" else monitor
-        self.monitor_every, self.accumulate = monitor_every, accumulate
+        self.monitor_every: int = monitor_every
+        self.accumulate: int = accumulate
         self.calls = 0
         self.latest: dict[str, Tensor] = {}
 
@@ -258,7 +259,7 @@ class EvolutionLoss(torch.nn.Module):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """The calls made, and the losses as they last were."""
-        self.calls = state["calls"]
+        self.calls: int = state["calls"]
         self.latest = {name: torch.tensor(loss) for name, loss in state["latest"].items()}
 
 
@@ -310,7 +311,7 @@ class TrainingStep(torch.nn.Module):
                 f"task={needed!r}"
             )
         untrained = units is not None and not any(bool(p.any()) for p in units.parameters())
-        self.starts = needed == "values" and untrained
+        self.starts: bool = needed == "values" and untrained
 
     def forward(self, x: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The total and its parts, as `EvolutionLoss` returns them."""
