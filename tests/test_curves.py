@@ -563,3 +563,12 @@ def test_progress_of_logarithms():
     v = rm.log_map(half_plane, x, y, progress=lambda done, total: told.append((done, total)))
     assert told == [(32, 40), (40, 40)]
     assert_close(v, rm.log_map(half_plane, x, y))
+
+
+def test_geodesics_tell_how_many_are_done():
+    told = []
+    x, v = torch.tensor([[0.0, 1.0], [0.0, 2.0]]).double(), torch.tensor([[0.0, 1.0], [1.0, 0.0]]).double()
+    rm.geodesic(
+        lambda x: torch.eye(2) / x[1] ** 2, x, v, [-1.0, 1.0], progress=lambda done, total: told.append((done, total))
+    )
+    assert told[-1] == (2, 2) and all(total == 2 for _, total in told)

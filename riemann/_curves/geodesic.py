@@ -13,13 +13,14 @@ from riemann import _jets, formulas
 from riemann._curvature import christoffel_vector
 from riemann._curvature.directional import connection_covector, lowering
 from riemann._curvature.tensors import FULL_JETS
-from riemann._curves.ode import Solution, Status, solve
+from riemann._curves.ode import Report, Solution, Status, solve
 from riemann._metric import jets_of, metric_field, metric_jet
 from riemann._open import open_function
 from riemann._points.checks import broadcast_vectors, check_count, check_dense, check_points, check_unmapped
+from riemann._points.chunks import reported
 from riemann._points.faults import collected, first
 from riemann._precision import full_precision
-from riemann._types import Field, Metric
+from riemann._types import Field, Metric, Progress
 
 Acceleration = Callable[[Tensor, Tensor], Tensor]
 
@@ -106,6 +107,7 @@ def geodesic(
     chart: Field | None = None,
     acceleration: Acceleration | None = None,
     throw: bool = True,
+    progress: Progress = False,
 ) -> Geodesic:
     r"""Geodesics, $\ddot x^k + \Gamma^k_{ij} \dot x^i \dot x^j = 0$ with $\gamma(0) = x$ and $\dot \gamma(0) = v$.
 
@@ -123,6 +125,7 @@ def geodesic(
         acceleration: $(x, v) \mapsto -\Gamma(v, v)$ for `(points, n)` each, instead of `geodesic_acceleration(metric,
             x, v)`: compiled or written by hand. `drift` judges it.
         throw: whether to raise where a point of the batch fails; otherwise its status says so.
+        progress: shows a bar (tqdm), or calls a function of the geodesics done and of all.
 
     Returns:
         `.points` and `.velocities`, `(t, *batch, n)`, `.status` and `.reached`, `(*batch,)`.
@@ -156,7 +159,8 @@ def geodesic(
         return torch.cat((v, accelerate(x, v)), -1)
 
     y = torch.cat((x, v), -1).reshape(-1, 2 * n)
-    solution = integrated(flow, y, t, rtol, atol, max_steps, chart, n)
+    with reported(progress, len(y)) as report:
+        solution = integrated(flow, y, t, rtol, atol, max_steps, chart, n, report)
     states = solution.states.reshape(len(t), *x.shape[:-1], 2 * n)
     status, reached = (a.reshape(x.shape[:-1]) for a in (solution.status, solution.reached))
     points, velocities = states.split(n, -1)
@@ -209,6 +213,7 @@ def integrated(
     max_steps: int,
     chart: Field | None,
     n: int,
+    report: Report = lambda done: None,
 ) -> Solution:
     """`solve` with tolerances by dtype, for states that begin with a point of `n` coordinates."""
     check_count("max_steps", max_steps, 1)
@@ -221,9 +226,8 @@ def integrated(
         return _jets.jet(lambda p: torch.as_tensor(chart(p)).to(p.dtype), y[:, :n], 0)[0] > 0  # type: ignore[misc]
 
     with full_precision(y.device.type), _quiet():
-        return solve(
-            flow, y, t, rtol=rtol, atol=atol, max_steps=max_steps, inside=inside if chart is not None else None
-        )
+        within = inside if chart is not None else None
+        return solve(flow, y, t, rtol=rtol, atol=atol, max_steps=max_steps, inside=within, report=report)
 
 
 def tolerance(rtol: float | None, x: Tensor) -> float:

@@ -18,6 +18,7 @@ from riemann._points.checks import carry_derivatives
 
 Flow = Callable[[Tensor, Tensor], Tensor]  # parameters (b,), states (b, d) -> derivatives (b, d)
 Inside = Callable[[Tensor], Tensor]  # states (b, d) -> (b,), bool
+Report = Callable[[int], object]
 
 
 class Status(enum.IntEnum):
@@ -69,12 +70,23 @@ class _Step(NamedTuple):
 
 
 def solve(
-    flow: Flow, y: Tensor, t: Tensor, *, rtol: float, atol: float, max_steps: int, inside: Inside | None = None
+    flow: Flow,
+    y: Tensor,
+    t: Tensor,
+    *,
+    rtol: float,
+    atol: float,
+    max_steps: int,
+    inside: Inside | None = None,
+    report: Report = lambda done: None,
 ) -> Solution:
-    """States at parameters `t`, `(t,)`, of the curves that have states `y`, `(b, d)`, at parameter 0."""
+    """States at parameters `t`, `(t,)`, of the curves that have states `y`, `(b, d)`, at parameter 0.
+
+    `report` is told how many curves are done, in one direction and then in the other.
+    """
     flow = _tried(flow)
     forward, backward = t >= 0, t < 0
-    options = (rtol, atol, max_steps, inside)
+    options = (rtol, atol, max_steps, inside, report)
     if not bool(backward.any()):
         return _one_way(flow, y, t, *options)
     past = _one_way(lambda s, y: -flow(-s, y), y, -t[backward], *options)
@@ -105,14 +117,21 @@ def _tried(flow: Flow) -> Flow:
 
 
 def _one_way(
-    flow: Flow, y: Tensor, t: Tensor, rtol: float, atol: float, max_steps: int, inside: Inside | None
+    flow: Flow,
+    y: Tensor,
+    t: Tensor,
+    rtol: float,
+    atol: float,
+    max_steps: int,
+    inside: Inside | None,
+    report: Report,
 ) -> Solution:
     times, back = torch.unique(t, return_inverse=True)  # sorted
     slope = flow(torch.zeros_like(y[:, 0]), y)
     traced = carry_derivatives(y, slope)
     with torch.no_grad():
         steps, status, reached, tried, values = _advance(
-            flow, y.detach(), slope.detach(), times.detach(), rtol, atol, max_steps, inside
+            flow, y.detach(), slope.detach(), times.detach(), rtol, atol, max_steps, inside, report
         )
     if traced:
         values = _replay(flow, y, slope, steps, times)
@@ -140,6 +159,7 @@ def _advance(
     atol: float,
     max_steps: int,
     inside: Inside | None,
+    report: Report,
 ) -> tuple[list[_Step], Tensor, Tensor, Tensor, list[Tensor]]:
     """Finds the steps: those accepted, status, parameter reached and steps tried of each point, values of output."""
     end = times[-1]
@@ -200,6 +220,7 @@ def _advance(
             on = (~over).nonzero()[:, 0]
             lanes, t, h, y, slope = lanes[on], t[on], h[on], y[on], slope[on]
             error_before, grow = error_before[on], grow[on]
+            report(len(status) - len(lanes))
     return steps, status, reached, tried, values
 
 
