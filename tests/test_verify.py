@@ -113,16 +113,16 @@ def test_a_custom_function_is_what_it_computes():
 
 def test_a_wrong_rule_is_found(monkeypatch):
     """A determinant with wrong derivatives: the 40 digits tell."""
-    from riemann._arithmetic import linear_algebra
+    from riemann._arithmetic import determinants
 
     def metric(x):
         return torch.linalg.det(BY_NAME["generic 3"].metric(x)) * torch.eye(3)
 
-    x, right = BY_NAME["generic 3"].x(), linear_algebra.determinant
+    x, right = BY_NAME["generic 3"].x(), determinants.determinant
     assert rm.verify(metric, x=x, budget=0.0).ok
     truth = to_symbolic(metric, 3)
     wrong = lambda A, c: torch.cat([right(A, c)[:1], 1.001 * right(A, c)[1:]])
-    monkeypatch.setattr(linear_algebra, "determinant", wrong)
+    monkeypatch.setattr(determinants, "determinant", wrong)
     assert "christoffel" in failed(rm.verify(metric, truth, x=x))
 
 
