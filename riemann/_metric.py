@@ -48,12 +48,12 @@ def judged(metric: Metric, x: Tensor, vectors: Sequence[Tensor], result: Tensor)
     """A result, NaN where g is no metric; one warning names the points that are NaN for no fault of the vectors."""
     if not has_values(result) or not bool((lost := result.detach().isfinite().logical_not()).any()):
         return result
-    _, faults = checked_jet(metric, x, 1 if x.shape[-1] <= FEW else 0)
+    jets = jets_of(metric, x, 1 if x.shape[-1] <= FEW else 0)
+    faults, of_value = faults_of(jets, x), faults_of(jets[:1], x)
     extra = vectors[0].ndim - x.ndim if vectors else 0
     shape = result.shape[: extra + x.ndim - 1]
-    faults = {name: mask.expand(shape) for name, mask in faults.items()}
-    if INFINITE in faults:  # derivatives that the result may not have needed
-        faults[INFINITE] = faults[INFINITE] & lost.reshape(*shape, -1).any(-1)
+    here = lost.reshape(*shape, -1).any(-1)  # elsewhere the derivatives may not have been needed
+    faults = {name: (mask & (here | of_value.get(name, here))).expand(shape) for name, mask in faults.items()}
     result = with_nan(faults, result)[0]
     lost = result.detach().isnan().reshape(*shape, -1).any(-1)
     for v in vectors:
