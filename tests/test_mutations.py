@@ -42,7 +42,7 @@ def of_jets(f):
         f.riemann_tensor(g, dg, ddg), f.ricci_tensor(g, dg, ddg), f.scalar_curvature(g, dg, ddg),
         f.einstein_tensor(g, dg, ddg, "ul"), f.schouten_tensor(g, dg, ddg), f.kretschmann_scalar(g, dg, ddg),
         f.weyl_tensor(*JETS4[:3]), f.cotton_tensor(*JETS[:4]), f.nabla_riemann(*JETS[:4]),
-        f.ricci_curvature(g, dg, ddg, u),
+        f.ricci_curvature(g, dg, ddg, u), f.christoffel_vector(g, dg, u, v),
         f.curvature_endomorphism(g, dg, ddg, u, v, w), f.sectional_curvature(g, dg, ddg, u, v), f.squared_area(g, u, v),
         f.lie_derivative(u, dg[:, 0], dg, ddg, "ulu"),
         f.geodesic_acceleration(g, dg, u),

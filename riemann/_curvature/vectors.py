@@ -64,8 +64,7 @@ def christoffel_vector(
     """
     x, u, v = alike(x, u=u, v=v)
     if x.shape[-1] <= FULL_JETS:
-        gamma = formulas.christoffel(*metric_jet(metric, x, 1))
-        return torch.einsum("...kij,...i,...j->...k", gamma, u, v)
+        return formulas.christoffel_vector(*metric_jet(metric, x, 1), u, v)
     g = metric_jet(metric, x, 0)[0]
     covector = connection_covector(lowering(metric_field(metric, x)), x, u, v)
     return (formulas.inverse_metric(g) @ covector.unsqueeze(-1)).squeeze(-1)
