@@ -65,6 +65,11 @@ def connection_covector(lower: Lower, x: Tensor, u: Tensor, v: Tensor) -> Tensor
     return 0.5 * (d[..., 1, :, 0] + d[..., 0, :, 1] - grad_uv)
 
 
+def connection_vector(g: Field, x: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    r"""$\Gamma^k_{ij} u^i v^j$, `(*batch, n)`."""
+    return _applied(inverse, connection_covector(lowering(g), x, u, v))
+
+
 def curvature_covector(g: Field, x: Tensor, inverse: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
     r"""$g\, R(u,v)w$, the lowered image of w, and the sums of absolute values of its terms: `(*batch, 2, n)`.
 

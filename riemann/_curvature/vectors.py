@@ -8,10 +8,9 @@ from torch import Tensor
 
 from riemann import formulas
 from riemann._curvature.directional import (
-    connection_covector,
+    connection_vector,
     curvature_covector,
     curvature_form,
-    lowering,
     ricci_form,
 )
 from riemann._curvature.tensors import FULL_JETS
@@ -66,8 +65,7 @@ def christoffel_vector(
     if x.shape[-1] <= FULL_JETS:
         return formulas.christoffel_vector(*metric_jet(metric, x, 1), u, v)
     g = metric_jet(metric, x, 0)[0]
-    covector = connection_covector(lowering(metric_field(metric, x)), x, u, v)
-    return (formulas.inverse_metric(g) @ covector.unsqueeze(-1)).squeeze(-1)
+    return _along_vectors(connection_vector, metric, x, g, u, v)
 
 
 @open_function(rank=2, judge=judged)

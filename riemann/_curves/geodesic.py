@@ -11,7 +11,7 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._curvature import christoffel_vector
-from riemann._curvature.directional import connection_covector, lowering
+from riemann._curvature.directional import connection_vector
 from riemann._curvature.tensors import FULL_JETS
 from riemann._curves.ode import Report, Solution, Status, solve
 from riemann._metric import jets_of, metric_field, metric_jet
@@ -60,8 +60,7 @@ def geodesic_acceleration(
         return formulas.geodesic_acceleration(*jets_of(metric, x, 1), v)
 
     (g,) = jets_of(metric, x, 0)
-    lowered = connection_covector(lowering(metric_field(metric, x)), x, v, v)
-    return -(formulas.inverse_metric(g) @ lowered.unsqueeze(-1)).squeeze(-1)
+    return -connection_vector(metric_field(metric, x), x, formulas.inverse_metric(g), v, v)
 
 
 # ------------------------------------------------------------------------------------------------------- geodesics

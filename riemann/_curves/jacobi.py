@@ -9,7 +9,7 @@ from torch import Tensor
 
 from riemann import _jets, formulas
 from riemann._curvature import christoffel_vector
-from riemann._curvature.directional import connection_covector, lowering
+from riemann._curvature.directional import connection_covector, connection_vector, lowering
 from riemann._curvature.tensors import FULL_JETS
 from riemann._curves.geodesic import checked_times, integrated, message, raise_unless
 from riemann._curves.ode import Solution
@@ -31,9 +31,8 @@ def _without_cubes(metric: Metric, x: Tensor, v: Tensor, X: Tensor, V: Tensor) -
     From $-g a = D_v (g v) - \tfrac12 \partial\, g(v, v)$:
     $-g\, \delta a = D_\xi D_v (g v) - \tfrac12 \partial D_\xi g(v, v) + 2 \Gamma(v, \dot \xi) + (D_\xi g)\, a$.
     """
-    lower = lowering(metric_field(metric, x))
-    inverse = formulas.inverse_metric(jets_of(metric, x, 0)[0])
-    a = -(inverse @ connection_covector(lower, x, v, v).unsqueeze(-1)).squeeze(-1)
+    g, inverse = metric_field(metric, x), formulas.inverse_metric(jets_of(metric, x, 0)[0])
+    lower, a = lowering(g), -connection_vector(g, x, inverse, v, v)
 
     xi, dxi = X.movedim(-1, 0), V.movedim(-1, 0)  # each column at the same points
     p, w, b = (y.expand_as(xi) for y in (x, v, a))
