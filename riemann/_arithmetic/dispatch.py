@@ -35,7 +35,7 @@ class Operation:
         "clamp_max maximum minimum fmax fmin".split()
     )
 
-    UNCHECKED = frozenset("linalg_cross tril triu t masked_fill embedding complex vdot".split())
+    UNCHECKED = frozenset("linalg_cross t masked_fill embedding complex vdot".split())
     """Those whose rules take shapes that torch does not."""
 
     def __init__(self, func: Any):

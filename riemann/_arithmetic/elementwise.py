@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from riemann._arithmetic import second_order
 from riemann._arithmetic.arguments import any_jet, cast, discrete, is_discrete, ndim_of, promoted, shaped, values
 from riemann._arithmetic.dispatch import Arithmetic
 from riemann._arithmetic.jet import Jet, rule
@@ -133,6 +134,9 @@ def quotient_of(A: Arithmetic, a: Any, b: Any, rounding_mode: str | None = None)
         return Jet(shaped(A, a, ndim_of(a, b)) / b)
     y = product_of(A, a, _reciprocal(A, b))
     head = torch.div(*values(a, b)).unsqueeze(0)  # rounded once
+    if len(y.c) > 1 and second_order.applies(A, y.c, head):
+        y.c[:1] = head
+        return y
     return Jet(head if len(y.c) == 1 else torch.cat([head, y.c[1:]]))
 
 
@@ -144,6 +148,11 @@ def _reciprocal(A: Arithmetic, b: Any) -> Jet:
     y = [torch.reciprocal(c[:1])]
     if len(c) == 1 or O.order == 0:
         return Jet(y[0])
+    if second_order.applies(A, c):
+        whole = second_order.reciprocal(A, c)
+        if bool((infinite := ~whole[0].isfinite()).any()):
+            whole[1:].masked_fill_(infinite & is_constant(c), 0)
+        return Jet(whole)
     c = A.padded(c, O.counts[-1])
     for k in range(1, O.order + 1):
         terms = O.block(c, k) * y[0]

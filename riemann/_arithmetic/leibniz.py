@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from riemann._arithmetic import second_order
 from riemann._arithmetic.dispatch import Arithmetic
 
 
@@ -15,7 +16,9 @@ def product(A: Arithmetic, a: Tensor, b: Tensor, times: Callable[[Tensor, Tensor
     """Coefficients of a product of two jets, whose axes correspond; `times` is bilinear, with any axes in front."""
     O, p, q = A.orders, A.degree(a), A.degree(b)
     if p < q:
-        return product(A, b, a, lambda s, t: times(t, s))
+        return product(A, b, a, times if times is torch.mul else lambda s, t: times(t, s))
+    if times is torch.mul and second_order.applies(A, a, b):
+        return second_order.product(A, a, b)
     whole = times(a, b[:1])
     if q == 0:
         return whole
@@ -44,6 +47,12 @@ def composed(A: Arithmetic, terms: Sequence[Any], c: Tensor, singular: bool = Fa
     value = terms[0].unsqueeze(0)
     if p == 0 or O.order == 0:
         return value
+    slopes = [t for t in terms[1:] if isinstance(t, Tensor)]
+    if not _is_zero(terms[1]) and second_order.applies(A, c, *(t for t in terms if isinstance(t, Tensor))):
+        y = second_order.composed(A, *terms, c)
+        if singular and slopes and bool((infinite := ~functools.reduce(torch.add, slopes).isfinite()).any()):
+            y[1:].masked_fill_(infinite & is_constant(c), 0)
+        return y
     blocks = [value]
     for k in range(1, O.order + 1):
         found = terms[1] * O.block(c, k) if k <= p and not _is_zero(terms[1]) else None
@@ -61,7 +70,6 @@ def composed(A: Arithmetic, terms: Sequence[Any], c: Tensor, singular: bool = Fa
         if found is None:
             found = c.new_zeros((O.counts[k] - O.counts[k - 1], *c.shape[1:]))
         blocks.append(found)
-    slopes = [t for t in terms[1:] if isinstance(t, Tensor)]
     if singular and slopes:
         still = ~functools.reduce(torch.add, slopes).isfinite() & is_constant(c)
         blocks[1:] = [torch.where(still, 0, block) for block in blocks[1:]]

@@ -124,7 +124,7 @@ def of_values(A: Arithmetic, f: Callable[..., Tensor], *args: Any, jumps: bool =
 
 
 LINEAR = (
-    "flip roll repeat tril triu diag_embed constant_pad_nd select_backward slice_backward diagonal_backward "
+    "flip roll repeat constant_pad_nd select_backward slice_backward diagonal_backward "
     "unfold_backward index_select gather take index im2col col2im pixel_shuffle pixel_unshuffle cumsum trace "
     "reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d "
     "avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d "
@@ -134,7 +134,7 @@ LINEAR = (
     "select_scatter slice_scatter diagonal_scatter block_diag _fft_r2c _fft_c2c _fft_c2r view_copy "
     "expand_copy permute_copy squeeze_copy unsqueeze_copy transpose_copy t_copy alias_copy diagonal_copy select_copy "
     "slice_copy unfold_copy detach_copy _unsafe_index _unsafe_masked_index "
-    "index_add index_copy scatter scatter_add index_fill index_put _unsafe_index_put masked_scatter "
+    "index_add index_copy scatter scatter_add index_fill masked_scatter "
     "reflection_pad1d_backward reflection_pad2d_backward cumsum_backward complex polar_ renorm_ reshape_copy "
     "max_unpool2d max_unpool3d diff _index_put_impl _safe_softmax_ "
 ).split()
@@ -287,6 +287,40 @@ LINEAR += [
 for _name in dict.fromkeys(LINEAR):
     if hasattr(torch.ops.aten, _name):
         rule(_name)(functools.partial(lambda A, *args, name, **kwargs: _linear(A, name, *args, **kwargs), name=_name))
+
+
+def _triangle(A: Arithmetic, a: Jet, k: int = 0, *, name: str) -> Jet:
+    if a.ndim < 2:
+        raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
+    f = getattr(torch, name)
+    return Jet(f(a.c, k), None if a.jumps is None else f(a.jumps, k))
+
+
+for _name in ("tril", "triu"):
+    rule(_name)(functools.partial(_triangle, name=_name))
+
+
+@rule("diag_embed")
+def _diag_embed(A: Arithmetic, a: Jet, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Jet:
+    axes = axis_of(a, dim1, 1), axis_of(a, dim2, 1)
+    c = torch.diag_embed(a.c, offset, *axes)
+    return Jet(c, None if a.jumps is None else torch.diag_embed(a.jumps.unsqueeze(0), offset, *axes)[0])
+
+
+@rule("index_put", "_unsafe_index_put")
+def _index_put(A: Arithmetic, a: Any, indices: Any, values: Any, accumulate: bool = False) -> Jet:
+    """Numbers of one jet put into another, where places are fixed and lie side by side; else the general way."""
+    given = [k for k, index in enumerate(indices) if index is not None]
+    plain = given == list(range(given[0], given[-1] + 1)) and not any(
+        isinstance(index, Jet) or index.dtype == torch.bool for index in indices if index is not None
+    )
+    if not plain or is_discrete(a) or is_discrete(values):
+        return _linear(A, "index_put", a, indices, values, accumulate)
+    (a, values), dtype = promoted(A, a, values)
+    c, v = A.coefficients(a, dtype), A.coefficients(values, dtype)
+    count = max(len(c), len(v))
+    v = aligned(A.padded(v, count), a.ndim - len(given) + max(indices[k].ndim for k in given))
+    return Jet(torch.ops.aten.index_put(A.padded(c, count), [None, None, *indices], v, accumulate))
 
 
 @rule("embedding")

@@ -23,6 +23,9 @@ class Orders:
         splits: for each degree k the terms `(p, I, q, J)` of Leibniz with 0 < p, q: derivative I of degree p of one
             factor times derivative J of degree q of the other.
         partitions: for each degree k and number r >= 2 of blocks, the terms of Faà di Bruno: r pairs `(p, I)`.
+        is_complete: whether none is missing.
+        rows: of all derivatives to degree 2 or more, for each variable i: where $D_i$ stands, where the $D_j$ with
+            $j \\ge i$ do, and where the $D_i D_j$ do.
     """
 
     def __init__(self, variables: int, order: int, device: torch.device, chosen: tuple[Index, ...] | None = None):
@@ -34,6 +37,11 @@ class Orders:
             indices = [sorted(index for index in inside if len(index) == k) for k in range(order + 1)]
         self.place = [{index: position for position, index in enumerate(row)} for row in indices]
         self.counts = list(itertools.accumulate(map(len, indices)))
+        self.is_complete = chosen is None
+        self.rows: list[tuple[int, slice, slice]] = []
+        if chosen is None and order >= 2:
+            ends = list(itertools.accumulate(range(variables, 0, -1), initial=variables + 1))
+            self.rows = [(1 + i, slice(1 + i, 1 + variables), slice(*ends[i : i + 2])) for i in range(variables)]
         self._places: dict[tuple[range, ...], Tensor] = {}
 
         def of(k: int, places: tuple[int, ...]) -> Tensor:

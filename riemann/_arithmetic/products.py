@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from riemann._arithmetic import second_order
 from riemann._arithmetic.arguments import cast, is_discrete, promoted
 from riemann._arithmetic.dispatch import Arithmetic
 from riemann._arithmetic.elementwise import function_of, product_of, sum_of
@@ -17,6 +18,8 @@ from riemann._arithmetic.moves import of_values
 def matmul(A: Arithmetic, a: Any, b: Any) -> Tensor:
     """Coefficients of the product of matrices on the last two axes, of jets or constant tensors."""
     if isinstance(a, Jet) and isinstance(b, Jet):
+        if a.ndim >= 2 and a.shape[:-2] == b.shape[:-2] and second_order.applies(A, a.c, b.c):
+            return second_order.matmul(A, a.c, b.c)
         return product(A, a.c, b.c, torch.matmul)
     if isinstance(a, Jet):
         return a.c @ b
