@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from riemann._contraction import contract
+
 
 def check_positions(indices: str, rank: int, what: str) -> None:
     """Raises unless `indices` has one `u` or `l` for each of `rank` indices."""
@@ -14,11 +16,8 @@ def check_positions(indices: str, rank: int, what: str) -> None:
 
 def contract_axis(T: Tensor, matrix: Tensor, axis: int, rank: int) -> Tensor:
     """T with its tensor axis `axis` (of `rank`) contracted with the last axis of a matrix `(*batch, n, n)`."""
-    position = axis - rank
-    moved = T.movedim(position, -1)
-    n = matrix.shape[-1]
-    flat = moved.reshape((*moved.shape[: T.ndim - rank], n ** (rank - 1), n)) @ matrix.mT
-    return flat.reshape((*flat.shape[:-2], *moved.shape[T.ndim - rank :])).movedim(-1, position)
+    old = "abcdefgh"[:rank]
+    return contract(f"...{old},...z{old[axis]}->...{old.replace(old[axis], 'z')}", T, matrix)
 
 
 def move_indices(T: Tensor, g: Tensor, inverse: Tensor | None, old: str, new: str) -> Tensor:

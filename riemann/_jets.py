@@ -20,6 +20,7 @@ from torch import Tensor
 
 from riemann import _arithmetic
 from riemann._arithmetic import Orders, Refusal, orders
+from riemann._contraction import MANY, SMALL
 from riemann._modules import unwrapped
 from riemann._points.checks import broadcast_vectors, check_count, check_dense, check_points, has_values
 from riemann._points.chunks import in_chunks
@@ -207,8 +208,19 @@ def jets_along(
     vectors = _basis(x) if vectors is None else vectors
     tables = orders(len(vectors), order, x.device)
     c = _coefficients(f, x, vectors, tables, arguments, name)
-    every = range(len(vectors))
-    return tuple(_placed(tables, c, *[every] * k) for k in range(order + 1))
+    every, batch = range(len(vectors)), x.ndim - 1
+    if not _few_numbers_at_many_points(c, x):
+        return tuple(_placed(tables, c, *[every] * k) for k in range(order + 1))
+    c = c.flatten(1, batch).movedim(1, -1).contiguous()  # as the formulas like it, see `_contraction`
+    jets = (_placed(tables, c, *[every] * k).movedim(c.ndim - 2, 0) for k in range(order + 1))
+    return tuple(y.unflatten(0, x.shape[:-1]) for y in jets)
+
+
+def _few_numbers_at_many_points(c: Tensor, x: Tensor) -> bool:
+    """Whether the derivatives `(count, *batch, *s)` of tensors at points had better lie with the points last."""
+    sizes = x.shape[-1], *c.shape[x.ndim :]
+    plain = has_values(c) and not c.requires_grad and torch._C._len_torch_dispatch_stack() == 0
+    return plain and x.shape[:-1].numel() >= MANY and all(1 < size <= SMALL for size in sizes)
 
 
 def gradients(

@@ -134,15 +134,24 @@ def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> Faults:
 def _are_finite(jets: Sequence[Tensor], x: Tensor) -> Tensor:
     finite = torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device)
     for y in jets:
-        finite = finite & y.detach().isfinite().flatten(x.ndim - 1).all(-1)
+        if not bool(y.detach().sum().isfinite()):  # a finite sum has finite terms only
+            finite = finite & y.detach().isfinite().flatten(x.ndim - 1).all(-1)
     return finite
 
 
 def is_asymmetric(jets: tuple[Tensor, ...], tolerance: float) -> Tensor:
     """Where entries, or their derivatives, differ from those across the diagonal, against the size of their rows."""
-    n = jets[0].shape[-1]
+    *batch, n, _ = jets[0].shape
+    if all(_is_symmetric(y.detach(), len(batch)) for y in jets):
+        return torch.zeros(batch, dtype=torch.bool, device=jets[0].device)
     flat = [y.detach().flatten(jets[0].ndim) if y.ndim > jets[0].ndim else y.detach().unsqueeze(-1) for y in jets]
     difference = torch.stack([(y - y.transpose(-2, -3)).abs().amax(-1) for y in flat]).amax(0)
     row = torch.stack([y.abs().amax(-1).amax(-1) for y in flat]).amax(0)
     size = torch.sqrt(row.unsqueeze(-1)) * torch.sqrt(row.unsqueeze(-2))
-    return (difference > tolerance * size).any(-1).any(-1) if n > 1 else row[..., 0] < 0
+    return (difference > tolerance * size).any(-1).any(-1)
+
+
+def _is_symmetric(y: Tensor, axis: int) -> bool:
+    """Whether a tensor is the same to the last bit with two axes, this one and the next, exchanged."""
+    y = y.movedim((axis, axis + 1), (0, 1))
+    return all(torch.equal(y[i, :i], y[:i, i]) for i in range(1, len(y)))

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from riemann._contraction import contract, like
 from riemann._indices import check_positions, contract_axis, move_indices
 from riemann._nabla import derivatives_of_curvature
 from riemann._precision import full_precision
@@ -24,7 +25,7 @@ def inverse_metric(g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"
     """$g^{ij}$, `(*batch, n, n)`; NaN at a point where g is singular to rounding."""
     inverse, info = torch.linalg.inv_ex(g)
     singular = is_singular(inverse, g) | (info != 0)
-    return torch.where(singular[..., None, None], torch.full_like(inverse, torch.nan), inverse)
+    return like(torch.where(singular[..., None, None], torch.full_like(inverse, torch.nan), inverse), g)
 
 
 @full_precision()
@@ -79,11 +80,11 @@ def christoffel(
     if kind not in (1, 2):
         raise ValueError(f"`kind` is {kind!r}, expected 1 (Gamma_kij) or 2 (Gamma^k_ij)")
     first = _christoffel_first(dg)
-    return first if kind == 1 else torch.einsum("...kl,...lij->...kij", inverse_metric(g), first)
+    return first if kind == 1 else contract("...kl,...lij->...kij", inverse_metric(g), first)
 
 
 def _christoffel_first(dg: Tensor) -> Tensor:
-    return 0.5 * (torch.einsum("...kji->...kij", dg) + dg - torch.einsum("...ijk->...kij", dg))
+    return 0.5 * (contract("...kji->...kij", dg) + dg - contract("...ijk->...kij", dg))
 
 
 @full_precision()
@@ -97,9 +98,9 @@ def christoffel_vector(
 
     $\tfrac12 g^{kl} (\partial_j g_{li} + \partial_i g_{lj} - \partial_l g_{ij}) u^i v^j$ (MTW 8.24).
     """
-    both = torch.einsum("...lij,...i,...j->...l", dg, u, v) + torch.einsum("...lij,...i,...j->...l", dg, v, u)
-    slope = torch.einsum("...ijl,...i,...j->...l", dg, u, v)
-    return torch.einsum("...kl,...l->...k", inverse_metric(g), 0.5 * (both - slope))
+    both = contract("...lij,...i,...j->...l", dg, u, v) + contract("...lij,...i,...j->...l", dg, v, u)
+    slope = contract("...ijl,...i,...j->...l", dg, u, v)
+    return contract("...kl,...l->...k", inverse_metric(g), 0.5 * (both - slope))
 
 
 @full_precision()
@@ -127,13 +128,13 @@ def varied_acceleration(
     - (\partial_j g_{lp} + \partial_p g_{lj} - \partial_l g_{pj}) v^j V^p$ with $c_l = -g_{lk} a^k$.
     """
     inverse = inverse_metric(g)
-    first = torch.einsum("...lij,...i->...lj", dg, v)  # of g(v), along j
-    squares = torch.einsum("...ijl,...i,...j->...l", dg, v, v)
+    first = contract("...lij,...i->...lj", dg, v)  # of g(v), along j
+    squares = contract("...ijl,...i,...j->...l", dg, v, v)
     a = (inverse @ (0.5 * squares.unsqueeze(-1) - first @ v.unsqueeze(-1))).squeeze(-1)
-    dfirst = torch.einsum("...lijm,...i,...j->...lm", ddg, v, v)
-    dsquares = torch.einsum("...ijlm,...i,...j->...lm", ddg, v, v)
-    A_x = dfirst - 0.5 * dsquares + torch.einsum("...lkm,...k->...lm", dg, a)
-    A_v = torch.einsum("...lpj,...j->...lp", dg, v) + first - first.mT
+    dfirst = contract("...lijm,...i,...j->...lm", ddg, v, v)
+    dsquares = contract("...ijlm,...i,...j->...lm", ddg, v, v)
+    A_x = dfirst - 0.5 * dsquares + contract("...lkm,...k->...lm", dg, a)
+    A_v = contract("...lpj,...j->...lp", dg, v) + first - first.mT
     return a, -inverse @ (A_x @ X + A_v @ V)
 
 
@@ -151,9 +152,9 @@ def covariant_derivative(gamma: Tensor, T: Tensor, dT: Tensor, indices: str) -> 
         n = moved.shape[-1]
         flat = moved.reshape((*moved.shape[: T.ndim - rank], n ** (rank - 1), n))
         if position == "u":
-            term = torch.einsum("...ake,...re->...rka", gamma, flat)
+            term = contract("...ake,...re->...rka", gamma, flat)
         else:
-            term = -torch.einsum("...eka,...re->...rka", gamma, flat)
+            term = -contract("...eka,...re->...rka", gamma, flat)
         term = term.reshape((*term.shape[:-3], *moved.shape[T.ndim - rank : -1], *term.shape[-2:]))
         nabla = nabla + term.movedim(-1, axis - rank - 1)
     return nabla
@@ -168,7 +169,7 @@ def lie_derivative(X: Tensor, dX: Tensor, T: Tensor, dT: Tensor, indices: str) -
     rank = len(indices)
     check_positions(indices, rank, "T")
     n = X.shape[-1]
-    lie = torch.einsum("...rk,...k->...r", dT.reshape((*X.shape[:-1], n**rank, n)), X).reshape(T.shape)
+    lie = contract("...rk,...k->...r", dT.reshape((*X.shape[:-1], n**rank, n)), X).reshape(T.shape)
     for axis, position in enumerate(indices):
         if position == "u":
             lie = lie - contract_axis(T, dX, axis, rank)
@@ -189,15 +190,14 @@ def _riemann_lowered(g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
 
 def _second_derivatives(ddg: Tensor) -> Tensor:
     """The part of R_abcd that is linear in the second derivatives of g (MTW exercise 14.10)."""
-    outer = torch.einsum("...adbc->...abcd", ddg) + torch.einsum("...bcad->...abcd", ddg)
-    inner = torch.einsum("...acbd->...abcd", ddg) + torch.einsum("...bdac->...abcd", ddg)
-    return 0.5 * (outer - inner)
+    half = contract("...adbc->...abcd", ddg) - contract("...bdac->...abcd", ddg)
+    return 0.5 * (half - half.transpose(-1, -2))
 
 
 def _products(gamma: Tensor, inverse: Tensor, delta: Tensor) -> Tensor:
     """g^ef (Gamma_ebc Delta_fad - Gamma_ebd Delta_fac); Delta is Gamma, or its derivative."""
-    raised = torch.einsum("...ef,...fad->...ead", inverse, delta)
-    products = torch.einsum("...ebc,...ead->...abcd", gamma, raised)
+    raised = contract("...ef,...fad->...ead", inverse, delta)
+    products = contract("...ebc,...ead->...abcd", gamma, raised)
     return products - products.transpose(-1, -2)
 
 
@@ -230,8 +230,8 @@ def ricci_tensor(
     if g.shape[-1] == 1:
         return 0 * g
     inverse = inverse_metric(g)
-    mixed = torch.einsum("...ac,...adbc->...bd", inverse, ddg)
-    traces = torch.einsum("...ac,...acbd->...bd", inverse, ddg) + torch.einsum("...ac,...bdac->...bd", inverse, ddg)
+    mixed = contract("...ac,...adbc->...bd", inverse, ddg)
+    traces = contract("...ac,...acbd->...bd", inverse, ddg) + contract("...ac,...bdac->...bd", inverse, ddg)
     ricci = 0.5 * (mixed + mixed.mT - traces) + ricci_products(inverse, dg)
     return move_indices(ricci, g, inverse, "ll", indices)
 
@@ -243,10 +243,10 @@ def ricci_products(inverse: Tensor, dg: Tensor) -> Tensor:
     $g^{ac} g^{ef} (\Gamma_{ebc} \Gamma_{fad} - \Gamma_{ebd} \Gamma_{fac})$.
     """
     gamma = _christoffel_first(dg)
-    raised = torch.einsum("...ef,...fbc->...ebc", inverse, gamma)
-    trace = torch.einsum("...ac,...eac->...e", inverse, raised)
-    products = torch.einsum("...ebc,...ebd->...cd", gamma, torch.einsum("...ab,...ead->...ebd", inverse, raised))
-    return products - torch.einsum("...e,...ebd->...bd", trace, gamma)
+    raised = contract("...ef,...fbc->...ebc", inverse, gamma)
+    trace = contract("...ac,...eac->...e", inverse, raised)
+    products = contract("...ebc,...ebd->...cd", gamma, contract("...ab,...ead->...ebd", inverse, raised))
+    return products - contract("...e,...ebd->...bd", trace, gamma)
 
 
 @full_precision()
@@ -254,7 +254,7 @@ def scalar_curvature(
     g: Float[Tensor, "*batch n n"], dg: Float[Tensor, "*batch n n n"], ddg: Float[Tensor, "*batch n n n n"]
 ) -> Float[Tensor, "*batch"]:
     r"""Scalar curvature $S = g^{bd} \mathrm{Ric}_{bd}$, `(*batch,)`; $n(n-1)$ on the unit sphere."""
-    return torch.einsum("...bd,...bd->...", inverse_metric(g), ricci_tensor(g, dg, ddg))
+    return contract("...bd,...bd->...", inverse_metric(g), ricci_tensor(g, dg, ddg))
 
 
 @full_precision()
@@ -323,7 +323,7 @@ def kulkarni_nomizu(h: Float[Tensor, "*#batch n n"], k: Float[Tensor, "*#batch n
 
     $(h \wedge k)_{abcd} = h_{ac} k_{bd} - h_{ad} k_{bc} + h_{bd} k_{ac} - h_{bc} k_{ad}$.
     """
-    hk = torch.einsum("...ac,...bd->...abcd", h, k)
+    hk = contract("...ac,...bd->...abcd", h, k)
     hk = hk - hk.transpose(-1, -2)
     return hk - hk.transpose(-3, -4)
 
@@ -337,7 +337,7 @@ def einstein_from_ricci(
     if g.shape[-1] < 3:
         return 0 * ricci
     inverse = inverse_metric(g)
-    scalar = torch.einsum("...bd,...bd->...", inverse, ricci)
+    scalar = contract("...bd,...bd->...", inverse, ricci)
     return move_indices(ricci - 0.5 * scalar[..., None, None] * g, g, inverse, "ll", indices)
 
 
@@ -353,7 +353,7 @@ def schouten_from_ricci(
     check_positions(indices, 2, "the Schouten tensor")
     n = _at_least_three(g, "Schouten")
     inverse = inverse_metric(g)
-    scalar = torch.einsum("...bd,...bd->...", inverse, ricci)
+    scalar = contract("...bd,...bd->...", inverse, ricci)
     schouten = (ricci - scalar[..., None, None] * g / (2 * (n - 1))) / (n - 2)
     return move_indices(schouten, g, inverse, "ll", indices)
 
@@ -379,7 +379,7 @@ def kretschmann_from_riemann(
 ) -> Float[Tensor, "*batch"]:
     r"""$R_{abcd} R^{abcd}$ from Riemann, `(*batch,)`."""
     raised = change_indices(g, riemann, "llll", "uull")
-    return torch.einsum("...abcd,...cdab->...", raised, raised)
+    return contract("...abcd,...cdab->...", raised, raised)
 
 
 # ------------------------------------------------------------------------------------ curvature of given vectors
@@ -395,7 +395,7 @@ def curvature_endomorphism(
     w: Float[Tensor, "*#batch n"],
 ) -> Float[Tensor, "... n"]:
     r"""$(R(u, v) w)^a = R^a{}_{bcd} w^b u^c v^d$, `(*batch, n)`."""
-    return torch.einsum("...abcd,...b,...c,...d->...a", riemann_tensor(g, dg, ddg), w, u, v)
+    return contract("...abcd,...b,...c,...d->...a", riemann_tensor(g, dg, ddg), w, u, v)
 
 
 @full_precision()
@@ -410,7 +410,7 @@ def sectional_curvature(
 
     $K(u, v) = \langle R(u, v) v, u \rangle / (|u|^2 |v|^2 - \langle u, v \rangle^2)$.
     """
-    numerator = torch.einsum("...abcd,...a,...b,...c,...d->...", _riemann_lowered(g, dg, ddg), u, v, u, v)
+    numerator = contract("...abcd,...a,...b,...c,...d->...", _riemann_lowered(g, dg, ddg), u, v, u, v)
     return numerator / squared_area(g, u, v)
 
 
@@ -422,8 +422,8 @@ def squared_area(
 
     NaN where it is 0 to rounding: parallel u, v, or a plane on which g is degenerate.
     """
-    uu, vv, uv = (torch.einsum("...i,...ij,...j->...", a, g, b) for a, b in ((u, u), (v, v), (u, v)))
-    sizes = (torch.einsum("...i,...ij,...j->...", a.abs(), g.abs(), a.abs()) for a in (u, v))
+    uu, vv, uv = (contract("...i,...ij,...j->...", a, g, b) for a, b in ((u, u), (v, v), (u, v)))
+    sizes = (contract("...i,...ij,...j->...", a.abs(), g.abs(), a.abs()) for a in (u, v))
     return area_or_nan(uu, vv, uv, *sizes)
 
 
@@ -442,7 +442,7 @@ def ricci_curvature(
     v: Float[Tensor, "*#batch n"],
 ) -> Float[Tensor, "..."]:
     r"""$\mathrm{Ric}(v, v)$, `(*batch,)`."""
-    return torch.einsum("...bd,...b,...d->...", ricci_tensor(g, dg, ddg), v, v)
+    return contract("...bd,...b,...d->...", ricci_tensor(g, dg, ddg), v, v)
 
 
 # ------------------------------------------------------------------------------------- derivatives of curvature
@@ -457,7 +457,7 @@ def nabla_riemann(
 ) -> Float[Tensor, "*batch n n n n n"]:
     r"""$\nabla_e R_{abcd}$, `[..., a, b, c, d, e]`, from the third derivatives of g."""
     inverse, gamma = inverse_metric(g), _christoffel_first(dg)
-    d_inverse = -torch.einsum("...ai,...ijm,...jb->...mab", inverse, dg, inverse)
+    d_inverse = -contract("...ai,...ijm,...jb->...mab", inverse, dg, inverse)
     d_gamma = _christoffel_first(ddg.movedim(-1, -4))
     one_inverse, one_gamma = inverse.unsqueeze(-3), gamma.unsqueeze(-4)
     d_riemann = (
@@ -486,9 +486,9 @@ def cotton_tensor(
     check_positions(indices, 3, "the Cotton tensor")
     n = _at_least_three(g, "Cotton")
     inverse = inverse_metric(g)
-    nabla_ricci = torch.einsum("...ac,...abcde->...bde", inverse, nabla_riemann(g, dg, ddg, dddg))
-    nabla_scalar = torch.einsum("...bd,...bde->...e", inverse, nabla_ricci)
-    nabla_schouten = (nabla_ricci - torch.einsum("...ij,...k->...ijk", g, nabla_scalar) / (2 * (n - 1))) / (n - 2)
+    nabla_ricci = contract("...ac,...abcde->...bde", inverse, nabla_riemann(g, dg, ddg, dddg))
+    nabla_scalar = contract("...bd,...bde->...e", inverse, nabla_ricci)
+    nabla_schouten = (nabla_ricci - contract("...ij,...k->...ijk", g, nabla_scalar) / (2 * (n - 1))) / (n - 2)
     cotton = nabla_schouten - nabla_schouten.transpose(-1, -2)
     return move_indices(cotton, g, inverse, "lll", indices)
 
@@ -513,14 +513,14 @@ def bach_tensor(
     inverse = inverse_metric(g)
     riemann, _, second = derivatives_of_curvature((g, dg, ddg, dddg, ddddg), 2)
     both = second.movedim((-2, -1), (-6, -5))  # D_f D_e R_abcd, [..., e, f, a, b, c, d]
-    ricci, metric = torch.einsum("...ac,...abcd->...bd", inverse, riemann), g[..., None, None, :, :]
-    ricci_second = torch.einsum("...ac,...efabcd->...efbd", inverse, both)
-    scalar_second = torch.einsum("...bd,...efbd->...ef", inverse, ricci_second)
+    ricci, metric = contract("...ac,...abcd->...bd", inverse, riemann), g[..., None, None, :, :]
+    ricci_second = contract("...ac,...efabcd->...efbd", inverse, both)
+    scalar_second = contract("...bd,...efbd->...ef", inverse, ricci_second)
     schouten_second = 0.5 * (ricci_second - scalar_second[..., None, None] * metric / 6)
     weyl_second = both - kulkarni_nomizu(metric, schouten_second)
     weyl = riemann - kulkarni_nomizu(g, schouten_from_ricci(g, ricci))
-    divergence = torch.einsum("...fk,...el,...efikjl->...ij", inverse, inverse, weyl_second)
-    bach = divergence + 0.5 * torch.einsum("...kl,...ikjl->...ij", inverse @ ricci @ inverse, weyl)
+    divergence = contract("...fk,...el,...efikjl->...ij", inverse, inverse, weyl_second)
+    bach = divergence + 0.5 * contract("...kl,...ikjl->...ij", inverse @ ricci @ inverse, weyl)
     return move_indices(bach, g, inverse, "ll", indices)
 
 

@@ -15,7 +15,7 @@ Index = tuple[int, ...]
 
 
 class Orders:
-    """Tables for derivatives in `variables` variables: all up to degree `order`, or those of some multi-indices.
+    r"""Tables for derivatives in `variables` variables: all up to degree `order`, or those of some multi-indices.
 
     Attributes:
         counts: `counts[k]` is the number of derivatives up to degree k.

@@ -114,5 +114,5 @@ def _times_own_transpose(A: Arithmetic, a: Tensor) -> Tensor:
             pairs = left[:, i] @ left[:, others].flatten(1, 2).mT
             half[row] += pairs.unflatten(2, (-1, m)).permute(2, 0, 1, 3)
     y = half + half.mT
-    y[0] = half[0]
+    y[0] *= 0.5
     return y.view(len(y), *batch, m, m)

@@ -23,7 +23,8 @@ from riemann._points.memory import room
 from riemann._points.weight import can_weigh, weighed
 from riemann._types import ChunkSize, Progress
 
-BUDGET = 256 * 10**6  # bytes alive in a piece, of "auto"; larger pieces are no faster: they leave the caches
+BUDGET = 256 * 10**6  # bytes alive at a time, of "auto"
+PIECE = 64 * 10**6  # the same in each of many pieces: larger ones are slower, they leave the caches
 GROWTH = 8  # from one weighed piece to the next, at most
 ALONG = 16  # values of a function that its second derivative along two vectors takes the memory of
 UNWEIGHED = 2**25  # bytes of the largest arrays in a piece where another profiler keeps the record
@@ -67,7 +68,7 @@ def in_chunks(
     elif light and light(x.reshape(-1, n)[:1]) * max(ALONG, sum(n**k for k in range(rank - 1))) * count <= budget:
         size, budget = count, None
     else:
-        size = 1
+        size, budget = 1, PIECE if chunk_size == "auto" else budget
     faults: Faults = {}
     if size >= count:
         saying = collected(faults, batch, 0, points) if has_values(x) else contextlib.nullcontext()

@@ -1,0 +1,79 @@
+"""Sums over indices: `einsum`, or a loop over the index where points lie side by side in memory.
+
+Small tensors at many points are fastest with the points last: every sum is then one pass over contiguous numbers, and
+no transpose costs anything. Which of the two it is tells the layout of the arguments, and results keep it.
+"""
+
+import itertools
+import math
+
+import torch
+from torch import Tensor
+
+MANY = 32  # points from which on the layout matters
+SMALL = 6  # the most dimensions: in more, products of matrices are faster
+TERMS = SMALL**2  # of a sum that is looped over
+
+
+def points_last(T: Tensor, rank: int) -> Tensor:
+    """`T`, `(*batch, *s)` with `rank` axes s, with the same shape and the points side by side in memory."""
+    batch = range(T.ndim - rank)
+    there = T.permute(*range(len(batch), T.ndim), *batch).contiguous()
+    return there.permute(*range(rank, T.ndim), *range(rank))
+
+
+def has_points_last(T: Tensor, rank: int) -> bool:
+    """Whether the points of a tensor with `rank` axes lie side by side in memory, and no gradient is recorded."""
+    axis = T.ndim - rank - 1
+    return (
+        axis >= 0
+        and T.shape[axis] >= MANY
+        and T.stride(axis) == 1
+        and all(1 < size <= SMALL for size in T.shape[axis + 1 :])
+        and not T.requires_grad
+    )
+
+
+def like(T: Tensor, other: Tensor) -> Tensor:
+    """A matrix `(*batch, n, n)` with the layout of another."""
+    return points_last(T, 2) if has_points_last(other, 2) else T
+
+
+def contract(formula: str, *tensors: Tensor) -> Tensor:
+    """`torch.einsum(formula, *tensors)`, where every term of the formula begins with `...`."""
+    terms, result = formula.replace("...", "").split("->")
+    names = terms.split(",")
+    layout = zip(tensors, names, strict=True)
+    batches = {T.ndim - len(name) for T, name in zip(tensors, names, strict=True)}
+    if len(names) == 1 or len(batches) > 1 or not all(has_points_last(T, len(name)) for T, name in layout):
+        return torch.einsum(formula, *tensors)
+    total, name = tensors[0], names[0]
+    for k in range(1, len(names)):
+        later = set("".join([result, *names[k + 1 :]]))
+        kept = result if k == len(names) - 1 else "".join(sorted({*name, *names[k]} & later))
+        total, name = _contract_two(total, name, tensors[k], names[k], kept), kept
+    return total
+
+
+def _contract_two(a: Tensor, of_a: str, b: Tensor, of_b: str, result: str) -> Tensor:
+    summed = "".join(sorted({*of_a, *of_b} - {*result}))
+    a, b = _aligned(a, of_a, summed, result), _aligned(b, of_b, summed, result)
+    sizes = torch.broadcast_shapes(a.shape, b.shape)[: len(summed)]
+    if math.prod(sizes) > TERMS:
+        return (a * b).sum(tuple(range(len(summed))))
+    total = None
+    for at in itertools.product(*map(range, sizes)):
+        p, q = (t[tuple(i % size for i, size in zip(at, t.shape, strict=False))] for t in (a, b))
+        total = p * q if total is None else total.addcmul_(p, q)
+    assert total is not None
+    return total
+
+
+def _aligned(T: Tensor, name: str, summed: str, result: str) -> Tensor:
+    """The axes in the order: those summed, the batch, those of the result; of length 1 what the tensor has not."""
+    batch = T.ndim - len(name)
+    place = {letter: batch + k for k, letter in enumerate(name)}
+    inside = [place[letter] for letter in summed if letter in place]
+    T = T.permute(*inside, *range(batch), *(place[letter] for letter in result if letter in place))
+    front = tuple(slice(None) if letter in place else None for letter in summed)
+    return T[(*front, *[slice(None)] * batch, *(slice(None) if letter in place else None for letter in result))]
