@@ -136,7 +136,7 @@ def test_regression():
     line = torch.linalg.pinv(A) @ y
     torch.testing.assert_close(torch.stack((fit.point, fit.velocity), 1), line, atol=1e-8, rtol=1e-8)
 
-    noisy = (points + 0.1 * torch.randn(3, 2, dtype=D)).requires_grad_()
+    noisy = (points + 0.03 * torch.randn(3, 2, dtype=D)).requires_grad_()
     c = tensor(0.3, -0.4)
     fit = rm.geodesic_regression(HALF_PLANE, t, noisy)
     (d,) = torch.autograd.grad(fit.point @ c + fit.velocity @ c, noisy)
