@@ -162,6 +162,13 @@ def test_principal_geodesics():
     assert rm.principal_geodesics(HALF_PLANE, points, 1).directions.shape == (1, 2)
 
 
+def test_a_cluster_without_points_keeps_its_centre():
+    x = tensor(1.0, 2.0).expand(3, 2)
+    found = rm.k_means(FLAT, x, 2, generator=torch.Generator().manual_seed(0))
+    assert int(found.status) == 0 and float(found.variance) == 0
+    torch.testing.assert_close(found.centres, x[:2])
+
+
 @pytest.mark.slow
 def test_clusters():
     """Two groups that the metric tells apart and the coordinates do not: near the edge of the half plane."""

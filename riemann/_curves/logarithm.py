@@ -31,6 +31,7 @@ _STEADY = 0.02  # variation of the speed along a curve that counts as a geodesic
 _INDEX_NODES = 24, 64  # where conjugate points are looked for
 _PIECE = 32  # points between two reports of progress
 _KRYLOV = 20  # steps of GMRES
+_LANES = 256  # curves from random starts at a time
 
 
 class Logarithm(NamedTuple):
@@ -223,11 +224,17 @@ def _all_relaxed(
         line = starts.straight(curves.x[left], curves.y[left])
         relaxed, new, turned = _from_polygons(curves.of(left), line, max_iterations, options)
         _take(curves, size, change, left, new < size[left], relaxed, new, turned)
-    for line in starts.waved(curves.x, curves.y, restarts):
-        relaxed, new, turned = _from_polygons(curves, line, max_iterations, options)
-        better = (new <= close) & ~(relaxed.length()[0] >= (1 - 1e-9) * curves.length()[0])
-        better |= (new <= close) & (size > close)
-        _take(curves, size, change, torch.arange(len(x), device=x.device), better, relaxed, new, turned)
+    b, every = len(x), torch.arange(len(x), device=x.device)
+    waved = starts.waved(curves.x, curves.y, restarts)
+    for lines in waved.split(max(1, _LANES // max(1, b))) if restarts else ():
+        of_all = curves.of(every.repeat(len(lines)))
+        relaxed, new, turned = _from_polygons(of_all, lines.flatten(0, 1), max_iterations, options)
+        length = relaxed.length()[0]
+        for k in range(len(lines)):
+            lanes = k * b + every
+            better = (new[lanes] <= close) & ~(length[lanes] >= (1 - 1e-9) * curves.length()[0])
+            better |= (new[lanes] <= close) & (size > close)
+            _take(curves, size, change, every, better, relaxed.of(lanes), new[lanes], turned[lanes])
     return curves, size, change
 
 

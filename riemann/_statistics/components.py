@@ -208,7 +208,9 @@ def _means(metric: Metric, x: Tensor, labels: Tensor, centres: Tensor, options: 
     """The mean of each cluster; where one is empty, its centre stays."""
     member = labels == torch.arange(len(centres), device=x.device)[:, None]
     most = int(member.sum(1).max())
-    at = member.int().argsort(dim=1, descending=True, stable=True)[:, :most]  # sets of one size; what is beyond weighs 0
+    at = member.int().argsort(dim=1, descending=True, stable=True)[
+        :, :most
+    ]  # sets of one size; what is beyond weighs 0
     empty = ~member.any(1, keepdim=True)
     sets = torch.where(empty[..., None], centres.detach()[:, None], x[at])
     weights = (member.gather(1, at) | empty).to(x.dtype)

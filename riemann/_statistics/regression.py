@@ -182,9 +182,7 @@ def _descend(fit: _Fit, z: Tensor, x: Tensor, w: Tensor, max_iterations: int) ->
     return here[2], done, max_iterations
 
 
-def _implicit(
-    fit: _Fit, z: Tensor, height: Tensor, x: Tensor, w: Tensor, good: Tensor
-) -> tuple[Tensor, Tensor]:
+def _implicit(fit: _Fit, z: Tensor, height: Tensor, x: Tensor, w: Tensor, good: Tensor) -> tuple[Tensor, Tensor]:
     """The geodesics and variances, with the derivatives that the vanishing of the slope gives them."""
     lanes = good.nonzero()[:, 0]
     found, variance = torch.full_like(z, torch.nan), torch.full_like(z[:, 0], torch.nan)
