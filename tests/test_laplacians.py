@@ -124,7 +124,7 @@ def test_weitzenboeck(case, degree, seed):
     assert_equal(rm.hodge_laplacian(metric, w, degree)(x), truth, scale=10)
 
 
-@few
+@settings(few, max_examples=3)
 @given(metrics(largest=3), SEEDS)
 def test_hodge_laplacian_commutes_with_d_and_star(case, seed):
     metric, x, _ = case
@@ -161,8 +161,8 @@ def test_eigentensors_of_the_sphere():
     for form in (df, rm.hodge_star(sphere, df, 1)):
         assert_equal(rm.hodge_laplacian(sphere, form, 1)(x), 6 * form(x))
         assert_equal(rm.bochner_laplacian(sphere, form, "l")(x), -5 * form(x))
-    twice = rm.hodge_laplacian(sphere, rm.hodge_laplacian(sphere, df, 1), 1)
-    assert_equal(twice(x), 36 * df(x))
+    twice = rm.hodge_laplacian(sphere, rm.bochner_laplacian(sphere, df, "l"), 1)
+    assert_equal(twice(x), -30 * df(x))
     sphere3 = lambda x: torch.eye(3) * 4 / (1 + x @ x) ** 2
     hat = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 0]], dtype=D)
     e3 = torch.tensor([0.0, 0, 1], dtype=D)

@@ -136,7 +136,7 @@ def test_regression():
     line = torch.linalg.pinv(A) @ y
     torch.testing.assert_close(torch.stack((fit.point, fit.velocity), 1), line, atol=1e-8, rtol=1e-8)
 
-    noisy = (points + 0.1 * torch.randn(3, 2, dtype=D)).requires_grad_()
+    noisy = (points + 0.03 * torch.randn(3, 2, dtype=D)).requires_grad_()
     c = tensor(0.3, -0.4)
     fit = rm.geodesic_regression(HALF_PLANE, t, noisy)
     (d,) = torch.autograd.grad(fit.point @ c + fit.velocity @ c, noisy)
@@ -160,6 +160,13 @@ def test_principal_geodesics():
     torch.testing.assert_close(found.directions @ g @ found.directions.mT, torch.eye(2, dtype=D))
     torch.testing.assert_close(found.scores[:, 0].abs(), (t - t.mean()).abs(), atol=1e-8, rtol=1e-8)
     assert rm.principal_geodesics(HALF_PLANE, points, 1).directions.shape == (1, 2)
+
+
+def test_a_cluster_without_points_keeps_its_centre():
+    x = tensor(1.0, 2.0).expand(3, 2)
+    found = rm.k_means(FLAT, x, 2, generator=torch.Generator().manual_seed(0))
+    assert int(found.status) == 0 and float(found.variance) == 0
+    torch.testing.assert_close(found.centres, x[:2])
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ _STEADY = 0.02  # variation of the speed along a curve that counts as a geodesic
 _INDEX_NODES = 24, 64  # where conjugate points are looked for
 _PIECE = 32  # points between two reports of progress
 _KRYLOV = 20  # steps of GMRES
+_LANES = 256  # curves from random starts at a time
 
 
 class Logarithm(NamedTuple):
@@ -187,27 +188,9 @@ def _search(
     metric: Metric, max_iterations: int, restarts: int, options: dict[str, Any], x: Tensor, y: Tensor
 ) -> "_Found":
     """The geodesics: those that pass kinks are left as relaxed, the others polished until they meet y."""
-    curves = _straight(metric, x, y).refined(_grids(x.shape[-1])[-1])
-    size = torch.full_like(curves.x[:, 0], torch.inf)
-    change = torch.zeros_like(size)
-    close = 1e-4 * y.abs().amax(-1).clamp(min=1.0)
     with kinks_called() as names:
-        for shift, leeway in _STARTS:
-            left = (size > close).nonzero()[:, 0]
-            if len(left) == 0:
-                break
-            relaxed, new, turned = _relaxed(_straight(metric, x[left], y[left]), shift, leeway, max_iterations, options)
-            _take(curves, size, change, left, new < size[left], relaxed, new, turned)
-        left = (size > close).nonzero()[:, 0]
-        if len(left):
-            line = starts.straight(curves.x[left], curves.y[left])
-            relaxed, new, turned = _from_polygons(curves.of(left), line, max_iterations, options)
-            _take(curves, size, change, left, new < size[left], relaxed, new, turned)
-        for line in starts.waved(curves.x, curves.y, restarts):
-            relaxed, new, turned = _from_polygons(curves, line, max_iterations, options)
-            better = (new <= close) & ~(relaxed.length()[0] >= (1 - 1e-9) * curves.length()[0])
-            better |= (new <= close) & (size > close)
-            _take(curves, size, change, torch.arange(len(x), device=x.device), better, relaxed, new, turned)
+        curves, size, change = _all_relaxed(metric, max_iterations, restarts, options, x, y)
+    close = _close(y)
     kinked = (change > 100 * _goal(y, options)) & bool(names)
     v, miss = curves.velocities()[:, 0].to(x.dtype), change.to(x.dtype)
     length, spread = curves.of(kinked).length()
@@ -220,6 +203,63 @@ def _search(
     said = _said(names, v[kinked], miss[kinked], spread) if len(spread) else ""
     passed = _conjugate_points(curves, torch.where(kinked[:, None], torch.nan, v), jets_of(metric, x, 0)[0])
     return _Found(v, miss, lengths, kinked, passed, said)
+
+
+def _all_relaxed(
+    metric: Metric, max_iterations: int, restarts: int, options: dict[str, Any], x: Tensor, y: Tensor
+) -> tuple["_Curves", Tensor, Tensor]:
+    """The best curves from all starts, the sizes of their tension, and the last changes of their first velocities."""
+    curves = _straight(metric, x, y).refined(_grids(x.shape[-1])[-1])
+    size = torch.full_like(curves.x[:, 0], torch.inf)
+    change = torch.zeros_like(size)
+    close = _close(y)
+    for shift, leeway in _STARTS:
+        left = (size > close).nonzero()[:, 0]
+        if len(left) == 0:
+            break
+        relaxed, new, turned = _relaxed(_straight(metric, x[left], y[left]), shift, leeway, max_iterations, options)
+        _take(curves, size, change, left, new < size[left], relaxed, new, turned)
+    left = (size > close).nonzero()[:, 0]
+    if len(left):
+        line = starts.straight(curves.x[left], curves.y[left])
+        relaxed, new, turned = _from_polygons(curves.of(left), line, max_iterations, options)
+        _take(curves, size, change, left, new < size[left], relaxed, new, turned)
+    b, every = len(x), torch.arange(len(x), device=x.device)
+    waved = starts.waved(curves.x, curves.y, restarts)
+    for lines in waved.split(max(1, _LANES // max(1, b))) if restarts else ():
+        of_all = curves.of(every.repeat(len(lines)))
+        relaxed, new, turned = _from_polygons(of_all, lines.flatten(0, 1), max_iterations, options)
+        length = relaxed.length()[0]
+        for k in range(len(lines)):
+            lanes = k * b + every
+            better = (new[lanes] <= close) & ~(length[lanes] >= (1 - 1e-9) * curves.length()[0])
+            better |= (new[lanes] <= close) & (size > close)
+            _take(curves, size, change, every, better, relaxed.of(lanes), new[lanes], turned[lanes])
+    return curves, size, change
+
+
+def relaxed_log(
+    metric: Metric,
+    x: Tensor,
+    y: Tensor,
+    rtol: float | None = None,
+    max_iterations: int = 30,
+    restarts: int = 0,
+    **_: Any,
+) -> Tensor:
+    """What `log_map` begins to polish, not shot at y, `(*batch, n)`: for the steps of a search, not for its end."""
+    x, y = broadcast_vectors(x, y=y)
+    n = x.shape[-1]
+    flat = x.reshape(-1, n), y.reshape(-1, n)
+    with torch.no_grad():
+        curves, size, _ = _all_relaxed(metric, max_iterations, restarts, {"rtol": rtol}, *flat)
+    found = (size <= _close(flat[1]))[:, None]
+    return torch.where(found, curves.velocities()[:, 0], torch.nan).to(x.dtype).reshape(x.shape)
+
+
+def _close(y: Tensor) -> Tensor:
+    """The size of a tension below which a curve is next to a geodesic."""
+    return 1e-4 * y.abs().amax(-1).clamp(min=1.0)
 
 
 def _in_pieces(search: Callable[[Tensor, Tensor], "_Found"], x: Tensor, y: Tensor, progress: Progress) -> "_Found":

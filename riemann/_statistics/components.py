@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann._curves.logarithm import log_map
+from riemann._curves.logarithm import log_map, relaxed_log
 from riemann._curves.ode import Status
 from riemann._metric import jets_of
-from riemann._points.checks import check_count
-from riemann._statistics.mean import checked_sets, frechet_mean
+from riemann._points.checks import carry_derivatives, check_count
+from riemann._statistics.mean import checked_sets, frechet_mean, loosened
 from riemann._types import Metric
 
 
@@ -139,7 +139,7 @@ def k_means(
 
     Example:
         >>> half_plane = lambda x: torch.eye(2, dtype=torch.float64) / x[1] ** 2
-        >>> x = torch.tensor([[0.0, 1.0], [0.0, 1.2], [9.0, 1.0], [9.0, 1.1]], dtype=torch.float64)
+        >>> x = torch.tensor([[0.0, 1.0], [0.0, 1.2], [5.0, 1.0], [5.0, 1.1]], dtype=torch.float64)
         >>> labels = k_means(half_plane, x, 2, generator=torch.Generator().manual_seed(0)).labels
         >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
         True
@@ -158,25 +158,36 @@ def k_means(
 def _clusters(
     metric: Metric, x: Tensor, k: int, generator: torch.Generator | None, max_iterations: int, options: dict[str, Any]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Roughly until labels stand still, then by the tolerance that is asked for."""
+    status = Status.NOT_CONVERGED
+    accuracy = rough = loosened(options, x)
     with torch.no_grad():
-        centres = _seeds(metric, x.detach(), k, generator, options)
-        labels = _squares(metric, centres, x.detach(), options).argmin(0)
-        status = Status.NOT_CONVERGED
-        for _ in range(max_iterations):
-            centres = _means(metric, x.detach(), labels, centres, options)
-            new = _squares(metric, centres, x.detach(), options).argmin(0)
-            same, labels = bool((new == labels).all()), new
-            if same:
-                status = Status.SUCCESS
-                break
-    centres = _means(metric, x, labels, centres, options)
-    variance = _squares(metric, centres, x, options).gather(0, labels[None])[0].mean()
+        points = x.detach()
+        centres = _seeds(metric, points, k, generator, rough)
+        squares = _squares(metric, centres, points, rough, rough=True)
+        for turn in range(max_iterations):
+            labels = squares.argmin(0)
+            if turn == max_iterations - 1:
+                accuracy = options
+            centres = _means(metric, points, labels, centres, accuracy)
+            squares = _squares(metric, centres, points, accuracy, rough=accuracy is rough)
+            if bool((squares.argmin(0) == labels).all()):
+                if accuracy is options:
+                    status = Status.SUCCESS
+                    break
+                accuracy = options
+    if torch.is_grad_enabled() and carry_derivatives(x, jets_of(metric, x, 0)[0]):
+        centres = _means(metric, x, labels, centres, options)
+        squares = _squares(metric, centres, x, options)
+    variance = squares.gather(0, labels[None])[0].mean()
     return centres, labels, variance, torch.tensor(status, device=x.device)
 
 
-def _squares(metric: Metric, centres: Tensor, x: Tensor, options: dict[str, Any]) -> Tensor:
+def _squares(metric: Metric, centres: Tensor, x: Tensor, options: dict[str, Any], rough: bool = False) -> Tensor:
     """Squared distances, `(k, N)`."""
-    v = log_map(metric, centres[:, None], x, **options)
+    v = relaxed_log(metric, centres[:, None], x, **options) if rough else torch.full_like(x[:1], torch.nan)
+    if not bool(v.isfinite().all()):
+        v = log_map(metric, centres[:, None], x, **options)
     return torch.einsum("kij,kNi,kNj->kN", jets_of(metric, centres, 0)[0], v, v)
 
 
@@ -184,7 +195,7 @@ def _seeds(metric: Metric, x: Tensor, k: int, generator: torch.Generator | None,
     chosen = torch.randint(len(x), (1,), generator=generator, device=x.device)
     nearest = torch.full_like(x[:, 0], torch.inf)
     for _ in range(k - 1):
-        nearest = torch.minimum(nearest, _squares(metric, x[chosen[-1:]], x, options)[0])
+        nearest = torch.minimum(nearest, _squares(metric, x[chosen[-1:]], x, options, rough=True)[0])
         chances = nearest.clone()
         chances[chosen] = 0
         if not bool((chances > 0).any()):  # all points are at the seeds
@@ -195,10 +206,12 @@ def _seeds(metric: Metric, x: Tensor, k: int, generator: torch.Generator | None,
 
 def _means(metric: Metric, x: Tensor, labels: Tensor, centres: Tensor, options: dict[str, Any]) -> Tensor:
     """The mean of each cluster; where one is empty, its centre stays."""
-    members = [(labels == j).nonzero()[:, 0] for j in range(len(centres))]
-    return torch.stack(
-        [
-            frechet_mean(metric, x[at], start=centre.detach(), **options) if len(at) else centre
-            for at, centre in zip(members, centres, strict=True)
-        ]
-    )
+    member = labels == torch.arange(len(centres), device=x.device)[:, None]
+    most = int(member.sum(1).max())
+    at = member.int().argsort(dim=1, descending=True, stable=True)[
+        :, :most
+    ]  # sets of one size; what is beyond weighs 0
+    empty = ~member.any(1, keepdim=True)
+    sets = torch.where(empty[..., None], centres.detach()[:, None], x[at])
+    weights = (member.gather(1, at) | empty).to(x.dtype)
+    return frechet_mean(metric, sets, weights, start=centres.detach(), **options)

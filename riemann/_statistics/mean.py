@@ -1,5 +1,7 @@
 r"""The mean of points of a curved space: where $\sum_i w_i \log_m(x_i) = 0$."""
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -8,7 +10,7 @@ from torch import Tensor
 
 from riemann import _jets
 from riemann._curves.geodesic import tolerance
-from riemann._curves.logarithm import log_map
+from riemann._curves.logarithm import log_map, relaxed_log
 from riemann._curves.ode import Status
 from riemann._metric import jets_of
 from riemann._points.checks import carry_derivatives, check_count, check_points, check_unmapped
@@ -111,11 +113,11 @@ def frechet_mean(
     x, w = points.reshape(-1, *points.shape[-2:]), weights.reshape(-1, weights.shape[-1])
     with torch.no_grad():
         given = None if start is None else _start(start, batch, x)
-        m, error = _search(metric, x.detach(), w.detach(), given, max_iterations, options)
-        good = error <= _goal(m, options)
-    point, variance = _implicit(metric, m, x, w, good, options)
+        found = _search(metric, x.detach(), w.detach(), given, max_iterations, options)
+        good = found.error <= _goal(found.m, options)
+    point, variance = _implicit(metric, found, x, w, good, options)
     status = torch.where(good, Status.SUCCESS, Status.NOT_CONVERGED)
-    result = FrechetMean(point.reshape(*batch, n), *(a.reshape(batch) for a in (variance, error, status)))
+    result = FrechetMean(point.reshape(*batch, n), *(a.reshape(batch) for a in (variance, found.error, status)))
     return result.checked().point if throw else result
 
 
@@ -187,6 +189,12 @@ def checked_sets(metric: Metric, points: Any, weights: Any) -> tuple[Tensor, Ten
     return points, weights / total
 
 
+def loosened(options: dict[str, Any], x: Tensor) -> dict[str, Any]:
+    """Options of `log_map` for the first steps of a search."""
+    rtol = max(1e-6, tolerance(options.get("rtol"), x))
+    return options | {"rtol": rtol, "atol": max(rtol, options.get("atol") or 0.0)}
+
+
 def _said(value: Any) -> str:
     return f"{value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
@@ -212,40 +220,76 @@ class _Pull(NamedTuple):
     g: Tensor
 
 
-def _pull(metric: Metric, m: Tensor, x: Tensor, w: Tensor, options: dict[str, Any]) -> _Pull:
+Log = Callable[..., Tensor]  # of a metric, at points, to points
+
+
+def _polished(metric: Metric, m: Tensor, x: Tensor, **options: Any) -> Tensor:
+    return log_map(metric, m, x, throw=False, **options).velocities
+
+
+def _pull(metric: Metric, m: Tensor, x: Tensor, w: Tensor, options: dict[str, Any], log: Log = _polished) -> _Pull:
     x = torch.where(w[..., None] > 0, x, m.detach()[:, None])  # what has no weight need not be reached
-    v = log_map(metric, m[:, None], x, throw=False, **options).velocities
+    v = log(metric, m[:, None], x, **options)
     (g,) = jets_of(metric, m, 0)
     force = torch.einsum("bN,bNi->bi", w, v)
     return _Pull(force, 0.5 * torch.einsum("bN,bij,bNi,bNj->b", w, g, v, v), g)
 
 
+class _Found(NamedTuple):
+    """The m found for each set, its last step, and half the variance; the step is infinite where there was none."""
+
+    m: Tensor
+    error: Tensor
+    height: Tensor
+
+
 def _search(
     metric: Metric, x: Tensor, w: Tensor, start: Tensor | None, max_iterations: int, options: dict[str, Any]
-) -> tuple[Tensor, Tensor]:
-    """The m found for each set, and its last step; infinite where the search could not begin."""
-    m = torch.einsum("bN,bNi->bi", w, x) if start is None else start.clone()
-    here = _pull(metric, m, x, w, options)
-    lost = here.force.isnan().any(-1).nonzero()[:, 0]
-    if len(lost) and start is None:
-        gap = (x[lost] - m[lost, None]).square().sum(-1)
-        nearest = torch.where(w[lost] > 0, gap, torch.inf).argmin(-1)
-        m[lost] = x[lost, nearest]
-        for old, new in zip(here, _pull(metric, m[lost], x[lost], w[lost], options), strict=True):
-            old[lost] = new
-    B = torch.eye(m.shape[-1], dtype=m.dtype, device=m.device).repeat(len(m), 1, 1)
+) -> _Found:
+    """By logarithms as relaxed, to where one or two of those that are polished are enough."""
+    first = torch.einsum("bN,bNi->bi", w, x) if start is None else start
+    m, B = first.clone(), torch.eye(x.shape[-1], dtype=x.dtype, device=x.device).repeat(len(x), 1, 1)
+    rough = functools.partial(_pull, metric, options=options, log=relaxed_log)
+    _, tried = _descend(rough, rough(m, x, w), m, B, x, w, max_iterations - 1, options, shortest=1e-2)
+
+    pull = functools.partial(_pull, metric, options=options)
+    here = pull(m, x, w)
+    gap = torch.where(w > 0, (x - first[:, None]).square().sum(-1), torch.inf)
+    nearest = x.gather(1, gap.argmin(-1)[:, None, None].expand(-1, 1, x.shape[-1]))[:, 0]
+    for other in (first,) if start is not None else (first, nearest):
+        lost = (here.force.isnan().any(-1) & (m != other).any(-1)).nonzero()[:, 0]
+        if len(lost):
+            m[lost] = other[lost]
+            for old, new in zip(here, pull(m[lost], x[lost], w[lost]), strict=True):
+                old[lost] = new
+    error, _ = _descend(pull, here, m, B, x, w, max_iterations - tried, options)
+    return _Found(m, error, here.height)
+
+
+def _descend(
+    pull: Callable[..., _Pull],
+    here: _Pull,
+    m: Tensor,
+    B: Tensor,
+    x: Tensor,
+    w: Tensor,
+    max_iterations: int,
+    options: dict[str, Any],
+    shortest: float = _SHORTEST,
+) -> tuple[Tensor, int]:
+    """Steps, written over m, the pull there, and the inverse derivatives B of forces: the last ones, and how many."""
     size, error = torch.ones_like(m[:, 0]), torch.full_like(m[:, 0], torch.inf)
     on = here.force.isfinite().all(-1).nonzero()[:, 0]
-    for _ in range(max_iterations):
+    for tried in range(max_iterations):
         step = _downhill(here, B)
         error[on] = step[on].abs().amax(-1)
         done = error[on] <= _goal(m[on], options)
         m[on[done]] += step[on[done]]
-        on = on[~done & (size[on] > _SHORTEST)]
+        on = on[~done & (size[on] > shortest)]
         if len(on) == 0:
-            break
+            return error, tried
         s = size[on, None] * step[on]
-        new = _pull(metric, m[on] + s, x[on], w[on], options)
+        new = pull(m[on] + s, x[on], w[on])
         better = _is_better(*(a[on] for a in here), s, new)
         size[on] = torch.where(better, 1.0, size[on] / 4)
         lanes = on[better]
@@ -253,7 +297,7 @@ def _search(
         m[lanes] += s[better]
         for old, changed in zip(here, new, strict=True):
             old[lanes] = changed[better]
-    return m, error
+    return error, max_iterations
 
 
 def _downhill(here: _Pull, B: Tensor) -> Tensor:
@@ -282,22 +326,20 @@ def _learned(B: Tensor, s: Tensor, change: Tensor) -> Tensor:
 
 
 def _implicit(
-    metric: Metric, m: Tensor, x: Tensor, w: Tensor, good: Tensor, options: dict[str, Any]
+    metric: Metric, found: _Found, x: Tensor, w: Tensor, good: Tensor, options: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
     """The means, and their variances, with the derivatives that the vanishing of the force gives them."""
     lanes = good.nonzero()[:, 0]
-    point, variance = torch.full_like(m, torch.nan), torch.full_like(m[:, 0], torch.nan)
+    point, variance = torch.full_like(found.m, torch.nan), torch.full_like(found.error, torch.nan)
     if len(lanes) == 0:
         return point, variance
-    m, x, w = m[lanes], x[lanes], w[lanes]
+    m, height, x, w = found.m[lanes], found.height[lanes], x[lanes], w[lanes]
 
-    if not torch.is_grad_enabled() or not carry_derivatives(x, w, jets_of(metric, m, 0)[0]):
-        found, height = m, _pull(metric, m, x, w, options).height
-    else:
+    if torch.is_grad_enabled() and carry_derivatives(x, w, jets_of(metric, m, 0)[0]):
 
         def force(m: Tensor) -> tuple[tuple[Tensor], list[Tensor]]:
             here = _pull(metric, m, x, w, options)
             return (here.force,), [here.force, here.height]
 
-        found, height = _jets.implicit(force, m, "frechet_mean")
-    return point.index_put((lanes,), found), variance.index_put((lanes,), 2 * height)
+        m, height = _jets.implicit(force, m, "frechet_mean")
+    return point.index_put((lanes,), m), variance.index_put((lanes,), 2 * height)

@@ -9,11 +9,11 @@ from torch import Tensor
 from riemann import _jets
 from riemann._curves.geodesic import checked_times, tolerance
 from riemann._curves.jacobi import varied_geodesics
-from riemann._curves.logarithm import log_map
+from riemann._curves.logarithm import log_map, relaxed_log
 from riemann._curves.ode import Status
 from riemann._metric import jets_of
 from riemann._points.checks import carry_derivatives, check_count
-from riemann._statistics.mean import checked_sets, frechet_variance
+from riemann._statistics.mean import checked_sets, frechet_variance, loosened
 from riemann._types import Metric
 
 _SHORTEST = 1e-6  # part of a step that is still tried
@@ -95,8 +95,8 @@ def geodesic_regression(
     x, w = points.reshape(-1, *points.shape[-2:]), weights.reshape(-1, weights.shape[-1])
     fit = _Fit(metric, t, options)
     with torch.no_grad():
-        z, good = _search(fit, x.detach(), w.detach(), max_iterations)
-    found, variance = _implicit(fit, z, x, w, good)
+        z, height, good = _search(fit, x.detach(), w.detach(), max_iterations)
+    found, variance = _implicit(fit, z, height, x, w, good)
     status = torch.where(good, Status.SUCCESS, Status.NOT_CONVERGED)
     point, velocity = (a.reshape(*batch, n) for a in found.split(n, -1))
     if throw and not bool(good.all()):
@@ -111,6 +111,10 @@ class _Fit(NamedTuple):
     metric: Metric
     t: Tensor
     options: dict[str, Any]
+    rough: bool = False
+
+    def loosened(self) -> "_Fit":
+        return self._replace(options=loosened(self.options, self.t), rough=True)
 
     def residuals(self, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """At (p, v), `(b, 2n)`: logarithms of the points, `(b, N, n)`, what they change by, `(b, N, n, 2n)`, and g."""
@@ -125,7 +129,10 @@ class _Fit(NamedTuple):
         curve, J = curve.transpose(0, 1), J.transpose(0, 1)
         reached = curve.isfinite().all(-1).all(-1)
         safe = torch.where(reached[:, None, None], curve, x)
-        r = log_map(self.metric, safe, x, throw=False, **self.options).velocities
+        if self.rough:
+            r = relaxed_log(self.metric, safe, x, **self.options)
+        else:
+            r = log_map(self.metric, safe, x, throw=False, **self.options).velocities
         r = torch.where(reached[:, None, None], r, torch.nan)
         return r, J, jets_of(self.metric, safe, 0)[0]
 
@@ -137,18 +144,25 @@ class _Fit(NamedTuple):
         return torch.einsum("bNik,bNi->bk", J, lowered), matrix, torch.einsum("bNi,bNi->b", lowered, r)
 
 
-def _search(fit: _Fit, x: Tensor, w: Tensor, max_iterations: int) -> tuple[Tensor, Tensor]:
-    """The (p, v) found for each set, and whether the search ended."""
+def _search(fit: _Fit, x: Tensor, w: Tensor, max_iterations: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The (p, v) found for each set, their sums of squares, and whether the search ended: roughly at first."""
     A = torch.stack((torch.ones_like(fit.t), fit.t), -1)
     line = torch.linalg.pinv(w.sqrt()[..., None] * A) @ (w.sqrt()[..., None] * x)
     z = line.flatten(1)
+    _, _, tried = _descend(fit.loosened(), z, x, w, max_iterations - 1)
+    height, done, _ = _descend(fit, z, x, w, max_iterations - tried)
+    return z, height, done
+
+
+def _descend(fit: _Fit, z: Tensor, x: Tensor, w: Tensor, max_iterations: int) -> tuple[Tensor, Tensor, int]:
+    """Steps, written over z: the sums of squares, which sets are done, and the number of steps."""
     b, _, height = here = fit.slope(z, x, w)
     done, size = torch.zeros_like(height, dtype=torch.bool), torch.ones_like(height)
     on = b.isfinite().all(-1).nonzero()[:, 0]
     goal = 20 * tolerance(fit.options.get("rtol"), x)
-    for _ in range(max_iterations):
+    for tried in range(max_iterations):
         if len(on) == 0:
-            break
+            return here[2], done, tried
         force, matrix, height = (a[on] for a in here)
         step = torch.linalg.solve_ex(matrix, force)[0]
         ended = step.abs().amax(-1) <= goal * z[on].abs().amax(-1).clamp(min=1.0)
@@ -156,7 +170,7 @@ def _search(fit: _Fit, x: Tensor, w: Tensor, max_iterations: int) -> tuple[Tenso
         done[on[ended]] = True
         on, step, height = on[~ended], step[~ended], height[~ended]
         if len(on) == 0:
-            break
+            return here[2], done, tried
         new = fit.slope(z[on] + size[on, None] * step, x[on], w[on])
         better = (new[2] <= height * (1 + 1e-12) + 1e-30) & new[0].isfinite().all(-1)
         lanes = on[better]
@@ -165,23 +179,21 @@ def _search(fit: _Fit, x: Tensor, w: Tensor, max_iterations: int) -> tuple[Tenso
             old[lanes] = changed[better]
         size[on] = torch.where(better, 1.0, size[on] / 4)
         on = on[size[on] > _SHORTEST]
-    return z, done
+    return here[2], done, max_iterations
 
 
-def _implicit(fit: _Fit, z: Tensor, x: Tensor, w: Tensor, good: Tensor) -> tuple[Tensor, Tensor]:
+def _implicit(fit: _Fit, z: Tensor, height: Tensor, x: Tensor, w: Tensor, good: Tensor) -> tuple[Tensor, Tensor]:
     """The geodesics and variances, with the derivatives that the vanishing of the slope gives them."""
     lanes = good.nonzero()[:, 0]
     found, variance = torch.full_like(z, torch.nan), torch.full_like(z[:, 0], torch.nan)
     if len(lanes) == 0:
         return found, variance
-    z, x, w = z[lanes], x[lanes], w[lanes]
-    if not torch.is_grad_enabled() or not carry_derivatives(x, w, jets_of(fit.metric, x[:, 0], 0)[0]):
-        best, height = z, fit.slope(z, x, w)[2]
-    else:
+    z, height, x, w = z[lanes], height[lanes], x[lanes], w[lanes]
+    if torch.is_grad_enabled() and carry_derivatives(x, w, jets_of(fit.metric, x[:, 0], 0)[0]):
 
         def slope(z: Tensor) -> tuple[tuple[Tensor], list[Tensor]]:
             force, _, height = fit.slope(z, x, w)
             return (force,), [force, height]
 
-        best, height = _jets.implicit(slope, z, "geodesic_regression")
-    return found.index_put((lanes,), best), variance.index_put((lanes,), height)
+        z, height = _jets.implicit(slope, z, "geodesic_regression")
+    return found.index_put((lanes,), z), variance.index_put((lanes,), height)
