@@ -23,8 +23,8 @@ from riemann._points.memory import room
 from riemann._points.weight import can_weigh, weighed
 from riemann._types import ChunkSize, Progress
 
-BUDGET = 256 * 10**6  # bytes alive at a time, of "auto"
-PIECE = 64 * 10**6  # the same in each of many pieces: larger ones are slower, they leave the caches
+BUDGET = 256 * 10**6  # bytes alive in a piece, of "auto"
+LONG = 2**19  # bytes of an array, on average, from which on larger pieces are no faster: they leave the caches
 GROWTH = 8  # from one weighed piece to the next, at most
 ALONG = 16  # values of a function that its second derivative along two vectors takes the memory of
 UNWEIGHED = 2**25  # bytes of the largest arrays in a piece where another profiler keeps the record
@@ -68,7 +68,7 @@ def in_chunks(
     elif light and light(x.reshape(-1, n)[:1]) * max(ALONG, sum(n**k for k in range(rank - 1))) * count <= budget:
         size, budget = count, None
     else:
-        size, budget = 1, PIECE if chunk_size == "auto" else budget
+        size = 1
     faults: Faults = {}
     if size >= count:
         saying = collected(faults, batch, 0, points) if has_values(x) else contextlib.nullcontext()
@@ -90,7 +90,7 @@ def in_chunks(
         return _mapped(lambda y: y.transpose(0, 1).flatten(0, 1), result)
 
     with reported(progress, count) as report:
-        result = _joined(piece, count, many, size, budget, report)
+        result = _joined(piece, count, many, size, budget, report, LONG if chunk_size == "auto" else None)
     say(faults)
     if extra:
         result = _mapped(lambda y: y.unflatten(0, (points, many)).transpose(0, 1).flatten(0, 1), result)
@@ -104,6 +104,7 @@ def _joined(
     size: int,
     budget: int | None,
     report: Callable[[int], object],
+    long: int | None,
 ) -> Any:
     """The results of pieces, written into one tensor as they come; joined at the end where gradients are recorded."""
     weights = [(0, 0)]  # of pieces: their points, their bytes
@@ -116,6 +117,9 @@ def _joined(
             result, weight = weighed(functools.partial(piece, start, stop))
             weights.append((stop - start, weight.peak))
             size, filled = _next_size(weights[-2], weights[-1], budget)
+            if long and weight.made:
+                enough = 1 << ((stop - start) * long * weight.arrays // weight.made).bit_length() - 1
+                size, filled = min(size, enough), filled or enough <= size
             budget = None if filled else budget
         if whole is None and any(y.requires_grad or not has_values(y) for y in tree_leaves(result)):
             results.append(result)

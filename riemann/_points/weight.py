@@ -24,10 +24,12 @@ class Weight(NamedTuple):
     Attributes:
         peak: the most bytes that were alive at a time, beside what was there before.
         made: all bytes that were ever asked for.
+        arrays: how often some were.
     """
 
     peak: int
     made: int
+    arrays: int
 
 
 def can_weigh() -> bool:
@@ -47,10 +49,10 @@ def weighed(work: Callable[[], Any]) -> tuple[Any, Weight]:
 
 
 def _read(record: list[list[Any]]) -> Weight:
-    alive = peak = made = 0
+    alive = peak = made = arrays = 0
     for event in itertools.chain.from_iterable(record):
         if event.kind() == "memory_alloc":
             step = event.cpu_memory_usage() + event.cuda_memory_usage()
             alive = max(0, alive + step)  # what was there before may be freed, too
-            peak, made = max(peak, alive), made + max(0, step)
-    return Weight(peak, made)
+            peak, made, arrays = max(peak, alive), made + max(0, step), arrays + (step > 0)
+    return Weight(peak, made, arrays)
