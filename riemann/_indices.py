@@ -1,4 +1,4 @@
-"""Index positions: strings over `u` (upper) and `l` (lower), and moving indices with the metric."""
+"""Indices: contracted, and moved with the metric; their positions are strings over `u` (upper) and `l` (lower)."""
 
 from torch import Tensor
 
@@ -12,6 +12,21 @@ def check_positions(indices: str, rank: int, what: str) -> None:
             f"`indices` of {what} is {indices!r}, expected {rank} letters, each `u` (upper) or `l` (lower), "
             f"as in {'ulllllll'[:rank]!r}"
         )
+
+
+def matvec(A: Tensor, w: Tensor) -> Tensor:
+    """`A^i_j w^j`, of matrices `(*batch, m, n)` and vectors `(*batch, n)`."""
+    return (A @ w.unsqueeze(-1)).squeeze(-1)
+
+
+def bilinear(h: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """`h_ij u^i v^j`, `(*batch,)`."""
+    return contract("...ij,...i,...j->...", h, u, v)
+
+
+def metric_trace(inverse: Tensor, h: Tensor) -> Tensor:
+    """`g^ij h_ij`, `(*batch,)`."""
+    return contract("...ij,...ij->...", inverse, h)
 
 
 def contract_axis(T: Tensor, matrix: Tensor, axis: int, rank: int) -> Tensor:

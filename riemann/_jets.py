@@ -21,6 +21,7 @@ from torch import Tensor
 from riemann import _arithmetic
 from riemann._arithmetic import Orders, Refusal, orders
 from riemann._contraction import MANY, SMALL
+from riemann._indices import matvec
 from riemann._modules import unwrapped
 from riemann._points.checks import broadcast_vectors, check_count, check_dense, check_points, has_values
 from riemann._points.chunks import in_chunks
@@ -300,7 +301,7 @@ def implicit(
     (J,), (f, *rest) = _backwards(values, root)
     with torch.no_grad():
         inverse = torch.linalg.inv_ex(detached(J))[0]
-    step = (inverse @ f.unsqueeze(-1)).squeeze(-1)
+    step = matvec(inverse, f)
     return once(root - (step - step.detach()), name), *rest
 
 

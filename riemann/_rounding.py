@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from riemann import formulas
-from riemann._indices import contract_axis
+from riemann._indices import bilinear, contract_axis
 from riemann._points.checks import has_values
 from riemann._points.faults import Faults, Note, say
 from riemann._terms import inverse_terms, ricci_product_terms, riemann_terms
@@ -95,7 +95,7 @@ def judged_images(images: Tensor, g: Tensor, *vectors: Tensor) -> Tensor:
     value, terms = images.unbind(-1 - rank)
     if has_values(images):
         g = g.detach()
-        lengths = [torch.einsum("...i,...ij,...j->...", v.abs(), g.abs(), v.abs()).sqrt() for v in vectors]
+        lengths = [bilinear(g.abs(), v.abs(), v.abs()).sqrt() for v in vectors]
         sizes = [y.detach().abs() for y in (value, terms)]
         if rank:
             sizes = [(y / units(g)).amax(-1) for y in sizes]

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from riemann import formulas
+from riemann._indices import metric_trace
 
 
 def riemann_terms(inverse: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
@@ -42,7 +43,7 @@ def scales(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor | None = None) ->
     inverse, size = formulas.inverse_metric(g).abs() if inverse is None else inverse, g.abs()
     riemann = riemann_terms(inverse, dg, ddg)
     ricci = torch.einsum("...ac,...abcd->...bd", inverse, riemann)
-    scalar = torch.einsum("...bd,...bd->...", inverse, ricci)
+    scalar = metric_trace(inverse, ricci)
     weyl = riemann
     if n > 3:
         schouten = (ricci + scalar[..., None, None] * size / (2 * (n - 1))) / (n - 2)

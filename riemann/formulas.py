@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann._contraction import contract, like
-from riemann._indices import check_positions, contract_axis, move_indices
+from riemann._indices import bilinear, check_positions, contract_axis, metric_trace, move_indices
 from riemann._nabla import derivatives_of_curvature
 from riemann._precision import full_precision
 from riemann._rank import is_singular
@@ -161,6 +161,12 @@ def covariant_derivative(gamma: Tensor, T: Tensor, dT: Tensor, indices: str) -> 
 
 
 @full_precision()
+def hessian(gamma: Tensor, df: Tensor, ddf: Tensor) -> Tensor:
+    r"""Hessian, `(*batch, n, n)`: $\nabla_j \nabla_i f = \partial_i \partial_j f - \Gamma^k_{ij} \partial_k f$."""
+    return ddf - contract("...kij,...k->...ij", gamma, df)
+
+
+@full_precision()
 def lie_derivative(X: Tensor, dX: Tensor, T: Tensor, dT: Tensor, indices: str) -> Tensor:
     r"""$L_X T$, the shape of T: the partial derivative along X and one term of $\partial X$ for each index.
 
@@ -254,7 +260,7 @@ def scalar_curvature(
     g: Float[Tensor, "*batch n n"], dg: Float[Tensor, "*batch n n n"], ddg: Float[Tensor, "*batch n n n n"]
 ) -> Float[Tensor, "*batch"]:
     r"""Scalar curvature $S = g^{bd} \mathrm{Ric}_{bd}$, `(*batch,)`; $n(n-1)$ on the unit sphere."""
-    return contract("...bd,...bd->...", inverse_metric(g), ricci_tensor(g, dg, ddg))
+    return scalar_from_ricci(g, ricci_tensor(g, dg, ddg))
 
 
 @full_precision()
@@ -329,6 +335,12 @@ def kulkarni_nomizu(h: Float[Tensor, "*#batch n n"], k: Float[Tensor, "*#batch n
 
 
 @full_precision()
+def scalar_from_ricci(g: Float[Tensor, "*batch n n"], ricci: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
+    r"""$S = g^{bd} \mathrm{Ric}_{bd}$ from Ricci, `(*batch,)`."""
+    return metric_trace(inverse_metric(g), ricci)
+
+
+@full_precision()
 def einstein_from_ricci(
     g: Float[Tensor, "*batch n n"], ricci: Float[Tensor, "*batch n n"], indices: str = "ll"
 ) -> Float[Tensor, "*batch n n"]:
@@ -337,7 +349,7 @@ def einstein_from_ricci(
     if g.shape[-1] < 3:
         return 0 * ricci
     inverse = inverse_metric(g)
-    scalar = contract("...bd,...bd->...", inverse, ricci)
+    scalar = metric_trace(inverse, ricci)
     return move_indices(ricci - 0.5 * scalar[..., None, None] * g, g, inverse, "ll", indices)
 
 
@@ -353,7 +365,7 @@ def schouten_from_ricci(
     check_positions(indices, 2, "the Schouten tensor")
     n = _at_least_three(g, "Schouten")
     inverse = inverse_metric(g)
-    scalar = contract("...bd,...bd->...", inverse, ricci)
+    scalar = metric_trace(inverse, ricci)
     schouten = (ricci - scalar[..., None, None] * g / (2 * (n - 1))) / (n - 2)
     return move_indices(schouten, g, inverse, "ll", indices)
 
@@ -422,8 +434,8 @@ def squared_area(
 
     NaN where it is 0 to rounding: parallel u, v, or a plane on which g is degenerate.
     """
-    uu, vv, uv = (contract("...i,...ij,...j->...", a, g, b) for a, b in ((u, u), (v, v), (u, v)))
-    sizes = (contract("...i,...ij,...j->...", a.abs(), g.abs(), a.abs()) for a in (u, v))
+    uu, vv, uv = (bilinear(g, a, b) for a, b in ((u, u), (v, v), (u, v)))
+    sizes = (bilinear(g.abs(), a.abs(), a.abs()) for a in (u, v))
     return area_or_nan(uu, vv, uv, *sizes)
 
 
@@ -442,7 +454,7 @@ def ricci_curvature(
     v: Float[Tensor, "*#batch n"],
 ) -> Float[Tensor, "..."]:
     r"""$\mathrm{Ric}(v, v)$, `(*batch,)`."""
-    return contract("...bd,...b,...d->...", ricci_tensor(g, dg, ddg), v, v)
+    return bilinear(ricci_tensor(g, dg, ddg), v, v)
 
 
 # ------------------------------------------------------------------------------------- derivatives of curvature

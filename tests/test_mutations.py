@@ -39,6 +39,7 @@ def of_jets(f):
     return [
         f.inverse_metric(g), f.log_volume_element(g), f.volume_element(g), f.change_indices(g, dg, "ull", "lul"),
         f.christoffel(g, dg), f.christoffel(g, dg, kind=1), f.covariant_derivative(gamma, dg, ddg, "ulu"),
+        f.hessian(gamma, u, JETS[1][..., 0, :, :]),
         f.riemann_tensor(g, dg, ddg), f.ricci_tensor(g, dg, ddg), f.scalar_curvature(g, dg, ddg),
         f.einstein_tensor(g, dg, ddg, "ul"), f.schouten_tensor(g, dg, ddg), f.kretschmann_scalar(g, dg, ddg),
         f.weyl_tensor(*JETS4[:3]), f.cotton_tensor(*JETS[:4]), f.nabla_riemann(*JETS[:4]),

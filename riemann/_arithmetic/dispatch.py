@@ -189,10 +189,10 @@ class Arithmetic(TorchDispatchMode):
             self.kinks.add(self.called if self.called in Operation.KINKED else operation.kinked)
         if operation.rule is not None:
             if operation.base in Operation.UNCHECKED:
-                func(*_mapped(_shape_of, jets), **named)
+                func(*mapped(_shape_of, jets), **named)
             with self.caller:
                 if self.gradients:
-                    jets = _mapped(self.kept, jets)
+                    jets = mapped(self.kept, jets)
                 return operation.rule(self, *jets, **named)
         if operation.mutable:
             func = getattr(getattr(torch.ops.aten, operation.base), func._overloadname)
@@ -325,8 +325,9 @@ class Arithmetic(TorchDispatchMode):
         return torch.cat([c, c.new_zeros((count - c.shape[0], *c.shape[1:]))])
 
 
-def _mapped(f: Callable[[Any], Any], tree: Any) -> Any:
-    return type(tree)([_mapped(f, branch) for branch in tree]) if isinstance(tree, tuple | list) else f(tree)
+def mapped(f: Callable[[Any], Any], tree: Any) -> Any:
+    """`f` of every branch of tuples and lists; torch's own `tree_map` takes too long for single operations."""
+    return type(tree)([mapped(f, branch) for branch in tree]) if isinstance(tree, tuple | list) else f(tree)
 
 
 def _shape_of(a: Any) -> Any:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from riemann._arithmetic.arguments import cast, is_discrete, promoted
-from riemann._arithmetic.dispatch import Arithmetic
+from riemann._arithmetic.dispatch import Arithmetic, mapped
 from riemann._arithmetic.jet import OF_SHAPES, Jet, Refused, aligned, rule, wrapped
 from riemann._arithmetic.views import axis_of
 
@@ -107,10 +107,6 @@ def _stack(A: Arithmetic, tensors: Any, dim: int = 0) -> Jet:
     return joined(A, tensors, lambda parts: torch.stack(parts, wrapped(dim, ndim + 1) + 2))
 
 
-def _mapped(f: Callable[[Tensor], Any], y: Any) -> Any:
-    return type(y)(_mapped(f, part) for part in y) if isinstance(y, tuple | list) else f(y)
-
-
 def of_values(A: Arithmetic, f: Callable[..., Tensor], *args: Any, jumps: bool = True) -> Jet:
     """`f`, written for one point, of masks and whole numbers: where one jumps, all of the point's result may."""
     jets = [a for a in args if isinstance(a, Jet)]
@@ -118,9 +114,9 @@ def of_values(A: Arithmetic, f: Callable[..., Tensor], *args: Any, jumps: bool =
     y = torch.func.vmap(f, in_dims=dims)(*(a.c[0] if isinstance(a, Jet) else a for a in args))
     masks = [a.jumps.reshape(A.points, -1).any(1) for a in jets if a.jumps is not None] if jumps else []
     if not masks:
-        return _mapped(lambda t: Jet(t.unsqueeze(0)), y)
+        return mapped(lambda t: Jet(t.unsqueeze(0)), y)
     mask = functools.reduce(torch.logical_or, masks)
-    return _mapped(lambda t: Jet(t.unsqueeze(0), mask.view(-1, *[1] * (t.ndim - 1)).expand(t.shape)), y)
+    return mapped(lambda t: Jet(t.unsqueeze(0), mask.view(-1, *[1] * (t.ndim - 1)).expand(t.shape)), y)
 
 
 LINEAR = (
@@ -208,11 +204,11 @@ def _linear(A: Arithmetic, name: str, *args: Any, **kwargs: Any) -> Any:
         y = torch.cat([y0, y1])
     else:
         y = torch.func.vmap(call, in_dims=tuple(dims))(*flat)
-    result = _mapped(lambda t: Jet(t.unflatten(0, (count, A.points))), y)
+    result = mapped(lambda t: Jet(t.unflatten(0, (count, A.points))), y)
     masks = [a.jumps.reshape(A.points, -1).any(1) for a in discrete if a.jumps is not None]
     if masks:
         mask = functools.reduce(torch.logical_or, masks)
-        result = _mapped(lambda j: jumping(A, j, mask), result)
+        result = mapped(lambda j: jumping(A, j, mask), result)
     return result
 
 

@@ -13,6 +13,7 @@ from riemann._arithmetic.elementwise import function_of, product_of, sum_of
 from riemann._arithmetic.jet import Jet, Refused, rule, wrapped
 from riemann._arithmetic.leibniz import product
 from riemann._arithmetic.moves import of_values
+from riemann._indices import matvec
 
 
 def matmul(A: Arithmetic, a: Any, b: Any) -> Tensor:
@@ -40,7 +41,7 @@ def _mv(A: Arithmetic, a: Any, v: Any) -> Jet:
         return Jet(v.c @ a.mT)
     if not isinstance(v, Jet):
         return Jet(a.c @ v)
-    return Jet(product(A, a.c, v.c, lambda p, q: (p @ q.unsqueeze(-1)).squeeze(-1)))
+    return Jet(product(A, a.c, v.c, matvec))
 
 
 @rule("dot")

@@ -41,7 +41,7 @@ def _with_jumps(index: Tensor, c: Tensor) -> Jet:
     return Jet(index.unsqueeze(0), jumps)
 
 
-def _extreme(A: Arithmetic, a: Jet, dim: int, keepdim: bool, pick: Callable[..., Tensor]) -> tuple[Jet, Jet]:
+def _extreme_along(A: Arithmetic, a: Jet, dim: int, keepdim: bool, pick: Callable[..., Tensor]) -> tuple[Jet, Jet]:
     if a.ndim == 0:
         return Jet(a.c), Jet(torch.zeros_like(a.c[:1], dtype=torch.long))
     axis = wrapped(dim, a.ndim) + 2
@@ -66,7 +66,7 @@ def _over(A: Arithmetic, a: Jet, dim: Any, keepdim: bool, pick: Callable[..., Te
         return Jet(a.c)
     dims = range(a.ndim) if dim is None or dim == [] or dim == () else [dim] if isinstance(dim, int) else dim
     flat, over = _flattened(a, dims)
-    c = _extreme(A, flat, -1, False, pick)[0].c
+    c = _extreme_along(A, flat, -1, False, pick)[0].c
     if keepdim:
         for d in over:
             c = c.unsqueeze(d + 2)
@@ -83,7 +83,7 @@ def _register_extremes(name: str, pick: Callable[..., Tensor]) -> None:
             return _number_or(A, name, a, *(() if dim is None else (dim, keepdim)))
         if dim is None:
             return _over(A, a, None, False, pick)
-        return _extreme(A, a, dim, keepdim, pick)
+        return _extreme_along(A, a, dim, keepdim, pick)
 
     def over(A: Arithmetic, a: Jet, dim: Any = (), keepdim: bool = False) -> Jet:
         if is_discrete(a):
@@ -95,8 +95,8 @@ def _register_extremes(name: str, pick: Callable[..., Tensor]) -> None:
             return _number_or(A, "arg" + name, a, dim, keepdim)
         if dim is None:
             flat = Jet(a.c.flatten(2) if a.ndim else a.c.unsqueeze(2))
-            return _extreme(A, flat, 0, False, pick)[1]
-        return _extreme(A, a, dim, keepdim, pick)[1]
+            return _extreme_along(A, flat, 0, False, pick)[1]
+        return _extreme_along(A, a, dim, keepdim, pick)[1]
 
     rule(name)(whole)
     rule("a" + name)(over)

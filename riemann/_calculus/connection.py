@@ -9,7 +9,7 @@ from torch import Tensor
 
 from riemann import formulas
 from riemann._calculus.fields import as_field, scalar_jet, tensor_jet
-from riemann._indices import check_positions
+from riemann._indices import check_positions, matvec
 from riemann._metric import metric_jet
 from riemann._types import Field, Metric
 
@@ -37,7 +37,7 @@ def gradient(metric: Metric, f: Field) -> Field:
     def at(x: Tensor) -> Tensor:
         (g,) = metric_jet(metric, x, 0)
         _, df = scalar_jet(f, x, 1)
-        return torch.einsum("...ij,...j->...i", formulas.inverse_metric(g), df)
+        return matvec(formulas.inverse_metric(g), df)
 
     return at
 
@@ -94,7 +94,7 @@ def hessian(metric: Metric, f: Field) -> Field:
     def at(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         _, df, ddf = scalar_jet(f, x, 2)
-        return ddf - torch.einsum("...kij,...k->...ij", formulas.christoffel(g, dg), df)
+        return formulas.hessian(formulas.christoffel(g, dg), df, ddf)
 
     return at
 
@@ -122,9 +122,7 @@ def laplacian(metric: Metric, f: Field) -> Field:
     def at(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         _, df, ddf = scalar_jet(f, x, 2)
-        inverse = formulas.inverse_metric(g)
-        hess = ddf - torch.einsum("...kij,...k->...ij", formulas.christoffel(g, dg), df)
-        return torch.einsum("...ij,...ij->...", inverse, hess)
+        return contract(formulas.inverse_metric(g), formulas.hessian(formulas.christoffel(g, dg), df, ddf))
 
     return at
 

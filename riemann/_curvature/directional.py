@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from riemann import _jets
+from riemann._indices import matvec
 from riemann._points.chunks import BUDGET
 from riemann._types import Field
 
@@ -30,7 +31,7 @@ def lowering(g: Field) -> Lower:
 
 def curvature_form(g: Field, x: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\langle R(u,v)v, u \rangle$, the numerator of the sectional curvature, with its sizes: `(*batch, 3)`."""
-    return curvature_form_by(lowering(g), lambda w: _applied(inverse, w), x, u, v)
+    return curvature_form_by(lowering(g), lambda w: matvec(inverse, w), x, u, v)
 
 
 def curvature_form_by(lower: Lower, solve: Field, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
@@ -67,7 +68,7 @@ def connection_covector(lower: Lower, x: Tensor, u: Tensor, v: Tensor) -> Tensor
 
 def connection_vector(g: Field, x: Tensor, inverse: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\Gamma^k_{ij} u^i v^j$, `(*batch, n)`."""
-    return _applied(inverse, connection_covector(lowering(g), x, u, v))
+    return matvec(inverse, connection_covector(lowering(g), x, u, v))
 
 
 def curvature_covector(g: Field, x: Tensor, inverse: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
@@ -80,8 +81,8 @@ def curvature_covector(g: Field, x: Tensor, inverse: Tensor, u: Tensor, v: Tenso
     _, d, dd = _jets.jets_along(lowering(g), x, (u, v, w), 2, three)  # of g u, g v and g w
     grad_wu, grad_v_wu = _jets.gradients(_product(g, 2, 0), x, three, along=((), (v,)))
     grad_wv, grad_u_wv = _jets.gradients(_product(g, 2, 1), x, three, along=((), (u,)))
-    p = _applied(inverse, 0.5 * (d[..., 0, :, 2] + d[..., 2, :, 0] - grad_wu))
-    q = _applied(inverse, 0.5 * (d[..., 1, :, 2] + d[..., 2, :, 1] - grad_wv))
+    p = matvec(inverse, 0.5 * (d[..., 0, :, 2] + d[..., 2, :, 0] - grad_wu))
+    q = matvec(inverse, 0.5 * (d[..., 1, :, 2] + d[..., 2, :, 1] - grad_wv))
 
     four = torch.stack((p, q, u, v), -2)
     _, d = _jets.jets_along(lowering(g), x, (p, q, u, v), 1, four)
@@ -116,7 +117,3 @@ def ricci_form(g: Field, x: Tensor, inverse: Tensor, v: Tensor) -> Tensor:
         images.append(curvature_covector(g, x_, inverse_, e, v_, v_))
     value, terms = torch.cat(images).movedim(0, -2).unbind(-3)  # [..., a, c]
     return torch.stack(((inverse * value).sum((-2, -1)), (inverse.abs() * terms).sum((-2, -1))), -1)
-
-
-def _applied(A: Tensor, w: Tensor) -> Tensor:
-    return (A @ w.unsqueeze(-1)).squeeze(-1)

@@ -1,6 +1,8 @@
 """The connection and curvature: a metric and points in, tensors out."""
 
-import torch
+from collections.abc import Callable
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -24,6 +26,13 @@ __all__ = [
 ]
 
 FULL_JETS = 16  # up to this dimension all second derivatives in one pass are faster than blocks of them
+
+
+def _of_ricci(name: str, formula: Callable[..., Tensor], metric: Metric, x: Tensor, **options: Any) -> Tensor:
+    """A quantity of the table; in many dimensions by its formula `(g, ricci, **options)`, from blocks."""
+    if x.shape[-1] <= FULL_JETS:
+        return local(name, metric, x, **options)
+    return formula(*ricci_in_blocks(metric, x), **options)
 
 
 @open_function(rank=3, judge=judged)
@@ -143,10 +152,11 @@ def ricci_tensor(
         tensor([[-0.2500,  0.0000],
                 [ 0.0000, -0.2500]])
     """
-    if x.shape[-1] <= FULL_JETS:
-        return local("ricci_tensor", metric, x, indices=indices)
     check_positions(indices, 2, "the Ricci tensor")
-    g, ricci = ricci_in_blocks(metric, x)
+    return _of_ricci("ricci_tensor", _positioned, metric, x, indices=indices)
+
+
+def _positioned(g: Tensor, ricci: Tensor, indices: str) -> Tensor:
     return formulas.change_indices(g, ricci, "ll", indices)
 
 
@@ -176,10 +186,7 @@ def scalar_curvature(
         >>> scalar_curvature(half_plane, torch.tensor([0.0, 2.0]))
         tensor(-2.)
     """
-    if x.shape[-1] <= FULL_JETS:
-        return local("scalar_curvature", metric, x)
-    g, ricci = ricci_in_blocks(metric, x)
-    return torch.einsum("...bd,...bd->...", formulas.inverse_metric(g), ricci)
+    return _of_ricci("scalar_curvature", formulas.scalar_from_ricci, metric, x)
 
 
 @open_function(rank=4, judge=judged)
@@ -217,9 +224,7 @@ def einstein_tensor(
         >>> einstein_tensor(half_space, torch.tensor([0.0, 0.0, 2.0])).diagonal()
         tensor([0.2500, 0.2500, 0.2500])
     """
-    if x.shape[-1] <= FULL_JETS:
-        return local("einstein_tensor", metric, x, indices=indices)
-    return formulas.einstein_from_ricci(*ricci_in_blocks(metric, x), indices)
+    return _of_ricci("einstein_tensor", formulas.einstein_from_ricci, metric, x, indices=indices)
 
 
 @open_function(rank=4, judge=judged)
@@ -254,9 +259,7 @@ def schouten_tensor(
         >>> schouten_tensor(half_space, torch.tensor([0.0, 0.0, 2.0])).diagonal()
         tensor([-0.1250, -0.1250, -0.1250])
     """
-    if x.shape[-1] <= FULL_JETS:
-        return local("schouten_tensor", metric, x, indices=indices)
-    return formulas.schouten_from_ricci(*ricci_in_blocks(metric, x), indices)
+    return _of_ricci("schouten_tensor", formulas.schouten_from_ricci, metric, x, indices=indices)
 
 
 @open_function(rank=4, judge=judged)

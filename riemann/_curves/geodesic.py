@@ -14,6 +14,7 @@ from riemann._curvature import christoffel_vector
 from riemann._curvature.directional import connection_vector
 from riemann._curvature.tensors import FULL_JETS
 from riemann._curves.ode import Report, Solution, Status, solve
+from riemann._indices import bilinear
 from riemann._metric import jets_of, metric_field, metric_jet
 from riemann._open import open_function
 from riemann._points.checks import broadcast_vectors, check_count, check_dense, check_points, check_unmapped
@@ -265,11 +266,7 @@ def checked_times(t: Any, x: Tensor) -> Tensor:
 def _speed(metric: Metric, x: Tensor, v: Tensor) -> Tensor:
     r"""$g(v, v)$, `(*batch,)`; the metric is looked at, and warned of where it is none."""
     g, _ = metric_jet(metric, x.detach(), 1)
-    return _squared(g.detach(), v.detach())
-
-
-def _squared(g: Tensor, v: Tensor) -> Tensor:
-    return torch.einsum("...ij,...i,...j->...", g, v, v)
+    return bilinear(g.detach(), v.detach(), v.detach())
 
 
 def _drift(metric: Metric, speed: Tensor, points: Tensor, velocities: Tensor) -> Tensor:
@@ -285,8 +282,8 @@ def _drift(metric: Metric, speed: Tensor, points: Tensor, velocities: Tensor) ->
     with _quiet():
         (g,) = metric_jet(metric, p, 0)
     g = g.detach()
-    size = _squared(g.abs(), v.abs())
-    drift = (_squared(g, v) - speed).abs() / torch.where(size > 0, size, 1.0)
+    size = bilinear(g.abs(), v.abs(), v.abs())
+    drift = (bilinear(g, v, v) - speed).abs() / torch.where(size > 0, size, 1.0)
     return torch.where(some, drift, torch.nan)
 
 

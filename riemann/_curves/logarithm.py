@@ -18,6 +18,7 @@ from riemann._curves import starts
 from riemann._curves.geodesic import exp_map, geodesic_acceleration, message, tolerance
 from riemann._curves.jacobi import varied_acceleration, varied_geodesics
 from riemann._curves.ode import Status
+from riemann._indices import bilinear, matvec
 from riemann._messages.frames import warn
 from riemann._metric import jets_of, metric_jet
 from riemann._points.checks import broadcast_vectors, carry_derivatives, check_count, check_unmapped
@@ -180,7 +181,7 @@ def _implicit(metric: Metric, x: Tensor, y: Tensor, v: Tensor, good: Tensor, opt
         known = (amplified < 0.1 / tolerance(options["rtol"], x)).to(x)[:, None]  # else J is singular, to its accuracy
         inverse = torch.where(known[..., None] > 0, inverse, 0.0)
     nothing = (known + 0 * miss).sqrt() - known  # whose derivative is NaN at conjugate points
-    better = v[good] - (inverse @ miss.unsqueeze(-1)).squeeze(-1) - nothing
+    better = v[good] - matvec(inverse, miss) - nothing
     return v.index_put((good.nonzero()[:, 0],), _jets.once(better, "log_map"))
 
 
@@ -612,7 +613,7 @@ def distance(
         return result
     v = result.checked()
     (g,) = jets_of(metric, broadcast_vectors(x, y=y)[0], 0)
-    squared = torch.einsum("...ij,...i,...j->...", g, v, v).abs()
+    squared = bilinear(g, v, v).abs()
     positive = squared > 0
     distance = torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)
     return distance * torch.where(positive, result.length / distance.detach(), 1.0)

@@ -9,12 +9,12 @@ depend on shapes only, never on the memory that happens to be free, so results a
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from riemann._messages.frames import shortens
 from riemann._points.checks import has_values
@@ -87,14 +87,14 @@ def in_chunks(
             if not extra:
                 return f(x[first:last], *(v[0, first:last] for v in flat))
             result = f(x[first:last], *(v[some, first:last] for v in flat))
-        return _mapped(lambda y: y.transpose(0, 1).flatten(0, 1), result)
+        return tree_map(lambda y: y.transpose(0, 1).flatten(0, 1), result)
 
     with reported(progress, count) as report:
         result = _joined(piece, count, many, size, budget, report, LONG if chunk_size == "auto" else None)
     say(faults)
     if extra:
-        result = _mapped(lambda y: y.unflatten(0, (points, many)).transpose(0, 1).flatten(0, 1), result)
-    return _mapped(lambda y: y.reshape((*samples, *batch, *y.shape[1:])), result)
+        result = tree_map(lambda y: y.unflatten(0, (points, many)).transpose(0, 1).flatten(0, 1), result)
+    return tree_map(lambda y: y.reshape((*samples, *batch, *y.shape[1:])), result)
 
 
 def _joined(
@@ -125,13 +125,13 @@ def _joined(
             results.append(result)
         else:
             if whole is None:
-                whole = _mapped(lambda y: room(y, count), result)
+                whole = tree_map(lambda y: room(y, count), result)
             for y, part in zip(tree_leaves(whole), tree_leaves(result), strict=True):
                 y[start:stop] = part
         del result
         start = stop
         report(stop)
-    return _concatenated(results) if results else whole
+    return tree_map(lambda *parts: torch.cat(parts), *results) if results else whole
 
 
 def _whole_points(size: int, start: int, many: int) -> int:
@@ -139,20 +139,6 @@ def _whole_points(size: int, start: int, many: int) -> int:
     if start % many == 0 and size >= many:
         return size // many * many
     return min(size, many - start % many)
-
-
-def _mapped(f: Callable[[Tensor], Tensor], y: Any) -> Any:
-    if isinstance(y, tuple):
-        parts = [_mapped(f, part) for part in y]
-        return type(y)(*parts) if hasattr(y, "_fields") else tuple(parts)
-    return f(y)
-
-
-def _concatenated(results: Sequence[Any]) -> Any:
-    if isinstance(results[0], tuple):
-        parts = [_concatenated(parts) for parts in zip(*results, strict=True)]
-        return type(results[0])(*parts) if hasattr(results[0], "_fields") else tuple(parts)
-    return torch.cat(results)
 
 
 # ------------------------------------------------------------------------------------------------------ the budget

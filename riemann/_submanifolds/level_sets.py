@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
+from riemann._indices import bilinear, matvec
 from riemann._metric import INFINITE, metric_jet
 from riemann._points.checks import check_points, has_values
 from riemann._points.chunks import in_chunks
@@ -54,15 +55,15 @@ def _level_set(f: Field, x: Tensor, ambient: Metric | None) -> tuple[LevelSet, F
     else:
         g, dg = metric_jet(ambient, x, 1)
         inverse = formulas.inverse_metric(g)
-        hessian = hessian - torch.einsum("...kij,...k->...ij", formulas.christoffel(g, dg), df)
+        hessian = formulas.hessian(formulas.christoffel(g, dg), df, ddf)
     unit = _jets.frozen(lambda d: _size(d), df)
     df, hessian = df / unit, hessian / unit.unsqueeze(-1)  # a factor of f does not count
-    gradient = (inverse @ df.unsqueeze(-1)).squeeze(-1)
+    gradient = matvec(inverse, df)
     square, size = (gradient * df).sum(-1), (gradient * df).abs().sum(-1)
     faults: Faults = {}
     if has_values(square) and has_values(x):
         eps = torch.finfo(x.dtype).eps
-        last_bits = ROUNDING * eps * ((ddf / unit.unsqueeze(-1)).abs() @ x.abs().unsqueeze(-1)).squeeze(-1)
+        last_bits = ROUNDING * eps * matvec((ddf / unit.unsqueeze(-1)).abs(), x.abs())
         critical = (df.abs() <= last_bits).all(-1)
         faults[_CRITICAL] = critical.detach()
         faults[_NULL] = (square.abs() <= ROUNDING * eps * size).detach() & ~critical
@@ -221,7 +222,7 @@ def level_set_gauss_curvature(
         K = torch.linalg.det(torch.nan_to_num(here.induced_inverse() @ here.hessian @ P + along))
         if n != 3 or ambient is None:
             return K
-        ricci = torch.einsum("...ij,...i,...j->...", _curvature.ricci_tensor(ambient, x), here.normal, here.normal)
+        ricci = bilinear(_curvature.ricci_tensor(ambient, x), here.normal, here.normal)
         return epsilon * K + 0.5 * _curvature.scalar_curvature(ambient, x) - epsilon * ricci
 
     return _local(f, x, ambient, chunk_size, product)

@@ -6,13 +6,14 @@ tables of `_operations` and `_linear`.
 """
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from sympy.core.relational import Relational
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from riemann.bridge import _linear_algebra
 from riemann.bridge._arithmetic import Elements, filled, of_elements, to_torch
@@ -40,7 +41,7 @@ def perform(E: Elements, target: Any, args: tuple, kwargs: dict) -> Any:
     arrays = list(_arrays((args, tuple(kwargs.values()))))
     if not any(a.dtype == object for a in arrays):
         target = torch.ops.aten.zeros.default if name in ("empty", "_efficientzerotensor") else target
-        return elements(E, target(*_mapped(to_torch, args), **_mapped(to_torch, kwargs)))
+        return elements(E, target(*tree_map(to_torch, args), **tree_map(to_torch, kwargs)))
     if isinstance(dtype := kwargs.get("dtype"), torch.dtype) and dtype.is_complex:
         raise Inexpressible("makes complex numbers")
     if name == "_to_copy" and dtype not in (None, *FLOATS) and not any(map(E.varies, args[0].flat)):
@@ -89,11 +90,11 @@ def _moved(E: Elements, target: Any, args: tuple, kwargs: dict) -> Any:
 
     def argument(name: str, a: Any) -> Any:
         if name in ("index", "indices", "mask"):
-            return _mapped(to_torch, a)
+            return tree_map(to_torch, a)
         if name in ("value", "fill_value") and not isinstance(a, np.ndarray):
             pool.append(E.number(a))
             return len(pool) - 1
-        return _mapped(deposit, a)
+        return tree_map(deposit, a)
 
     args = tuple(argument(formal.name, a) for formal, a in zip(target._schema.arguments, args, strict=False))
     of_tensors = ("dtype", "device", "layout", "pin_memory", "memory_format")
@@ -108,15 +109,7 @@ def _moved(E: Elements, target: Any, args: tuple, kwargs: dict) -> Any:
     moved = target(*args, **kwargs)
     if target._schema.name.endswith(("empty", "empty_like")):
         moved = torch.zeros_like(moved)
-    return _mapped(withdraw, moved)
-
-
-def _mapped(f: Callable[[Any], Any], tree: Any) -> Any:
-    if isinstance(tree, tuple | list):
-        return type(tree)(_mapped(f, branch) for branch in tree)
-    if isinstance(tree, dict):
-        return {key: _mapped(f, branch) for key, branch in tree.items()}
-    return f(tree)
+    return tree_map(withdraw, moved)
 
 
 def _arrays(tree: Any) -> Iterator[np.ndarray]:

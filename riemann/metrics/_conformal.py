@@ -7,6 +7,7 @@ from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
 from riemann._curvature import at
+from riemann._indices import bilinear, matvec, metric_trace
 from riemann._metric import jets_of, metric_jet
 from riemann._points.checks import has_values
 from riemann._rounding import last_bits, say_few
@@ -14,14 +15,12 @@ from riemann._types import Field, Metric
 from riemann.metrics._constant import Constant, is_constant
 from riemann.metrics._structure import (
     Jets,
-    contract,
     derive,
     leibniz,
     part,
     part_field,
     part_jet,
     positioned,
-    quadratic,
     route,
     scaled,
 )
@@ -96,9 +95,9 @@ def log_volume_element(metric: Conformal, x: Tensor) -> Tensor:
 def christoffel_vector(metric: Conformal, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$\Gamma_0(u,v) + dp(u) v + dp(v) u - g_0(u,v)\, \mathrm{grad}_0\, p$."""
     dp = _p(metric, x, 1)[1]
-    gradient = (_curvature.inverse_metric(metric.base, x) @ dp.unsqueeze(-1)).squeeze(-1)
+    gradient = matvec(_curvature.inverse_metric(metric.base, x), dp)
     along_u, along_v = (scaled((dp * a).sum(-1), b) for a, b in ((u, v), (v, u)))
-    uv = quadratic(metric_jet(metric.base, x, 0)[0], u, v)
+    uv = bilinear(metric_jet(metric.base, x, 0)[0], u, v)
     return _curvature.christoffel_vector(metric.base, x, u, v) + along_u + along_v - scaled(uv, gradient)
 
 
@@ -108,11 +107,11 @@ def _hessian(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     g, inverse = metric_jet(metric.base, x, 0)[0], _curvature.inverse_metric(metric.base, x)
     hessian = ddp
     if not is_constant(metric.base):
-        hessian = ddp - torch.einsum("...kij,...k->...ij", _curvature.christoffel(metric.base, x), dp)
+        hessian = formulas.hessian(_curvature.christoffel(metric.base, x), dp, ddp)
     if has_values(p):
         products = dp.unsqueeze(-1) * dp.unsqueeze(-2)
         sizes = (ddp.abs() + hessian.abs() + products.abs(), (hessian - products).abs())
-        _say_few(p, *(contract(inverse.abs(), size) for size in sizes))
+        _say_few(p, *(metric_trace(inverse.abs(), size) for size in sizes))
     return p, dp, hessian, g, inverse
 
 
@@ -126,7 +125,7 @@ def _slopes(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """p, its Laplacian and |dp|² in the base."""
     if not is_constant(metric.base) or metric.base.matrix is not None:
         p, dp, hessian, _, inverse = _hessian(metric, x)
-        return p, contract(inverse, hessian), quadratic(inverse, dp, dp)
+        return p, metric_trace(inverse, hessian), bilinear(inverse, dp, dp)
 
     p, dp, ddp = _jets.second_derivatives(_field(metric, x), x)
     n, laplacian, square = x.shape[-1], ddp.sum(-1), dp.square().sum(-1)
@@ -150,7 +149,7 @@ def ricci_tensor(metric: Conformal, x: Tensor, indices: str = "ll") -> Tensor:
     _, dp, hessian, g, inverse = _hessian(metric, x)
     ricci = _curvature.ricci_tensor(metric.base, x)
     if n > 1:
-        isotropic = scaled(contract(inverse, hessian) + (n - 2) * quadratic(inverse, dp, dp), g)
+        isotropic = scaled(metric_trace(inverse, hessian) + (n - 2) * bilinear(inverse, dp, dp), g)
         ricci = ricci - (n - 2) * (hessian - dp.unsqueeze(-1) * dp.unsqueeze(-2)) - isotropic
     return positioned(metric, x, ricci, indices, "the Ricci tensor")
 
@@ -158,7 +157,7 @@ def ricci_tensor(metric: Conformal, x: Tensor, indices: str = "ll") -> Tensor:
 def _t(metric: Conformal, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """e^2p, T and the base."""
     p, dp, hessian, g, inverse = _hessian(metric, x)
-    T = hessian - dp.unsqueeze(-1) * dp.unsqueeze(-2) + scaled(0.5 * quadratic(inverse, dp, dp), g)
+    T = hessian - dp.unsqueeze(-1) * dp.unsqueeze(-2) + scaled(0.5 * bilinear(inverse, dp, dp), g)
     return torch.exp(2 * p), T, g
 
 
@@ -193,11 +192,11 @@ def sectional_form(metric: Conformal, x: Tensor, u: Tensor, v: Tensor) -> Tensor
     dp = _p(metric, x, 1)[1]
     _, _, second = _jets.jets_along(_field(metric, x), x, (u, v), 2)
     g, inverse = metric_jet(metric.base, x, 0)[0], _curvature.inverse_metric(metric.base, x)
-    square = 0.5 * quadratic(inverse, dp, dp)
+    square = 0.5 * bilinear(inverse, dp, dp)
 
     def T(a: Tensor, b: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         nabla = _curvature.christoffel_vector(metric.base, x, a, b)
-        ab = quadratic(g, a, b)
+        ab = bilinear(g, a, b)
         return ab, second - (dp * nabla).sum(-1) - (dp * a).sum(-1) * (dp * b).sum(-1) + square * ab
 
     (uu, Tuu), (vv, Tvv) = T(u, u, second[..., 0, 0]), T(v, v, second[..., 1, 1])

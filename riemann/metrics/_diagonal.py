@@ -9,7 +9,7 @@ from riemann._curvature.directional import curvature_form_by
 from riemann._points.checks import has_values
 from riemann._rounding import judged_forms, last_bits, say_few
 from riemann._types import Field
-from riemann.metrics._structure import Jets, derive, part, part_field, part_jet, positioned, route
+from riemann.metrics._structure import Jets, derive, or_nan, part, part_field, part_jet, positioned, route
 
 
 class Diagonal(torch.nn.Module):
@@ -76,12 +76,6 @@ def christoffel_vector(metric: Diagonal, x: Tensor, u: Tensor, v: Tensor) -> Ten
     return 0.5 * (v * along[..., 0] + u * along[..., 1] - slope) / d
 
 
-def _or_nan(x: Tensor, d: Tensor, dd: Tensor) -> Tensor:
-    r"""The entries; NaN where the last bit of a coordinate changes one by as much as itself."""
-    last_bit = torch.finfo(d.dtype).eps * (dd.abs() @ x.abs().unsqueeze(-1)).squeeze(-1)
-    return torch.where(d.abs() <= 2 * last_bit, torch.full_like(d, torch.nan), d)
-
-
 def _planes(d: Tensor, dd: Tensor, second: Tensor) -> Tensor:
     r"""$R_{ijij}$, `[..., i, j]`, from $d_i$, $\partial_j d_i$ and $\partial_j^2 d_i$, both `[..., i, j]`.
 
@@ -112,7 +106,7 @@ def _say_few(d: Tensor, dd: Tensor, second: Tensor, planes: Tensor) -> None:
 def scalar_curvature(metric: Diagonal, x: Tensor) -> Tensor:
     r"""$\sum_{ij} R_{ijij} / (d_i d_j)$, from n passes."""
     d, dd, second = _jets.second_derivatives(_field(metric, x), x)
-    d = _or_nan(x, d, dd)
+    d = or_nan(d, dd, x)
     planes = _planes(d, dd, second)
     return torch.einsum("...i,...j,...ij->...", 1 / d, 1 / d, planes)
 
@@ -120,7 +114,7 @@ def scalar_curvature(metric: Diagonal, x: Tensor) -> Tensor:
 def _threes(metric: Diagonal, x: Tensor) -> tuple[Tensor, Tensor]:
     r"""The entries and $R_{ijik}$, `[..., i, j, k]`, 0 for i = j and i = k."""
     d, dd, ddd = _entries(metric, x, 2)
-    d, n = _or_nan(x, d, dd), x.shape[-1]
+    d, n = or_nan(d, dd, x), x.shape[-1]
     first = dd.unsqueeze(-1) * dd.unsqueeze(-2) / d[..., None, None]  # d_j d_i  d_k d_i / d_i
     second = dd.unsqueeze(-1) * (dd / d.unsqueeze(-1)).unsqueeze(-3)  # d_j d_i  d_k d_j / d_j
     threes = -0.5 * ddd + 0.25 * (first + second + second.mT)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
 from riemann._curvature import at
+from riemann._indices import bilinear, matvec
 from riemann._types import Field
 from riemann.metrics._structure import Jets, derive, part_field, part_jet, positioned, route
 
@@ -54,7 +55,7 @@ def christoffel_vector(metric: Hessian, x: Tensor, u: Tensor, v: Tensor) -> Tens
     g = _potential(metric, x, 2)[2]
     potential = part_field(metric.potential, x, (), "potential of Hessian")
     (thirds,) = _jets.gradients(potential, x, along=((u, v),))
-    return 0.5 * (formulas.inverse_metric(g) @ thirds.unsqueeze(-1)).squeeze(-1)
+    return 0.5 * matvec(formulas.inverse_metric(g), thirds)
 
 
 def _thirds(metric: Hessian, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -102,7 +103,7 @@ def sectional_form(metric: Hessian, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""$g(\Gamma(u,v), \Gamma(u,v)) - g(\Gamma(u,u), \Gamma(v,v))$."""
     uv, uu, vv = (christoffel_vector(metric, x, a, b) for a, b in ((u, v), (u, u), (v, v)))
     g = _potential(metric, x, 2)[2]
-    return torch.einsum("...ij,...i,...j->...", g, uv, uv) - torch.einsum("...ij,...i,...j->...", g, uu, vv)
+    return bilinear(g, uv, uv) - bilinear(g, uu, vv)
 
 
 derive(

@@ -8,6 +8,7 @@ from torch import Tensor
 from riemann import _curvature, formulas
 from riemann._curvature import at
 from riemann._curvature.directional import connection_covector, curvature_form_by
+from riemann._indices import matvec
 from riemann._rank import is_singular
 from riemann._rounding import judged_forms
 from riemann._types import Field
@@ -155,7 +156,7 @@ def squared_area(metric: LowRankPlusDiagonal, x: Tensor, u: Tensor, v: Tensor) -
     S = _signs(metric, U)
 
     def product(a: Tensor, b: Tensor, d: Tensor, U: Tensor, S: Tensor) -> Tensor:
-        Ua, Ub = ((U.mT @ c.unsqueeze(-1)).squeeze(-1) for c in (a, b))
+        Ua, Ub = (matvec(U.mT, c) for c in (a, b))
         return (d * a * b).sum(-1) + (S * Ua * Ub).sum(-1)
 
     inner = [product(a, b, d, U, S) for a, b in ((u, u), (v, v), (u, v))]

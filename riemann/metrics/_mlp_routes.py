@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
+from riemann._indices import bilinear
 from riemann._open import route
 from riemann.metrics import _moving_frame
 from riemann.metrics._mlp_cholesky import MLPCholesky
@@ -78,7 +79,7 @@ def ricci_tensor(metric: MLPCholesky, x: Tensor, indices: str = "ll") -> Tensor:
 @route(_curvature.ricci_curvature, MLPCholesky)
 def ricci_curvature(metric: MLPCholesky, x: Tensor, v: Tensor) -> Tensor:
     """`Ric(v, v)` by the closed Ricci tensor."""
-    return torch.einsum("...i,...ij,...j->...", v, ricci_tensor(metric, x), v)
+    return bilinear(ricci_tensor(metric, x), v, v)
 
 
 @route(_curvature.sectional_form, MLPCholesky)

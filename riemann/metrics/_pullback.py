@@ -8,6 +8,7 @@ from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
 from riemann._curvature import at
+from riemann._indices import bilinear, matvec
 from riemann._metric import jets_of, metric_jet
 from riemann._modules import runs_as_written, unwrapped
 from riemann._points.checks import carry_derivatives, check_count, has_values
@@ -19,14 +20,12 @@ from riemann.metrics._constant import Constant, is_constant
 from riemann.metrics._structure import (
     Jets,
     composed,
-    contract,
     derive,
     leibniz,
     part,
     part_field,
     part_jet,
     positioned,
-    quadratic,
     route,
 )
 
@@ -261,7 +260,7 @@ def ricci_tensor(metric: Pullback, x: Tensor, indices: str = "ll") -> Tensor:
     y, J, II, lowered, inverse = _second(metric, x)
     n = x.shape[-1]
     raised, trace = _raised(II, inverse)
-    first = (lowered @ trace.unsqueeze(-1)).squeeze(-1).unflatten(-1, (n, n))
+    first = matvec(lowered, trace).unflatten(-1, (n, n))
     ricci = first - torch.einsum("...ijA,...ilA->...jl", raised, lowered.unflatten(-2, (n, n)))
     if _curved(metric):
         ricci = ricci + _traced(metric, y, J, inverse)
@@ -276,7 +275,7 @@ def scalar_curvature(metric: Pullback, x: Tensor) -> Tensor:
     other, lowered_trace = (raised, trace) if II is lowered else _raised(lowered, inverse)
     scalar = (trace * lowered_trace).sum(-1) - (raised * other.transpose(-3, -2)).sum((-3, -2, -1))
     if _curved(metric):
-        scalar = scalar + contract(inverse, _traced(metric, y, J, inverse))
+        scalar = scalar + metric_trace(inverse, _traced(metric, y, J, inverse))
     return scalar
 
 
@@ -285,7 +284,7 @@ def scalar_curvature(metric: Pullback, x: Tensor) -> Tensor:
 
 def _pushed(metric: Pullback, J: Tensor, *vectors: Tensor) -> list[Tensor]:
     """The images of vectors, in each copy of the ambient space."""
-    return [_each(metric, (J @ a.unsqueeze(-1)).squeeze(-1)) for a in vectors]
+    return [_each(metric, matvec(J, a)) for a in vectors]
 
 
 def _acceleration(metric: Pullback, x: Tensor, y: Tensor, J: Tensor, u: Tensor, v: Tensor) -> Tensor:
@@ -330,13 +329,13 @@ def curvature_endomorphism(metric: Pullback, x: Tensor, u: Tensor, v: Tensor, w:
     II, lowered = II.unflatten(-2, (n, n)), lowered.unflatten(-2, (n, n))
     II_u, II_v = (torch.einsum("...ijA,...i->...jA", II, a) for a in (u, v))
     vw, uw = (torch.einsum("...ijA,...i,...j->...A", lowered, a, w) for a in (v, u))
-    image = (II_u @ vw.unsqueeze(-1) - II_v @ uw.unsqueeze(-1)).squeeze(-1)
+    image = matvec(II_u, vw) - matvec(II_v, uw)
     if _curved(metric):
         ambient = _curvature.curvature_endomorphism(
             metric.ambient, _each(metric, y), *_pushed(metric, J, u, v, w)
         ).reshape(*y.shape[:-1], 1, y.shape[-1])
         image = image + (_lower(_ambient(metric, y), ambient) @ J).squeeze(-2)
-    return (inverse @ image.unsqueeze(-1)).squeeze(-1)
+    return matvec(inverse, image)
 
 
 @route(_curvature.vectors.squared_area, Pullback)
@@ -364,7 +363,7 @@ def ricci_curvature(metric: Pullback, x: Tensor, v: Tensor) -> Tensor:
     (y,) = part_jet(short.map, x, 0, (None,), _MAP)
     n, m = x.shape[-1], y.shape[-1]
     if _curved(short) or n * n * m * x.element_size() <= BUDGET or carry_derivatives(y, v):
-        return quadratic(_curvature.ricci_tensor(metric, x), v, v)
+        return bilinear(_curvature.ricci_tensor(metric, x), v, v)
     y, J = _map_jet(short, x, 1)
     G = _ambient(short, y)
     inverse, normal = _tangent(J, G)

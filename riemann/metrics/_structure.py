@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from riemann import _curvature, _jets, _open, formulas
-from riemann._indices import check_positions, move_indices
+from riemann._indices import bilinear, check_positions, matvec, move_indices
 from riemann._metric import metric_jet
 from riemann._modules import unwrapped
 from riemann._points.one_point import at_one_point
@@ -121,14 +121,10 @@ def embed_jets(jets: Jets, rank: int, start: int, n: int) -> Jets:
     return tuple(embed(T, rank + k, start, n) for k, T in enumerate(jets))
 
 
-def quadratic(h: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """`h(u, v)`, `(*batch,)`."""
-    return torch.einsum("...ij,...i,...j->...", h, u, v)
-
-
-def contract(inverse: Tensor, h: Tensor) -> Tensor:
-    """`g^ij h_ij`, `(*batch,)`."""
-    return torch.einsum("...ij,...ij->...", inverse, h)
+def or_nan(values: Tensor, slopes: Tensor, x: Tensor) -> Tensor:
+    """Values `(*batch, m)` that may not be 0; NaN where one is, or what the last bit of a coordinate makes of 0."""
+    last_bit = torch.finfo(x.dtype).eps * matvec(slopes.abs(), x.abs())
+    return torch.where(values.abs() <= 2 * last_bit, torch.full_like(values, torch.nan), values)
 
 
 def scaled(a: Tensor, T: Tensor) -> Tensor:
@@ -166,7 +162,7 @@ def schouten_tensor(metric: Any, x: Tensor, indices: str = "ll") -> Tensor:
 
 def ricci_curvature(metric: Any, x: Tensor, v: Tensor) -> Tensor:
     """`ricci_curvature` from `ricci_tensor`."""
-    return quadratic(_curvature.ricci_tensor(metric, x), v, v)
+    return bilinear(_curvature.ricci_tensor(metric, x), v, v)
 
 
 def weyl_tensor(metric: Any, x: Tensor, indices: str = "ulll") -> Tensor:

@@ -5,21 +5,21 @@ from torch import Tensor
 
 from riemann import _curvature, formulas
 from riemann._curvature import at
+from riemann._indices import bilinear, matvec, metric_trace
 from riemann._metric import jets_of, metric_jet
 from riemann._points.checks import has_values
 from riemann._rounding import last_bits, say_few
 from riemann._types import Field, Metric
 from riemann.metrics._structure import (
     Jets,
-    contract,
     derive,
     embed,
     embed_jets,
     leibniz,
+    or_nan,
     part,
     part_jet,
     positioned,
-    quadratic,
     route,
     scaled,
     with_dimension,
@@ -82,10 +82,10 @@ def _warp(metric: Warped, b: Tensor, order: int) -> Jets:
 
 
 def _warp_or_nan(metric: Warped, b: Tensor, order: int) -> Jets:
-    """NaN where w is 0, or what the last bit of a coordinate makes of 0: the fibre is a point."""
+    """NaN where w is 0 to rounding: the fibre is a point."""
     w, *derivatives = _warp(metric, b, order)
-    last_bit = torch.finfo(w.dtype).eps * (derivatives[0] * b).abs().sum(-1) if derivatives else torch.zeros_like(w)
-    return torch.where(w.abs() <= 2 * last_bit, torch.full_like(w, torch.nan), w), *derivatives
+    slopes = derivatives[0] if derivatives else torch.zeros_like(b)
+    return or_nan(w.unsqueeze(-1), slopes.unsqueeze(-2), b).squeeze(-1), *derivatives
 
 
 def _w(metric: Warped, b: Tensor) -> tuple[Tensor, ...]:
@@ -93,8 +93,8 @@ def _w(metric: Warped, b: Tensor) -> tuple[Tensor, ...]:
     w, dw, ddw = _warp_or_nan(metric, b, 2)
     inverse = _curvature.inverse_metric(metric.base, b)
     gamma = _curvature.christoffel(metric.base, b)
-    hessian = ddw - torch.einsum("...kij,...k->...ij", gamma, dw)
-    square = quadratic(inverse, dw, dw)
+    hessian = formulas.hessian(gamma, dw, ddw)
+    square = bilinear(inverse, dw, dw)
     if has_values(w):
         _say_few(*(y.detach().abs() for y in (w, dw, ddw, gamma, hessian, inverse)))
     return w, dw, hessian, inverse, square
@@ -102,9 +102,9 @@ def _w(metric: Warped, b: Tensor) -> tuple[Tensor, ...]:
 
 def _say_few(w: Tensor, dw: Tensor, ddw: Tensor, gamma: Tensor, hessian: Tensor, inverse: Tensor) -> None:
     r"""Says where, by absolute values, $\nabla\nabla w / w$ or $|dw|^2 / w^2$, which meets the fibre's, cancels."""
-    second = ddw + torch.einsum("...kij,...k->...ij", gamma, dw)
-    terms = contract(inverse, second) / w + quadratic(inverse, dw, dw) / w**2
-    say_few(last_bits(terms), contract(inverse, hessian) / w)
+    second = formulas.hessian(-gamma, dw, ddw)
+    terms = metric_trace(inverse, second) / w + bilinear(inverse, dw, dw) / w**2
+    say_few(last_bits(terms), metric_trace(inverse, hessian) / w)
 
 
 @route(at, Warped)
@@ -140,8 +140,8 @@ def christoffel_vector(metric: Warped, x: Tensor, u: Tensor, v: Tensor) -> Tenso
     r"""$\Gamma_B - w\, g_F(u,v)\, \mathrm{grad}\, w$ in the base, $\Gamma_F + (dw(u) v + dw(v) u) / w$ in the fibre."""
     (b, y), (u_b, u_f), (v_b, v_f) = _split(metric, x), _split(metric, u), _split(metric, v)
     w, dw = _warp_or_nan(metric, b, 1)
-    gradient = (_curvature.inverse_metric(metric.base, b) @ dw.unsqueeze(-1)).squeeze(-1)
-    uv = quadratic(metric_jet(metric.fibre, y, 0)[0], u_f, v_f)
+    gradient = matvec(_curvature.inverse_metric(metric.base, b), dw)
+    uv = bilinear(metric_jet(metric.fibre, y, 0)[0], u_f, v_f)
     base = _curvature.christoffel_vector(metric.base, b, u_b, v_b) - scaled(w * uv, gradient)
     along_u, along_v = ((dw * a).sum(-1) / w for a in (u_b, v_b))
     fibre = _curvature.christoffel_vector(metric.fibre, y, u_f, v_f) + scaled(along_u, v_f) + scaled(along_v, u_f)
@@ -168,7 +168,7 @@ def ricci_tensor(metric: Warped, x: Tensor, indices: str = "ll") -> Tensor:
     (b, y), n, m = _split(metric, x), x.shape[-1], metric.fibre_dim
     w, _, hessian, inverse, square = _w(metric, b)
     base = _curvature.ricci_tensor(metric.base, b) - scaled(m / w, hessian)
-    isotropic = scaled(w * contract(inverse, hessian) + (m - 1) * square, metric_jet(metric.fibre, y, 0)[0])
+    isotropic = scaled(w * metric_trace(inverse, hessian) + (m - 1) * square, metric_jet(metric.fibre, y, 0)[0])
     fibre = _curvature.ricci_tensor(metric.fibre, y) - isotropic
     ricci = embed(base, 2, 0, n) + embed(fibre, 2, metric.base_dim, n)
     return positioned(metric, x, ricci, indices, "the Ricci tensor")
@@ -180,7 +180,7 @@ def scalar_curvature(metric: Warped, x: Tensor) -> Tensor:
     (b, y), m = _split(metric, x), metric.fibre_dim
     w, _, hessian, inverse, square = _w(metric, b)
     base, fibre = _curvature.scalar_curvature(metric.base, b), _curvature.scalar_curvature(metric.fibre, y)
-    return base + (fibre - m * (m - 1) * square) / w**2 - 2 * m * contract(inverse, hessian) / w
+    return base + (fibre - m * (m - 1) * square) / w**2 - 2 * m * metric_trace(inverse, hessian) / w
 
 
 @route(_curvature.kretschmann_scalar, Warped)
@@ -200,8 +200,8 @@ def sectional_form(metric: Warped, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     (b, y), (u_b, u_f), (v_b, v_f) = _split(metric, x), _split(metric, u), _split(metric, v)
     w, _, hessian, _, square = _w(metric, b)
     g = metric_jet(metric.fibre, y, 0)[0]
-    g_uu, g_vv, g_uv = (quadratic(g, p, q) for p, q in ((u_f, u_f), (v_f, v_f), (u_f, v_f)))
-    h_uu, h_vv, h_uv = (quadratic(hessian, p, q) for p, q in ((u_b, u_b), (v_b, v_b), (u_b, v_b)))
+    g_uu, g_vv, g_uv = (bilinear(g, p, q) for p, q in ((u_f, u_f), (v_f, v_f), (u_f, v_f)))
+    h_uu, h_vv, h_uv = (bilinear(hessian, p, q) for p, q in ((u_b, u_b), (v_b, v_b), (u_b, v_b)))
     base = _curvature.sectional_form(metric.base, b, u_b, v_b)
     fibre = _curvature.sectional_form(metric.fibre, y, u_f, v_f) - square * (g_uu * g_vv - g_uv**2)
     return base + w**2 * fibre - w * (h_uu * g_vv + h_vv * g_uu - 2 * h_uv * g_uv)
