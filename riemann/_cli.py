@@ -230,11 +230,11 @@ def _parameters(words: Sequence[str], names: bool) -> dict[str, Any]:
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or not name.isidentifier():
-            raise _Usage(f"{word!r} is no parameter, expected name=value, as in M=1")
+            raise _Usage(f"{word!r} is not a parameter, expected name=value, as in M=1")
         parameters[name] = _number(text)
         if parameters[name] is None:
             if not (names or name in ("chart", "model")):
-                raise _Usage(f"{word!r}: {text!r} is no number")
+                raise _Usage(f"{word!r}: {text!r} is not a number")
             parameters[name] = text
     return parameters
 
@@ -251,7 +251,7 @@ def _number(text: str) -> int | float | None:
 def _point(text: str) -> list[float]:
     numbers = [_number(word) for word in text.split(",")]
     if None in numbers:
-        raise _Usage(f"{text!r} is no point, expected numbers with commas between, as in 0.5,1.2")
+        raise _Usage(f"{text!r} is not a point, expected numbers with commas between, as in 0.5,1.2")
     return [float(number) for number in numbers if number is not None]
 
 
@@ -301,7 +301,7 @@ def _imported(path: str) -> Any:
         raise _Usage(f"there is no file {path!r}")
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
     if spec is None or spec.loader is None:
-        raise _Usage(f"{path!r} is no Python file; expected FILE.py:FUNCTION")
+        raise _Usage(f"{path!r} is not a Python file; expected FILE.py:FUNCTION")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:

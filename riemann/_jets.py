@@ -56,7 +56,7 @@ def jet(
         `order + 1` tensors: `(*batch, *s)`, `(*batch, *s, n)`, `(*batch, *s, n, n)`, …, derivative axes last.
 
     Raises:
-        TypeError: `x` is no floating-point tensor, or `f` does not return a tensor.
+        TypeError: `x` is not a floating-point tensor, or `f` does not return a tensor.
         ValueError: `x` is not finite, `f` drops derivatives, or it calls what torch differentiates wrongly.
 
     Note:
@@ -457,7 +457,7 @@ def frozen(f: Callable[..., Any], *tensors: Tensor) -> Any:
 
 
 def detached(x: Tensor) -> Tensor:
-    """`x` cut off from its gradients; as it is inside transforms, which see that it is no output."""
+    """`x` cut off from its gradients; as it is inside transforms, which see that it is not an output."""
     return x.detach() if torch.compiler.is_compiling() or has_values(x) else x
 
 

@@ -45,7 +45,7 @@ def checked_jet(metric: Metric, x: Tensor, order: int) -> tuple[tuple[Tensor, ..
 
 
 def judged(metric: Metric, x: Tensor, vectors: Sequence[Tensor], result: Tensor) -> Tensor:
-    """A result, NaN where g is no metric; one warning names the points that are NaN for no fault of the vectors."""
+    """A result, NaN where g is not a metric; one warning names the points that are NaN for no fault of the vectors."""
     if not has_values(result) or not bool((lost := result.detach().isfinite().logical_not()).any()):
         return result
     jets = jets_of(metric, x, 1 if x.shape[-1] <= FEW else 0)
@@ -70,7 +70,7 @@ def metric_field(metric: Metric, x: Tensor) -> Field:
 
 
 def check_metric_callable(metric: Any) -> None:
-    """Raises unless `metric` can be called, and is no class nor what makes a metric."""
+    """Raises unless `metric` can be called, and is not a class nor what makes a metric."""
     if (
         isinstance(metric, type)
         or getattr(metric, "__module__", "").startswith("riemann.spaces.")

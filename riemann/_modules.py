@@ -29,5 +29,5 @@ def unwrapped(f: Any) -> Any:
     for where, name in (("torch._dynamo", "_orig_mod"), ("torch.nn.parallel", "module")):
         if type(f).__module__.startswith(where) and hasattr(f, name):
             return unwrapped(getattr(f, name))
-    compiled = getattr(f, "_torchdynamo_orig_callable", None)  # of what is no module
+    compiled = getattr(f, "_torchdynamo_orig_callable", None)  # of what is not a module
     return f if compiled is None else unwrapped(getattr(compiled, "__wrapped__", compiled))

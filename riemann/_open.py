@@ -10,7 +10,7 @@ from torch import Tensor
 
 from riemann._jets import weight_of
 from riemann._modules import runs_as_written, unwrapped
-from riemann._points.checks import alike, broadcast_vectors, check_points
+from riemann._points.checks import alike, broadcast_vectors, door
 from riemann._points.chunks import in_chunks
 from riemann._precision import full_precision
 from riemann._types import Metric
@@ -69,12 +69,11 @@ def open_function(
             inner = unwrapped(metric)
             route = dispatched(table, inner)
             with full_precision():
-                call = functools.partial(route, metric if route is generic else inner)
+                body = route if rank is not None or checked else door(route)
+                call = functools.partial(body, metric if route is generic else inner)
                 if rank is not None:
                     judged = functools.partial(judge, inner) if judge else lambda x, vectors, result: result
                     return _piecewise(call, judged, names, rank, weight_of(inner), args, kwargs)
-                if route is not generic and not checked and (args or "x" in kwargs):
-                    check_points(args[0] if args else kwargs["x"])
                 return call(*args, **kwargs)
 
         def route(metric: Any) -> str:

@@ -81,7 +81,7 @@ def say_few(error: Tensor, value: Tensor) -> None:
 
 
 def judged_forms(forms: Tensor) -> Tensor:
-    """The values of `_directional.curvature_form_by`, `(…, 3)`; a note where few of their digits are left."""
+    """The values of `directional.curvature_form_by`, `(…, 3)`; a note where few of their digits are left."""
     value, terms, area = forms.unbind(-1)
     if has_values(forms):
         value_of_plane, terms_of_plane = (y.detach() / area.detach() for y in (value.abs(), terms))

@@ -37,7 +37,7 @@ def inverse_terms(g: Tensor, inverse: Tensor) -> Tensor:
 def scales(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor | None = None) -> dict[str, Tensor]:
     """The sum of absolute values of the terms of each component of each quantity, by the name of its formula.
 
-    `inverse` holds the terms of the inverse metric; its absolute values are taken else.
+    `inverse` holds the terms of the inverse metric; otherwise its absolute values are taken.
     """
     n = g.shape[-1]
     inverse, size = formulas.inverse_metric(g).abs() if inverse is None else inverse, g.abs()

@@ -21,7 +21,7 @@ from tests.helpers import WrongCube
 
 DOUBLE = torch.float64
 X = torch.tensor([0.3, -0.7], dtype=DOUBLE)
-# Their constants (0.6, 2/3, 1/3) are no binary floats: the numbers are those of the floats, the case has the fractions.
+# Their constants (0.6, 2/3, 1/3) are not binary floats: the numbers are those of floats, the case has the fractions.
 ROUNDED = {"Kerr": 1e-15, "FLRW, dust": 1e-14, "sphere 3 by a determinant": 1e-14}
 
 

@@ -63,8 +63,8 @@ def test_verify_a_function(metrics, capsys):
     "command, words",
     [
         (["verify", "ker"], "kerr"),
-        (["verify", "kerr", "M=1+1"], "is no number"),
-        (["verify", "kerr", "M=__import__('os')"], "is no number"),
+        (["verify", "kerr", "M=1+1"], "is not a number"),
+        (["verify", "kerr", "M=__import__('os')"], "is not a number"),
         (["verify", "kerr", "b=1"], "b"),
         (["verify", "kerr", "M"], "expected name=value"),
         (["show", "sphere", "n=0"], "n"),
@@ -72,7 +72,7 @@ def test_verify_a_function(metrics, capsys):
         (["verify", "{metrics}:absent", "--dim", "2"], "no function 'absent'"),
         (["verify", "{metrics}:number", "--dim", "2"], "no function 'number'"),
         (["verify", "{metrics}:half_plane"], "--dim"),
-        (["verify", "{metrics}:half_plane", "--at", "1,a"], "is no point"),
+        (["verify", "{metrics}:half_plane", "--at", "1,a"], "is not a point"),
         (["verify", "{metrics}:half_plane", "M=1", "--dim", "2"], "for the catalogue"),
     ],
 )

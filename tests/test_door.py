@@ -1,43 +1,126 @@
-"""Points are checked at the door, once a call; inside, functions trust their arguments."""
+"""Points are looked at once a call, at the door; inside, functions trust their arguments."""
+
+import inspect
 
 import pytest
 import torch
 
 import riemann as rm
 import riemann_nn as rn
+from riemann._points import checks
 from tests.cases import BY_NAME
 
+M = rm.metrics
 SPHERE = BY_NAME["sphere 2"].metric
 U, V = torch.tensor([[1.0, 0.5], [0.2, -1.0]], dtype=torch.float64)
+LINE = lambda x: 1 + x.reshape(1, 1) ** 2
 METRICS = {
     "of no type": SPHERE,
     "network": rn.MLPCholesky(2, (3,)).double(),
     "space": rm.spaces.sphere(2),
+    "Conformal": M.Conformal(SPHERE, lambda x: x[0] * x[1]),
+    "Product": M.Product((LINE, 1), (LINE, 1)),
+    "Warped": M.Warped((LINE, 1), (LINE, 1), lambda b: 1 + b[0] ** 2),
+    "Pullback": M.Pullback(lambda x: torch.stack([x[0], x[1], x @ x]), lambda y: (1 + y @ y) * torch.eye(3).to(y)),
+    "Fisher": M.Fisher(lambda x: torch.distributions.Normal(x[0], x[1])),
 }
-CALLS = {
-    **{name: getattr(rm, name) for name, q in rm.QUANTITIES.items() if q.least <= 2},
-    "at": rm.at,
-    "christoffel_vector": lambda g, x: rm.christoffel_vector(g, x, U, V),
-    "sectional_form": lambda g, x: rm.sectional_form(g, x, U, V),
-    "curvature_endomorphism": lambda g, x: rm.curvature_endomorphism(g, x, U, V, U),
+VECTORS = {"u": U, "v": V, "w": U, "J0": U, "dJ0": V, "y": 0.9 + 0 * U, "t": 0.1}
+OTHERS = {"num_samples": 2, "T": torch.eye(2, dtype=torch.float64).expand(3, 2, 2), "old": "ul", "new": "ll"}
+CURVES = ("exp_map", "geodesic", "jacobi_field", "log_map", "distance")  # one metric is enough for these
+
+
+def functions_of(*first):
+    """The public functions whose first arguments these are, of two dimensions."""
+    functions = {name: f for name in dir(rm) if inspect.isfunction(f := getattr(rm, name))}
+    planar = {name: f for name, f in functions.items() if rm.QUANTITIES.get(name, rm.Quantity(0)).least <= 2}
+    return [name for name, f in planar.items() if [*inspect.signature(f).parameters][:2] == [*first]]
+
+
+OF_METRICS = functions_of("metric", "x")
+OF_MAPS = functions_of("map", "x") + functions_of("f", "x")
+GRAPH = lambda x: torch.stack([x[0], x[1], x @ x])
+FIELDS = {
+    "gradient": lambda g: rm.gradient(g, lambda x: x[0]),
+    "hessian": lambda g: rm.hessian(g, lambda x: x @ x),
+    "bochner_laplacian": lambda g: rm.bochner_laplacian(g, lambda x: x, "u"),
+    "hodge_laplacian": lambda g: rm.hodge_laplacian(g, lambda x: x, 1),
+    "lie_derivative": lambda g: rm.lie_derivative(lambda x: x, g, "ll"),
 }
 
 
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("name", CALLS)
-def test_points_are_checked_once_a_call(name, metric, monkeypatch):
-    if metric == "network" and rm.QUANTITIES.get(name, rm.Quantity(0)).order > 2:
-        pytest.skip("third derivatives of networks are those of `riemann.jet`, a door of its own")
-    x = 0.5 + torch.rand(3, 2, dtype=torch.float64)
-    isfinite, seen = torch.isfinite, []
-    monkeypatch.setattr(torch, "isfinite", lambda y: seen.append(y.data_ptr() == x.data_ptr()) or isfinite(y))
-    CALLS[name](METRICS[metric], x)
-    assert sum(seen) == 1
+def points():
+    return 0.5 + torch.rand(3, 2, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("name", CALLS)
+def arguments(f):
+    """What the function takes beside the metric and points."""
+    taken = {**VECTORS, **OTHERS}
+    needed = [p.name for p in inspect.signature(f).parameters.values() if p.default is p.empty]
+    return {name: taken[name] for name in needed if name in taken}
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """How often values of points were looked at."""
+    seen, look = [], checks.check_finite
+    monkeypatch.setattr(checks, "check_finite", lambda x: seen.append(x) or look(x))
+    return seen
+
+
+@pytest.mark.parametrize("name, metric", [(f, g) for f in OF_METRICS for g in [*METRICS][: f in CURVES or None]])
+def test_points_are_looked_at_once_a_call(name, metric, looks):
+    f = getattr(rm, name)
+    f(METRICS[metric], points(), **arguments(f))
+    assert len(looks) == 1
+
+
+@pytest.mark.parametrize("name", OF_MAPS)
+def test_points_of_maps_are_looked_at_once(name, looks):
+    f = getattr(rm, name)
+    of_number = name.startswith("level_set")
+    options = {"vjp": {"w": torch.ones(3, 3).double()}, "jvp": {"v": U}}.get(name, {})
+    f((lambda x: x @ x) if of_number else GRAPH, points(), **options)
+    assert len(looks) == 1
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_points_of_fields_are_looked_at_once(name, looks):
+    FIELDS[name](SPHERE)(points())
+    assert len(looks) == 1
+
+
+@pytest.mark.parametrize("name", ["frechet_mean"])
+def test_points_of_sets_are_looked_at_once(name, looks):
+    getattr(rm, name)(SPHERE, points())
+    assert len(looks) == 1
+
+
+@pytest.mark.parametrize("estimator", ["exact", "sampled"])
+@pytest.mark.parametrize("kind", ["scalar", "sectional", "ricci", "riemann"])
+def test_points_of_losses_are_looked_at_once(kind, estimator, looks):
+    rn.curvature_loss(SPHERE, points(), kind, estimator, scale_free=True, measure="volume")
+    rn.volume_loss(SPHERE, points(), measure="volume")
+    assert len(looks) == 2
+
+
+def test_a_solver_trusts_its_points(looks):
+    rm.parallel_transport(SPHERE, lambda t: torch.stack([1 + t, t]), U, U.new_ones(1))
+    assert len(looks) == 1
+
+
+def test_what_runs_afterwards_is_looked_at_again(looks):
+    x = points()
+    with pytest.raises(ZeroDivisionError):
+        rm.sectional_curvature(lambda x: 1 / 0, x, U, V)
+    rm.scalar_curvature(SPHERE, x)
+    rm.scalar_curvature(SPHERE, x)
+    assert len(looks) == 3
+
+
+@pytest.mark.parametrize("name", OF_METRICS)
 @pytest.mark.unshaped
 def test_bad_points_stop_at_the_door(name):
+    f = getattr(rm, name)
     for x, error in (
         (torch.full((3, 2), torch.nan, dtype=torch.float64), ValueError),
         (torch.ones(3, 2, dtype=torch.long), TypeError),
@@ -45,4 +128,4 @@ def test_bad_points_stop_at_the_door(name):
         (torch.tensor(0.1), ValueError),
     ):
         with pytest.raises(error, match="`x`"):
-            CALLS[name](SPHERE, x)
+            f(SPHERE, x, **arguments(f))

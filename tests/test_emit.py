@@ -225,7 +225,7 @@ _scale = spaces.flrw(a=sp.Function("a")(t)).symbolic
         (lambda: to_torch(_kerr, M=1), "`a` has no value: give a=…"),
         (
             lambda: to_torch(_kerr, M=1, a=0, Q=1),
-            r"`Q` is no parameter of this metric; its parameters are \['M', 'a'\]",
+            r"`Q` is not a parameter of this metric; its parameters are \['M', 'a'\]",
         ),
         (lambda: to_torch(_kerr, "torsion", M=1, a=0), "`quantity` is 'torsion', expected one of metric, "),
         (lambda: to_torch(_kerr, M=torch.ones(3), a=0), r"`M` has shape \(3,\).*expected a real 0-dim tensor"),
@@ -242,7 +242,7 @@ _scale = spaces.flrw(a=sp.Function("a")(t)).symbolic
         (lambda: to_torch(conformal(sp.I * x)), "cannot be written as a real torch expression"),
         (lambda: to_torch(conformal(x + sp.acos(2))), r"`acos\(2\)` cannot be written as a real torch expression"),
         (lambda: to_torch(conformal(sp.Integral(sp.exp(-(x**2)), (x, 0, y)) + 1)), "no function for `Integral`"),
-        (lambda: to_torch(conformal(sp.polygamma(y, x))), "its order is no whole number"),
+        (lambda: to_torch(conformal(sp.polygamma(y, x))), "its order is not a whole number"),
         (lambda: to_torch(conformal(x**2))(torch.zeros(3)), r"`x` has shape \(3,\), expected \(\*batch, 2\)"),
     ],
 )

@@ -73,7 +73,7 @@ def test_the_curvature_of_a_ball_is_learned(geoopt):
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 def test_geoopt_manifolds_of_constrained_points(geoopt):
-    """The sphere, the hyperboloid and matrices: their entries are no coordinates, and the charts are stated."""
+    """The sphere, the hyperboloid and matrices: their entries are not coordinates, and the charts are stated."""
     x, y = tensor(0.3, -0.4), tensor(0.1, 0.5)
     for manifold, S in ((geoopt.Sphere(), 2.0), (geoopt.Lorentz(k=4.0).double(), -0.5)):
         metric = rm.adapt(manifold)

@@ -232,5 +232,5 @@ def test_messages():
             rm.killing_fields(plane, box, basis)
     with pytest.raises(ValueError, match=r"`box\[1\]` is \(1, 0\)"):
         rm.killing_fields(plane, ((0, 1), (1, 0)))
-    with pytest.raises(ValueError, match="is no metric at"), pytest.warns(UserWarning, match="results are NaN"):
+    with pytest.raises(ValueError, match="is not a metric at"), pytest.warns(UserWarning, match="results are NaN"):
         rm.killing_fields(lambda x: torch.diag(torch.sqrt(x)), ((-1, 1), (0, 1)))

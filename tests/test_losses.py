@@ -225,3 +225,13 @@ def test_gauss_bonnet():
     boundary = (area / speed**2).sum() * 2 * torch.pi / count  # geodesic curvature times speed
     assert_equal(inside + boundary, 2 * torch.pi, rtol=1e-8)
     assert inside.abs() > 0.01
+
+
+def test_warnings_name_the_line_that_called():
+    x, plain = torch.rand(5, 2), torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())
+    with pytest.warns(UserWarning) as said:
+        nn.volume_loss(rm.metrics.Constant(), x, log=False)
+        nn.VolumeLoss(rm.metrics.Constant(), log=False)(x)
+        nn.ManifoldLayer(plain, nn.MetricNet(2))
+        nn.NeuralDifferentialManifold(2, [2], 1, head="linear")
+    assert [w.filename for w in said] == [__file__] * 4

@@ -205,7 +205,7 @@ def test_weights_that_are_not_finite_give_nan_and_one_warning():
         ({"start": -1.0}, "`start` is not symmetric and positive definite"),
         ({"start": torch.diag(torch.tensor([1.0, 1.0, 1e4]))}, "`start` is out of reach of the family 'cholesky'"),
         ({"start": spd(3), "family": "diagonal"}, "`start` is not diagonal"),
-        ({"start": spd(3), "family": "conformal"}, "`start` is no multiple of the identity"),
+        ({"start": spd(3), "family": "conformal"}, "`start` is not a multiple of the identity"),
     ],
 )
 def test_messages(options, words):

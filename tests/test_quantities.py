@@ -117,3 +117,8 @@ def test_the_docs_have_a_row_for_each():
     for name in NAMES:
         assert row(name, QUANTITIES[name]) in text, f"docs/api/curvature.md lacks\n{row(name, QUANTITIES[name])}"
         assert f"::: riemann.{name}\n" in text
+
+
+@pytest.mark.parametrize("name", [name for name, q in rm.QUANTITIES.items() if q.indices])
+def test_every_tensor_has_its_reference(name):
+    assert "Reference:" in getattr(rm, name).__doc__

@@ -427,7 +427,7 @@ def test_a_wrong_derivative_raises(monkeypatch):
 
 
 def test_large_and_small_numbers():
-    """SI units, and a metric of tiny lengths: sizes are no disagreement."""
+    """SI units, and a metric of tiny lengths: sizes are not a disagreement."""
     c = 299792458
     g = SymbolicMetric(spherical(1 / (1 - 2 * M / (c**2 * r)), r**2, -(c**2 - 2 * M / r)), BL)
     assert g.ricci_tensor() == sp.zeros(4)
@@ -533,9 +533,9 @@ def test_latex_of_one_quantity_or_component():
     "arguments, words",
     [
         (("gamma",), "expected one of line_element, metric"),
-        (("christoffel", "x"), "'x' is no coordinate: they are t, r, theta, phi"),
+        (("christoffel", "x"), "'x' is not a coordinate: they are t, r, theta, phi"),
         (("ricci_tensor", 0, 1, 2), "has 2 indices, and 3 are given"),
-        (("ricci_tensor", 4), "4 is no coordinate"),
+        (("ricci_tensor", 4), "4 is not a coordinate"),
     ],
 )
 def test_latex_says_what_it_has_not(arguments, words):

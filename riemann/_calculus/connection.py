@@ -9,7 +9,7 @@ from torch import Tensor
 
 from riemann import formulas
 from riemann._calculus.fields import as_field, scalar_jet, tensor_jet
-from riemann._indices import check_positions, matvec
+from riemann._indices import check_positions, matvec, metric_trace
 from riemann._metric import metric_jet
 from riemann._types import Field, Metric
 
@@ -26,6 +26,9 @@ def gradient(metric: Metric, f: Field) -> Field:
 
     Raises:
         ValueError: when the field is called, if `f` is not scalar.
+
+    Reference:
+        O'Neill, *Semi-Riemannian Geometry* (1983), chapter 3.
 
     Example:
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
@@ -55,6 +58,9 @@ def divergence(metric: Metric, X: Field) -> Field:
     Raises:
         ValueError: when the field is called, if `X` is not of rank 1.
 
+    Reference:
+        O'Neill, *Semi-Riemannian Geometry* (1983), chapter 3.
+
     Example:
         >>> divergence(lambda x: torch.eye(2), lambda x: x)(torch.tensor([1.0, 2.0]))
         tensor(2.)
@@ -82,6 +88,9 @@ def hessian(metric: Metric, f: Field) -> Field:
 
     Raises:
         ValueError: when the field is called, if `f` is not scalar.
+
+    Reference:
+        O'Neill, *Semi-Riemannian Geometry* (1983), chapter 3.
 
     Example:
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
@@ -112,6 +121,9 @@ def laplacian(metric: Metric, f: Field) -> Field:
     Raises:
         ValueError: when the field is called, if `f` is not scalar.
 
+    Reference:
+        O'Neill, *Semi-Riemannian Geometry* (1983), chapter 3.
+
     Example:
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
         >>> laplacian(half_plane, lambda x: x[1] ** 2)(torch.tensor([0.0, 2.0]))
@@ -122,7 +134,7 @@ def laplacian(metric: Metric, f: Field) -> Field:
     def at(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         _, df, ddf = scalar_jet(f, x, 2)
-        return contract(formulas.inverse_metric(g), formulas.hessian(formulas.christoffel(g, dg), df, ddf))
+        return metric_trace(formulas.inverse_metric(g), formulas.hessian(formulas.christoffel(g, dg), df, ddf))
 
     return at
 

@@ -26,6 +26,9 @@ def change_coordinates(field: Field, map: Field, indices: str = "ll") -> Field:
     Raises:
         ValueError: `indices` has other letters; when the field is called, if it or the map has another shape.
 
+    Reference:
+        Lee, *Introduction to Smooth Manifolds* (2013), chapter 12.
+
     Example:
         >>> import torch
         >>> polar = lambda y: torch.stack([y[0] * torch.cos(y[1]), y[0] * torch.sin(y[1])])

@@ -143,7 +143,7 @@ def exterior_derivative(w: Field, degree: int) -> Field:
         Form of degree `degree + 1`: points `(*batch, n)` to `(*batch, n, …, n)`; 0 for a form of degree n or more.
 
     Raises:
-        ValueError: `degree` is no whole number; when the field is called, if w is not such a form.
+        ValueError: `degree` is not a whole number; when the field is called, if w is not such a form.
 
     Reference:
         Lee, *Introduction to Smooth Manifolds* (2013), eq. 14.19.
@@ -181,7 +181,7 @@ def wedge(a: Field, p: int, b: Field, q: int) -> Field:
         Form of degree `p + q`: points `(*batch, n)` to `(*batch, n, …, n)`; 0 for `p + q` more than n.
 
     Raises:
-        ValueError: a degree is no whole number; when the field is called, if a or b is not such a form.
+        ValueError: a degree is not a whole number; when the field is called, if a or b is not such a form.
 
     Reference:
         Lee, *Introduction to Smooth Manifolds* (2013), eq. 14.3.
@@ -215,7 +215,10 @@ def interior_product(X: Field, w: Field, degree: int) -> Field:
         Form of degree `degree - 1`: points `(*batch, n)` to `(*batch, n, …, n)`.
 
     Raises:
-        ValueError: `degree` is no whole number from 1; when the field is called, if w is not such a form.
+        ValueError: `degree` is not a whole number from 1; when the field is called, if w is not such a form.
+
+    Reference:
+        Lee, *Introduction to Smooth Manifolds* (2013), chapter 14.
 
     Example:
         >>> area = lambda x: torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
@@ -250,7 +253,8 @@ def hodge_star(metric: Metric, w: Field, degree: int) -> Field:
         Form of degree `n - degree`: points `(*batch, n)` to `(*batch, n, …, n)`.
 
     Raises:
-        ValueError: `degree` is no whole number; when the field is called, if it is more than n, or w is no such form.
+        ValueError: `degree` is not a whole number; when the field is called, if it is more than n, or
+            w is not such a form.
 
     Reference:
         Nakahara, *Geometry, Topology and Physics* (2003), section 7.9.
@@ -292,7 +296,7 @@ def codifferential(metric: Metric, w: Field, degree: int) -> Field:
         Form of degree `degree - 1`: points `(*batch, n)` to `(*batch, n, …, n)`.
 
     Raises:
-        ValueError: `degree` is no whole number from 1; when the field is called, if w is not such a form.
+        ValueError: `degree` is not a whole number from 1; when the field is called, if w is not such a form.
 
     Reference:
         Nakahara, *Geometry, Topology and Physics* (2003), eq. 7.185, in any signature.

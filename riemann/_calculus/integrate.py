@@ -63,7 +63,7 @@ def integrate(
         as they did (more than was asked for says that `max_points` came first); or the standard error of the 32 means.
 
     Raises:
-        ValueError: bounds that are not finite or not in order, f that is not scalar, g that is no metric at a node,
+        ValueError: bounds that are not finite or not in order, f that is not scalar, g that is not a metric at a node,
             fewer `max_points` than two evaluations need (4ⁿ).
 
     Note:

@@ -67,7 +67,7 @@ def killing_fields(
         less if the basis does not hold all fields.
 
     Raises:
-        ValueError: no such basis, bounds that are not finite or not in order, g that is no metric at a point.
+        ValueError: no such basis, bounds that are not finite or not in order, g that is not a metric at a point.
 
     Example:
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
@@ -113,7 +113,7 @@ def _operators(metric: Metric, vectors: Field, x: Tensor, sides: Tensor) -> tupl
     g, dg = metric_jet(metric, x, 1)
     if bool(g.isnan().any()):
         where = x[first(g.isnan().flatten(1).any(-1))].tolist()
-        raise ValueError(f"`metric` is no metric at {where}, a point of the box; choose a box inside the chart")
+        raise ValueError(f"`metric` is not a metric at {where}, a point of the box; choose a box inside the chart")
     X, dX = _jets.jet(vectors, x, 1)
     eigenvalues, directions = torch.linalg.eigh(g)
     root = eigenvalues.abs().sqrt()

@@ -17,7 +17,7 @@ from riemann._indices import contract_axis
 from riemann._messages.frames import warn
 from riemann._metric import metric_jet
 from riemann._nabla import derivatives_of_curvature
-from riemann._points.checks import check_count, check_points, check_unmapped
+from riemann._points.checks import check_count, check_unmapped, door
 from riemann._points.chunks import in_chunks
 from riemann._points.faults import first
 from riemann._types import ChunkSize, Metric
@@ -43,6 +43,7 @@ class KillingRank(NamedTuple):
     tolerance: Tensor
 
 
+@door
 def killing_dimension(
     metric: Metric,
     x: Float[Tensor, "*batch n"],
@@ -83,7 +84,6 @@ def killing_dimension(
         >>> killing_dimension(half_plane, torch.tensor([0.3, 2.0], dtype=torch.float64))
         tensor(3)
     """
-    check_points(x)
     check_unmapped(x)
     found = killing_rank(metric, x, max_order=max_order, tolerance=tolerance, chunk_size=chunk_size)
     unknown = found.dimension < 0
@@ -98,6 +98,7 @@ def killing_dimension(
     return found.dimension
 
 
+@door
 def killing_rank(
     metric: Metric,
     x: Float[Tensor, "*batch n"],
@@ -131,7 +132,6 @@ def killing_rank(
         tensor([2, 1, 1])
     """
     check_count("max_order", max_order, 1)
-    check_points(x)
     for order in range(1, max_order + 1):
 
         def rank(x: Tensor, order: int = order) -> KillingRank:

@@ -26,6 +26,9 @@ def bochner_laplacian(metric: Metric, T: Field, indices: str) -> Field:
     Raises:
         ValueError: `indices` has other letters; when the field is called, if T is not of that rank.
 
+    Reference:
+        Petersen, *Riemannian Geometry* (2016), chapter 9.
+
     Example:
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
         >>> bochner_laplacian(half_plane, half_plane, "ll")(torch.tensor([0.0, 2.0])).abs().max()
@@ -58,7 +61,10 @@ def hodge_laplacian(metric: Metric, w: Field, degree: int) -> Field:
         Form of the same degree: points `(*batch, n)` to `(*batch, n, …, n)`.
 
     Raises:
-        ValueError: `degree` is no whole number; when the field is called, if w is not such a form.
+        ValueError: `degree` is not a whole number; when the field is called, if w is not such a form.
+
+    Reference:
+        Petersen, *Riemannian Geometry* (2016), chapter 9.
 
     Example:
         >>> plane = lambda x: torch.eye(2)

@@ -58,6 +58,9 @@ def lie_bracket(X: Field, Y: Field) -> Field:
     Raises:
         ValueError: when the field is called, if X or Y is not of rank 1.
 
+    Reference:
+        Lee, *Introduction to Smooth Manifolds* (2013), chapter 8.
+
     Example:
         >>> import torch
         >>> rotation, shift = lambda x: torch.stack([-x[1], x[0]]), lambda x: torch.tensor([1.0, 0.0])
@@ -84,6 +87,9 @@ def killing_operator(metric: Metric, X: Field) -> Field:
 
     Raises:
         ValueError: when the field is called, if X is not of rank 1.
+
+    Reference:
+        O'Neill, *Semi-Riemannian Geometry* (1983), chapter 9.
 
     Example:
         >>> import torch

@@ -126,7 +126,7 @@ def derive(
 
     Raises:
         NotDerived: there is neither, and why.
-        TypeError, ValueError: there is no such metric in `dim` dimensions.
+        TypeError, ValueError: there is not such a metric in `dim` dimensions.
     """
     at = point(unwrapped(metric), dim)
     traced = _bounded(_symbolic(unwrapped(metric), at), budget)

@@ -23,7 +23,7 @@ Rules = Mapping[Any, Callable[..., Any]]
 
 
 class Unrecorded(Exception):
-    """Why a function is no graph: the end of a sentence."""
+    """Why a function is not a graph: the end of a sentence."""
 
 
 def recorded(
@@ -178,7 +178,7 @@ class _Recorder(TorchDispatchMode):
         if e.is_Symbol:
             return self.points
         if not (e.is_Add or e.is_Mul):
-            raise Unrecorded("sizes in it are no multiples of the number of points")
+            raise Unrecorded("sizes in it are not multiples of the number of points")
         first, *others = map(self.size, e.args)
         for other in others:
             first = self.graph.call_function(operator.mul if e.is_Mul else operator.add, (first, other))

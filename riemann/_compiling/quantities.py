@@ -43,7 +43,7 @@ def check(quantity: str, options: dict[str, Any], components: str) -> None:
     for name in options:
         if name != option:
             has = f"has the option `{option}`" if option else "has no options"
-            raise TypeError(f"`{name}` is no option of `{quantity}`, which {has}")
+            raise TypeError(f"`{name}` is not an option of `{quantity}`, which {has}")
 
 
 def of_jets(

@@ -19,7 +19,7 @@ BYTES = 2**22  # what the second derivatives of a block may take: they stay in c
 
 
 def ricci_in_blocks(metric: Metric, x: Tensor) -> tuple[Tensor, Tensor]:
-    """`g` and `Ric_bd` at points `(*batch, n)`, without an array of n⁴ numbers; NaN where g is no metric.
+    """`g` and `Ric_bd` at points `(*batch, n)`, without an array of n⁴ numbers; NaN where g is not a metric.
 
     At most so many points at a time that one row of each takes no more than `BYTES`.
     """

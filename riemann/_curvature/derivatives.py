@@ -33,10 +33,13 @@ def cotton_tensor(
         `(*batch, n, n, n)`, `[..., i, j, k]`.
 
     Raises:
-        ValueError: `indices` is no such string, or n < 3, where it is not defined.
+        ValueError: `indices` is not such a string, or n < 3, where it is not defined.
 
     Note:
         Needs third derivatives of g; for n = 3 it is 0 exactly where g is conformally flat.
+
+    Reference:
+        Lee, *Introduction to Riemannian Manifolds* (2018), chapter 7.
 
     Example:
         >>> import torch
@@ -64,6 +67,9 @@ def nabla_riemann(
 
     Note:
         Needs third derivatives of g; memory O(n⁵) a point.
+
+    Reference:
+        MTW eq. 10.18.
 
     Example:
         >>> import torch

@@ -10,7 +10,7 @@ from torch import Tensor
 from riemann._curvature.vectors import sectional_form
 from riemann._metric import checked_jet
 from riemann._open import open_function
-from riemann._points.checks import broadcast_vectors, check_count, check_points
+from riemann._points.checks import alike, check_count
 from riemann._points.chunks import in_chunks
 from riemann._types import ChunkSize, Metric, Progress
 
@@ -62,7 +62,6 @@ def estimate_scalar_curvature(
         tensor(-2.)
     """
     check_count("num_samples", num_samples, 1)
-    check_points(x)
     n, shape = x.shape[-1], (num_samples, *x.shape[:-1])
     if n == 1:
         zero = 0 * checked_jet(metric, x, 0)[0][0][..., 0, 0]
@@ -123,7 +122,7 @@ def estimate_ricci_curvature(
         tensor(True)
     """
     check_count("num_samples", num_samples, 1)
-    x, v = broadcast_vectors(x, v=v)
+    x, v = alike(x, v=v)
     n, shape = x.shape[-1], (num_samples, *x.shape[:-1])
     a = torch.randint(n, shape, generator=generator, device=x.device)
     normal = torch.randn((*shape, n), generator=generator, dtype=x.dtype, device=x.device)
@@ -164,7 +163,7 @@ def _frame(metric: Metric, x: Tensor) -> tuple[Tensor, Tensor]:
     An eigenvector frame has no derivatives where eigenvalues repeat. Two Newton steps towards `E g E^T = eta`, from the
     frozen frame, change no value and give it derivatives that are right to third order.
     """
-    g = checked_jet(metric, x, 0)[0][0]  # `sectional_form` says where it is no metric
+    g = checked_jet(metric, x, 0)[0][0]  # `sectional_form` says where it is not a metric
     w, V = torch.linalg.eigh(torch.nan_to_num(g.detach()))
     eta = torch.sign(w)
     frame = V.mT * w.abs().rsqrt().unsqueeze(-1)

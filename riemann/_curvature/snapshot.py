@@ -38,7 +38,7 @@ def at(
         The snapshot, whose methods are named like the functions of this package.
 
     Raises:
-        TypeError: `x` or what the metric returns is no floating-point tensor.
+        TypeError: `x` or what the metric returns is not a floating-point tensor.
         ValueError: wrong shape, dtype or device, coordinates that are not finite, a metric that drops derivatives.
 
     Warns:

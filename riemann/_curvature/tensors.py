@@ -98,7 +98,7 @@ def riemann_tensor(
         `(*batch, n, n, n, n)`, `[..., a, b, c, d]`.
 
     Raises:
-        ValueError: `indices` is no such string.
+        ValueError: `indices` is not such a string.
 
     Note:
         Memory O(n⁴) a point; for given vectors use `sectional_curvature` or `curvature_endomorphism`.
@@ -137,7 +137,7 @@ def ricci_tensor(
         `(*batch, n, n)`.
 
     Raises:
-        ValueError: `indices` is no such string.
+        ValueError: `indices` is not such a string.
 
     Note:
         The Riemann tensor is not formed. For n > 16 second derivatives are contracted as they come, a block of rows at
@@ -211,7 +211,7 @@ def einstein_tensor(
         `(*batch, n, n)`.
 
     Raises:
-        ValueError: `indices` is no such string.
+        ValueError: `indices` is not such a string.
 
     Note:
         Made of `ricci_tensor`, with its memory.
@@ -249,10 +249,13 @@ def schouten_tensor(
         `(*batch, n, n)`.
 
     Raises:
-        ValueError: `indices` is no such string, or n < 3, where it is not defined.
+        ValueError: `indices` is not such a string, or n < 3, where it is not defined.
 
     Note:
         Made of `ricci_tensor`, with its memory.
+
+    Reference:
+        Lee, *Introduction to Riemannian Manifolds* (2018), chapter 7.
 
     Example:
         >>> half_space = lambda x: torch.eye(3) / x[2] ** 2
@@ -286,7 +289,7 @@ def weyl_tensor(
         `(*batch, n, n, n, n)`, `[..., a, b, c, d]`.
 
     Raises:
-        ValueError: `indices` is no such string.
+        ValueError: `indices` is not such a string.
 
     Note:
         $C^a{}_{bcd}$ does not change when g is multiplied by a positive function.
@@ -316,6 +319,9 @@ def kretschmann_scalar(
 
     Returns:
         `(*batch,)`.
+
+    Reference:
+        Henry, *Kretschmann scalar for a Kerr-Newman black hole*, Astrophys. J. 535 (2000) 350.
 
     Example:
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2

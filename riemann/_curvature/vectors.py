@@ -25,7 +25,7 @@ __all__ = ["christoffel_vector", "sectional_form", "sectional_curvature", "curva
 
 
 def _along_vectors(form: Callable[..., Tensor], metric: Metric, x: Tensor, g: Tensor, *vectors: Tensor) -> Tensor:
-    """`form(metric, x, inverse of g, *vectors)`, a form of `_directional`."""
+    """`form(metric, x, inverse of g, *vectors)`, a form of `directional`."""
     return form(metric_field(metric, x), x, formulas.inverse_metric(g), *vectors)
 
 
@@ -54,6 +54,9 @@ def christoffel_vector(
 
     Note:
         Matrix-free: three first derivatives, memory O(n²). A geodesic has $\ddot x = -\Gamma(\dot x, \dot x)$.
+
+    Reference:
+        MTW eq. 8.24.
 
     Example:
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
@@ -94,6 +97,9 @@ def sectional_form(
     Note:
         Matrix-free: a fixed number of derivative passes, memory O(n²) a plane. `sectional_curvature` and the
         estimates are made of it: a type that registers a route here brings one to all three.
+
+    Reference:
+        do Carmo, *Riemannian Geometry* (1992), section 4.3.
 
     Example:
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
@@ -169,7 +175,7 @@ def sectional_curvature(
 def squared_area(
     metric: Metric, x: Tensor, u: Tensor, v: Tensor, *, chunk_size: ChunkSize = "auto", progress: Progress = False
 ) -> Tensor:
-    r"""$|u|^2 |v|^2 - \langle u, v \rangle^2$, `(*batch,)`; NaN where it is 0 to rounding, or g is no metric."""
+    r"""$|u|^2 |v|^2 - \langle u, v \rangle^2$, `(*batch,)`; NaN where it is 0 to rounding, or g is not a metric."""
     return formulas.squared_area(checked_jet(metric, x, 0)[0][0], u, v)
 
 
@@ -243,6 +249,9 @@ def ricci_curvature(
 
     Note:
         Matrix-free: O(n) derivative passes, memory O(n²) times the passes done at a time.
+
+    Reference:
+        Lee, *Introduction to Riemannian Manifolds* (2018), chapter 8.
 
     Example:
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2

@@ -30,6 +30,9 @@ def inverse_metric(
     Raises:
         TypeError, ValueError: as `at`, for all functions here.
 
+    Reference:
+        Lee, *Introduction to Riemannian Manifolds* (2018), chapter 2.
+
     Example:
         >>> import torch
         >>> inverse_metric(lambda x: torch.diag(x), torch.tensor([2.0, 4.0]))
@@ -56,6 +59,9 @@ def volume_element(
 
     Note:
         It underflows for large n; `log_volume_element` does not.
+
+    Reference:
+        Lee, *Introduction to Riemannian Manifolds* (2018), chapter 2.
 
     Example:
         >>> import torch
@@ -117,6 +123,9 @@ def change_indices(
 
     Raises:
         ValueError: positions of different length, or other letters.
+
+    Reference:
+        Lee, *Introduction to Riemannian Manifolds* (2018), chapter 2.
 
     Example:
         >>> import torch

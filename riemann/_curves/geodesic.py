@@ -17,7 +17,7 @@ from riemann._curves.ode import Report, Solution, Status, solve
 from riemann._indices import bilinear
 from riemann._metric import jets_of, metric_field, metric_jet
 from riemann._open import open_function
-from riemann._points.checks import broadcast_vectors, check_count, check_dense, check_points, check_unmapped
+from riemann._points.checks import alike, check_count, check_dense, check_unmapped, door
 from riemann._points.chunks import reported
 from riemann._points.faults import collected, first
 from riemann._precision import full_precision
@@ -53,7 +53,7 @@ def geodesic_acceleration(
         >>> geodesic_acceleration(half_plane, torch.tensor([0.0, 2.0]), torch.tensor([1.0, 0.0]))
         tensor([ 0.0000, -0.5000])
     """
-    x, v = broadcast_vectors(x, v=v)
+    x, v = alike(x, v=v)
     if christoffel_vector.route(metric) != "generic":
         with collected({}, x.shape[:-1], 0, x.shape[:-1].numel()):  # points that are no good are not warned of
             return -christoffel_vector(metric, x, v, v, chunk_size=None)
@@ -95,6 +95,7 @@ class Geodesic(NamedTuple):
         return message("geodesic", self.status, self.reached)
 
 
+@door
 def geodesic(
     metric: Metric,
     x: Float[Tensor, "*#batch n"],
@@ -148,7 +149,7 @@ def geodesic(
         >>> up.points[:, 1].log()
         tensor([1.0000, 2.0000])
     """
-    x, v = broadcast_vectors(x, v=v)
+    x, v = alike(x, v=v)
     t = checked_times(t, x)
     speed = _speed(metric, x, v)
     n = x.shape[-1]
@@ -173,6 +174,7 @@ def geodesic(
     return result
 
 
+@door
 def exp_map(
     metric: Metric, x: Float[Tensor, "*#batch n"], v: Float[Tensor, "*#batch n"], *, throw: bool = True, **options: Any
 ) -> Any:
@@ -196,7 +198,6 @@ def exp_map(
         >>> exp_map(half_plane, torch.tensor([0.0, 1.0]), torch.tensor([0.0, 1.0]))
         tensor([0.0000, 2.7183])
     """
-    check_points(x)
     result = geodesic(metric, x, v, x.new_ones(1), throw=throw, **options)
     return result.points[0] if throw else result
 

@@ -14,7 +14,7 @@ from riemann._curvature.tensors import FULL_JETS
 from riemann._curves.geodesic import checked_times, integrated, message, raise_unless
 from riemann._curves.ode import Solution
 from riemann._metric import jets_of, metric_field, metric_jet
-from riemann._points.checks import broadcast_vectors
+from riemann._points.checks import alike, door
 from riemann._types import Field, Metric
 
 
@@ -87,6 +87,7 @@ class JacobiField(NamedTuple):
         return message("Jacobi field", self.status, self.reached)
 
 
+@door
 def jacobi_field(
     metric: Metric,
     x: Float[Tensor, "*#batch n"],
@@ -137,7 +138,7 @@ def jacobi_field(
         >>> J[0, 1] * torch.sin(x[0] + 0.5) - torch.sin(t[0]) < 1e-9
         tensor(True)
     """
-    x, v, J0, dJ0 = broadcast_vectors(x, v=v, J0=J0, dJ0=dJ0)
+    x, v, J0, dJ0 = alike(x, v=v, J0=J0, dJ0=dJ0)
     t = checked_times(t, x)
     metric_jet(metric, x.detach(), 1)  # warns where it is no metric
     batch, n = x.shape[:-1], x.shape[-1]

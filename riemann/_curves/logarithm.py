@@ -21,7 +21,7 @@ from riemann._curves.ode import Status
 from riemann._indices import bilinear, matvec
 from riemann._messages.frames import warn
 from riemann._metric import jets_of, metric_jet
-from riemann._points.checks import broadcast_vectors, carry_derivatives, check_count, check_unmapped
+from riemann._points.checks import alike, carry_derivatives, check_count, check_unmapped, door
 from riemann._points.chunks import BUDGET, reported
 from riemann._points.faults import first
 from riemann._types import Field, Metric, Progress
@@ -77,6 +77,7 @@ class Logarithm(NamedTuple):
         return self.velocities
 
 
+@door
 def log_map(
     metric: Metric,
     x: Float[Tensor, "*#batch n"],
@@ -135,7 +136,7 @@ def log_map(
         >>> log_map(half_plane, x, y)[1].exp().round(decimals=6)
         tensor(2., dtype=torch.float64)
     """
-    x, y = broadcast_vectors(x, y=y)
+    x, y = alike(x, y=y)
     options = dict(rtol=rtol, atol=atol, max_steps=max_steps, chart=chart)
     check_count("max_iterations", max_iterations, 1)
     check_count("restarts", restarts, 0)
@@ -578,6 +579,7 @@ def _interpolation(count: int, finer: int, like: Tensor) -> Tensor:
     return P / P.sum(1, keepdim=True)
 
 
+@door
 def distance(
     metric: Metric, x: Float[Tensor, "*#batch n"], y: Float[Tensor, "*#batch n"], *, throw: bool = True, **options: Any
 ) -> Any:
@@ -612,7 +614,7 @@ def distance(
     if not throw:
         return result
     v = result.checked()
-    (g,) = jets_of(metric, broadcast_vectors(x, y=y)[0], 0)
+    (g,) = jets_of(metric, alike(x, y=y)[0], 0)
     squared = bilinear(g, v, v).abs()
     positive = squared > 0
     distance = torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)

@@ -12,7 +12,7 @@ from riemann._curvature import christoffel, christoffel_vector
 from riemann._curvature.tensors import FULL_JETS
 from riemann._curves.geodesic import Geodesic, checked_times, geodesic_acceleration, integrated, message, raise_unless
 from riemann._metric import metric_jet
-from riemann._points.checks import check_points
+from riemann._points.checks import check_points, inside
 from riemann._types import Metric
 
 Curve = Callable[[Tensor], Tensor]  # one parameter () to a point (n,)
@@ -82,7 +82,8 @@ def parallel_transport(
     check_points(w)
     t = checked_times(t, w)
     along = _along_geodesic if isinstance(curve, Geodesic) else _along_curve
-    result = along(metric, curve, w, t, options)
+    with inside(w):
+        result = along(metric, curve, w, t, options)
     if throw:
         raise_unless(result.status, result.message)
         return result.vectors

@@ -91,9 +91,9 @@ def named(owner: Any) -> str:
 
 
 def needs_chart(owner: Any) -> ValueError:
-    """The error of a manifold whose points' entries are no coordinates."""
+    """The error of a manifold whose points' entries are not coordinates."""
     return ValueError(
-        f"points of {named(owner)} obey equations, so their entries are no coordinates; give `chart=`, one point (n,) "
+        f"points of {named(owner)} obey equations, so their entries are not coordinates; give `chart=`, one point (n,) "
         "of coordinates to a point of the manifold, as in `chart=lambda x: torch.matrix_exp(skew(x))[:, :2]`"
     )
 

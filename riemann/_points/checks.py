@@ -1,4 +1,11 @@
-"""What arguments must be: points, vectors at them, whole numbers."""
+"""What arguments must be: points, vectors at them, whole numbers. Values of points are looked at once, at the door."""
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -6,6 +13,10 @@ from torch._C import _functorch
 
 from riemann._arithmetic.jet import is_seen
 from riemann._points.faults import first
+
+P, R = ParamSpec("P"), TypeVar("R")
+
+_INSIDE: ContextVar[bool] = ContextVar("inside", default=False)
 
 
 def has_values(x: Tensor) -> bool:
@@ -34,9 +45,44 @@ def check_points(x: Tensor) -> None:
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(f"`x` has shape {tuple(x.shape)}, expected (*batch, n): coordinates on the last axis")
     check_dense("x", x)
-    if has_values(x) and not bool(torch.isfinite(x).all()):
+    if has_values(x) and not _INSIDE.get():
+        check_finite(x)
+
+
+def check_finite(x: Tensor) -> None:
+    """Raises unless all coordinates are finite."""
+    if not bool(torch.isfinite(x).all()):
         where = first(~torch.isfinite(x).all(-1))
         raise ValueError(f"`x` is not finite at {where}: {x[where].tolist()}; remove such points")
+
+
+@contextlib.contextmanager
+def inside(x: Tensor) -> Iterator[None]:
+    """What runs here works on points x that were checked, and on what is made of them: no values are looked at."""
+    if not has_values(x):
+        yield
+        return
+    token = _INSIDE.set(True)
+    try:
+        yield
+    finally:
+        _INSIDE.reset(token)
+
+
+def door(f: Callable[P, R]) -> Callable[P, R]:
+    """A function whose second argument are points: checked here, and trusted by all that it calls."""
+    _, name, *_ = inspect.signature(f).parameters
+
+    @functools.wraps(f)
+    def checking(*args: P.args, **kwargs: P.kwargs) -> R:
+        if len(args) < 2 and name not in kwargs:
+            return f(*args, **kwargs)  # which says what is wrong
+        x = args[1] if len(args) > 1 else kwargs[name]
+        check_points(x)  # type: ignore[arg-type]
+        with inside(x):  # type: ignore[arg-type]
+            return f(*args, **kwargs)
+
+    return checking
 
 
 def check_dense(name: str, x: Tensor) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from riemann._messages.frames import shortens
-from riemann._points.checks import has_values
+from riemann._points.checks import has_values, inside
 from riemann._points.faults import Faults, collected, say
 from riemann._points.memory import room
 from riemann._points.weight import can_weigh, weighed
@@ -72,7 +72,7 @@ def in_chunks(
     faults: Faults = {}
     if size >= count:
         saying = collected(faults, batch, 0, points) if has_values(x) else contextlib.nullcontext()
-        with reported(progress, count) as report, saying:
+        with inside(x), reported(progress, count) as report, saying:
             result = f(x, *vectors)
             report(count)
         say(faults)
@@ -89,7 +89,7 @@ def in_chunks(
             result = f(x[first:last], *(v[some, first:last] for v in flat))
         return tree_map(lambda y: y.transpose(0, 1).flatten(0, 1), result)
 
-    with reported(progress, count) as report:
+    with inside(x), reported(progress, count) as report:
         result = _joined(piece, count, many, size, budget, report, LONG if chunk_size == "auto" else None)
     say(faults)
     if extra:

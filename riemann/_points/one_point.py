@@ -22,7 +22,7 @@ def at_one_point(f: Callable[[Tensor], Any], x: Tensor, name: str = "function", 
     """`f(x)` of one point; of a module that only takes batches, of which `fits` tells the right values.
 
     Raises:
-        ValueError: f is no module, and is written for batches.
+        ValueError: f is not a module, and is written for batches.
     """
     if _asks_for_batches(f) and (y := _of_batch(f, x, name, fits)) is not None:
         return y

@@ -9,7 +9,7 @@ from torch import Tensor
 from riemann._curves.logarithm import log_map, relaxed_log
 from riemann._curves.ode import Status
 from riemann._metric import jets_of
-from riemann._points.checks import carry_derivatives, check_count
+from riemann._points.checks import carry_derivatives, check_count, door
 from riemann._statistics.mean import checked_sets, frechet_mean, loosened
 from riemann._types import Metric
 
@@ -33,6 +33,7 @@ class PrincipalGeodesics(NamedTuple):
     scores: Tensor
 
 
+@door
 def principal_geodesics(
     metric: Metric,
     points: Float[Tensor, "*batch N n"],
@@ -106,6 +107,7 @@ class KMeans(NamedTuple):
     status: Tensor
 
 
+@door
 def k_means(
     metric: Metric,
     points: Float[Tensor, "*batch N n"],

@@ -13,7 +13,7 @@ from riemann._curves.geodesic import tolerance
 from riemann._curves.logarithm import log_map, relaxed_log
 from riemann._curves.ode import Status
 from riemann._metric import jets_of
-from riemann._points.checks import carry_derivatives, check_count, check_points, check_unmapped
+from riemann._points.checks import carry_derivatives, check_count, check_points, check_unmapped, door
 from riemann._points.faults import first
 from riemann._types import Metric
 
@@ -61,6 +61,7 @@ class FrechetMean(NamedTuple):
         return self
 
 
+@door
 def frechet_mean(
     metric: Metric,
     points: Float[Tensor, "*batch N n"],
@@ -90,7 +91,8 @@ def frechet_mean(
         `(*batch, n)`; the `FrechetMean` if `throw` is false.
 
     Raises:
-        TypeError, ValueError: as `log_map`; weights that are no weights; a metric that is not positive definite.
+        TypeError, ValueError: as `log_map`; weights that are not a tensor, or negative; a metric that is not
+            positive definite.
         RuntimeError: no mean was found for some set (with `throw`).
 
     Note:
@@ -121,6 +123,7 @@ def frechet_mean(
     return result.checked().point if throw else result
 
 
+@door
 def frechet_variance(
     metric: Metric,
     points: Float[Tensor, "*batch N n"],

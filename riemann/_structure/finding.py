@@ -13,7 +13,7 @@ class Finding:
 
     Attributes:
         name: of the type in `riemann.metrics`, or `"ignorable"`.
-        metric: the metric as one of that type; None where there is no such type.
+        metric: the metric as one of that type; None where there is not such a type.
         why: what was seen.
         cost: what curvature costs by it.
     """

@@ -51,7 +51,7 @@ def structure(metric: Metric, dim: int, *, x: Tensor | None = None) -> Structure
         of them, or `metric` itself.
 
     Raises:
-        TypeError, ValueError: `metric` is no callable, `dim` no dimension, or no point of the domain was found.
+        TypeError, ValueError: `metric` is not callable, `dim` is not a dimension, or no point of the domain was found.
 
     Note:
         Parameters, and other tensors that ask for gradients, stay the metric's own: they are seen as they are at each

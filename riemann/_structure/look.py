@@ -55,7 +55,7 @@ class Look:
         return residues.random(shape, self.generator)
 
     def rows(self, node: Node) -> Tensor | None:
-        """Value and derivatives of a node at one point, `(4, draws, *shape)`; None if it is no field of the point."""
+        """Value and derivatives of a node at one point, `(4, draws, *shape)`; None if it is not a field."""
         shape = self.recording.shape(node)
         if shape is None or not isinstance(found := self.values.get(node), Residues):
             return None

@@ -16,7 +16,7 @@ _OF_NUMBERS = frozenset(
 
 
 class NoScalar(Exception):
-    """An entry is no function of one entry that can be written down."""
+    """An entry is not a function of one entry that can be written down."""
 
 
 class Scalar(torch.nn.Module):

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _curvature, _jets
-from riemann._points.checks import check_points
+from riemann._points.checks import door
 from riemann._points.faults import Faults
 from riemann._submanifolds.immersion import INDEFINITE, Immersion, local
 from riemann._types import ChunkSize, Field, Metric
@@ -83,6 +83,9 @@ def mean_curvature_vector(
     Raises:
         TypeError, ValueError: as `second_fundamental_form`.
 
+    Reference:
+        do Carmo, *Riemannian Geometry* (1992), chapter 6.
+
     Example:
         >>> circle = lambda t: 2 * torch.stack([torch.cos(t[0]), torch.sin(t[0])])
         >>> mean_curvature_vector(circle, torch.zeros(1))
@@ -96,6 +99,7 @@ def mean_curvature_vector(
     return local(map, x, ambient, trace, chunk_size)
 
 
+@door
 def gauss_curvature(
     map: Field, x: Float[Tensor, "*batch 2"], ambient: Metric | None = None, *, chunk_size: ChunkSize = "auto"
 ) -> Float[Tensor, "*batch"]:
@@ -117,12 +121,14 @@ def gauss_curvature(
         ValueError: k is not 2. For a hypersurface of more dimensions take `shape_operator`, whose determinant is the
             Gauss-Kronecker curvature, or `scalar_curvature` of `metrics.Pullback(map, ambient)`.
 
+    Reference:
+        O'Neill, *Semi-Riemannian Geometry* (1983), chapter 4, theorem 5.
+
     Example:
         >>> bowl = lambda x: torch.stack([x[0], x[1], (x @ x) / 2])
         >>> gauss_curvature(bowl, torch.zeros(2))
         tensor(1.)
     """
-    check_points(x)
     if x.shape[-1] != 2:
         raise ValueError(
             f"`x` has {x.shape[-1]} coordinates, and the Gauss curvature is that of a surface; take `shape_operator` "
@@ -169,6 +175,9 @@ def shape_operator(
     Note:
         Spheres have $S = -1/r$ with the outward normal.
 
+    Reference:
+        O'Neill, *Semi-Riemannian Geometry* (1983), chapter 4.
+
     Example:
         >>> sphere = lambda x: torch.stack([x[0].sin() * x[1].cos(), x[0].sin() * x[1].sin(), x[0].cos()])
         >>> shape_operator(sphere, torch.tensor([torch.pi / 2, 0.0])).diagonal()
@@ -211,6 +220,9 @@ def principal_curvatures(
 
     Note:
         Gradients are those of eigenvalues: not unique where two agree.
+
+    Reference:
+        do Carmo, *Riemannian Geometry* (1992), chapter 6.
 
     Example:
         >>> tube = lambda x: torch.stack([2 * torch.cos(x[0]), 2 * torch.sin(x[0]), x[1]])

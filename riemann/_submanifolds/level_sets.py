@@ -124,6 +124,9 @@ def level_set_principal_curvatures(
     Note:
         Gradients are those of eigenvalues: not unique where two agree.
 
+    Reference:
+        Goldman, *Curvature formulas for implicit curves and surfaces*, Comput. Aided Geom. Design 22 (2005) 632.
+
     Example:
         >>> level_set_principal_curvatures(lambda x: x @ x - 4, torch.tensor([0.0, 0.0, 2.0]))
         tensor([0.5000, 0.5000])
@@ -179,6 +182,9 @@ def level_set_mean_curvature(
     Returns:
         `(*batch,)`: $(n - 1) / r$ on a sphere. $-H \nu$ is the mean curvature vector, where $\epsilon = 1$.
 
+    Reference:
+        Goldman, *Curvature formulas for implicit curves and surfaces*, Comput. Aided Geom. Design 22 (2005) 632.
+
     Example:
         >>> level_set_mean_curvature(lambda x: x @ x - 4, torch.tensor([0.0, 0.0, 2.0]))
         tensor(1.)
@@ -208,6 +214,9 @@ def level_set_gauss_curvature(
 
     Returns:
         `(*batch,)`: $r^{1 - n}$ on a sphere.
+
+    Reference:
+        Goldman, *Curvature formulas for implicit curves and surfaces*, Comput. Aided Geom. Design 22 (2005) 632.
 
     Example:
         >>> torus = lambda x: (torch.sqrt(x[0] ** 2 + x[1] ** 2) - 2) ** 2 + x[2] ** 2 - 1

@@ -28,6 +28,9 @@ def normal_projector(
     Raises:
         TypeError, ValueError: as `second_fundamental_form`.
 
+    Reference:
+        O'Neill, *Semi-Riemannian Geometry* (1983), chapter 4.
+
     Example:
         >>> circle = lambda t: torch.stack([torch.cos(t[0]), torch.sin(t[0])])
         >>> normal_projector(circle, torch.zeros(1))
@@ -62,6 +65,9 @@ def normal_frame(
         In codimension 2 and more the frame is one of many, and need not be continuous from point to point. Its
         derivatives at a point are those of a smooth frame near it, made orthonormal from fixed ambient components.
 
+    Reference:
+        O'Neill, *Semi-Riemannian Geometry* (1983), chapter 4.
+
     Example:
         >>> plane = lambda x: torch.stack([x[0], x[1], 2 * x[0]])
         >>> normal_frame(plane, torch.zeros(2))[:, 0] * 5**0.5
@@ -85,6 +91,9 @@ def normal_connection(map: Field, xi: Field, ambient: Metric | None = None) -> F
 
     Raises:
         ValueError: when the field is called, if `xi` has another shape.
+
+    Reference:
+        O'Neill, *Semi-Riemannian Geometry* (1983), chapter 4.
 
     Example:
         >>> circle = lambda t: torch.stack([torch.cos(t[0]), torch.sin(t[0])])

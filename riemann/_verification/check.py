@@ -19,7 +19,7 @@ from riemann._metric import (
     metric_field,
     metric_jet,
 )
-from riemann._points.checks import check_points
+from riemann._points.checks import door
 from riemann._points.faults import Note, first
 from riemann._types import Metric
 
@@ -76,6 +76,7 @@ class MetricReport:
         return html.table(("", "check", "found", "remedy"), rows)
 
 
+@door
 def check_metric(metric: Metric, x: Tensor) -> MetricReport:
     """Checks a metric at points: values, derivatives, smoothness, conditioning, covariance, digits.
 
@@ -88,7 +89,7 @@ def check_metric(metric: Metric, x: Tensor) -> MetricReport:
         where it fails.
 
     Raises:
-        TypeError, ValueError: `x` is no tensor of finite floating-point coordinates.
+        TypeError, ValueError: `x` is not a tensor of finite floating-point coordinates.
 
     Note:
         No unit is assumed: an asymmetry of 1e-9 (1e-4 in float32) is against the entry, the condition number is that of
@@ -102,7 +103,6 @@ def check_metric(metric: Metric, x: Tensor) -> MetricReport:
         ['smoothness']
     """
     check_metric_callable(metric)
-    check_points(x)
     x = x.detach().reshape(-1, x.shape[-1])
     if x.shape[0] == 0:
         raise ValueError("`x` holds no points, and a metric is checked at points")

@@ -28,7 +28,7 @@ def sample_points(metric: Metric, n: int, count: int | None = None, dtype: torch
         `(points, n)`.
 
     Raises:
-        ValueError: there is no such box among those tried.
+        ValueError: there is not such a box among those tried.
     """
     count = max(2, min(8, 32 // n)) if count is None else count
     generator = torch.Generator().manual_seed(0)

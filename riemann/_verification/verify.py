@@ -156,7 +156,7 @@ def verify(
         The report: `.ok`, `.comparisons`, `.raise_if_failed()`; `print` shows a table.
 
     Raises:
-        TypeError: `symbolic` is no SymbolicMetric.
+        TypeError: `symbolic` is not a SymbolicMetric.
         ValueError: no dimension is known, no points are found, or parameters have no numbers.
 
     Example:

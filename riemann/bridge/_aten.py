@@ -2,7 +2,7 @@
 
 Most operations only move elements: torch itself performs those on an array of the elements' positions.
 What holds no elements at all (masks, indices, fresh constants) torch computes, too. The rest is in the
-tables of `_operations` and `_linear`.
+tables of `_arithmetic` and `_linear_algebra`.
 """
 
 import operator

@@ -32,7 +32,7 @@ def conditions(expressions: Iterable[Any]) -> list[Condition]:
 def is_certain(condition: Condition) -> bool:
     """Whether it holds everywhere."""
     e, kind = condition
-    if not e.free_symbols:  # a constant outside a domain is no real number, which is looked at elsewhere
+    if not e.free_symbols:  # a constant outside a domain is not a real number, which is looked at elsewhere
         return e is not sp.nan
     return kind != "finite" and bool(e.is_positive or (kind == "nonzero" and e.is_nonzero))
 

@@ -160,7 +160,7 @@ def _with_parameters(
     functions = {type(f).__name__ for entry in entries for f in entry.atoms(AppliedUndef)}
     names = sorted({*by_name, *functions, *known})
     if unknown := sorted(set(parameters) - set(names)):
-        raise ValueError(f"`{unknown[0]}` is no parameter of this metric; its parameters are {names or 'none'}")
+        raise ValueError(f"`{unknown[0]}` is not a parameter of this metric; its parameters are {names or 'none'}")
     if missing := sorted({*by_name, *functions} - set(parameters)):
         kind = "a torch function" if missing[0] in functions else "a number or a 0-dim tensor"
         raise ValueError(f"`{missing[0]}` has no value: give {', '.join(f'{m}=…' for m in missing)} ({kind})")
@@ -324,7 +324,7 @@ def _check_expressible(expression: Any) -> None:
         if e in (sp.nan, sp.zoo, sp.oo, -sp.oo) or (isinstance(e, sp.Expr) and e.is_number and e.is_real is False):
             raise ValueError(f"`{e}` cannot be written as a real torch expression")
         if isinstance(e, sp.polygamma | BesselBase) and not e.args[0].is_Integer:
-            raise ValueError(f"`{e}` cannot be written in torch: its order is no whole number")
+            raise ValueError(f"`{e}` cannot be written in torch: its order is not a whole number")
         name = type(e).__name__
         if not (e.is_Atom or isinstance(e, Boolean) or name in _EXPRESSIBLE):
             raise ValueError(f"`{e}` cannot be written in torch: there is no function for `{name}`")

@@ -110,7 +110,7 @@ class Symbols:
         return bool(condition) if condition in (sp.true, sp.false) else condition
 
     def choose(self, condition: Any, x: Any, y: Any) -> sp.Expr:
-        """Of x and y the first where the condition holds; a branch that is NaN is no part of the domain."""
+        """Of x and y the first where the condition holds; a branch that is NaN is not a part of the domain."""
         if isinstance(condition, bool):
             return x if condition else y
         if x == y:

@@ -303,9 +303,9 @@ def high_precision(metric: Metric, x: Float[Tensor, "n"], digits: int = 40, orde
         The methods of `riemann.symbolic.SymbolicMetric`, whose results are numbers; NaN at kinks of the metric.
 
     Raises:
-        TypeError: `x` is no floating-point tensor.
-        ValueError: `x` is no single finite point; `metric` calls what has no exact form (named), branches on the values
-            of its point, or is not finite and real at `x`.
+        TypeError: `x` is not a floating-point tensor.
+        ValueError: `x` is not a single finite point; `metric` calls what has no exact form (named), branches on the
+            values of its point, or is not finite and real at `x`.
 
     Note:
         `riemann.bridge.trace(metric, n)` is made once for many points: `trace(metric, n).at(x)`.

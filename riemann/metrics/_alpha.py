@@ -5,13 +5,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _curvature, _jets
-from riemann._points.checks import check_points
+from riemann._points.checks import door
 from riemann._precision import full_precision
 from riemann.metrics._families import masses
 from riemann.metrics._fisher import Family, Fisher, Part, parts_of
 from riemann.metrics._scores import Scores, say
 
 
+@door
 def alpha_christoffel(
     family: Family | Fisher, x: Float[Tensor, "*batch n"], alpha: float | int
 ) -> Float[Tensor, "*batch n n n"]:
@@ -44,7 +45,6 @@ def alpha_christoffel(
         >>> alpha_christoffel(lambda x: Poisson(x[0].exp()), torch.tensor([0.3]), 1.0).abs() < 1e-6
         tensor([[[True]]])
     """
-    check_points(x)
     metric = family if isinstance(family, Fisher) else Fisher(family)
     if not isinstance(alpha, int | float) or isinstance(alpha, bool):
         raise TypeError(f"`alpha` is {alpha!r}, expected a number")

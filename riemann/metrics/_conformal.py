@@ -87,7 +87,7 @@ def inverse_metric(metric: Conformal, x: Tensor) -> Tensor:
 
 @route(_curvature.log_volume_element, Conformal)
 def log_volume_element(metric: Conformal, x: Tensor) -> Tensor:
-    """N p and that of the base."""
+    """n p, and that of the base."""
     return x.shape[-1] * _p(metric, x, 0)[0] + _curvature.log_volume_element(metric.base, x)
 
 

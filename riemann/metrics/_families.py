@@ -236,7 +236,7 @@ MULTIVARIATE_NORMAL = Kind(_multivariate_normal, _pointwise(_multivariate_normal
 
 
 def _positive(a: Tensor) -> Tensor:
-    """NaN where it is not, with its derivatives: there is no such distribution."""
+    """NaN where it is not, with its derivatives: there is not such a distribution."""
     return a + 0 * torch.log(a)
 
 

@@ -14,7 +14,7 @@ from riemann._curvature import at
 from riemann._metric import jets_of
 from riemann._modules import unwrapped
 from riemann._open import open_functions
-from riemann._points.checks import check_count, check_points, has_values
+from riemann._points.checks import check_count, has_values
 from riemann._types import Metric
 from riemann.metrics import _divergence, _scores
 from riemann.metrics._families import Kind, Unvalidated, components, known
@@ -272,7 +272,6 @@ def jets(metric: Sum, x: Tensor, order: int) -> Jets:
 def _ask_structure(function: Any) -> None:
     @functools.wraps(function.__wrapped__)
     def asked(metric: Fisher, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        check_points(x)
         return function(structure(metric, x), x, *args, **kwargs)
 
     asked.__module__ = __name__  # what `.route` names

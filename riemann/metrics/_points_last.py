@@ -14,7 +14,7 @@ SMALL = 6  # the largest n: beyond, pushing the frame back through the layers ne
 
 
 def scalar_curvature(metric: MLPCholesky, x: Tensor) -> Tensor:
-    r"""S at points `(z, n)`, `(z,)`: the formula of `_cartan.scalar_curvature`, from derivatives along coordinates.
+    r"""S at points `(z, n)`, `(z,)`: `_moving_frame.scalar_curvature` from derivatives along coordinates.
 
     $\sum_{ak} N_{aakk} - N_{akak} = (g^{jl} E_{ki} - g^{ij} E_{kl})\, \partial_j \partial_l L_{ik}$.
     """

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from riemann import _curvature, _jets, formulas
 from riemann._curvature import at
-from riemann._indices import bilinear, matvec
+from riemann._indices import bilinear, matvec, metric_trace
 from riemann._metric import jets_of, metric_jet
 from riemann._modules import runs_as_written, unwrapped
 from riemann._points.checks import carry_derivatives, check_count, has_values

@@ -89,7 +89,7 @@ def _warp_or_nan(metric: Warped, b: Tensor, order: int) -> Jets:
 
 
 def _w(metric: Warped, b: Tensor) -> tuple[Tensor, ...]:
-    """W, dw, its Hessian, the inverse of the base, and |dw|²."""
+    """w, dw, its Hessian, the inverse of the base, and |dw|²."""
     w, dw, ddw = _warp_or_nan(metric, b, 2)
     inverse = _curvature.inverse_metric(metric.base, b)
     gamma = _curvature.christoffel(metric.base, b)

@@ -114,7 +114,7 @@ def get(name: str, *args: Any, **arguments: Any) -> Space:
     """The entry of a name, made with the arguments of its function.
 
     Raises:
-        ValueError: there is no such entry; the message names those with a name alike.
+        ValueError: there is not such a entry; the message names those with a name alike.
 
     Example:
         >>> from riemann import spaces

@@ -171,7 +171,7 @@ def _made(name: str, arguments: Mapping[str, Any]) -> Space:
 
 
 def _undetermined(matrix: Any, coordinates: tuple[sp.Symbol, ...], parameters: Mapping[str, Any]) -> list[sp.Symbol]:
-    """The symbols of the matrix and the parameters that are no coordinates."""
+    """The symbols of the matrix and the parameters that are not coordinates."""
     free = sp.Matrix(matrix).free_symbols.union(*(sp.sympify(p).free_symbols for p in parameters.values()))
     return sorted(free - set(coordinates), key=str)
 

@@ -248,7 +248,7 @@ class Field:
         return all(c > 0 and even(m) for m, c in p.items())
 
     def without_root(self, p: Poly, i: int) -> Poly | None:
-        """P / w for an algebraic generator w with w^2 = q, if that is a polynomial."""
+        """p / w for an algebraic generator w with w^2 = q, if that is a polynomial."""
         relation = self.generators[i].relation or {}
         if self.generators[i].degree != 2 or relation.keys() == {0} or not p:
             return None
@@ -326,7 +326,7 @@ class Field:
         """The inverse of a symmetric matrix, by cofactors; a ValueError if there is none."""
         n = len(matrix)
         if not (det := self.determinant(matrix)):
-            raise ValueError("`matrix` is singular: its determinant is 0, so it is no metric")
+            raise ValueError("`matrix` is singular: its determinant is 0, so it is not a metric")
         over = self.reciprocal(det)
 
         @functools.cache

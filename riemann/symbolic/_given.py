@@ -30,13 +30,13 @@ def expression(value: Any) -> Any:
 
     Raises:
         TypeError: `value` is something else.
-        ValueError: the text is no expression.
+        ValueError: the text is not an expression.
 
     Example:
         >>> expression("2 M/r^2 * sin(theta)")
         Traceback (most recent call last):
         ...
-        ValueError: '2 M/r^2 * sin(theta)' is no expression: did not expect 'M'
+        ValueError: '2 M/r^2 * sin(theta)' is not an expression: did not expect 'M'
         >>> expression("2*M/r^2 * sin(theta)"), expression(0.1)
         (2*M*sin(theta)/r**2, 1/10)
     """
@@ -68,7 +68,7 @@ class _Text:
             end = match.end()
 
     def error(self, what: str) -> ValueError:
-        return ValueError(f"{self.text!r} is no expression: {what}")
+        return ValueError(f"{self.text!r} is not an expression: {what}")
 
     def next(self, *wanted: str) -> str | None:
         """The next token, taken, if it is one of these."""

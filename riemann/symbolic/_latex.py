@@ -67,7 +67,7 @@ def quantity(metric: Any, name: str, component: Sequence[Any], indices: str | No
         raise ValueError(f"`quantity` is {name!r}, expected one of {', '.join(('line_element', *QUANTITIES))}")
     positions = QUANTITIES[name][1] if indices is None else indices
     if name == "christoffel" and positions not in ("ull", "lll"):
-        raise ValueError(f"`indices` is {indices!r}, expected 'ull' or 'lll': these are no components of a tensor")
+        raise ValueError(f"`indices` is {indices!r}, expected 'ull' or 'lll': these are not components of a tensor")
     if len(component) > len(positions):
         raise ValueError(f"`{name}` has {len(positions)} indices, and {len(component)} are given")
     lines = list(_lines(metric, name, [_place(metric, c) for c in component], positions))
@@ -81,7 +81,7 @@ def _place(metric: Any, index: Any) -> int:
         return index
     if str(index) in names:
         return names.index(str(index))
-    raise ValueError(f"{index!r} is no coordinate: they are {', '.join(names)}, or 0 to {metric.dim - 1}")
+    raise ValueError(f"{index!r} is not a coordinate: they are {', '.join(names)}, or 0 to {metric.dim - 1}")
 
 
 def _lines(metric: Any, name: str, first: Sequence[int], positions: str) -> Iterator[str]:

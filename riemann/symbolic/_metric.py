@@ -351,4 +351,4 @@ def _check_not_singular(matrix: sp.ImmutableMatrix) -> None:
         sizes = [max(map(abs, g.row(i))) for i in range(n)]
         ratios.append(abs(g.det(method="berkowitz")) / math.prod(sizes) if all(sizes) else 0)
     if ratios and max(ratios) < sp.Float("1e-250"):
-        raise ValueError("`matrix` is singular: its determinant is 0, so it is no metric")
+        raise ValueError("`matrix` is singular: its determinant is 0, so it is not a metric")

@@ -49,7 +49,7 @@ class Numbers(Series):
 def function_of(atoms: Sequence[sp.Expr], expressions: Sequence[sp.Expr]) -> Callable[..., list[Any]]:
     """The values of expressions as a function of numbers for their symbols and undetermined functions.
 
-    The code has names of its own: a symbol of a user may be called `pi`, or what is no name in Python.
+    The code has names of its own: a symbol of a user may be called `pi`, or what is not a name in Python.
     """
     undetermined = {
         a: sp.Symbol(f"v{k}") for k, a in enumerate(atoms) if not a.is_Symbol

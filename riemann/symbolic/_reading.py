@@ -264,7 +264,7 @@ class Reader:
     # ---------------------------------------------------------------------------------- sin, cos, exp, powers, log
 
     def _read_angles(self, given: list[sp.Expr]) -> None:
-        """Sin and cos of the arguments given, by those of a basis."""
+        """sin and cos of the arguments given, by those of a basis."""
         field = self.field
         new, coordinates = self._angles.include([{None: self.element(a)} for a in given], integral=True)
         self._rotations += [self._circle(given[index] / divisor) for index, divisor in new]
@@ -280,7 +280,7 @@ class Reader:
             self._known[sp.cos(a)], self._known[sp.sin(a)] = cos, sin
 
     def _circle(self, angle: sp.Expr, hyperbolic: bool = False) -> tuple[Element, Element]:
-        """Cos and sin (cosh and sinh) of an angle: new generators."""
+        """cos and sin (cosh and sinh) of an angle: new generators."""
         field, theta, sign = self.field, self.element(angle), 1 if hyperbolic else -1
         i = len(field.generators)
         cos_, sin_ = HYPERBOLIC[::-1] if hyperbolic else TRIGONOMETRIC[::-1]

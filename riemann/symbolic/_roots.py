@@ -97,7 +97,7 @@ class Roots:
         return field.sum((outside * w,))
 
     def _square_part(self, a: Element) -> tuple[Element, Poly]:
-        """B and p with a = b^2 p, p a polynomial without squares, and b > 0 up to signs of factors of p."""
+        """b and p with a = b^2 p, p a polynomial without squares, and b > 0 up to signs of factors of p."""
         field = self.field
         constant, powers = field.factored(a.top)
         square, free = 1, 1 if constant > 0 else -1

@@ -20,7 +20,7 @@ class Unknown(NamedTuple):
 
 
 def parsed(atom: sp.Expr) -> Unknown | None:
-    """The meaning of an atom, or None if it is no derivative of an undetermined function by its own arguments."""
+    """The meaning of an atom, or None if it is not a derivative of an undetermined function by its own arguments."""
     if isinstance(atom, AppliedUndef):
         return Unknown(atom.func, atom.args, (0,) * len(atom.args))
     if isinstance(atom, sp.Subs):

@@ -183,7 +183,7 @@ def _diagonal(net: MetricNet, hidden: list[int], activation: Any, g_0: Tensor) -
 
 def _conformal(net: MetricNet, hidden: list[int], activation: Any, g_0: Tensor) -> metrics.Conformal:
     if not torch.allclose(g_0, net.scale * torch.eye(net.dim, dtype=g_0.dtype)):
-        raise ValueError("`start` is no multiple of the identity, as metrics of the family 'conformal' are")
+        raise ValueError("`start` is not a multiple of the identity, as metrics of the family 'conformal' are")
     p = perceptron([net.dim, *hidden, 1], activation, Bounded(net.log_range), Scalar())
     base = None if net.scale == 1 else metrics.Constant(g_0.to(torch.get_default_dtype()))
     return metrics.Conformal(base, p)

@@ -8,11 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 import riemann
+from riemann._points.checks import door
 from riemann_nn._fields.factored import normal_vectors
 from riemann_nn._losses import reduce
 from riemann_nn._losses.means import check_batch, weights_of
 
 
+@door
 def curvature_loss(
     metric: Any,
     x: Float[Tensor, "*batch n"],

@@ -1,6 +1,5 @@
 """Signs that learned metrics collapse: volume, conditioning, variation, curvature, watched while training."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 import riemann
+from riemann._messages.frames import warn
 from riemann_nn._charts.chart import Chart
 
 
@@ -113,10 +113,9 @@ class CollapseMonitor(torch.nn.Module):
     def _say(self, i: int, sign: str, what: str) -> None:
         if (i, sign) not in self.said:
             self.said.add((i, sign))
-            warnings.warn(
+            warn(
                 f"the metric of chart {i} collapses: {what}. A scale-free preset, or a `MetricNet`, whose heads are "
-                "bounded, does not. This is said once.",
-                stacklevel=4,
+                "bounded, does not. This is said once."
             )
 
     def get_extra_state(self) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Distortion of volume as a loss."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -8,11 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from riemann._messages.frames import warn
+from riemann._points.checks import door
 from riemann_nn._fields.factored import log_volumes
 from riemann_nn._losses import reduce
 from riemann_nn._losses.means import check_batch, weights_of
 
 
+@door
 def volume_loss(
     metric: Any,
     x: Float[Tensor, "*batch n"],
@@ -49,10 +51,9 @@ def volume_loss(
         tensor(0.9609)
     """
     if not log:
-        warnings.warn(
+        warn(
             "the variance of sqrt(det g) itself is least where g is 0: it shrinks the metric and inflates its "
-            "curvature. `log=True` does not depend on the scale of g.",
-            stacklevel=2,
+            "curvature. `log=True` does not depend on the scale of g."
         )
     return _volume_loss(metric, x, log, log_reference, measure)
 

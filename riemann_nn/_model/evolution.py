@@ -60,7 +60,7 @@ class EvolutionLoss(torch.nn.Module):
         seed: of random points and planes; what is drawn depends on it, the call and the rank only.
 
     Raises:
-        ValueError: unknown names, numbers out of range; in a call, a task that is no scalar.
+        ValueError: unknown names, numbers out of range; in a call, a task that is not a scalar.
 
     Note:
         Step and monitor are in `state_dict`: training resumes exactly. In `eval()` all points are used and the step

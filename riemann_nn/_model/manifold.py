@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from riemann._messages.frames import warn
 from riemann.metrics import MLPCholesky
 from riemann.metrics.configuration import check_same, name_of, of_weights_alone, plain
 from riemann.metrics.elementwise import Softplus
@@ -50,10 +51,9 @@ class ManifoldLayer(torch.nn.Module):
         super().__init__()
         self.map, self.metric = map, metric
         if rough := rough_parts(map):
-            warnings.warn(
+            warn(
                 f"the map of this layer has {', '.join(rough)}: curvature pulled back through it is not defined at the "
-                "kinks. Curvature of the layer's own metric, in its own coordinates, is.",
-                stacklevel=2,
+                "kinks. Curvature of the layer's own metric, in its own coordinates, is."
             )
 
     @property
@@ -202,11 +202,10 @@ class NeuralDifferentialManifold(torch.nn.Module):
             )
         self.head, self.coupling = _HEADS[head](dims, output_dim, task), "forward" if reads else coupling
         if self.coupling is None:
-            warnings.warn(
+            warn(
                 "the metrics of this model are decorative: the head does not read them, so the task has no gradient in "
                 "them and they change no prediction. Use head='mahalanobis' or 'kernel', or train them with "
-                "`fisher_loss` and say coupling='fisher'",
-                stacklevel=3,
+                "`fisher_loss` and say coupling='fisher'"
             )
 
     @classmethod

@@ -63,7 +63,7 @@ def metrics_of(model: torch.nn.Module, metric: str, metrics: Any) -> dict[torch.
     modules = set(model.modules())
     if not metrics or not all(m in modules and callable(g) for m, g in metrics.items()):
         raise ValueError(
-            "`metrics` is empty or has keys that are not modules of the model, or values that are no callables"
+            "`metrics` is empty or has keys that are not modules of the model, or values that are not callables"
         )
     return dict(metrics)
 
