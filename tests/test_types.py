@@ -25,6 +25,11 @@ reveal_type(rm.scalar_curvature)
 here: rm.LocalGeometry = rm.at(g, x, order=3)
 ricci: Tensor = rm.ricci_tensor(g, x, indices="ul") + here.ricci_tensor("ul")
 report: rm.VerificationReport = rm.verify(g, dim=2)
+v: Tensor = rm.log_map(g, x, x) + rm.exp_map(g, x, x, rtol=1e-6)
+found: rm.Logarithm = rm.log_map(g, x, x, throw=False, restarts=1)
+length: Tensor | rm.Logarithm = rm.distance(g, x, x, throw=False)
+mean: Tensor = rm.frechet_mean(g, x)
+carried: rm.Transport = rm.holonomy(g, lambda t: torch.stack([t, t]), throw=False)
 way: str = rm.ricci_tensor.route(g)
 """
 WRONG = {
@@ -32,6 +37,8 @@ WRONG = {
     "rm.ricci_tensor(g, x, indices=4)": "str",
     "rm.ricci_tensor(g, x, position='ul')": "position",
     "rm.ricci_tenso(g, x)": "ricci_tenso",
+    "rm.log_map(g, x, x, throw=False).abs()": "abs",
+    "rm.exp_map(g, x, x, rtoll=1e-6)": "exp_map",
     "here.ricci_tenso()": "ricci_tenso",
     "rm.metrics.Conforml": "Conforml",
     "rm.spaces.spher(2)": "spher",

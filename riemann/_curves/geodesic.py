@@ -3,7 +3,7 @@ r"""Geodesics, $\ddot x^k + \Gamma^k_{ij} \dot x^i \dot x^j = 0$, and the expone
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Unpack, overload
 
 import torch
 from jaxtyping import Float
@@ -21,7 +21,7 @@ from riemann._points.checks import alike, check_count, check_dense, check_unmapp
 from riemann._points.chunks import reported
 from riemann._points.faults import collected, first
 from riemann._precision import full_precision
-from riemann._types import Field, Metric, Progress
+from riemann._types import Field, GeodesicOptions, Metric, Progress
 
 Acceleration = Callable[[Tensor, Tensor], Tensor]
 
@@ -172,6 +172,18 @@ def geodesic(
     if throw:
         raise_unless(status, result.message)
     return result
+
+
+@overload
+def exp_map(
+    metric: Metric, x: Tensor, v: Tensor, *, throw: Literal[True] = ..., **options: Unpack[GeodesicOptions]
+) -> Tensor: ...
+
+
+@overload
+def exp_map(
+    metric: Metric, x: Tensor, v: Tensor, *, throw: Literal[False], **options: Unpack[GeodesicOptions]
+) -> Geodesic: ...
 
 
 @door

@@ -1,7 +1,7 @@
 r"""Jacobi fields, the variations of geodesics: $\ddot \xi = D a(x, \dot x)[\xi, \dot \xi]$ for the acceleration a."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Unpack, overload
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,7 @@ from riemann._curves.geodesic import checked_times, integrated, message, raise_u
 from riemann._curves.ode import Solution
 from riemann._metric import jets_of, metric_field, metric_jet
 from riemann._points.checks import alike, door
-from riemann._types import Field, Metric
+from riemann._types import CurveOptions, Field, Metric
 
 
 def varied_acceleration(metric: Metric, x: Tensor, v: Tensor, X: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,6 +85,34 @@ class JacobiField(NamedTuple):
     def message(self) -> str:
         """What happened, in a sentence, with the first point where something did."""
         return message("Jacobi field", self.status, self.reached)
+
+
+@overload
+def jacobi_field(
+    metric: Metric,
+    x: Tensor,
+    v: Tensor,
+    J0: Tensor,
+    dJ0: Tensor,
+    t: Tensor | float | Sequence[float],
+    *,
+    throw: Literal[True] = ...,
+    **options: Unpack[CurveOptions],
+) -> Tensor: ...
+
+
+@overload
+def jacobi_field(
+    metric: Metric,
+    x: Tensor,
+    v: Tensor,
+    J0: Tensor,
+    dJ0: Tensor,
+    t: Tensor | float | Sequence[float],
+    *,
+    throw: Literal[False],
+    **options: Unpack[CurveOptions],
+) -> JacobiField: ...
 
 
 @door

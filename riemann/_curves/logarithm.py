@@ -5,7 +5,7 @@ One algorithm from its start to what is said of its end: therefore long.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Unpack, overload
 
 import torch
 from jaxtyping import Float
@@ -24,7 +24,7 @@ from riemann._metric import jets_of, metric_jet
 from riemann._points.checks import alike, carry_derivatives, check_count, check_unmapped, door
 from riemann._points.chunks import BUDGET, reported
 from riemann._points.faults import first
-from riemann._types import Field, Metric, Progress
+from riemann._types import Field, Metric, Progress, SearchOptions
 
 _STARTS = ((1.0, 3.0), (1e3, 10.0), (1.0, 1.0))  # shift of the first step, growth of the tension that is let pass
 _LARGEST = 1e6  # shift
@@ -75,6 +75,18 @@ class Logarithm(NamedTuple):
                 "conjugate to its start, so it is not the shortest one; `restarts=8` looks for others"
             )
         return self.velocities
+
+
+@overload
+def log_map(
+    metric: Metric, x: Tensor, y: Tensor, *, throw: Literal[True] = ..., **options: Unpack[SearchOptions]
+) -> Tensor: ...
+
+
+@overload
+def log_map(
+    metric: Metric, x: Tensor, y: Tensor, *, throw: Literal[False], **options: Unpack[SearchOptions]
+) -> Logarithm: ...
 
 
 @door
@@ -577,6 +589,18 @@ def _interpolation(count: int, finer: int, like: Tensor) -> Tensor:
     same = gap.abs() < 1e-14
     P = torch.where(same.any(1, keepdim=True), same.to(like), w / torch.where(same, 1.0, gap))
     return P / P.sum(1, keepdim=True)
+
+
+@overload
+def distance(
+    metric: Metric, x: Tensor, y: Tensor, *, throw: Literal[True] = ..., **options: Unpack[SearchOptions]
+) -> Tensor: ...
+
+
+@overload
+def distance(
+    metric: Metric, x: Tensor, y: Tensor, *, throw: Literal[False], **options: Unpack[SearchOptions]
+) -> Logarithm: ...
 
 
 @door

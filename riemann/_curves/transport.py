@@ -1,7 +1,7 @@
 r"""Parallel transport along curves, $\dot w^k = -\Gamma^k_{ij} \dot \gamma^i w^j$, and holonomy around loops."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Unpack, overload
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from riemann._curvature.tensors import FULL_JETS
 from riemann._curves.geodesic import Geodesic, checked_times, geodesic_acceleration, integrated, message, raise_unless
 from riemann._metric import metric_jet
 from riemann._points.checks import check_points, inside
-from riemann._types import Metric
+from riemann._types import Metric, SolverOptions
 
 Curve = Callable[[Tensor], Tensor]  # one parameter () to a point (n,)
 
@@ -37,6 +37,30 @@ class Transport(NamedTuple):
     def message(self) -> str:
         """What happened, in a sentence, with the first curve where something did."""
         return message("transport", self.status, self.reached)
+
+
+@overload
+def parallel_transport(
+    metric: Metric,
+    curve: Curve | Geodesic,
+    w: Tensor,
+    t: Tensor,
+    *,
+    throw: Literal[True] = ...,
+    **options: Unpack[SolverOptions],
+) -> Tensor: ...
+
+
+@overload
+def parallel_transport(
+    metric: Metric,
+    curve: Curve | Geodesic,
+    w: Tensor,
+    t: Tensor,
+    *,
+    throw: Literal[False],
+    **options: Unpack[SolverOptions],
+) -> Transport: ...
 
 
 def parallel_transport(
@@ -150,6 +174,30 @@ def _along_geodesic(metric: Metric, curve: Geodesic, w: Tensor, t: Tensor, optio
     vectors = solution.states[..., 2 * n :].reshape(len(t), *w.shape)
     status, reached = (a.reshape(w.shape[:-1]) for a in (solution.status, solution.reached))
     return Transport(t, vectors, status, reached)
+
+
+@overload
+def holonomy(
+    metric: Metric,
+    loop: Curve,
+    *,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str | None = None,
+    throw: Literal[True] = ...,
+    **options: Unpack[SolverOptions],
+) -> Tensor: ...
+
+
+@overload
+def holonomy(
+    metric: Metric,
+    loop: Curve,
+    *,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str | None = None,
+    throw: Literal[False],
+    **options: Unpack[SolverOptions],
+) -> Transport: ...
 
 
 def holonomy(

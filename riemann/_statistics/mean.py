@@ -2,7 +2,7 @@ r"""The mean of points of a curved space: where $\sum_i w_i \log_m(x_i) = 0$."""
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from jaxtyping import Float
@@ -59,6 +59,32 @@ class FrechetMean(NamedTuple):
         if bool((self.status != Status.SUCCESS).any()):
             raise RuntimeError(f"{self.message}. `throw=False` returns what was found, with a status for each set")
         return self
+
+
+@overload
+def frechet_mean(
+    metric: Metric,
+    points: Tensor,
+    weights: Tensor | None = None,
+    *,
+    start: Tensor | None = None,
+    max_iterations: int = 50,
+    throw: Literal[True] = ...,
+    **options: Any,
+) -> Tensor: ...
+
+
+@overload
+def frechet_mean(
+    metric: Metric,
+    points: Tensor,
+    weights: Tensor | None = None,
+    *,
+    start: Tensor | None = None,
+    max_iterations: int = 50,
+    throw: Literal[False],
+    **options: Any,
+) -> FrechetMean: ...
 
 
 @door
