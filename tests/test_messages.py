@@ -270,7 +270,7 @@ def test_parameters_of_curves_are_checked(t, error, text):
 
 
 def misspelt(x):
-    return torch.eye(2) * absent(x)  # noqa: F821
+    return torch.eye(2) * absent(x)  # noqa: F821 # pyright: ignore[reportUndefinedVariable]
 
 
 def by_columns(x):

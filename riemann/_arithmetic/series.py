@@ -287,9 +287,6 @@ def _bessel_series(sign: int) -> list[float]:
 special = torch.special
 _j1_over = _near_zero(_bessel_series(-1), 2.0)(lambda v: call("special_bessel_j1", v) * call("reciprocal", v))
 _i1_over = _near_zero(_bessel_series(1), 2.0)(lambda v: call("special_i1", v) * call("reciprocal", v))
-_sin_over = _near_zero([(-1) ** k / math.factorial(2 * k + 1) for k in range(14)], 1.5)(
-    lambda v: call("sin", v) * call("reciprocal", v)
-)
 _sin_slope = _near_zero([(-1) ** (k + 1) * (2 * k + 2) / math.factorial(2 * k + 3) for k in range(14)], 1.5)(
     lambda v: (call("cos", v) - call("sin", v) * call("reciprocal", v)) * call("reciprocal", v * v)
 )  # of sin(v) / v, over v

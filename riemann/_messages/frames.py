@@ -11,7 +11,8 @@ import warnings
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _OURS = frozenset(("riemann", "riemann_nn", "torch", "functools", "contextlib", "jaxtyping", "beartype"))
 

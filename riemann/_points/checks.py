@@ -14,7 +14,8 @@ from torch._C import _functorch
 from riemann._arithmetic.jet import is_seen
 from riemann._points.faults import first
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _INSIDE: ContextVar[bool] = ContextVar("inside", default=False)
 

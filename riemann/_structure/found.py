@@ -13,7 +13,6 @@ from riemann._points.checks import check_count, check_points
 from riemann._structure.finding import Finding, Structure
 from riemann._types import Metric
 
-ORDER = "Constant Conformal Warped Product Diagonal MLPCholesky Pullback Hessian LowRankPlusDiagonal".split()
 LOOKED_AT = 3  # points at which a finding is compared
 DEEPEST = 4  # parts of parts that are looked at
 
