@@ -65,6 +65,7 @@ def christoffel(
         Misner, Thorne, Wheeler (MTW), eq. 8.24.
 
     Example:
+        >>> import torch
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
         >>> christoffel(half_plane, torch.tensor([0.0, 2.0]))[0]
         tensor([[ 0.0000, -0.5000],
@@ -107,6 +108,7 @@ def riemann_tensor(
         MTW eq. 11.12.
 
     Example:
+        >>> import torch
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
         >>> riemann_tensor(half_plane, torch.tensor([0.0, 2.0]))[0, 1]
         tensor([[ 0.0000, -0.2500],
@@ -147,6 +149,7 @@ def ricci_tensor(
         MTW eq. 8.47.
 
     Example:
+        >>> import torch
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
         >>> ricci_tensor(half_plane, torch.tensor([0.0, 2.0]))
         tensor([[-0.2500,  0.0000],
@@ -182,6 +185,7 @@ def scalar_curvature(
         MTW eq. 8.48.
 
     Example:
+        >>> import torch
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
         >>> scalar_curvature(half_plane, torch.tensor([0.0, 2.0]))
         tensor(-2.)
@@ -220,6 +224,7 @@ def einstein_tensor(
         MTW eq. 8.49.
 
     Example:
+        >>> import torch
         >>> half_space = lambda x: torch.eye(3) / x[2] ** 2
         >>> einstein_tensor(half_space, torch.tensor([0.0, 0.0, 2.0])).diagonal()
         tensor([0.2500, 0.2500, 0.2500])
@@ -258,6 +263,7 @@ def schouten_tensor(
         Lee, *Introduction to Riemannian Manifolds* (2018), chapter 7.
 
     Example:
+        >>> import torch
         >>> half_space = lambda x: torch.eye(3) / x[2] ** 2
         >>> schouten_tensor(half_space, torch.tensor([0.0, 0.0, 2.0])).diagonal()
         tensor([-0.1250, -0.1250, -0.1250])
@@ -298,6 +304,7 @@ def weyl_tensor(
         MTW eq. 13.50.
 
     Example:
+        >>> import torch
         >>> half_space = lambda x: torch.eye(3) / x[2] ** 2
         >>> weyl_tensor(half_space, torch.tensor([0.0, 0.0, 2.0])).abs().max()
         tensor(0.)
@@ -324,6 +331,7 @@ def kretschmann_scalar(
         Henry, *Kretschmann scalar for a Kerr-Newman black hole*, Astrophys. J. 535 (2000) 350.
 
     Example:
+        >>> import torch
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
         >>> kretschmann_scalar(half_plane, torch.tensor([0.0, 2.0]))
         tensor(4.)
