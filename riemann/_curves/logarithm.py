@@ -262,7 +262,7 @@ def relaxed_log(
     **_: Any,
 ) -> Tensor:
     """What `log_map` begins to polish, not shot at y, `(*batch, n)`: for the steps of a search, not for its end."""
-    x, y = broadcast_vectors(x, y=y)
+    x, y = alike(x, y=y)
     n = x.shape[-1]
     flat = x.reshape(-1, n), y.reshape(-1, n)
     with torch.no_grad():
