@@ -254,6 +254,76 @@ def test_reverse_mode_knows_kinks() -> None:
     assert christoffel(g, x + 0.1).isfinite().all()
 
 
+# --------------------------------------------------------------------- kinks of what vanishes with its derivatives
+
+FLAT: dict[str, Callable[[Tensor], Tensor]] = {
+    "a jump": lambda x: torch.where(x**2 > 0, 2 + x, 1 + x),
+    "a kink": lambda x: torch.where(x**2 > 0, 1 + x, 1 - x),
+    "at another point": lambda x: torch.where((x + 0.0) ** 4 > 0, 1 + x, 1 - x),
+    "of high degree": lambda x: torch.where(x**6 > 0, 1 + x, 1 - x),
+    "by rounding": lambda x: torch.where(torch.cosh(x) > 1, 1 + x, 1 - x),
+    "equality": lambda x: torch.where(x**2 == 0, 1 + x, 1 - x),
+    "any": lambda x: torch.where((torch.stack([x, x]) ** 2 > 0).any(), 1 + x, 1 - x),
+    "mask as a factor": lambda x: (1 + x) * (x**2 > 0),
+    "isclose": lambda x: torch.where(torch.isclose(x**2, 0 * x, atol=0.0, rtol=0.0), 1 + x, 1 - x),
+    "signbit": lambda x: torch.where(torch.signbit(-(x**2)), 1 + x, 1 - x),
+    "sign": lambda x: torch.sign(x**2) * (1 + x),
+    "heaviside": lambda x: torch.heaviside(x**2, torch.zeros_like(x)) * (1 + x),
+    "floor": lambda x: torch.floor(-(x**2)) * (1 + x),
+    "long": lambda x: torch.stack([1 + x, 1 - x])[(1 - x**2).long()],
+    "remainder": lambda x: torch.remainder(1 - x**2, 1.0),
+    "searchsorted": lambda x: torch.stack([1 + x, 1 - x])[torch.searchsorted(tensor(0.0), x**2)],
+    "argmax": lambda x: torch.stack([1 + x, 1 - x])[torch.argmax(torch.stack([0 * x, x**2]))],
+    "argsort": lambda x: torch.stack([1 + x, 1 - x])[torch.argsort(torch.stack([0 * x, -(x**2)]))[0]],
+    "branch cut": lambda x: torch.atan2(x**2, 0 * x - 1) * (1 + x),
+    "root": lambda x: torch.sqrt(x**2),
+    "root of a root": lambda x: (x**4) ** 0.25,
+    "root of what cancels": lambda x: torch.sqrt(1 - torch.cos(x) ** 2),
+    "eigenvector": lambda x: torch.linalg.eigh(torch.diag(torch.stack([x**2, -(x**2)])))[1][0, 0].square() * (2 + x),
+}
+
+
+@pytest.mark.parametrize("name", FLAT)
+@pytest.mark.parametrize("order", [1, 2])
+def test_what_vanishes_with_its_derivatives_is_no_constant(name: str, order: int) -> None:
+    f = lambda x: FLAT[name](x[0])
+    assert jet(f, tensor(0.0), order)[1].isnan().all()
+    assert torch.func.vmap(lambda x: jet(f, x, order)[1])(tensor([0.0], [0.5]))[:, 0].isnan().tolist() == [True, False]
+    h = 1e-4
+    slope = (f(tensor(0.3 + h)) - f(tensor(0.3 - h))) / (2 * h)
+    assert_close(jet(f, tensor(0.3), order)[1][0], slope, rtol=1e-6, atol=1e-6)
+
+
+def test_a_norm_that_vanishes_with_its_slope_has_no_known_curvature() -> None:
+    f = lambda x: torch.linalg.norm(torch.stack([x[0] ** 2, x[0] ** 2]))  # sqrt 2 x², whose second derivative is not 0
+    assert jet(f, tensor(0.0), 2)[2].isnan().all()
+    conformal = lambda x: torch.eye(2, dtype=D) * (1 + f(x))
+    for quantity in (scalar_curvature, christoffel):
+        with pytest.warns(UserWarning, match="not finite"):
+            assert quantity(conformal, tensor(0.0, 0.3)).isnan().any()
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: torch.relu(x**2),
+    lambda x: torch.abs(x**3),
+    lambda x: torch.clamp(-(x**2), min=0),
+    lambda x: torch.where(x**2 > 0, torch.cos(x), torch.ones_like(x)),
+    lambda x: torch.maximum(x**3, 2 * x**3),
+])  # fmt: skip
+def test_where_branches_that_vanish_agree_there_are_derivatives(f: Callable[[Tensor], Tensor]) -> None:
+    assert_close(jet(lambda x: f(x[0]), tensor(0.0), 1)[1], tensor(0.0))
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: torch.where(0 * x > 0, 1 + x, 1 - x),
+    lambda x: torch.where(torch.tanh(x) - torch.tanh(x) >= 0, 1 - x, 1 + x),
+    lambda x: torch.relu(torch.tanh(x) * 0) - x,
+    lambda x: torch.linalg.norm(torch.stack([x, x]) * 0) - x,
+])  # fmt: skip
+def test_constants_that_are_computed_are_constants(f: Callable[[Tensor], Tensor]) -> None:
+    assert_close(jet(lambda x: f(x[0]), tensor(0.0), 1)[1], tensor(-1.0))
+
+
 # ------------------------------------------------------------------------------------- however it is written
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from riemann._arithmetic.dispatch import Arithmetic
 from riemann._arithmetic.jet import Jet, Refused, aligned
-from riemann._arithmetic.leibniz import is_constant
+from riemann._arithmetic.leibniz import moves
 
 
 def promoted(A: Arithmetic, *args: Any) -> tuple[list[Any], torch.dtype]:
@@ -39,7 +39,7 @@ def cast(A: Arithmetic, a: Any, dtype: torch.dtype) -> Any:
     if a.dtype.is_floating_point:
         v = a.c[0]
         jumps = (v == torch.round(v)) & (v != 0) if dtype != torch.bool else v == 0
-        return Jet(v.to(dtype).unsqueeze(0), jumps & ~is_constant(a.c))
+        return Jet(v.to(dtype).unsqueeze(0), moves(A, a.c, jumps))
     jumps = a.jumps
     return Jet(a.c.to(dtype), jumps)
 

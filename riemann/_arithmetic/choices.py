@@ -30,7 +30,7 @@ from riemann._arithmetic.elementwise import (
     sum_of,
 )
 from riemann._arithmetic.jet import Jet, Refused, aligned, rule
-from riemann._arithmetic.leibniz import is_constant, product
+from riemann._arithmetic.leibniz import moves, product
 from riemann._arithmetic.powers import _atan2
 
 
@@ -61,7 +61,7 @@ def _round(A: Arithmetic, a: Jet, *, decimals: int = 0) -> Jet:
         return a
     v = a.c[0] * 10.0**decimals + 0.5
     y = torch.round(a.c[0], decimals=decimals).unsqueeze(0)
-    return Jet(A.unknown_from(y, (v == torch.round(v)) & ~is_constant(a.c))) if len(a.c) > 1 else Jet(y)
+    return Jet(A.unknown_from(y, moves(A, a.c, v == torch.round(v))))
 
 
 @rule("frac")
@@ -76,7 +76,7 @@ def compare(A: Arithmetic, f: Callable[[Tensor, Tensor], Tensor], a: Any, b: Any
     (a, b), _ = promoted(A, a, b)
     left, right = values(a, b)
     y = f(left, right)
-    jumps = (left == right) & ~is_constant(difference_of(A, a, b).c)
+    jumps = moves(A, difference_of(A, a, b).c, left == right)
     carried = any_jumps(a, b)
     return Jet(y.unsqueeze(0), jumps if carried is None else jumps | carried)
 
@@ -116,7 +116,7 @@ for _name in ("isnan", "isinf", "isfinite", "isposinf", "isneginf"):
 
 @rule("signbit")
 def _signbit(A: Arithmetic, a: Jet) -> Jet:
-    return Jet(torch.signbit(a.c[:1]), (a.c[0] == 0) & ~is_constant(a.c))
+    return Jet(torch.signbit(a.c[:1]), moves(A, a.c, a.c[0] == 0))
 
 
 def choose(A: Arithmetic, condition: Any, a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
@@ -203,7 +203,7 @@ def _sign(A: Arithmetic, a: Jet) -> Jet:
     if not a.is_floating_point():
         return discrete(A, torch.sign, a)
     y = torch.sign(a.c[:1])
-    return Jet(A.unknown_from(y, (a.c[0] == 0) & ~is_constant(a.c))) if len(a.c) > 1 else Jet(y)
+    return Jet(A.unknown_from(y, moves(A, a.c, a.c[0] == 0)))
 
 
 @rule("angle")
@@ -212,7 +212,7 @@ def _angle(A: Arithmetic, a: Jet) -> Jet:
         re, im = (Jet(part) for part in torch.view_as_real(a.c).unbind(-1))
         return _atan2(A, im, re)
     y = torch.angle(a.c[:1])
-    return Jet(A.unknown_from(y, (a.c[0] == 0) & ~is_constant(a.c))) if len(a.c) > 1 else Jet(y)
+    return Jet(A.unknown_from(y, moves(A, a.c, a.c[0] == 0)))
 
 
 @rule("relu")
@@ -276,10 +276,10 @@ def _modulo(A: Arithmetic, a: Any, b: Any, f: Callable[..., Tensor], whole: Call
     head = f(*values(a, b)).unsqueeze(0)
     quotient = quotient_of(A, a, b)
     number = torch.round(torch.div(*_minus(head, a, b)))
-    jumps = (head[0] == 0) & ~is_constant(quotient.c)
+    meets = head[0] == 0
     if whole is torch.trunc:
-        jumps = jumps & (values(a, b)[0] != 0)
-    steps = Jet(A.unknown_from(number, jumps)) if len(quotient.c) > 1 else Jet(number)
+        meets = meets & (values(a, b)[0] != 0)
+    steps = Jet(A.unknown_from(number, moves(A, quotient.c, meets)))
     y = difference_of(A, a, product_of(A, b, steps))
     return Jet(torch.cat([head, y.c[1:]]))
 

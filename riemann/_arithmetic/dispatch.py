@@ -20,7 +20,6 @@ from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode_temporaril
 
 from riemann._arithmetic.jet import KINKS_CALLED, OF_SHAPES, RULES, Jet, Refusal, Refused, aligned, running
 from riemann._arithmetic.orders import Orders, orders
-from riemann._messages.frames import warn
 
 
 class Operation:
@@ -110,6 +109,7 @@ class Arithmetic(TorchDispatchMode):
         self.kinks = set() if (gathered := KINKS_CALLED.get()) is None else gathered
         self.bytes = 0  # of all jets that were made
         self.surfaces = 0  # how many functions of users this runs inside
+        self.doubts: list[Tensor] = []  # where jets were taken for constants because they are to the degree asked for
         self.called: str | None = None  # what the user's code calls: operations have other names
 
     @classmethod
@@ -358,31 +358,6 @@ def run(arithmetic: Arithmetic, f: Callable[..., Any], arguments: Sequence[Tenso
         given = [Jet(c.clone(memory_format=torch.contiguous_format)) for c in arguments]
     with arithmetic.alone(), arithmetic:
         return f(*given)
-
-
-def evaluated(f: Callable[..., Any], arguments: Sequence[Tensor], tables: Orders, name: str = "function") -> Any:
-    """`f`, a function of one point, over coefficients `(count, points, …)` of its arguments.
-
-    Returns:
-        What `f` returns, a tensor or a tuple, as coefficients.
-    """
-    arithmetic = Arithmetic(tables, arguments[0].shape[1], name)
-    y = run(arithmetic, f, arguments)
-
-    def coefficients(y: Any) -> Any:
-        if isinstance(y, tuple | list):
-            parts = map(coefficients, y)
-            return type(y)(*parts) if hasattr(y, "_fields") else type(y)(parts)
-        return arithmetic.padded(arithmetic.coefficients(arithmetic.taken(y, [])), tables.counts[-1])
-
-    linear = arithmetic.kinks & Operation.PIECEWISE_LINEAR
-    if tables.order >= 2 and linear:
-        warn(
-            f"the {arithmetic.name} calls {', '.join(sorted(linear))}: piecewise linear, so its second derivatives "
-            "are 0 between kinks and the curvature misses what happens at them. Use a smooth activation (tanh, "
-            "softplus, silu)."
-        )
-    return coefficients(y)
 
 
 def at_the_surface(f: Callable[[Tensor], Any], x: Tensor, name: str) -> Any:

@@ -13,7 +13,7 @@ from riemann._arithmetic import second_order
 from riemann._arithmetic.arguments import any_jet, cast, discrete, is_discrete, ndim_of, promoted, shaped, values
 from riemann._arithmetic.dispatch import Arithmetic
 from riemann._arithmetic.jet import Jet, rule
-from riemann._arithmetic.leibniz import composed, is_constant, product
+from riemann._arithmetic.leibniz import composed, moves, product, stays
 from riemann._arithmetic.series import CLOSED, FUNCTIONS, derivatives, polygamma
 
 
@@ -159,7 +159,7 @@ def _reciprocal(A: Arithmetic, b: Any) -> Jet:
         for i, I, j, J in O.splits[k]:
             terms = terms + O.block(c, i).index_select(0, I) * y[j].index_select(0, J)
         y.append(-terms * y[0])
-    still = ~y[0][0].isfinite() & is_constant(c)
+    still = stays(A, c, ~y[0][0].isfinite())
     return Jet(torch.cat([y[0], *(torch.where(still, 0, block) for block in y[1:])]))
 
 
@@ -217,10 +217,10 @@ def piecewise_constant(A: Arithmetic, a: Jet, f: Callable[[Tensor], Tensor]) -> 
         return a
     v = a.c[0]
     y = f(v)
-    jumps = (v == torch.round(v)) & ~is_constant(a.c)
+    whole = v == torch.round(v)
     if f is torch.trunc:
-        jumps = jumps & (v != 0)
-    return Jet(A.unknown_from(y.unsqueeze(0), jumps)) if len(a.c) > 1 else Jet(y.unsqueeze(0))
+        whole = whole & (v != 0)
+    return Jet(A.unknown_from(y.unsqueeze(0), moves(A, a.c, whole)))
 
 
 for _name in ("floor", "ceil", "trunc", "fix"):

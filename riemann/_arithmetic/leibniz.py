@@ -71,7 +71,7 @@ def composed(A: Arithmetic, terms: Sequence[Any], c: Tensor, singular: bool = Fa
             found = c.new_zeros((O.counts[k] - O.counts[k - 1], *c.shape[1:]))
         blocks.append(found)
     if singular and slopes:
-        still = ~functools.reduce(torch.add, slopes).isfinite() & is_constant(c)
+        still = stays(A, c, ~functools.reduce(torch.add, slopes).isfinite())
         blocks[1:] = [torch.where(still, 0, block) for block in blocks[1:]]
     return torch.cat(blocks)
 
@@ -79,6 +79,19 @@ def composed(A: Arithmetic, terms: Sequence[Any], c: Tensor, singular: bool = Fa
 def is_constant(c: Tensor) -> Tensor:
     """Where all derivatives are 0, `(points, *shape)`."""
     return (c[1:] == 0).all(0)
+
+
+def stays(A: Arithmetic, c: Tensor, where: Tensor) -> Tensor:
+    """Where, among some places, a jet is taken for a constant: a doubt, for derivatives not asked for may differ."""
+    still = where & is_constant(c)
+    if len(c) > 1:
+        A.doubts.append(still)
+    return still
+
+
+def moves(A: Arithmetic, c: Tensor, where: Tensor) -> Tensor:
+    """The other places."""
+    return where & ~stays(A, c, where)
 
 
 def _is_zero(term: Any) -> bool:

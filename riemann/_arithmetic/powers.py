@@ -12,7 +12,7 @@ from riemann._arithmetic.arguments import discrete, is_discrete, ndim_of, promot
 from riemann._arithmetic.dispatch import Arithmetic
 from riemann._arithmetic.elementwise import function_of, product_of, quotient_of, root_of, sum_of
 from riemann._arithmetic.jet import Jet, aligned, rule
-from riemann._arithmetic.leibniz import composed, is_constant
+from riemann._arithmetic.leibniz import composed, moves, stays
 from riemann._arithmetic.series import FUNCTIONS
 
 
@@ -74,7 +74,7 @@ def _power_that_varies(A: Arithmetic, a: Any, p: Jet) -> Jet:
     logs = function_of(A, "log", Jet(torch.where(positive, a_c, one)))
     above = A.padded(function_of(A, "exp", product_of(A, Jet(p_c), logs)).c, count)
     below = A.padded(power(A, torch.where(positive, one, a_c), p_c[0]), count)
-    rest = torch.where(positive, above[1:], torch.where(is_constant(p_c), below[1:], math.nan))
+    rest = torch.where(positive, above[1:], torch.where(stays(A, p_c, ~positive), below[1:], math.nan))
     return Jet(torch.cat([torch.pow(a_c[:1], p_c[:1]), rest]))
 
 
@@ -96,8 +96,7 @@ def _atan2(A: Arithmetic, y: Any, x: Any) -> Jet:
     angle = function_of(A, "atan", quotient_of(A, Jet(p), Jet(q)), singular=True).c
     value = torch.atan2(y_c[0], x_c[0]).unsqueeze(0)
     found = torch.cat([value, angle[1:]])
-    cut = (y_c[0] == 0) & (x_c[0] < 0) & ~is_constant(y_c)
-    return Jet(A.unknown_from(found, cut)) if len(found) > 1 else Jet(found)
+    return Jet(A.unknown_from(found, moves(A, y_c, (y_c[0] == 0) & (x_c[0] < 0))))
 
 
 @rule("hypot")
@@ -125,7 +124,7 @@ def _times_log(A: Arithmetic, log: str, a: Any, b: Any) -> Jet:
     head = torch.where(zero, 0, y[:1])
     if len(y) == 1:
         return Jet(head)
-    still = zero & is_constant(aligned(a.c, y.ndim - 2)) if isinstance(a, Jet) else zero
+    still = stays(A, aligned(a.c, y.ndim - 2), zero) if isinstance(a, Jet) else zero
     return Jet(torch.cat([head, torch.where(still, 0, y[1:])]))
 
 

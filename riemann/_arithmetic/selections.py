@@ -11,13 +11,13 @@ from torch import Tensor
 from riemann._arithmetic.arguments import is_discrete
 from riemann._arithmetic.dispatch import Arithmetic
 from riemann._arithmetic.jet import Jet, Refused, rule, wrapped
-from riemann._arithmetic.leibniz import is_constant
+from riemann._arithmetic.leibniz import moves
 from riemann._arithmetic.moves import of_values
 
 
 def _tied(A: Arithmetic, c: Tensor, y: Tensor, axis: int) -> Tensor:
     """The selected entries y (axis kept), unknown from the degree on at which entries of equal value differ from it."""
-    count, close = A.orders.counts[-1], 64 * torch.finfo(c.dtype).eps
+    count, close, constants = A.orders.counts[-1], 64 * torch.finfo(c.dtype).eps, len(c) == 1
     c, y = A.padded(c, count), A.padded(y, count)
     ties = c[0] == y[0]
     differ = ties & ~((c - y).abs() <= close * (c.abs() + y.abs()))
@@ -27,6 +27,8 @@ def _tied(A: Arithmetic, c: Tensor, y: Tensor, axis: int) -> Tensor:
         if len(block):
             unknown = unknown | block.any(0).any(axis - 1, keepdim=True)
         blocks.append(torch.where(unknown, math.nan, A.orders.block(y, k)))
+    if not constants:  # those of higher degree decide which entry comes first
+        A.doubts.append((ties.sum(axis - 1, keepdim=True) > 1) & ~unknown)
     return torch.cat(blocks)
 
 
@@ -134,6 +136,8 @@ def _sorted(A: Arithmetic, a: Jet, dim: int, descending: bool, stable: bool = Tr
         counted = torch.zeros_like(group).scatter_add(axis - 1, group, marks.long()).gather(axis - 1, group)
         unknown = unknown | (counted > 0)
         blocks.append(torch.where(unknown, math.nan, A.orders.block(y, k)))
+    if len(a.c) > 1:
+        A.doubts.append(tie & ~unknown.narrow(axis - 1, 1, y.shape[axis] - 1))
     return torch.cat(blocks), index
 
 
@@ -240,10 +244,11 @@ def _positions(A: Arithmetic, boundaries: Any, numbers: Any, find: Callable[[Ten
     meets = (v_all.unsqueeze(-1) == _facing(b_all, v_all, lead)).any(-1)
     varies = torch.zeros_like(meets)
     if isinstance(numbers, Jet):
-        varies = varies | ~is_constant(numbers.c)
+        varies = varies | moves(A, numbers.c, meets)
     if isinstance(boundaries, Jet):
-        varies = varies | (~is_constant(boundaries.c)).reshape(A.points, -1).any(1).view(-1, *[1] * (meets.ndim - 1))
-    return Jet(index.unsqueeze(0), meets & varies)
+        sizes = boundaries.c.abs().flatten(2).sum(-1) if boundaries.ndim else boundaries.c.abs()
+        varies = varies | moves(A, sizes.reshape(*sizes.shape, *[1] * (meets.ndim - 1)), meets)
+    return Jet(index.unsqueeze(0), varies)
 
 
 def _facing(b: Tensor, v: Tensor, lead: int) -> Tensor:
@@ -254,10 +259,10 @@ def _facing(b: Tensor, v: Tensor, lead: int) -> Tensor:
 
 
 def _batched_search(find: Callable[[Tensor, Tensor], Tensor], b: Tensor, v: Tensor) -> Tensor:
+    lying = functools.partial(torch.clone, memory_format=torch.contiguous_format)  # below transforms, too
     if b.ndim == 2:
-        flat = v.reshape(len(v), -1).contiguous()
-        return find(b.contiguous(), flat).reshape(v.shape)
-    return find(b.contiguous(), v.contiguous())
+        return find(lying(b), lying(v.reshape(len(v), -1))).reshape(v.shape)
+    return find(lying(b), lying(v))
 
 
 @rule("searchsorted")

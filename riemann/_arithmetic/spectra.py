@@ -9,7 +9,7 @@ from torch import Tensor
 
 from riemann._arithmetic.dispatch import Arithmetic
 from riemann._arithmetic.jet import Jet, Refused, is_seen, rule
-from riemann._arithmetic.leibniz import is_constant, product
+from riemann._arithmetic.leibniz import moves, product, stays
 from riemann._arithmetic.linear_algebra import _hermitian, blocks_of, inverse, mixed_terms
 
 
@@ -19,6 +19,11 @@ def _crowded(values: Tensor) -> Tensor:
     close = torch.diff(values, dim=-1).abs() <= torch.finfo(values.dtype).eps ** 0.5 * scale
     edge = torch.zeros_like(values[..., :1], dtype=torch.bool)
     return torch.cat((close, edge), -1) | torch.cat((edge, close), -1)
+
+
+def _sizes(c: Tensor) -> Tensor:
+    """Of the coefficients of matrices, one for each: 0 where the matrix is."""
+    return c.abs().sum((-2, -1))
 
 
 def eigen(A: Arithmetic, c: Tensor, values: Tensor, vectors: Tensor, some: int) -> tuple[Tensor, Tensor]:
@@ -48,7 +53,7 @@ def _eigh(A: Arithmetic, a: Jet, UPLO: str = "L", compute_v: bool = True) -> Any
     c = _hermitian(a.c, UPLO == "U")
     values, vectors = torch.linalg.eigh(c[:1])
     lambdas, V = eigen(A, c, values, vectors, a.shape[-1])
-    lost = _crowded(values[0]) & ~is_constant(c).all(-1).all(-1).unsqueeze(-1) if a.shape[-1] else values[0] != 0
+    lost = moves(A, _sizes(c).unsqueeze(-1), _crowded(values[0])) if a.shape[-1] else values[0] != 0
     lambdas = A.unknown_from(lambdas, lost)
     V = A.unknown_from(V, lost.unsqueeze(-2))
     return Jet(lambdas), Jet(V)
@@ -76,7 +81,7 @@ def _svd(A: Arithmetic, a: Jet, full_matrices: bool = False, compute_uv: bool = 
     vectors = torch.cat([*columns, *rest], -1)
     values = torch.cat([sigma, -sigma, sigma.new_zeros((*sigma.shape[:-1], m + n - 2 * k))], -1)
     lambdas, W = eigen(A, both, values, vectors, k)
-    lost = (_crowded(sigma[0]) | (sigma[0] == 0)) & ~is_constant(c).all(-1).all(-1).unsqueeze(-1)
+    lost = moves(A, _sizes(c).unsqueeze(-1), _crowded(sigma[0]) | (sigma[0] == 0))
     lambdas = A.unknown_from(torch.cat([sigma, lambdas[1:]]), lost)
     W = A.unknown_from(W, lost.unsqueeze(-2)) * 2**0.5
     of_U, of_V = W[..., :m, :], W[..., m:, :]
@@ -138,7 +143,8 @@ def _pinv(A: Arithmetic, a: Jet, *_: Any, hermitian: bool = False, **__: Any) ->
     value = torch.linalg.pinv(c[:1])
     k = min(m, n)
     full = torch.linalg.matrix_rank(c[:1].detach()) == k
-    rest = torch.where(full[..., None, None] | is_constant(c).all(-1).all(-1)[None, ..., None, None], x[1:], math.nan)
+    known = full | stays(A, _sizes(c), ~full)
+    rest = torch.where(known[..., None, None], x[1:], math.nan)
     return Jet(torch.cat([value, rest]))
 
 
