@@ -150,27 +150,61 @@ def _by_norms(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, r: Tensor) ->
 
 def _by_scaled_norms(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, r: Tensor) -> Tensor:
     """The same, each coordinate in its own unit."""
+    first = _scaled_square(dg, r)
     square = (r.unsqueeze(-1) * r.unsqueeze(-2)).square().flatten(-2).unsqueeze(-2)
-    first = square @ dg.square().flatten(-3, -2) @ r.square().unsqueeze(-1)
     second = square @ ddg.square().flatten(-4, -3).flatten(-2) @ square.mT
-    return _of_norms(first[..., 0, 0], second[..., 0, 0].sqrt(), inverse, r)
+    return _of_norms(first, second[..., 0, 0].sqrt(), inverse, r)
 
 
-def _of_norms(first: Tensor, second: Tensor, inverse: Tensor, r: Tensor) -> Tensor:
+def _scaled_square(dg: Tensor, r: Tensor) -> Tensor:
+    """The sum of squares of arrays of rank 3, each coordinate in its own unit."""
+    square = (r.unsqueeze(-1) * r.unsqueeze(-2)).square().flatten(-2).unsqueeze(-2)
+    return (square @ dg.square().flatten(-3, -2) @ r.square().unsqueeze(-1))[..., 0, 0]
+
+
+def _of_norms(first: Tensor, second: Tensor | float, inverse: Tensor, r: Tensor) -> Tensor:
     h = (inverse / (r.unsqueeze(-1) * r.unsqueeze(-2))).abs().amax((-1, -2))
     return last_bits(h.square() * (second + h * first))
 
 
 def _term_by_term(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
     """A bound of the error of Riemann, and its size, both in an orthonormal frame, `(points,)`."""
+    terms = riemann_terms(inverse_terms(g, inverse), dg, ddg)
+    return _in_a_frame(g, r, formulas.riemann_tensor(g, dg, ddg, "llll"), terms)
+
+
+def _in_a_frame(g: Tensor, r: Tensor, riemann: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest error and component, from those in coordinates and from their terms."""
     w, V = torch.linalg.eigh(g * r.unsqueeze(-1) * r.unsqueeze(-2))
     frame = (V * w.abs().rsqrt().unsqueeze(-2)).mT * r.unsqueeze(-2)  # [..., a, i]
-    riemann = formulas.riemann_tensor(g, dg, ddg, "llll")
     distinct = ~torch.eye(g.shape[-1], dtype=torch.bool, device=g.device)  # R_aacd = 0, whatever its terms
-    terms = riemann_terms(inverse_terms(g, inverse), dg, ddg) * (distinct[:, :, None, None] & distinct)
+    terms = terms * (distinct[:, :, None, None] & distinct)
     for axis in range(4):
         riemann, terms = contract_axis(riemann, frame, axis, 4), contract_axis(terms, frame.abs(), axis, 4)
     return last_bits(terms.flatten(1).amax(-1)), riemann.flatten(1).abs().amax(-1)
+
+
+def say_few_of_products(g: Tensor, dg: Tensor, inverse: Tensor) -> None:
+    """Says where Riemann, of products of first derivatives of g alone (Hessian metrics), keeps few digits."""
+    if not has_values(g) or g.shape[-1] == 1 or not g.numel():
+        return
+    g, dg, inverse = (y.detach() for y in (g, dg, inverse))
+    least, most = g.diagonal(dim1=-2, dim2=-1).abs().aminmax(dim=-1)
+    cubes = (inverse.abs().amax((-2, -1)) * (most / least)) ** 3
+    largest = (cubes * torch.linalg.vector_norm(dg, dim=(-3, -2, -1)).square()).max()
+    if bool(last_bits(largest) <= floor_of(g.dtype)):  # as it is nearly always
+        return
+    r = units(g)
+    high = ~(_of_norms(_scaled_square(dg, r), 0.0, inverse, r) <= floor_of(g.dtype))
+    high = high & dg.isfinite().flatten(-3).all(-1) & inverse.isfinite().flatten(-2).all(-1)
+    if not bool(high.any()):
+        return
+    here, gamma, inverse = g[high], dg[high] / 2, inverse[high]
+    products = torch.einsum("zef,zebc,zfad->zabcd", inverse, gamma, gamma)
+    sizes = torch.einsum("zef,zebc,zfad->zabcd", inverse_terms(here, inverse), gamma.abs(), gamma.abs())
+    error, value = (torch.zeros_like(r[..., 0]) for _ in range(2))
+    error[high], value[high] = _in_a_frame(here, r[high], products - products.mT, sizes + sizes.mT)
+    say(note(error, value))
 
 
 def few_digits_of_ricci(g: Tensor, dg: Tensor, inverse: Tensor, ricci: Tensor, good: Tensor) -> Faults:

@@ -314,6 +314,25 @@ def test_cancellation_that_is_no_pole():
         rm.at(g, torch.rand(4, 3, dtype=D, generator=torch.Generator().manual_seed(0)))
 
 
+GAUSSIAN = metrics.Hessian(lambda t: -(t[0] ** 2) / (4 * t[1]) - 0.5 * torch.log(-t[1]))  # of K = -1/2
+NEXT = tensor([1.0, 0.0]), tensor([0.3, 1.0])
+
+
+@pytest.mark.parametrize("quantity", ["scalar_curvature", "ricci_tensor", "riemann_tensor", "sectional_curvature"])
+def test_a_gaussian_far_from_mean_0_says_that_natural_parameters_lose_digits(quantity):
+    """S = -6.3 for -1 at a mean of 1e4 deviations."""
+    vectors = NEXT if quantity == "sectional_curvature" else ()
+    with pytest.warns(UserWarning, match=r"digits? of the curvature .* at this point") as said:
+        getattr(rm, quantity)(GAUSSIAN, tensor([1e4, -0.5]), *vectors)
+    assert len(said) == 1
+    getattr(rm, quantity)(GAUSSIAN, tensor([3.0, -0.5]), *vectors)
+
+
+def test_planes_of_a_hessian_metric_are_computed_without_raising_vectors():
+    K = rm.sectional_curvature(GAUSSIAN, tensor([1e3, -0.5]), *NEXT)
+    torch.testing.assert_close(K, tensor(-0.5), rtol=1e-7, atol=0)
+
+
 @pytest.mark.parametrize("case", [c for c in CASES if c.dim > 1], ids=str)
 def test_errors_are_within_their_bounds(case):
     from riemann._verification.truth import precise

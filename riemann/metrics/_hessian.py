@@ -6,6 +6,8 @@ from torch import Tensor
 from riemann import _curvature, _jets, formulas
 from riemann._curvature import at
 from riemann._indices import bilinear, matvec
+from riemann._rounding import judged_forms, say_few_of_products
+from riemann._terms import inverse_terms
 from riemann._types import Field
 from riemann.metrics._structure import Jets, derive, part_field, part_jet, positioned, route
 
@@ -62,6 +64,7 @@ def _thirds(metric: Hessian, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The inverse, P_eij and P^e_ij."""
     _, _, g, thirds = _potential(metric, x, 3)
     inverse = formulas.inverse_metric(g)
+    say_few_of_products(g, thirds, inverse)
     return inverse, thirds, torch.einsum("...ef,...fij->...eij", inverse, thirds)
 
 
@@ -100,10 +103,16 @@ def curvature_endomorphism(metric: Hessian, x: Tensor, u: Tensor, v: Tensor, w: 
 
 @route(_curvature.sectional_form, Hessian)
 def sectional_form(metric: Hessian, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    r"""$g(\Gamma(u,v), \Gamma(u,v)) - g(\Gamma(u,u), \Gamma(v,v))$."""
-    uv, uu, vv = (christoffel_vector(metric, x, a, b) for a, b in ((u, v), (u, u), (v, v)))
+    r"""$\tfrac14 g^{kl} (P_{kij} u^i v^j P_{lij} u^i v^j - P_{kij} u^i u^j P_{lij} v^i v^j)$."""
     g = _potential(metric, x, 2)[2]
-    return bilinear(g, uv, uv) - bilinear(g, uu, vv)
+    potential = part_field(metric.potential, x, (), "potential of Hessian")
+    uv, uu, vv = (0.5 * third for third in _jets.gradients(potential, x, along=((u, v), (u, u), (v, v))))
+    inverse = formulas.inverse_metric(g)
+    terms = inverse_terms(g, inverse)
+    size = bilinear(terms, uv.abs(), uv.abs()) + bilinear(terms, uu.abs(), vv.abs())
+    area = bilinear(g.abs(), u.abs(), u.abs()) * bilinear(g.abs(), v.abs(), v.abs())
+    form = bilinear(inverse, uv, uv) - bilinear(inverse, uu, vv)
+    return judged_forms(torch.stack((form, size, area), -1))
 
 
 derive(
