@@ -329,7 +329,7 @@ def test_a_logarithm_that_does_not_exist():
     result = rm.log_map(hole, x, y, chart=chart, throw=False, max_iterations=5)
     assert result.status.tolist() == [Status.NOT_CONVERGED, 0] and result.error[1] < 1e-9
     assert bool(result.velocities[0].isnan().all()) and "[0] of the batch was not found" in result.message
-    with pytest.raises(RuntimeError, match="misses `y` by"):
+    with pytest.raises(RuntimeError, match="no curve that was tried leads from `x` to `y`"):
         rm.log_map(hole, x, y, chart=chart, max_iterations=5)
 
 
@@ -493,12 +493,17 @@ def test_distances_through_kinks_are_right_and_say_how_well_they_are_known(activ
     assert gradient.isnan().all()
 
 
-def test_a_metric_that_jumps_at_its_kinks_has_no_geodesic_and_says_why():
+@pytest.mark.filterwarnings("ignore:.*piecewise linear")
+@pytest.mark.parametrize("name", ["SELU", "ReLU", "LeakyReLU"])
+def test_a_metric_that_jumps_at_its_kinks_has_no_geodesic_and_says_why(name):
     x, y = torch.tensor([0.3, -0.2], dtype=torch.float64), torch.tensor([1.0, 0.5], dtype=torch.float64)
-    metric = rm.metrics.Pullback(decoder(torch.nn.SELU(), 0))
-    with pytest.warns(UserWarning, match="selu.*jumps: the speed along the best curve found varies by"):
+    metric = rm.metrics.Pullback(decoder(getattr(torch.nn, name)(), 0))
+    words = "elu.*jumps: the speed along the best curve found varies by"
+    with pytest.warns(UserWarning, match=words):
         result = rm.log_map(metric, x, y, throw=False)
     assert int(result.status) == rm.Status.NOT_CONVERGED and result.velocities.isnan().all()
+    with pytest.warns(UserWarning, match=words), pytest.raises(RuntimeError, match="was not found"):
+        rm.distance(metric, x, y)
 
 
 def test_functions_with_kinks_that_no_geodesic_passes():

@@ -4,6 +4,7 @@ One algorithm from its start to what is said of its end: therefore long.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Unpack, overload
 
@@ -62,6 +63,8 @@ class Logarithm(NamedTuple):
         if not bool(bad.any()):
             return text
         error = float(self.error[first(bad)] if bad.ndim else self.error)
+        if not math.isfinite(error):
+            return f"{text}; no curve that was tried leads from `x` to `y`"
         return f"{text}; the best one found misses `y` by {error:.3g} in a coordinate"
 
     def checked(self) -> Tensor:
@@ -214,7 +217,8 @@ def _search(
     v[smooth] = torch.where((miss <= _goal(y, options))[smooth, None], v[smooth], torch.nan)
     lengths = torch.einsum("bij,bi,bj->b", jets_of(metric, x, 0)[0], v, v).abs().sqrt()
     lengths[kinked] = torch.where(v[kinked].isnan().any(-1), torch.nan, length.to(x))
-    said = _said(names, v[kinked], miss[kinked], spread) if len(spread) else ""
+    kinked |= v.isnan().any(-1) & bool(names)  # where g is constant by pieces the line is straight, and of two speeds
+    said = _said(names, v[kinked], miss[kinked], curves.of(kinked).length()[1]) if bool(kinked.any()) else ""
     passed = _conjugate_points(curves, torch.where(kinked[:, None], torch.nan, v), jets_of(metric, x, 0)[0])
     return _Found(v, miss, lengths, kinked, passed, said)
 
