@@ -577,3 +577,104 @@ def test_geodesics_tell_how_many_are_done():
         lambda x: torch.eye(2) / x[1] ** 2, x, v, [-1.0, 1.0], progress=lambda done, total: told.append((done, total))
     )
     assert told[-1] == (2, 2) and all(total == 2 for _, total in told)
+
+
+# ------------------------------------------------------------------------------- right-hand sides recorded for a call
+
+
+def test_a_record_is_the_function():
+    from riemann._curves.recorded import Recorded
+
+    filled = lambda x: torch.eye(3, dtype=x.dtype).index_put((torch.tensor(0), torch.tensor(0)), 2 + x[1].sin())
+    for metric, n in ((sphere, 2), (half_plane, 2), (Net(3), 3), (filled, 3), (kerr.__call__, 4)):
+        acceleration = lambda x, v, metric=metric: rm.geodesic_acceleration(lambda p: metric(p), x, v)
+        recorded = Recorded(acceleration)
+        with torch.no_grad():
+            for count in (9, 9, 4, 1, 12):  # points fewer and more than in the record
+                x, v = torch.rand(2, count, n, dtype=f64) + 0.7
+                x[:, 1:2] += 5.0 * (n == 4)
+                assert_close(recorded(x, v), acceleration(x, v), rtol=1e-13, atol=1e-13)
+        assert recorded.holds
+
+
+def test_nothing_is_recorded_that_depends_on_values():
+    from riemann._curves.recorded import Recorded
+
+    def branched(x):
+        return x.exp() if bool((x > 0).all()) else x
+
+    for f in (branched, lambda x: x + torch.rand_like(x), lambda x: x.clone().mul_(2), lambda x: x[x > 0].sum() + x):
+        recorded, x = Recorded(f), torch.ones(3, 2, dtype=f64)
+        with torch.no_grad():
+            recorded(x)
+        assert not recorded.holds
+    recorded = Recorded(branched)
+    assert_close(recorded(torch.ones(2, 1)), torch.ones(2, 1).exp())
+    assert_close(recorded(-torch.ones(2, 1)), -torch.ones(2, 1))
+
+
+def test_changes_between_calls_are_seen():
+    size = torch.ones((), dtype=f64)
+    metric = lambda x: size * half_plane(x) + (1 - size) * torch.eye(2, dtype=x.dtype)
+    x, v = tensor(0.0, 1.0), tensor(0.0, 1.0)
+    assert_close(rm.exp_map(metric, x, v)[1], torch.tensor(math.e, dtype=f64))
+    size.zero_()
+    assert_close(rm.exp_map(metric, x, v), x + v)
+
+
+# ------------------------------------------------------------------------------------- distances through wide decoders
+
+
+def wide_decoder(n=6, hidden=9, m=40):
+    """A map of n numbers to m by a hidden layer, and its metric as a plain function."""
+    W, b, A, c = (torch.randn(*shape, dtype=f64) for shape in ((hidden, n), (hidden,), (m, hidden), (m,)))
+    f = lambda x: A @ torch.tanh(W @ x / (2 * n**0.5) + b) / hidden**0.5 + c
+
+    def metric(x):
+        J = torch.func.jacfwd(f)(x)
+        return J.mT @ J
+
+    return f, metric
+
+
+def test_acceleration_of_a_pullback_varies_as_that_of_any_metric():
+    from riemann._curvature.variation import acceleration_derivatives
+
+    f, metric = wide_decoder()
+    x, v = torch.randn(2, 4, 6, dtype=f64)
+    ambient = rm.metrics.Constant(torch.diag(torch.linspace(-1.0, 2.0, 40, dtype=f64)))
+    for pulled in (rm.metrics.Pullback(f), rm.metrics.Pullback(f, ambient)):
+        found = acceleration_derivatives(pulled, x, v)
+        truth = acceleration_derivatives(lambda p, pulled=pulled: pulled(p), x, v)
+        assert_close(found, truth, rtol=1e-9, atol=1e-9)
+
+
+def test_distances_through_a_decoder():
+    f, metric = wide_decoder()
+    x, y = 0.5 * torch.randn(2, 3, 6, dtype=f64)
+    found = rm.distance(metric, x, y, throw=False)
+    assert found.status.tolist() == [0] * 3
+    assert_close(rm.exp_map(rm.metrics.Pullback(f), x, found.velocities), y, rtol=0, atol=2e-9)
+    assert_close(squared(metric, x, found.velocities).sqrt(), found.length)
+    assert_close(rm.distance(rm.metrics.Pullback(f), x, y), found.length)
+
+
+def test_what_stands_in_for_a_metric_in_one_call_is_equal_to_it():
+    from riemann._structure.once import for_one_call
+
+    f, metric = wide_decoder()
+    x = torch.randn(3, 6, dtype=f64)
+    elsewhere = torch.randn(4, 6, dtype=f64)
+    twisted = lambda x: f(x) + 0.1 * f(x).sin()  # no affine layer at its end
+    late = lambda x: f(x) / (1 + x @ x)
+    squared = lambda x: f(x) * f(x)
+    for map in (f, twisted, late, squared, lambda x: 2 * f(x)[:30] - f(x)[10:]):
+        pulled = rm.metrics.Pullback(map)
+        same = for_one_call(pulled, x)
+        assert_close(rm.at(same, elsewhere).g, rm.at(pulled, elsewhere).g)
+        assert_close(rm.at(same, elsewhere, 1).jets[1], rm.at(pulled, elsewhere, 1).jets[1])
+    assert for_one_call(rm.metrics.Pullback(f), x).ambient.matrix.shape == (9, 9)
+    assert for_one_call(metric, x).ambient.matrix.shape == (9, 9)
+    assert for_one_call(half_plane, x[:, :2]) is half_plane
+    plain = Net(5)
+    assert for_one_call(plain, x[:, :5]) is plain

@@ -161,7 +161,7 @@ def geodesic(
 
     y = torch.cat((x, v), -1).reshape(-1, 2 * n)
     with reported(progress, len(y)) as report:
-        solution = integrated(flow, y, t, rtol, atol, max_steps, chart, n, report)
+        solution = integrated(flow, y, t, rtol, atol, max_steps, chart, n, report, acceleration is None)
     states = solution.states.reshape(len(t), *x.shape[:-1], 2 * n)
     status, reached = (a.reshape(x.shape[:-1]) for a in (solution.status, solution.reached))
     points, velocities = states.split(n, -1)
@@ -227,8 +227,12 @@ def integrated(
     chart: Field | None,
     n: int,
     report: Report = lambda done: None,
+    record: bool = True,
 ) -> Solution:
-    """`solve` with tolerances by dtype, for states that begin with a point of `n` coordinates."""
+    """`solve` with tolerances by dtype, for states that begin with a point of `n` coordinates.
+
+    Flows that call nothing but metrics may be recorded.
+    """
     check_count("max_steps", max_steps, 1)
     rtol = tolerance(rtol, y)
     atol = rtol if atol is None else atol
@@ -240,7 +244,7 @@ def integrated(
 
     with full_precision(y.device.type), _quiet():
         within = inside if chart is not None else None
-        return solve(flow, y, t, rtol=rtol, atol=atol, max_steps=max_steps, inside=within, report=report)
+        return solve(flow, y, t, rtol=rtol, atol=atol, max_steps=max_steps, inside=within, report=report, record=record)
 
 
 def tolerance(rtol: float | None, x: Tensor) -> float:

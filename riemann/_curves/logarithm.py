@@ -15,9 +15,10 @@ from torch import Tensor
 from riemann import _jets
 from riemann._arithmetic.jet import kinks_called
 from riemann._curvature.tensors import FULL_JETS
+from riemann._curvature.variation import acceleration_derivatives
 from riemann._curves import starts
 from riemann._curves.geodesic import exp_map, geodesic_acceleration, message, tolerance
-from riemann._curves.jacobi import varied_acceleration, varied_geodesics
+from riemann._curves.jacobi import varied_geodesics
 from riemann._curves.ode import Status
 from riemann._indices import bilinear, matvec
 from riemann._messages.frames import warn
@@ -32,6 +33,7 @@ _LARGEST = 1e6  # shift
 _STEADY = 0.02  # variation of the speed along a curve that counts as a geodesic
 _INDEX_NODES = 24, 64  # where conjugate points are looked for
 _PIECE = 32  # points between two reports of progress
+_AT_ONCE = 96  # points at which derivatives of the acceleration are taken: few, to stay in the cache
 _KRYLOV = 20  # steps of GMRES
 _LANES = 256  # curves from random starts at a time
 
@@ -160,7 +162,8 @@ def log_map(
     n, batch = x.shape[-1], x.shape[:-1]
     with torch.no_grad():
         flat = x.detach().reshape(-1, n), y.detach().reshape(-1, n)
-        search = functools.partial(_search, metric, max_iterations, restarts, options)
+        same = for_one_call(metric, torch.cat(flat))
+        search = functools.partial(_search, same, max_iterations, restarts, options)
         found = _in_pieces(search, *flat, progress) if progress else search(*flat)
     good = ~found.v.isnan().any(-1)
     v = _implicit(metric, x.reshape(-1, n), y.reshape(-1, n), found.v, good & ~found.kinked, options)
@@ -172,6 +175,11 @@ def log_map(
     if found.said:
         warn(f"the metric calls {found.said}. A smooth activation (tanh, softplus, silu) has all digits.")
     return result.checked() if throw else result
+
+
+def for_one_call(metric: Metric, x: Tensor) -> Metric:
+    """The metric, or an equal one that costs less: found by what is above this, which puts its own here."""
+    return metric
 
 
 def _without_derivatives(metric: Metric, x: Tensor, y: Tensor, v: Tensor, lanes: Tensor) -> Tensor:
@@ -330,7 +338,10 @@ def _conjugate_points(curves: "_Curves", v: Tensor, g: Tensor) -> Tensor:
         return count
     for nodes in _INDEX_NODES:  # what fewer nodes find is looked at with more, which resolve long geodesics
         for at in on.split(max(1, BUDGET // (32 * (nodes * n) ** 2))):
-            L = curves.of(at).refined(nodes).operator()
+            fine = curves.of(at).refined(nodes)
+            L = fine.operator()
+            count[at], left = 0, ~fine.is_stable(L)
+            at, L = at[left], L[left]
             bad = ~L.isfinite().flatten(1).all(1)
             values = torch.linalg.eigvals(torch.where(bad[:, None, None], 0.0, L)).real
             count[at] = (values > 0.1).sum(1)
@@ -446,17 +457,20 @@ class _Curves(NamedTuple):
         size = torch.linalg.solve(second[1:-1, 1:-1], tension).abs().flatten(1).amax(1)
         return tension, torch.where(good, size, torch.inf).nan_to_num(torch.inf)
 
-    def _varied(self, X: Tensor, V: Tensor) -> Tensor:
-        """Change of the acceleration along columns, `(b, N - 1, n, c)` each."""
+    def derivatives(self) -> tuple[Tensor, Tensor]:
+        """Of the acceleration at the inner nodes, by the point and by the velocity, `(b, N - 1, n, n)` each."""
         x, v = self._inner()
-        flat = [a.flatten(0, 1) for a in (x, v, X.to(x), V.to(x))]
-        return varied_acceleration(self.metric, *flat)[1].unflatten(0, x.shape[:2]).double()
+        flat = zip(*(a.flatten(0, 1).split(_AT_ONCE) for a in (x, v)), strict=True)
+        parts = zip(*(acceleration_derivatives(self.metric, *points) for points in flat), strict=True)
+        A_x, A_v = (torch.cat(part).unflatten(0, x.shape[:2]).double() for part in parts)
+        return A_x, A_v
 
-    def change(self, W: Tensor) -> Tensor:
+    def change(self, W: Tensor, known: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Of the tension, by a change of the curve, `(b, N + 1, n)`: a difference quotient in high dimensions."""
         V = self.D @ W
         if W.shape[-1] <= FULL_JETS:
-            turned = self._varied(W[:, 1:-1, :, None], V[:, 1:-1, :, None]).squeeze(-1)
+            A_x, A_v = known or self.derivatives()
+            turned = (A_x @ W[:, 1:-1, :, None] + A_v @ V[:, 1:-1, :, None]).squeeze(-1)
         else:
             x, v = self._inner()
             h = torch.finfo(self.dtype).eps ** 0.5 / V.abs().flatten(1).amax(1).clamp(min=1e-30)[:, None, None]
@@ -465,7 +479,7 @@ class _Curves(NamedTuple):
             turned = (new - base).double() / h
         return (self.D @ V)[:, 1:-1] - turned
 
-    def solve(self, r: Tensor, shift: Tensor) -> Tensor:
+    def solve(self, r: Tensor, shift: Tensor, known: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """The w at the inner nodes for which the change of the tension, less `shift` w, is r."""
         _, m, n = r.shape
         D, one = self.D, torch.eye(m, dtype=r.dtype, device=r.device)
@@ -477,29 +491,38 @@ class _Curves(NamedTuple):
             )
         room = max(1, BUDGET // (32 * (m * n) ** 2))
         pieces = torch.arange(len(r), device=r.device).split(room)
-        return torch.cat([self.of(at)._solve_at_once(r[at], second[at]) for at in pieces])
+        A_x, A_v = known or self.derivatives()
+        return torch.cat([self.of(at)._solve_at_once(r[at], second[at], (A_x[at], A_v[at])) for at in pieces])
 
-    def operator(self, second: Tensor | None = None) -> Tensor:
+    def operator(self, second: Tensor | None = None, known: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """The change of the tension as a matrix on values at the inner nodes, `(b, m n, m n)`."""
         b, m, n = len(self.bend), self.bend.shape[1] - 2, self.bend.shape[2]
         if second is None:
             second = (self.D @ self.D)[1:-1, 1:-1].expand(b, m, m)
-        unit = torch.eye(n, dtype=self.bend.dtype, device=self.bend.device)
-        X = torch.cat((unit, 0 * unit), -1).expand(b, m, -1, -1)
-        A_x, A_v = self._varied(X, X.roll(n, -1)).split(n, -1)
-        L = second[:, :, None, :, None] * unit[:, None, :]
-        L = L - torch.einsum("bikl,ij->bikjl", A_v, self.D[1:-1, 1:-1])
+        A_x, A_v = known or self.derivatives()
+        L = -A_v[:, :, :, None, :] * self.D[1:-1, None, 1:-1, None]
+        L.diagonal(dim1=2, dim2=4).add_(second.unsqueeze(-1))
         L.diagonal(dim1=1, dim2=3).sub_(A_x.permute(0, 2, 3, 1))
         return L.reshape(-1, m * n, m * n)
 
-    def _solve_at_once(self, r: Tensor, second: Tensor) -> Tensor:
-        return torch.linalg.solve_ex(self.operator(second), r.flatten(1))[0].unflatten(1, r.shape[1:])
+    def is_stable(self, L: Tensor) -> Tensor:
+        r"""Whether no eigenvalue of the operator has a positive real part: g L has a negative definite even part."""
+        (g,) = jets_of(self.metric, self._inner()[0], 0)
+        m, n = g.shape[1], g.shape[-1]
+        weights = _quadrature(m + 1, L)[1:-1, None, None] * g.double()
+        form = torch.einsum("bikl,biljm->bikjm", weights, L.unflatten(1, (m, n)).unflatten(3, (m, n))).reshape(L.shape)
+        form = -form - form.mT
+        return (torch.linalg.cholesky_ex(form)[1] == 0) & form.isfinite().flatten(1).all(1)
+
+    def _solve_at_once(self, r: Tensor, second: Tensor, known: tuple[Tensor, Tensor]) -> Tensor:
+        return torch.linalg.solve_ex(self.operator(second, known), r.flatten(1))[0].unflatten(1, r.shape[1:])
 
     def turned(self, end: Tensor) -> Tensor:
         """Change of the first velocity of a geodesic that moves its end by `end`, `(b, n)`."""
         W = torch.zeros_like(self.bend)
         W[:, -1] = end
-        W[:, 1:-1] = self.solve(-self.change(W), torch.zeros_like(end[:, 0]))
+        known = self.derivatives() if W.shape[-1] <= FULL_JETS else None
+        W[:, 1:-1] = self.solve(-self.change(W, known), torch.zeros_like(end[:, 0]), known)
         return self.D[0] @ W
 
 
@@ -577,6 +600,16 @@ def _nodes(count: int, like: Tensor) -> tuple[Tensor, Tensor]:
     k = torch.arange(count + 1, dtype=like.dtype, device=like.device)
     weights = (1 - 2 * (k % 2)) * torch.where((k == 0) | (k == count), 0.5, 1.0)
     return torch.sin(torch.pi / 2 * k / count) ** 2, weights
+
+
+def _quadrature(count: int, like: Tensor) -> Tensor:
+    """Weights of Clenshaw and Curtis on [0, 1], `(count + 1,)`."""
+    k = torch.arange(count + 1, dtype=like.dtype, device=like.device)
+    even = k[: count + 1 : 2]
+    moments = 1 / (1 - even**2)
+    moments = torch.where((even == 0) | (even == count), 0.5 * moments, moments)
+    weights = 2 / count * torch.cos(torch.pi * k[:, None] * even / count) @ moments
+    return torch.where((k == 0) | (k == count), 0.5 * weights, weights)
 
 
 def _differentiation(count: int, like: Tensor) -> Tensor:

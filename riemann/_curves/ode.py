@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from riemann._curves import dop853 as pair
+from riemann._curves.recorded import Recorded
 from riemann._points.checks import carry_derivatives
 
 Flow = Callable[[Tensor, Tensor], Tensor]  # parameters (b,), states (b, d) -> derivatives (b, d)
@@ -79,14 +80,15 @@ def solve(
     max_steps: int,
     inside: Inside | None = None,
     report: Report = lambda done: None,
+    record: bool = False,
 ) -> Solution:
     """States at parameters `t`, `(t,)`, of the curves that have states `y`, `(b, d)`, at parameter 0.
 
-    `report` is told how many curves are done, in one direction and then in the other.
+    `report` is told how many curves are done, in one direction and then in the other. With `record` the flow is always
+    the same operations, and is found out once.
     """
-    flow = _tried(flow)
     forward, backward = t >= 0, t < 0
-    options = (rtol, atol, max_steps, inside, report)
+    options = (rtol, atol, max_steps, inside, report, record)
     if not bool(backward.any()):
         return _one_way(flow, y, t, *options)
     past = _one_way(lambda s, y: -flow(-s, y), y, -t[backward], *options)
@@ -125,17 +127,19 @@ def _one_way(
     max_steps: int,
     inside: Inside | None,
     report: Report,
+    record: bool,
 ) -> Solution:
     times, back = torch.unique(t, return_inverse=True)  # sorted
+    tried, flow = _tried(Recorded(flow) if record else flow), _tried(flow)
     slope = flow(torch.zeros_like(y[:, 0]), y)
     traced = carry_derivatives(y, slope)
     with torch.no_grad():
-        steps, status, reached, tried, values = _advance(
-            flow, y.detach(), slope.detach(), times.detach(), rtol, atol, max_steps, inside, report
+        steps, status, reached, count, values = _advance(
+            tried, y.detach(), slope.detach(), times.detach(), rtol, atol, max_steps, inside, report
         )
     if traced:
         values = _replay(flow, y, slope, steps, times)
-    return Solution(_assembled(steps, values, y, times)[back], status, reached, tried)
+    return Solution(_assembled(steps, values, y, times)[back], status, reached, count)
 
 
 def _assembled(steps: list[_Step], values: list[Tensor], y: Tensor, times: Tensor) -> Tensor:

@@ -7,6 +7,10 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch._C import _functorch
@@ -22,7 +26,20 @@ _INSIDE: ContextVar[bool] = ContextVar("inside", default=False)
 
 def has_values(x: Tensor) -> bool:
     """Whether values can be looked at: outside transforms and compilation, on a device that has them."""
-    return not (torch.compiler.is_compiling() or x.is_meta) and is_seen(x)
+    return not (torch.compiler.is_compiling() or x.is_meta or _UNSEEN.get()) and is_seen(x)
+
+
+@contextlib.contextmanager
+def without_values() -> Iterator[None]:
+    """Nothing looks at values inside, as in transforms: what is done is to be done again, for others."""
+    token = _UNSEEN.set(True)
+    try:
+        yield
+    finally:
+        _UNSEEN.reset(token)
+
+
+_UNSEEN = contextvars.ContextVar("_UNSEEN", default=False)
 
 
 def check_count(name: str, value: int, least: int) -> None:

@@ -37,7 +37,7 @@ def warn_of(faults: Faults, what: str = "`metric`") -> None:
 
 def say(faults: Faults) -> None:
     """`warn_of` of whole sentences; what is wrong in a piece of the points is said at the end of all."""
-    if not bool(_any(faults).any()):
+    if not faults or not bool(_any(faults).any()):
         return
     if (pieces := _PIECES.get()) is not None:
         pieces.append(faults)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from riemann._curvature import scalar_curvature, snapshot
+from riemann._curves import logarithm
 from riemann._metric import check_metric_callable
 from riemann._modules import unwrapped
 from riemann._points.checks import check_count, check_points
@@ -170,4 +171,10 @@ def _named(metric: Metric, x: Tensor) -> str | None:
     return None if same is None else public_name(same)
 
 
-snapshot.name_structure = _named
+def _for_one_call(metric: Metric, x: Tensor) -> Metric:
+    from riemann._structure.once import for_one_call
+
+    return for_one_call(metric, x)
+
+
+snapshot.name_structure, logarithm.for_one_call = _named, _for_one_call

@@ -30,6 +30,13 @@ def decoder(n: int = 8, outputs: int = 784, points: int = 16, hidden: int = 64) 
     return weights | {"x": random.normal(size=(points, n))}
 
 
+def decoder_pairs(count: int, n: int = 16) -> Arrays:
+    """The same network, of n dimensions, and pairs x and y, standard normal."""
+    weights = decoder(n)
+    x, y = np.random.default_rng(n + 1).normal(size=(2, count, n))
+    return weights | {"x": x, "y": y}
+
+
 def kerr(points: int) -> Arrays:
     """Points (t, r, theta, phi) outside a Kerr black hole of mass 1, away from its horizon and its axis."""
     low, high = np.array([0.0, 3.0, 0.3, 0.0]), np.array([1.0, 10.0, 2.8, 6.0])

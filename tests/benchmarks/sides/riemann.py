@@ -221,6 +221,17 @@ def compiled_kerr_geodesics(x, v, t, tolerance):
     return _geodesics(_kerr, x, v, t, tolerance, _accelerations(_kerr, 4))
 
 
+def decoder_distances(x, y, W0, b0, W1, b1):
+    """Distances of pairs by a metric that is written as a plain function, J^T J."""
+    x, y, W0, b0, W1, b1 = map(torch.tensor, (x, y, W0, b0, W1, b1))
+
+    def g(x):
+        J = torch.func.jacfwd(lambda x: W1 @ torch.tanh(W0 @ x + b0) + b1)(x)
+        return J.mT @ J
+
+    return lambda: rm.distance(g, x, y)
+
+
 # ------------------------------------------------------------------------------------------------ the exact side
 
 
