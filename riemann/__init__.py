@@ -109,6 +109,7 @@ if TYPE_CHECKING:
     from riemann._certified import Enclosure as Enclosure
     from riemann._certified import Signs as Signs
     from riemann._certified import Witness as Witness
+    from riemann._certified import bound_rounding as bound_rounding
     from riemann._certified import certified_signs as certified_signs
     from riemann._certified import certify as certify
     from riemann._certified import check_certificate as check_certificate
@@ -116,7 +117,8 @@ if TYPE_CHECKING:
 
 
 _CERTIFIED = (
-    "Certificate", "Enclosure", "Signs", "Witness", "certified_signs", "certify", "check_certificate", "enclose",
+    "Certificate", "Enclosure", "Signs", "Witness", "bound_rounding", "certified_signs", "certify",
+    "check_certificate", "enclose",
 )  # fmt: skip
 
 if not TYPE_CHECKING:  # which knows the names by the imports

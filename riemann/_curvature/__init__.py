@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from riemann._curvature import bound, derivatives, estimate, quantities, snapshot, tensors, vectors, volume
-from riemann._curvature.bound import *  # noqa: F403
+from riemann._curvature import derivatives, estimate, quantities, snapshot, tensors, vectors, volume
 from riemann._curvature.derivatives import *  # noqa: F403
 from riemann._curvature.estimate import *  # noqa: F403
 from riemann._curvature.quantities import *  # noqa: F403
@@ -14,7 +13,6 @@ from riemann._curvature.volume import *  # noqa: F403
 
 if not TYPE_CHECKING:  # which takes the names of a star import as public
     __all__ = []
-    __all__ += bound.__all__
     __all__ += derivatives.__all__
     __all__ += estimate.__all__
     __all__ += quantities.__all__
