@@ -1,5 +1,6 @@
 """Enclosures hold the truth, proofs are of true statements, and nothing is concluded where nothing is known."""
 
+import itertools
 import json
 import math
 import random
@@ -17,7 +18,7 @@ from riemann._certified.balls import Balls
 from riemann._certified.boxes import Boxes
 from riemann._certified.certify import Certificate
 from riemann._certified.enclose import exact
-from riemann._certified.geometry import enclosed
+from riemann._certified.geometry import Enclosed, enclosed
 from riemann._certified.intervals import Interval
 from riemann._certified.library import precision
 from riemann.bridge import trace
@@ -138,10 +139,18 @@ def test_quantities_have_their_shapes_and_agree_with_the_numeric_side():
     x = torch.tensor([0.3, 0.4, -0.2], dtype=torch.float64)
     for name in ("inverse_metric", "christoffel", "riemann_tensor", "ricci_tensor", "scalar_curvature",
                  "einstein_tensor", "schouten_tensor", "cotton_tensor", "weyl_tensor", "kretschmann_scalar",
-                 "volume_element", "log_volume_element", "nabla_riemann"):  # fmt: skip
+                 "volume_element", "log_volume_element", "nabla_riemann", "cotton_york_tensor"):  # fmt: skip
         here, value = rm.enclose(g, name, x), getattr(rm, name)(g, x)
         assert here.lower.shape == value.shape and bool((here.lower <= here.upper).all())
         torch.testing.assert_close((here.lower + here.upper) / 2, value, rtol=1e-9, atol=1e-9)
+
+
+def test_the_bach_tensor_is_enclosed():
+    g = lambda x: torch.eye(4) * torch.exp(x[0] * x[1]) + torch.outer(x, x)
+    x = torch.tensor([0.1, 0.2, -0.3, 0.4], dtype=torch.float64)
+    here = rm.enclose(g, "bach_tensor", x)
+    assert here.digits >= 30
+    torch.testing.assert_close((here.lower + here.upper) / 2, rm.bach_tensor(g, x), rtol=1e-9, atol=1e-9)
 
 
 # ---------------------------------------------------------------------------------------------------------- over boxes
@@ -255,6 +264,31 @@ def test_a_plane_refutes_in_four_dimensions():
     assert certificate.refuted and len(certificate.witness.vectors) == 2 and rm.check_certificate(g, certificate)
 
 
+def test_all_planes_in_four_dimensions_where_the_curvature_operator_is_too_weak():
+    """1 <= K <= 4 on the complex projective plane, whose curvature operator has eigenvalues 0 and 6."""
+    space = spaces.complex_projective(2)
+    box = tuple((v, v + 0.005) for v in (0.1, 0.2, 0.3, 0.1))
+    for bounds in ({"above": 0.9}, {"below": 4.1}):
+        certificate = rm.certify(space, "sectional_curvature", box, **bounds)
+        assert certificate.proved and rm.check_certificate(space, certificate), str(certificate)
+    for bounds in ({"above": 1.0001}, {"below": 3.9999}, {"above": 1 + 1e-12}):
+        certificate = rm.certify(space, "sectional_curvature", box, **bounds, max_boxes=20)
+        assert not certificate.proved, str(certificate)
+
+
+def test_a_shift_along_the_star_changes_nothing_on_planes():
+    M, u, v = torch.randn(6, 6, dtype=torch.float64), *torch.randn(2, 4, dtype=torch.float64)
+    M, pairs = M + M.T, list(itertools.combinations(range(4), 2))
+    plane = torch.stack([u[a] * v[b] - u[b] * v[a] for a, b in pairs])
+    E = Boxes(torch.zeros(4, 1, dtype=torch.float64), torch.zeros(4, 1, dtype=torch.float64), 0)
+    as_forms = lambda F: [[E.constant(v) for v in row] for row in F.tolist()]
+    here = Enclosed(E, as_forms(torch.eye(4)))
+    shifted = here.with_star(as_forms(M), as_forms(torch.eye(6)))
+    N = torch.stack([torch.cat([e.value.mid for e in row]) for row in shifted])
+    torch.testing.assert_close(plane @ N @ plane, plane @ M @ plane)
+    assert torch.linalg.eigvalsh(N)[0] >= torch.linalg.eigvalsh(M)[0] - 1e-9 and not torch.equal(N, M)
+
+
 def _planted(count, seed):
     """False statements: the bound is passed at a point of the box, by 1e-12 and by more."""
     chance = random.Random(seed)
@@ -341,6 +375,9 @@ def test_a_witness_outside_the_box_is_none():
     (lambda: rm.enclose(lambda x: torch.eye(2) + torch.triu(x[0] * torch.ones(2, 2)), "metric", [1.0, 2]), "not symm"),
     (lambda: rm.enclose(ball_model, "gauss_curvature", [0.1, 0.2, 0.3]), "surface"),
     (lambda: rm.enclose(sphere, "cotton_tensor", [1.0, 2.0]), "n >= 3"),
+    (lambda: rm.enclose(sphere, "bach_tensor", [1.0, 2.0]), "n = 4"),
+    (lambda: rm.enclose(sphere, "cotton_york_tensor", [1.0, 2.0]), "n = 3"),
+    (lambda: rm.certify(sphere, "injectivity_radius", ((0.5, 1), (0, 1)), above=1), "Klingenberg"),
     (lambda: rm.enclose(sphere, "metric", [math.nan, 2.0]), "not finite"),
     (lambda: rm.enclose(sphere, "metric", ((1, 0), (0, 1))), "empty side"),
     (lambda: rm.certify(sphere, "scalar_curvature", ((0.5, 1), (0, 1))), "needs a bound"),

@@ -234,3 +234,43 @@ def test_a_space_by_its_name():
         rm.verify("ker")
     with pytest.raises(TypeError, match=r"spaces\.get\('kerr'\)"):
         rm.scalar_curvature("kerr", torch.rand(4))
+
+
+# ------------------------------------------------------------------------------------------- what the truth itself has
+
+
+def _pole(x):
+    return torch.diag(torch.stack([torch.ones_like(x[0]), torch.sin(x[0]) ** 2]))
+
+
+def test_where_forty_digits_are_too_few_the_truth_is_computed_with_more_and_it_is_said():
+    x = torch.tensor([[1.0, 0.3], [1e-25, 0.2]], dtype=torch.float64)
+    report = rm.verify(_pole, x=x)
+    assert "48 digits leave about 0 digits of the truth of scalar_curvature at [1e-25, 0.2]" in str(report)
+    assert {"riemann_tensor", "ricci_tensor", "scalar_curvature", "kretschmann_scalar"} == set(failed(report))
+    assert not report.failure and all(c.error < 1e-13 for c in report.comparisons), str(report)
+    again = rm.verify(_pole, SymbolicMetric([["a", 0], [0, "sin(x)**2"]], "x y", "a"), x=x, parameters={"a": 1})
+    assert "digits of the truth of scalar_curvature" in str(again) and failed(again) == failed(report)
+    assert "digits of the truth" not in str(rm.verify(_pole, x=x[:1]))
+
+
+def test_an_error_below_the_radius_of_the_truth_is_not_blamed(monkeypatch):
+    """With balls of 20 bits a millionth more of curvature is within the truth's radius; with many it is not."""
+    from riemann import _curvature
+    from riemann._certified import rounding
+    from riemann._verification import truth
+
+    right = _curvature.scalar_curvature
+    monkeypatch.setattr(_curvature, "scalar_curvature", lambda *args: right(*args) * (1 + 1e-6))
+    x = torch.tensor([[1.0, 0.3]], dtype=torch.float64)
+    assert failed(rm.verify(_pole, x=x)) == ["scalar_curvature"]
+    for room in (rounding, truth):
+        monkeypatch.setattr(room, "BITS", (16,))
+    report = rm.verify(_pole, SymbolicMetric([[1, 0], [0, "sin(x)**2"]], "x y"), x=x)
+    assert report.ok and "4 digits leave about" in str(report), str(report)
+
+
+def test_without_flint_verify_compares_with_forty_digits(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "flint", None)
+    report = rm.verify(network, dim=3, budget=0.0)
+    assert report.ok and {c.truth for c in report.comparisons} == {"40 digits"}, str(report)

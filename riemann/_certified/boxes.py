@@ -97,6 +97,14 @@ class Boxes(Balls):
         form.zero = bool(x.is_zero())
         return form
 
+    def spread_numbers(self, values: Tensor) -> Stack:
+        """A constant of its own on each box."""
+        return self._stack(Interval(values, torch.zeros_like(values)), 0.0)
+
+    def middle(self, x: Any) -> Tensor:
+        """A number near the value at the centre of each box."""
+        return x.mid[0, 0] if self.varies(x) else torch.full_like(self.centre[0], float(x))
+
     def _stack(self, value: Interval, rest: float, grid: Grid | None = None) -> Stack:
         """Values that are the same at the centre and over the box, and all derivatives."""
         shape = (len(self.space.exponents), 2, value.mid.shape[-1])

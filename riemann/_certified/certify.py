@@ -152,8 +152,9 @@ def certify(
 
     Note:
         Bounds of sectional curvature and of Ricci's eigenvalues are for positive definite metrics (of two dimensions
-        any). From four dimensions on, sectional curvature is bounded by the curvature operator: a claim that holds of
-        all planes but not of the operator stays undecided; one that fails at a plane is refuted if a search finds it.
+        any). Sectional curvature is bounded by the curvature operator R; in four dimensions by R + t * with the best
+        number t of each box, which loses nothing (Thorpe 1971). From five on, a claim that holds of all planes but not
+        of the operator stays undecided. A search over planes may refute a claim, and never proves one.
 
     Example:
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2

@@ -67,7 +67,8 @@ def enclose(
         quantity: `"metric"`, `"inverse_metric"`, `"volume_element"`, `"log_volume_element"`, `"christoffel"`,
             `"riemann_tensor"`, `"ricci_tensor"`, `"scalar_curvature"`, `"gauss_curvature"` (n = 2),
             `"einstein_tensor"`, `"schouten_tensor"`, `"weyl_tensor"`, `"kretschmann_scalar"`, `"cotton_tensor"`,
-            `"nabla_riemann"`, in their default positions of indices; or the function of that name.
+            `"nabla_riemann"`, `"cotton_york_tensor"` (n = 3), `"bach_tensor"` (n = 4), in their default positions of
+            indices; or the function of that name.
         at: a point `(n,)`, or a box `((low, high), …)`.
         digits: decimal digits of the largest component. The precision rises until they are there or nothing is gained.
         dtype: of the point when the metric is traced; by default that of the parameters of a module, else float64.

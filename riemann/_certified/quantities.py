@@ -34,7 +34,14 @@ QUANTITIES = {
     "kretschmann_scalar": Quantity(2, 0),
     "cotton_tensor": Quantity(3, 3),
     "nabla_riemann": Quantity(3, 5),
+    "cotton_york_tensor": Quantity(3, 2),
+    "bach_tensor": Quantity(4, 2),
 }
+INJECTIVITY = (
+    "the injectivity radius is not bounded by curvature on a box: it depends on short loops anywhere. Klingenberg's "
+    "theorem (1959) says that it is at least pi / sqrt(D) on a compact orientable manifold of even dimension with "
+    "0 < K <= D: certify `sectional_curvature` with `above=0` and `below=D` on charts that cover it"
+)
 REMAINDER = 2  # degree of the Taylor form of a quantity over a box
 
 
@@ -42,9 +49,11 @@ def named(quantity: str | Callable[..., Any], known: Iterable[str]) -> str:
     """The name of a quantity, which may be given as the function of that name.
 
     Raises:
-        ValueError: it is not known.
+        ValueError: it is not known, or it is the injectivity radius, of which a box does not tell.
     """
     name = quantity if isinstance(quantity, str) else getattr(quantity, "__name__", repr(quantity))
+    if name == "injectivity_radius":
+        raise ValueError(INJECTIVITY)
     if name not in known:
         raise ValueError(f"`quantity` is {name!r}, expected one of {', '.join(known)}")
     return name
@@ -56,5 +65,8 @@ def check_dimension(name: str, n: int) -> None:
         raise ValueError(f"`gauss_curvature` is that of a surface, and this metric has n = {n}")
     if name in ("schouten_tensor", "cotton_tensor") and n < 3:
         raise ValueError(f"`{name}` needs n >= 3, and this metric has n = {n}")
+    only = {"cotton_york_tensor": 3, "bach_tensor": 4}.get(name, n)
+    if n != only:
+        raise ValueError(f"`{name}` needs n = {only}, and this metric has n = {n}")
     if name == "sectional_curvature" and n < 2:
         raise ValueError("`sectional_curvature` needs n >= 2, and this metric has n = 1")

@@ -128,19 +128,19 @@ def errors(computed: dict[str, Tensor], graph: Trace, point: list[float]) -> dic
     found = {name: torch.full_like(T, torch.inf) for name, T in computed.items()}
     if not all(bool(T.isfinite().all()) for T in computed.values()):
         return found
-    for balls in geometries(graph, point):
+    for _, balls in geometries(graph, point):
         found = {name: distances(T, balls(name)) for name, T in computed.items()}
         if all(bool(T.isfinite().all()) for T in found.values()):
             break
     return found
 
 
-def geometries(graph: Any, point: Sequence[Any]) -> Iterator[Callable[[str], np.ndarray]]:
-    """The balls of quantities at a point by name, at one precision after the other."""
+def geometries(graph: Any, point: Sequence[Any]) -> Iterator[tuple[int, Callable[[str], np.ndarray]]]:
+    """The precision in bits, and balls of quantities at a point by name: one precision after the other."""
     for bits in BITS:
         with torch.no_grad(), precision(bits):
             E = Balls(graph.dim, 2)
-            yield functools.partial(_balls, E, enclosed(graph, E, [exact(v) for v in point]))
+            yield bits, functools.partial(_balls, E, enclosed(graph, E, [exact(v) for v in point]))
 
 
 def _balls(E: Balls, here: Enclosed, name: str) -> np.ndarray:

@@ -1,11 +1,15 @@
 """Exact curvature at points, as float64: what `verify` compares with."""
 
+import contextlib
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from riemann._certified.library import flint
+from riemann._certified.rounding import BITS, distances, geometries
 from riemann._clock import within
 from riemann._curvature import QUANTITIES, LocalGeometry
 from riemann._metric import metric_jet
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from riemann.symbolic._textbook import Textbook
 
 DIGITS = 40
+ENOUGH = 15  # digits of a truth that are as good as all
+ZERO = 1e-100  # of the terms: what is smaller is 0
 MOST_FUNCTIONS = 12  # of one metric: expressions of networks have no end
 VERIFIED = ("metric", *(name for name, quantity in QUANTITIES.items() if quantity.verified))
 
@@ -50,6 +56,64 @@ def precise(
         progress(f"{DIGITS} digits, point {k + 1} of {len(x)}")
         rows.append(at_point(point))
     return {name: _stacked([row[name] for row in rows]) for name in VERIFIED}, reasons[0] if reasons else ""
+
+
+def judged(source: Any, x: Tensor, truth: Values, terms: Values, notes: list[str]) -> Values:
+    """The radii of the truths, which balls make sharper where 40 digits are too few; nothing without python-flint.
+
+    Args:
+        source: the metric over any arithmetic, as `geometries` takes it.
+        x: points, `(points, n)`.
+        truth: exact values, of which those in doubt are changed.
+        terms: the sizes of the terms that a quantity adds up.
+        notes: gets a sentence on quantities of which the truth itself has few digits.
+    """
+    radii = {name: torch.zeros_like(values) for name, values in truth.items()}
+    try:
+        flint()
+    except ImportError:
+        return radii
+    for name, values in truth.items():
+        if not values.isfinite().any():  # whose shape is not known
+            truth[name] = torch.full(terms[name].shape, torch.nan, dtype=torch.float64)
+            radii[name] = torch.zeros_like(truth[name])
+    lost: dict[str, str] = {}
+    for k, point in enumerate(x.tolist()):
+        with contextlib.suppress(ValueError):  # an operation without enclosure
+            _judge_point(source, point, k, truth, radii, terms, lost)
+    notes += lost.values()
+    return radii
+
+
+def _judge_point(
+    source: Any, point: list[float], k: int, truth: Values, radii: Values, terms: Values, lost: dict[str, str]
+) -> None:
+    """The truths of one point, and their radii: at the lowest precision that leaves enough of their digits."""
+    doubted, first = dict.fromkeys(truth), {}
+    for bits, balls in geometries(source, point):
+        for name in list(doubted):
+            found = balls(name)
+            middle = torch.tensor([float(b) for b in found.flat], dtype=torch.float64).reshape(found.shape)
+            radius = distances(middle, found)
+            if not bool(radius.isfinite().all() & middle.isfinite().all()):
+                continue
+            truth[name][k], radii[name][k] = middle, radius
+            size, error = _largest(middle), _largest(radius - torch.finfo(torch.float64).eps * middle.abs())
+            error_before, carried = first.setdefault(name, (error, bits * 3 // 10))
+            least = size if size > error else ZERO * _largest(terms[name][k])
+            if error > least * 10.0**-ENOUGH and bits < BITS[-1]:
+                continue
+            del doubted[name]
+            if error_before > max(size, least) * 10.0**-ENOUGH and size > 0:
+                left = max(0, int(math.log10(size / error_before)))
+                where = f"of {name} at {point}, where the metric is ill-conditioned"
+                lost.setdefault(name, f"{carried} digits leave about {left} digits of the truth {where}")
+        if not doubted:
+            return
+
+
+def _largest(T: Tensor) -> float:
+    return float(T.double().abs().max()) if bool((T > 0).any()) or bool((T < 0).any()) else 0.0
 
 
 def differences(metric: Metric, x: Tensor) -> Values:
