@@ -18,10 +18,14 @@ from riemann._certified.balls import Balls
 from riemann._certified.boxes import Boxes
 from riemann._certified.certify import Certificate
 from riemann._certified.enclose import exact
+from riemann._certified.forms import Box
 from riemann._certified.geometry import Enclosed, enclosed
 from riemann._certified.intervals import Interval
 from riemann._certified.library import precision
+from riemann.bridge import _functions as bridge_functions
 from riemann.bridge import trace
+from riemann.bridge._digits import Digits
+from riemann.symbolic._taylor import Series
 
 QUANTITIES = (
     "riemann_tensor", "ricci_tensor", "scalar_curvature", "einstein_tensor", "weyl_tensor", "kretschmann_scalar",
@@ -126,6 +130,47 @@ def test_functions_and_constants_are_what_they_are_to_thirty_digits(name):
         assert here.digits >= 30 and contains(here.ball, truth, slack=mpmath.mpf(10) ** -34)
 
 
+# Where each function of the table is a number, and an operation of the 40 digits has a ball, or is refused by name.
+
+SUSPECTS = {"acosh": 1.7, "special_bessel_y0": 1.7, "special_bessel_y1": 1.7}
+
+
+@pytest.mark.parametrize("name", bridge_functions.FUNCTIONS)
+def test_each_function_of_the_digits_has_its_balls(name):
+    """Value and derivatives at a point, over a box, and over many: FLINT's, and the tensors', hold the 40 digits."""
+    t = SUSPECTS.get(name, 0.3125)
+    digits = Digits(1, 3, 45)
+    truth = digits.call(name, digits.variable(0, digits.number(t))).c
+    centre, radius = torch.tensor([[t]], dtype=torch.float64), 2.0**-20
+    with precision(160), mpmath.workdps(60):
+        at = Balls(1, 3)
+        over, many = Balls(1, 3, Box([exact(radius)])), Boxes(centre, torch.full_like(centre, radius), 3)
+        forms = [E.call(name, E.variable(0, exact(t))).over.c for E in (at, over)]
+        stack = many.call(name, many.variable(0, centre[0]))
+        low, high = stack.mid[:, 1, 0] - stack.rad[:, 1, 0], stack.mid[:, 1, 0] + stack.rad[:, 1, 0]
+        for k, value in enumerate(map(mpmath.mpf, truth)):
+            assert all(
+                contains(E.number(c[k]), value, abs(value) / 10**38) for E, c in zip((at, over), forms, strict=True)
+            )
+            assert float(low[k]) <= float(value) <= float(high[k])
+            assert at.number(forms[0][k]).rel_accuracy_bits() > 90 or not value
+
+
+def test_each_operation_of_the_digits_is_one_of_the_balls():
+    """Operations are one table over any numbers; what it asks of them balls, and tensors of balls, can do."""
+    asked = {name for name in vars(Digits) | vars(Series) if not name.startswith("_")}
+    assert {name for name in asked if callable(getattr(Digits, name, None))} - set(dir(Balls)) <= {"series"}
+    assert issubclass(Boxes, Balls)
+    for dtype in (torch.complex128, torch.complex64):  # refused by both, by name
+        g = lambda x, dtype=dtype: (torch.eye(2, dtype=dtype) * torch.exp(1j * x[0])).real
+        for call in (
+            lambda g=g: rm.enclose(g, "metric", [1.0, 2.0]),
+            lambda g=g: rm.bridge.high_precision(g, torch.ones(2)),
+        ):
+            with pytest.raises(ValueError, match="complex"):
+                call()
+
+
 def test_digits_are_there_or_it_is_said_what_stopped_them():
     assert rm.enclose(sphere, "scalar_curvature", [1e-4, 0.2], digits=100).digits >= 100
     wide = rm.enclose(sphere, "scalar_curvature", ((0.6, 0.61), (0, 1)))
@@ -179,6 +224,10 @@ METRICS = {
     "network": (network(), 2, -1.0, 1.0),
     "special": (lambda x: torch.eye(2) * (2 + torch.erf(x[0]) * torch.nn.functional.gelu(x[1])), 2, -1.0, 1.0),
     "kinks": (lambda x: torch.eye(2) * (2 + torch.relu(x[0]) + torch.where(x[1] > 0.1, x[1], x[1] ** 2)), 2, -1.0, 1.0),
+    "exponential": (
+        lambda x: torch.linalg.matrix_exp(torch.stack([torch.stack([x[0], x[1]]), torch.stack([x[1], x[0] * x[1]])])),
+        2, -1.0, 1.0,
+    ),
     "cut": (lambda x: torch.eye(2) * (5 + torch.atan2(x[0], x[1])), 2, -1.0, 1.0),
     "linear algebra": (lambda x: torch.linalg.inv(torch.eye(2) * (2 + x @ x) + torch.outer(x, x)), 2, -1.0, 1.0),
 }  # fmt: skip

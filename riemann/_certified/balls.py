@@ -322,15 +322,48 @@ class Balls:
         return x
 
     def exponential(self, A: np.ndarray) -> np.ndarray:
-        """The exponential of a constant or diagonal matrix."""
+        r"""The exponential of a matrix: the power series of $B = A / 2^k$ with its remainder, squared k times.
+
+        Sums of absolute values of all coefficients are a norm of power series and of matrices of them, so every
+        coefficient of the remainder after $B^m / m!$ is at most $2 |B|^{m + 1} / (m + 1)!$ where $|B| < 1$.
+        """
         if not any(map(self.varies, A.flat)):
             E = flint().arb_mat(A.tolist()).exp()
             return matrix([[E[i, j] for j in range(len(A))] for i in range(len(A))])
-        zeros = (A[i, j] for i, j in np.ndindex(A.shape) if i != j)
-        if any(self.varies(a) or not a.is_zero() for a in zeros):
-            raise Inexpressible("is the exponential of a matrix that is not diagonal, which has no enclosure")
-        zero = self.number(0)
-        return matrix([[self.call("exp", a) if i == j else zero for j, a in enumerate(row)] for i, row in enumerate(A)])
+        forms = matrix([[a if self.varies(a) else self.constant(a) for a in row] for row in A])
+        size = max(sum(map(self.norm, row)) for row in forms)
+        if not size < math.inf:
+            return matrix([[self.nowhere() for _ in row] for row in A])
+        k = max(0, math.frexp(size)[1] + 1)  # so that |B| is below 1/2
+        B = matrix([[b * (self.number(1) / 2**k) for b in row] for row in forms])
+        one = matrix([[self.constant(int(i == j)) for j in range(len(A))] for i in range(len(A))])
+        E, power, m, rest = one, one, 0, 1.0
+        while rest > 2.0 ** -min(self.digits + 10, 1000):
+            m += 1
+            power = matrix([[p * (self.number(1) / m) for p in row] for row in self.matmul(power, B)])
+            E = matrix([[a + b for a, b in zip(*rows, strict=True)] for rows in zip(E, power, strict=True)])
+            rest = rest / 2 / (m + 1)
+        remainder = self.within(2 * rest)
+        E = matrix([[a + remainder for a in row] for row in E])
+        for _ in range(k):
+            E = self.matmul(E, E)
+        return E
+
+    @property
+    def digits(self) -> int:
+        """The precision, in bits."""
+        return flint().ctx.prec
+
+    def norm(self, x: Any) -> float:
+        """A bound of the sum of absolute values of all coefficients."""
+        sums = [sum((abs(self.number(c)) for c in part.c), self.number(0)) for part in (x.at, x.over)]
+        return max(math.nextafter(float(s.upper()), math.inf) if s.is_finite() else math.inf for s in sums)
+
+    def within(self, radius: float) -> Any:
+        """A function of which no coefficient is larger."""
+        ball = (-self.number(radius)).union(self.number(radius))
+        x = self._taylor(ball, ball)
+        return Form(x, x, self.box)
 
     # --------------------------------------------------------------------------------------- what the textbook asks for
 

@@ -119,6 +119,22 @@ class Boxes(Balls):
             value, math.nan if self.order else 0.0, self.grid.repeated(value.mid.shape[-1] // self.count)
         )
 
+    @property
+    def digits(self) -> int:
+        """The precision, in bits."""
+        return 53
+
+    def norm(self, x: Stack) -> float:
+        """A bound of the sum of absolute values of all coefficients, on every box where they are known."""
+        sums = (x.mid.abs() + x.rad).sum(0)
+        return float(torch.where(torch.isfinite(sums), sums, 0.0).max()) * 1.000001
+
+    def within(self, radius: float) -> Stack:
+        """A function of which no coefficient is larger."""
+        x = self._stack(exactly(0.0, self.centre[0]), 0.0)
+        x.rad[:] = radius
+        return x
+
     # ------------------------------------------------------------------------------------------------------ functions
 
     def call(self, name: str, x: Any) -> Any:
