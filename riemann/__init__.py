@@ -107,6 +107,7 @@ if TYPE_CHECKING:
     from riemann import symbolic as symbolic
     from riemann._certified import Certificate as Certificate
     from riemann._certified import Enclosure as Enclosure
+    from riemann._certified import GeodesicEnclosure as GeodesicEnclosure
     from riemann._certified import Signs as Signs
     from riemann._certified import Witness as Witness
     from riemann._certified import bound_rounding as bound_rounding
@@ -114,11 +115,12 @@ if TYPE_CHECKING:
     from riemann._certified import certify as certify
     from riemann._certified import check_certificate as check_certificate
     from riemann._certified import enclose as enclose
+    from riemann._certified import enclose_geodesic as enclose_geodesic
 
 
 _CERTIFIED = (
-    "Certificate", "Enclosure", "Signs", "Witness", "bound_rounding", "certified_signs", "certify",
-    "check_certificate", "enclose",
+    "Certificate", "Enclosure", "GeodesicEnclosure", "Signs", "Witness", "bound_rounding", "certified_signs", "certify",
+    "check_certificate", "enclose", "enclose_geodesic",
 )  # fmt: skip
 
 if not TYPE_CHECKING:  # which knows the names by the imports

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from riemann._certified.exponential import exponential
 from riemann._certified.forms import Box, Form
 from riemann._certified.functions import constant, series
 from riemann._certified.library import flint
@@ -322,32 +323,11 @@ class Balls:
         return x
 
     def exponential(self, A: np.ndarray) -> np.ndarray:
-        r"""The exponential of a matrix: the power series of $B = A / 2^k$ with its remainder, squared k times.
-
-        Sums of absolute values of all coefficients are a norm of power series and of matrices of them, so every
-        coefficient of the remainder after $B^m / m!$ is at most $2 |B|^{m + 1} / (m + 1)!$ where $|B| < 1$.
-        """
+        """The exponential of a matrix."""
         if not any(map(self.varies, A.flat)):
             E = flint().arb_mat(A.tolist()).exp()
             return matrix([[E[i, j] for j in range(len(A))] for i in range(len(A))])
-        forms = matrix([[a if self.varies(a) else self.constant(a) for a in row] for row in A])
-        size = max(sum(map(self.norm, row)) for row in forms)
-        if not size < math.inf:
-            return matrix([[self.nowhere() for _ in row] for row in A])
-        k = max(0, math.frexp(size)[1] + 1)  # so that |B| is below 1/2
-        B = matrix([[b * (self.number(1) / 2**k) for b in row] for row in forms])
-        one = matrix([[self.constant(int(i == j)) for j in range(len(A))] for i in range(len(A))])
-        E, power, m, rest = one, one, 0, 1.0
-        while rest > 2.0 ** -min(self.digits + 10, 1000):
-            m += 1
-            power = matrix([[p * (self.number(1) / m) for p in row] for row in self.matmul(power, B)])
-            E = matrix([[a + b for a, b in zip(*rows, strict=True)] for rows in zip(E, power, strict=True)])
-            rest = rest / 2 / (m + 1)
-        remainder = self.within(2 * rest)
-        E = matrix([[a + remainder for a in row] for row in E])
-        for _ in range(k):
-            E = self.matmul(E, E)
-        return E
+        return exponential(self, matrix([[a if self.varies(a) else self.constant(a) for a in row] for row in A]))
 
     @property
     def digits(self) -> int:

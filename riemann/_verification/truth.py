@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from riemann._certified.library import flint
-from riemann._certified.rounding import BITS, distances, geometries
 from riemann._clock import within
 from riemann._curvature import QUANTITIES, LocalGeometry
 from riemann._metric import metric_jet
@@ -70,7 +68,7 @@ def judged(source: Any, x: Tensor, truth: Values, terms: Values, notes: list[str
     """
     radii = {name: torch.zeros_like(values) for name, values in truth.items()}
     try:
-        flint()
+        import flint as _  # noqa: F401
     except ImportError:
         return radii
     for name, values in truth.items():
@@ -89,6 +87,8 @@ def _judge_point(
     source: Any, point: list[float], k: int, truth: Values, radii: Values, terms: Values, lost: dict[str, str]
 ) -> None:
     """The truths of one point, and their radii: at the lowest precision that leaves enough of their digits."""
+    from riemann._certified.rounding import BITS, distances, geometries
+
     doubted, first = dict.fromkeys(truth), {}
     for bits, balls in geometries(source, point):
         for name in list(doubted):
