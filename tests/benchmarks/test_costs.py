@@ -16,6 +16,7 @@ GEODESICS = "Geodesics"
 TRAINING = "A curvature loss, forward and backward, float32"
 EXACT = "The exact side: Kerr with symbols for mass and spin"
 IMPORT = "Import in a new process"
+CERTIFIED = "Enclosures of scalar curvature over boxes, a network metric"
 
 PEERS = {"jax": "jax:scalar_curvature", "omnibias": "omnibias:scalar_curvature"}
 OURSELVES = {"compiled": "riemann:compiled_scalar_curvature", "generic": "riemann:generic_scalar_curvature"}
@@ -248,6 +249,14 @@ def test_symbolic(compare, cosine, problem, seconds, what):
     chart = "in cos θ" if cosine else "in θ"
     compare(
         problem, {"cosine": cosine}, group=EXACT, targets={"seconds": seconds}, rounds=3, title=f"{what}, {chart}"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("n, hidden", [(2, 8), (2, 64), (2, 256), (3, 64), (4, 64)])
+def test_certified_boxes(compare, n, hidden):
+    compare(
+        "enclosed_boxes", {**problems.network(n, 64, hidden=hidden), "radius": 1e-3}, group=CERTIFIED, rounds=3,
+        title=f"64 boxes, n = {n}, two hidden layers of {hidden}",
     )  # fmt: skip
 
 
