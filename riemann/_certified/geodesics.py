@@ -28,7 +28,7 @@ BITS = 128
 
 @dataclass(frozen=True)
 class GeodesicEnclosure:
-    """Where a geodesic certainly is.
+    r"""Where a geodesic certainly is.
 
     Attributes:
         time: how far it was followed: all of `t`, or less where `stopped` says why.
@@ -36,7 +36,7 @@ class GeodesicEnclosure:
         upper: nor above.
         times: `(steps + 1,)`, the ends of the steps.
         tube: `(steps, 2, n)`: the least and the largest coordinates while each step lasts.
-        length: `(2,)`: bounds of $\\int |g(v, v)|^{1/2}$ up to that time; where g is positive definite the second is
+        length: `(2,)`: bounds of $\int |g(v, v)|^{1/2}$ up to that time; where g is positive definite the second is
             above the distance between the two ends.
         stopped: why it was not followed further; empty where it was.
     """
