@@ -89,7 +89,7 @@ def test_false_statements_are_not_enclosed(off):
 
 
 @pytest.mark.slow
-def test_an_orbit_of_a_black_hole_is_bounded_for_ten_revolutions():
-    path = rm.enclose_geodesic(schwarzschild, [0.0, 10.0, 0.0], [1.195, 0.0, 0.04], 2200.0, tolerance=1e-11)
-    assert not path.stopped and path.lower[0, 2] > 20 * math.pi
+def test_an_orbit_of_a_black_hole_is_bounded_for_three_revolutions():
+    path = rm.enclose_geodesic(schwarzschild, [0.0, 10.0, 0.0], [1.195, 0.0, 0.04], 880.0, tolerance=1e-11)
+    assert not path.stopped and path.lower[0, 2] > 6 * math.pi
     assert path.tube[:, 0, 1].min() > 9.8 and path.tube[:, 1, 1].max() < 16
