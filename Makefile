@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 
 PEERS := $(patsubst tests/benchmarks/sides/%.py,.peers/%/ready,$(filter-out %/riemann.py,$(wildcard tests/benchmarks/sides/*.py)))
 
-.PHONY: demo test sweep check docs bench accuracy format clean help
+.PHONY: demo test sweep check docs docs-test bench accuracy format clean help
 
 demo: $(READY)  ## the tour: curvature of spheres, black holes and networks beside exact values, and a picture
 	$(BIN)/python examples/demo.py
@@ -29,7 +29,13 @@ check: $(READY)  ## format, lint, types, import rules
 
 docs: $(READY)  ## the site, in ./site, with the pictures of its gallery
 	$(BIN)/python examples/gallery.py docs/img/gallery
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/mkdocs build --strict --quiet
+
+# CHROMIUM=path: nothing is installed for it, and without it the target fails.
+CHROMIUM ?= $(firstword $(shell command -v chromium chromium-browser google-chrome))
+docs-test: docs  ## every page of the site in a headless Chromium, from file://; CHROMIUM=path
+	test -x "$(CHROMIUM)" || { echo "docs-test needs Chromium: install it, or say where it is, CHROMIUM=path"; exit 1; }
+	$(BIN)/python website/check.py site $(CHROMIUM)
 
 # QUICK=1: under 3 minutes, to .benchmarks; BUSY=1: beside other processes, which the results say; ONLY=words: these cases.
 BENCH := $(if $(QUICK)$(ONLY),.benchmarks,docs)
@@ -51,13 +57,13 @@ clean:  ## remove what was made
 	rm -rf .venv .peers .benchmarks site build .pytest_cache .ruff_cache .hypothesis
 
 help:
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11), f'Python 3.11 or newer is needed, this is {sys.version}'"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -c constraints.txt torch
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[plot,examples,dev]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[plot,examples,docs,dev]"
 	touch $@
 
 # A peer's environment: the lines `# pip install …` of its file, in their order.

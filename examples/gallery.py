@@ -105,3 +105,19 @@ for ax, theta in zip(axes, (math.pi / 2, math.pi / 3, math.pi / 6), strict=True)
     plot.parallel_transport(stereographic, (window, window), circle, ax=ax)
     ax.set_title(rf"$\theta = {math.degrees(theta):.0f}°$: " + ax.get_title())
 save(figure, "transport")
+
+# The landing page's picture: transparent, in grey, for a page that is light or dark.
+GREY = "#8a8a8a"
+with plt.rc_context({"text.color": GREY, "axes.edgecolor": GREY, "axes.titlesize": 13}):
+    figure = plt.figure(figsize=(12, 4.1), layout="constrained")
+    bent = plot.surface(wave, ((-3, 3), (-3, 3)), ax=figure.add_subplot(1, 3, 1, projection="3d"))
+    figure.axes[-1].remove()  # the scale of its colours
+    bent.set_axis_off()
+    bent.set_box_aspect((6, 6, 1.8), zoom=1.35)
+    fan = figure.add_subplot(1, 3, 2)
+    plot.geodesic_fan(learned, ((-2, 2), (-2, 2)), torch.tensor([-0.4, 0.2]), num=24, length=4.5, ax=fan)
+    hole = figure.add_subplot(1, 3, 3)
+    plot.light_rays(spaces.kerr(M=1, a=spin), ((-12, 12), (-12, 12)), horizon=1 + math.sqrt(1 - spin**2), ax=hole)
+    for ax, title in ((bent, "a surface"), (fan, "what a network sees"), (hole, "a black hole")):
+        ax.set(xticks=[], yticks=[], xlabel="", ylabel="", title=title)
+    figure.savefig(folder / "landing.png", dpi=130, transparent=True)

@@ -56,7 +56,7 @@ def normal_frame(
 
         The basis $(e_1, …, \partial_1 f, …)$, normals first as in Stokes's theorem, has the orientation of the ambient
         coordinates. So a surface in space has the normal $\partial_1 f \times \partial_2 f$, and a slice
-        $t = $ const of a spacetime (t, x, y, z) one to the future.
+        $t =$ const of a spacetime (t, x, y, z) one to the future.
 
     Raises:
         TypeError, ValueError: as `second_fundamental_form`.

@@ -32,7 +32,7 @@ def metric_ellipses(
     color: str = "tab:blue",
     ax: Axes | None = None,
 ) -> Axes:
-    r"""Draws the unit circles of a metric on a plane (Tissot's indicatrix): ellipses $g(v, v) = $ `radius`².
+    r"""Draws the unit circles of a metric on a plane (Tissot's indicatrix): ellipses $g(v, v) =$ `radius`².
 
     Their half axes are `radius` $/ \sqrt{\lambda}$, with the eigenvalues $\lambda$ of g: small where lengths are
     large. In more dimensions the metric is that of the plane of the two coordinates.

@@ -15,7 +15,7 @@ class CoordinateLayer(torch.nn.Module):
     r"""A chart transition: a diffeomorphism of $\mathbb{R}^n$ made of affine couplings, the identity at the start.
 
     Each coupling keeps some coordinates a and moves the others: $b \mapsto b\, e^{s(a)} + t(a)$ with
-    $|s| < $ `log_scale`. Which are kept is drawn once, complements in turn.
+    $|s| <$ `log_scale`. Which are kept is drawn once, complements in turn.
     For n = 1 nothing is kept: s and t are numbers.
 
     Args:
