@@ -29,13 +29,13 @@ check: $(READY)  ## format, lint, types, import rules
 
 docs: $(READY)  ## the site, in ./site, with the pictures of its gallery
 	$(BIN)/python examples/gallery.py docs/img/gallery
-	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # CHROMIUM=path: nothing is installed for it, and without it the target fails.
 CHROMIUM ?= $(firstword $(shell command -v chromium chromium-browser google-chrome))
 docs-test: docs  ## every page of the site in a headless Chromium, from file://; CHROMIUM=path
 	test -x "$(CHROMIUM)" || { echo "docs-test needs Chromium: install it, or say where it is, CHROMIUM=path"; exit 1; }
-	$(BIN)/python website/check.py site $(CHROMIUM)
+	$(BIN)/python docs/website/check.py site $(CHROMIUM)
 
 # QUICK=1: under 3 minutes, to .benchmarks; BUSY=1: beside other processes, which the results say; ONLY=words: these cases.
 BENCH := $(if $(QUICK)$(ONLY),.benchmarks,docs)

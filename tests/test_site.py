@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from mkdocs.exceptions import PluginError
 
-from website.mathematics import mathml, on_page_content
-from website.outputs import run
+from docs.website.mathematics import mathml, on_page_content
+from docs.website.outputs import run
 
 DOCS = Path(__file__).parent.parent / "docs"
 

@@ -1,4 +1,4 @@
-"""Looks at every page of the built site in Chromium, from file://: `python website/check.py SITE CHROMIUM`.
+"""Looks at every page of the built site in Chromium, from file://: `python docs/website/check.py SITE CHROMIUM`.
 
 No error on the console, nothing loaded from elsewhere, no LaTeX left in the text, no picture missing, no code cut off
 at 1,280 pixels, no page wider than a telephone, every link to the site leads somewhere, and search finds.

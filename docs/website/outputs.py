@@ -13,7 +13,7 @@ from typing import Any
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 KEPT = ROOT / "build" / "outputs"
 SHOWN = ("index.md", "training.md", "tutorials/")  # the pages whose outputs are shown
 BLOCK = re.compile(r"^```python\n(.*?)^```\n", re.M | re.S)
