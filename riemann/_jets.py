@@ -141,8 +141,11 @@ def vjp(
     """
     check_points(x)
     if not isinstance(w, Tensor) or w.shape[: x.ndim - 1] != x.shape[:-1]:
-        shape = tuple(w.shape) if isinstance(w, Tensor) else type(w).__name__
-        raise ValueError(f"`w` is {shape}, expected a tensor {tuple(x.shape[:-1])} + the shape of the function's value")
+        got, use = (
+            (tuple(w.shape), "") if isinstance(w, Tensor) else (type(w).__name__, "; use `torch.as_tensor(w).to(x)`")
+        )
+        batch = tuple(x.shape[:-1])
+        raise ValueError(f"`w` is {got}, expected a tensor {batch} + the shape of the function's value{use}")
     check_dense("w", w)
 
     def pulled(x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,7 +51,10 @@ def change_indices(g: Tensor, T: Tensor, old: str, new: str) -> Tensor:
     """
     if not isinstance(T, Tensor) or not isinstance(old, str):
         got = type(old if isinstance(T, Tensor) else T).__name__
-        raise TypeError(f"got a {got}, expected a tensor `T` and its positions `old`, a string as in 'ull'")
+        raise TypeError(
+            f"got a {got}, expected a tensor `T`, and its positions `old`, a string as in 'ull'; use "
+            "`torch.as_tensor(T)`"
+        )
     check_positions(old, len(old), "a tensor")
     check_positions(new, len(old), f"a tensor of rank {len(old)}")
     n, rank = g.shape[-1], len(old)

@@ -393,7 +393,7 @@ def test_tensors_that_need_gradients_are_not_lost():
         (lambda: rm.compile(sphere, "ricci_tensor", dim=2, budget=-1), ValueError, ["`budget` is -1", "seconds"]),
         (lambda: rm.compile(sphere, "ricci_tensor", dim=2, budget="10"), ValueError, ["`budget` is '10'", "seconds"]),
         (lambda: plain(sphere, "ricci_tensor", 2)(torch.tensor([1, 2])), TypeError, ["int64", "x.double()"]),
-        (lambda: plain(sphere, "ricci_tensor", 2)(np.ones(2)), TypeError, ["torch.from_numpy"]),
+        (lambda: plain(sphere, "ricci_tensor", 2)(np.ones(2)), TypeError, ["torch.as_tensor(x)"]),
         (lambda: plain(sphere, "ricci_tensor", 2)(torch.ones(5, 3)), ValueError, ["(5, 3)", "dim=2"]),
         (lambda: plain(sphere, "ricci_tensor", 2)(torch.tensor([1.0, torch.nan])), ValueError, ["not finite"]),
         (lambda: plain(MLPCholesky(2), "ricci_tensor")(X), ValueError, ["float32", "metric.to(x)"]),

@@ -28,8 +28,8 @@ def asymmetric(x):
 @pytest.mark.parametrize(
     "call, error, words",
     [
-        (lambda: S(sphere, np.ones(2)), TypeError, ["`x`", "ndarray", "torch.from_numpy(x)"]),
-        (lambda: S(sphere, [1.0, 2.0]), TypeError, ["`x`", "list", "torch.tensor(x)"]),
+        (lambda: S(sphere, np.ones(2)), TypeError, ["`x`", "ndarray", "use `torch.as_tensor(x)`"]),
+        (lambda: S(sphere, [1.0, 2.0]), TypeError, ["`x`", "list", "use `torch.as_tensor(x, dtype=torch.float64)`"]),
         (lambda: S(sphere, torch.tensor([1, 2])), TypeError, ["int64", "x.double()"]),
         (lambda: S(sphere, X.half()), TypeError, ["float16", "x.double()"]),
         (lambda: S(sphere, X.to(torch.complex128)), TypeError, ["complex128"]),
@@ -378,12 +378,14 @@ def test_warnings_point_at_the_line_that_calls():
         (lambda: rm.jvp(None, X, X), TypeError, ["`function` is a NoneType"]),
         (lambda: rm.vjp(lambda x: x, X, X.to("meta")), ValueError, ["meta", "cpu"]),
         (lambda: rm.holonomy(sphere, X), TypeError, ["`loop` is a Tensor", "function of one parameter"]),
-        (lambda: rm.change_indices(sphere, X, [1.0, 2.0], "u", "l"), TypeError, ["got a list"]),
+        (lambda: rm.change_indices(sphere, X, [1.0, 2.0], "u", "l"), TypeError, ["got a list", "torch.as_tensor(T)"]),
+        (lambda: rm.vjp(torch.sin, X, X.numpy()), ValueError, ["`w` is ndarray", "use `torch.as_tensor(w).to(x)`"]),
         (lambda: rm.change_indices(sphere, X, X, 1, "l"), TypeError, ["got a int"]),
         (lambda: rm.volume(sphere, 1), TypeError, ["`box` is a int"]),
         (lambda: rm.estimate_scalar_curvature(sphere, X, True), ValueError, ["`num_samples` is True"]),
         (lambda: rm.killing_dimension(sphere, X.to("meta")), ValueError, ["`meta`"]),
-        (lambda: metrics.Constant([[1.0]]), TypeError, ["`matrix` of Constant is a list"]),
+        (lambda: metrics.Constant([[1.0]]), TypeError, ["`matrix` of Constant is a list", "use `torch."]),
+        (lambda: metrics.Fisher(torch.exp, X.numpy()), ValueError, ["use `torch.as_tensor(U)`"]),
         (lambda: metrics.LowRankPlusDiagonal(torch.exp, torch.exp, [1]), TypeError, ["`signs`", "list"]),
         (lambda: metrics.Warped(sphere, sphere, torch.sum), TypeError, ["`base` of Warped", "`(metric, n)`"]),
         (lambda: metrics.Product((2, sphere)), TypeError, ["part 0 of Product", "`(metric, n)`"]),
@@ -525,7 +527,7 @@ def test_arguments_that_changed_places_and_numbers_for_tensors():
             call()
     with pytest.raises(TypeError, match=r"use `torch.as_tensor\(v\).to\(x\)`"):
         rm.geodesic(half_plane, x, [1.0, 0.0], 1.0)
-    with pytest.raises(TypeError, match="use `torch.from_numpy"):
+    with pytest.raises(TypeError, match=r"use `torch.as_tensor\(x\)`"):
         rm.scalar_curvature(half_plane, x.numpy())
     want = rm.geodesic(half_plane, x, x, torch.tensor([0.5, 1.0], dtype=torch.float64)).points
     torch.testing.assert_close(rm.geodesic(half_plane, x, x, [0.5, 1]).points, want)

@@ -282,3 +282,11 @@ def test_the_poincare_disc():
     np.testing.assert_allclose(lengths, lengths.mean(), rtol=1e-3)
     with pytest.raises(ValueError, match="expected .* with .x. < 1"):
         plot.poincare_disc(torch.tensor([1.0, 0.5]))
+
+
+def test_pictures_take_arrays_and_lists():
+    half_plane = lambda x: torch.eye(2, dtype=x.dtype) / x[1] ** 2
+    window, x, y = ((-1, 1), (0.2, 2)), np.array([-0.5, 0.5]), [0.5, 0.5]
+    assert len(plot.geodesic(half_plane, window, x, y).lines) == 2
+    assert len(plot.geodesic_fan(half_plane, window, x, num=4, length=0.2).lines) == 8
+    assert len(plot.poincare_disc(x, y).lines) == 1

@@ -56,8 +56,9 @@ def check_points(x: Tensor) -> None:
             "argument, the points are the second"
         )
     if not isinstance(x, Tensor):
-        make = "torch.from_numpy(x)" if type(x).__module__ == "numpy" else "torch.tensor(x)"
-        raise TypeError(f"`x` is a {type(x).__name__}, expected a torch.Tensor of shape (*batch, n); use `{make}`")
+        raise TypeError(
+            f"`x` is a {type(x).__name__}, expected a torch.Tensor of shape (*batch, n); use `{to_tensor('x', x)}`"
+        )
     if x.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"`x` has dtype {x.dtype}, expected float64 (or float32); use `x.double()`")
     if x.ndim == 0 or x.shape[-1] == 0:
@@ -101,6 +102,12 @@ def door(f: Callable[P, R]) -> Callable[P, R]:
             return f(*args, **kwargs)
 
     return checking
+
+
+def to_tensor(name: str, value: object) -> str:
+    """The line to write where `value` is no tensor, without loss of digits: of a list, torch makes float32."""
+    has_them = str(getattr(value, "dtype", "")) in ("float32", "float64")
+    return f"torch.as_tensor({name})" if has_them else f"torch.as_tensor({name}, dtype=torch.float64)"
 
 
 def check_dense(name: str, x: Tensor) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from riemann import _curvature, formulas
 from riemann._curvature import at
 from riemann._modules import runs_as_written
+from riemann._points.checks import to_tensor
 from riemann.metrics._structure import Jets, derive, positioned, route
 
 
@@ -28,7 +29,8 @@ class Constant(torch.nn.Module):
     def __init__(self, matrix: Tensor | None = None):
         super().__init__()
         if not isinstance(matrix, Tensor | None):
-            raise TypeError(f"`matrix` of Constant is a {type(matrix).__name__}, expected a tensor (n, n)")
+            got, use = type(matrix).__name__, to_tensor("matrix", matrix)
+            raise TypeError(f"`matrix` of Constant is a {got}, expected a tensor (n, n); use `{use}`")
         if matrix is not None and (matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]):
             raise ValueError(f"`matrix` of Constant has shape {tuple(matrix.shape)}, expected (n, n)")
         self.register_buffer("matrix", matrix)

@@ -14,7 +14,7 @@ from riemann._curvature import at
 from riemann._metric import jets_of
 from riemann._modules import unwrapped
 from riemann._open import open_functions
-from riemann._points.checks import check_count, has_values
+from riemann._points.checks import check_count, check_points, has_values, to_tensor
 from riemann._types import Metric
 from riemann.metrics import _divergence, _scores
 from riemann.metrics._families import Kind, Unvalidated, components, known
@@ -31,6 +31,13 @@ def _takes_one_point(family: Any) -> bool:
         return True
     needed = [p for p in inspect.signature(family).parameters.values() if p.default is p.empty]
     return issubclass(family, D.Distribution) and len(needed) == 1
+
+
+def _got(name: str, value: Any) -> tuple[Any, str]:
+    """What was given, and the line to write if it is no tensor."""
+    if isinstance(value, Tensor):
+        return tuple(value.shape), ""
+    return type(value).__name__, f"; use `{to_tensor(name, value)}`"
 
 
 class Fisher(torch.nn.Module):
@@ -91,11 +98,11 @@ class Fisher(torch.nn.Module):
         check_count("num_samples", num_samples, 2)
         basis, origin = subspace if isinstance(subspace, tuple | list) else (subspace, None)
         if basis is not None and (not isinstance(basis, Tensor) or basis.ndim != 2):
-            got = tuple(basis.shape) if isinstance(basis, Tensor) else type(basis).__name__
-            raise ValueError(f"`subspace` is {got}, expected a tensor (n, k), or a pair of it and a point (n,)")
+            got, use = _got("U", basis)
+            raise ValueError(f"`subspace` is {got}, expected a tensor U, (n, k), or a pair of it and a point (n,){use}")
         if origin is not None and (not isinstance(origin, Tensor) or origin.shape != basis.shape[:1]):
-            got = tuple(origin.shape) if isinstance(origin, Tensor) else type(origin).__name__
-            raise ValueError(f"the point of `subspace` is {got}, expected a tensor ({basis.shape[0]},)")
+            got, use = _got("x0", origin)
+            raise ValueError(f"the point of `subspace` is {got}, expected a tensor x0, ({basis.shape[0]},){use}")
         self.family = family
         self.register_buffer("basis", basis)
         self.register_buffer("origin", origin)

@@ -109,7 +109,7 @@ def geodesic_fan(
     plane = Plane(metric, box, 2)
     plane.check_two("geodesic_fan")
     low, high = plane.bounds
-    x = (low + high) / 2 if x is None else x.detach().to(low)
+    x = (low + high) / 2 if x is None else torch.as_tensor(x).detach().to(low)
     w, V = is_definite(rm.at(metric, x, 0).g.detach(), x)
     every = math.ceil(180 / num)  # more of them than are drawn, so that the circles are round
     angles = torch.linspace(0, 2 * math.pi, every * num + 1).to(x)[:-1]
@@ -172,7 +172,7 @@ def geodesic(
     """
     plane = Plane(metric, box, 2)
     plane.check_two("geodesic")
-    x, y = torch.broadcast_tensors(x.detach().to(plane.bounds[0]), y.detach().to(plane.bounds[0]))
+    x, y = torch.broadcast_tensors(*(torch.as_tensor(a).detach().to(plane.bounds[0]) for a in (x, y)))
     x, y = x.reshape(-1, 2), y.reshape(-1, 2)
     with torch.no_grad():
         v = rm.log_map(metric, x, y, rtol=PRECISION, **options)
@@ -206,9 +206,10 @@ def poincare_disc(x: Tensor, y: Tensor | None = None, *, color: str = "tab:blue"
         >>> len(axes.lines)
         2
     """
-    ends = [a.detach().double().cpu().numpy() for a in torch.broadcast_tensors(x, x if y is None else y)]
+    ends = torch.broadcast_tensors(*(torch.as_tensor(a, dtype=torch.float64) for a in (x, x if y is None else y)))
+    ends = [a.detach().cpu().numpy() for a in ends]
     if ends[0].shape[-1] != 2 or not all(bool((np.linalg.norm(a, axis=-1) < 1).all()) for a in ends):
-        raise ValueError(f"`x` and `y` are points {tuple(x.shape)}, expected (*batch, 2) with |x| < 1")
+        raise ValueError(f"`x` and `y` are points {ends[0].shape}, expected (*batch, 2) with |x| < 1")
     start, end = (a.reshape(-1, 2) @ np.array([1, 1j]) for a in ends)
     ax = axes_of(ax)
     if y is not None:
@@ -268,7 +269,7 @@ def parallel_transport(
     points = torch.stack([loop(s) for s in t]).detach()
     g = rm.at(metric, points[0], 0).g.detach()
     is_definite(g, points[0])
-    w = low.new_tensor([1.0, 0.0]) / g[0, 0].sqrt() if w is None else w.detach().to(low)
+    w = low.new_tensor([1.0, 0.0]) / g[0, 0].sqrt() if w is None else torch.as_tensor(w).detach().to(low)
     vectors = rm.parallel_transport(metric, loop, w, t).detach()
     angle = angle_of(g, vectors[0], vectors[-1])
     size = 0.2 * float((high - low).max()) if scale is None else scale
