@@ -95,15 +95,17 @@ class LocalGeometry:
     Attributes:
         x: points, `(*batch, n)`.
         jets: `(g, dg, ddg)`, with `dddg` for `order=3` and so on; derivative axes last.
+        coordinates: their names, where the metric has an attribute of that name, as a space of the catalogue does.
     """
 
     x: Tensor
     jets: tuple[Tensor, ...]
+    coordinates: tuple[str, ...] = ()
 
     def __new__(cls, *fields: Any, **named: Any) -> "LocalGeometry":
         """Pickles of version 0.1.0, where it was a tuple, give the fields here and nowhere else."""
         self = super().__new__(cls)
-        for name, value in zip(("x", "jets"), fields, strict=False):
+        for name, value in zip(("x", "jets", "coordinates"), fields, strict=False):
             object.__setattr__(self, name, value)
         return self
 
@@ -129,7 +131,8 @@ class LocalGeometry:
 
     def to(self, *args: Any, **kwargs: Any) -> "LocalGeometry":
         """The snapshot on another device or in another dtype, as `Tensor.to`."""
-        return LocalGeometry(self.x.to(*args, **kwargs), tuple(y.to(*args, **kwargs) for y in self.jets))
+        x, *jets = (y.to(*args, **kwargs) for y in (self.x, *self.jets))
+        return LocalGeometry(x, tuple(jets), self.coordinates)
 
     def nonzero(
         self,
@@ -143,7 +146,7 @@ class LocalGeometry:
 
         Args:
             quantity: a method: `"christoffel"`, `"riemann_tensor"`, …; or `"g"`.
-            coordinates: names, `"t r theta phi"`; 0 to n - 1 by default.
+            coordinates: names, `"t r theta phi"`; those of the snapshot by default, else 0 to n - 1.
             indices: positions, where the method takes them.
             rtol: what counts as 0: a component below this part of the largest, at all points.
 
@@ -163,7 +166,7 @@ class LocalGeometry:
         """
         n = self.x.shape[-1]
         names = coordinates.replace(",", " ").split() if isinstance(coordinates, str) else [*map(str, coordinates)]
-        names = names or [str(i) for i in range(n)]
+        names = names or [*self.coordinates] or [str(i) for i in range(n)]
         if len(names) != n or len(set(names)) != n:
             raise ValueError(f"`coordinates` is {coordinates!r}, expected {n} names")
         options = {} if indices is None else {"indices": indices}
@@ -297,7 +300,7 @@ def _shown(value: Tensor) -> str:
 
 register_pytree_node(  # so that it leaves `vmap`
     LocalGeometry,
-    lambda here: ([here.x, *here.jets], None),
-    lambda values, _: LocalGeometry(values[0], tuple(values[1:])),
+    lambda here: ([here.x, *here.jets], here.coordinates),
+    lambda values, names: LocalGeometry(values[0], tuple(values[1:]), tuple(names)),
     serialized_type_name="riemann.LocalGeometry",
 )

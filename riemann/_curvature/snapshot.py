@@ -9,6 +9,7 @@ from riemann import _jets
 from riemann._curvature.quantities import QUANTITIES, LocalGeometry
 from riemann._messages.frames import warn
 from riemann._metric import jets_of, metric_jet
+from riemann._modules import unwrapped
 from riemann._points.checks import check_count, check_points, has_values
 from riemann._points.chunks import in_chunks
 from riemann._types import ChunkSize, Metric, Progress
@@ -62,7 +63,9 @@ def at(
     jets = in_chunks(
         lambda x: metric_jet(metric, x, order), x, rank=2 + order, light=light, chunk_size=chunk_size, progress=progress
     )
-    return LocalGeometry(x, jets)
+    names = getattr(unwrapped(metric), "coordinates", ())
+    named = isinstance(names, list | tuple) and len(names) == x.shape[-1]
+    return LocalGeometry(x, jets, tuple(map(str, names)) if named else ())
 
 
 at.register, at.route = jets_of.register, jets_of.route  # a route of `at` returns the jets
