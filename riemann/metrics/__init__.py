@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from riemann._messages.names import no_such_name as _no_such_name
 from riemann._moved import belong as _belong
+from riemann.metrics import _eigenpairs as _eigenpairs
 from riemann.metrics import _mlp_routes as _mlp_routes
 from riemann.metrics import _pullback_curves as _pullback_curves
 from riemann.metrics._cholesky import Cholesky as Cholesky

@@ -14,7 +14,7 @@ from riemann._curvature import at
 from riemann._metric import jets_of
 from riemann._modules import unwrapped
 from riemann._open import open_functions
-from riemann._points.checks import check_count, check_points, has_values, to_tensor
+from riemann._points.checks import check_count, has_values, to_tensor
 from riemann._types import Metric
 from riemann.metrics import _divergence, _scores
 from riemann.metrics._families import Kind, Unvalidated, components, known
