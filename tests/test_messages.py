@@ -9,6 +9,7 @@ import torch
 import riemann as rm
 import riemann_nn
 from riemann import metrics, spaces
+from riemann._arithmetic.jet import kinks_called
 from riemann.symbolic import SymbolicMetric
 
 pytestmark = pytest.mark.unshaped
@@ -154,6 +155,27 @@ def test_float32_asymmetry_is_judged_coarsely():
 def test_piecewise_linear_metrics_warn():
     with pytest.warns(UserWarning, match="relu: piecewise linear.*smooth activation"):
         S(lambda x: torch.eye(2) * (1 + torch.relu(x[0])), X)
+
+
+def test_kinks_inside_an_inner_derivative_are_those_that_are_called():
+    """The rules of a smooth function compare numbers: that is no kink of a metric that differentiates it."""
+    x = torch.tensor([[0.3, 0.7], [0.9, 0.2]], dtype=torch.float64)
+    weight = torch.tensor([[1.0, 0.5], [-0.4, 1.0], [0.3, 0.8]], dtype=torch.float64)
+
+    def metric(f):
+        def g(x):
+            J = torch.func.jacfwd(lambda y: f(weight @ y))(x)
+            return J.mT @ J
+
+        return g
+
+    with kinks_called() as names:
+        rm.christoffel(metric(torch.nn.functional.softplus), x)
+        rm.christoffel(rm.metrics.Fisher(lambda x: torch.distributions.Normal(x[0], x[1].exp())), x)
+        rm.geodesic(metric(torch.log1p), x, x, 0.1)
+    assert names == set()
+    with pytest.warns(UserWarning, match="relu: piecewise linear"):
+        rm.scalar_curvature(metric(torch.relu), x)
 
 
 def test_names_with_two_meanings():

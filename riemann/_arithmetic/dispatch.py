@@ -185,8 +185,10 @@ class Arithmetic(TorchDispatchMode):
 
     def result(self, func: Any, operation: Operation, jets: tuple, named: dict) -> Any:
         """What an operation returns: by its rule, or by torch's own decomposition."""
-        if operation.kinked and self.surfaces:
-            self.kinks.add(self.called if self.called in Operation.KINKED else operation.kinked)
+        if operation.kinked and self.surfaces and running.users[-1:] == (self,):  # no rule of a derivative inside
+            name = self.called if self.called in Operation.KINKED else operation.kinked
+            for users in running.users:
+                users.kinks.add(name)
         if operation.rule is not None:
             if operation.base in Operation.UNCHECKED:
                 func(*mapped(_shape_of, jets), **named)
