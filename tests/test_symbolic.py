@@ -574,6 +574,12 @@ def test_subs():
     a = sp.Function("a")
     friedmann = SymbolicMetric(sp.diag(-1, a(t) ** 2, a(t) ** 2, a(t) ** 2), "t x y z")
     assert friedmann.subs(a(t), exp(t)).scalar_curvature() == 12
+    y = sp.Symbol("y", positive=True)  # texts mean the symbols of the metric, whatever is assumed of them
+    warped = SymbolicMetric(sp.diag(1, sp.Function("f")(y) ** 2), ("x", y))
+    assert warped.subs({"f(y)": "y^2"}).matrix[1, 1] == y**4
+    assert warped.subs("f(y)", "c*y^2").parameters == (sp.Symbol("c"),)
+    with pytest.raises(ValueError, match=r"the metric has no `h\(y\)`, to be replaced; it has f\(y\)"):
+        warped.subs({"h(y)": "y"})
     with pytest.raises(ValueError, match="`r` is a coordinate"):
         g.subs(r=2)
     with pytest.raises(ValueError, match="the metric has no `Q`"):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 from riemann._messages.frames import warn
 from riemann.symbolic import _equations, _given, _latex
@@ -200,7 +201,8 @@ class SymbolicMetric(Textbook):
         """The metric with other values of parameters, or with expressions for undetermined functions.
 
         Args:
-            values: a mapping from symbols, functions or names of parameters, or one of them and what takes its place.
+            values: a mapping from symbols, functions or their texts, `"M"` or `"f(r)"`, or one of them and what takes
+                its place.
             named: values by name.
 
         Raises:
@@ -213,15 +215,24 @@ class SymbolicMetric(Textbook):
         given = dict(values[0]) if len(values) == 1 else {values[0]: values[1]} if len(values) == 2 else {}
         if len(values) > 2 or (values and not given):
             raise ValueError("`subs` takes a mapping, or a symbol and its value, or values by name")
-        known = {s.name: s for s in (*self.matrix.free_symbols, *self.parameters)}
+        own = {s.name: s for s in (*self.matrix.free_symbols, *self.parameters, *self.coordinates)}
+
+        def meant(value: Any) -> Any:
+            """What a text says, in the symbols of the metric, whatever is assumed of them."""
+            found = _given.expression(value)
+            return (
+                found.xreplace({s: own.get(s.name, s) for s in found.free_symbols}) if isinstance(value, str) else found
+            )
+
         table = {}
         for name, value in {**given, **named}.items():
-            old = known.get(name, name) if isinstance(name, str) else name
-            if str(old) in {x.name for x in self.coordinates}:
+            old = meant(name)
+            if old in self.coordinates:
                 raise ValueError(f"`{old}` is a coordinate: other coordinates need another matrix, by the chain rule")
-            if isinstance(old, str) or not (old in self.parameters or self.matrix.has(old)):
-                raise ValueError(f"the metric has no `{old}`: its parameters are {', '.join(map(str, known))}")
-            table[old] = _given.expression(value)
+            if not (old in self.parameters or self.matrix.has(old)):
+                open_ = sorted(map(str, {*own.values(), *self.matrix.atoms(AppliedUndef)} - {*self.coordinates}))
+                raise ValueError(f"the metric has no `{old}`, to be replaced; it has {', '.join(open_) or 'none'}")
+            table[old] = meant(value)
         matrix = self.matrix.subs(table, simultaneous=True).doit()
         kept = [s for s in self.parameters if s not in table]
         new = sorted(matrix.free_symbols - {*kept, *self.coordinates}, key=str)
