@@ -573,3 +573,17 @@ def test_metrics_like_any_other():
     assert rm.verify(metric, dim=2, x=x).ok
     around = rm.metrics.Conformal(metric, lambda x: x[0])
     assert_equal(rm.scalar_curvature(around, x), rm.at(lambda p: around(p), x).scalar_curvature())
+
+
+def test_nodes_at_the_ends_of_a_support_are_left_out():
+    """Kumaraswamy's distribution, a uniform one that is transformed: rounding moves some nodes to 0 or 1."""
+    a, b = y = torch.tensor([2.0, 1.3], dtype=D64)
+    psi, two = torch.digamma, torch.tensor(2.0, dtype=D64)
+    score = lambda u: 1 + mpmath.log(u) * (1 - 0.3 * u / (1 - u))  # of a, times a, at u = y^a, whose density is next
+    aa = a**-2 * float(mpmath.quad(lambda u: score(u) ** 2 * 1.3 * (1 - u) ** mpmath.mpf(0.3), [0, 0.5, 1]))
+    ab = -(psi(b + 1) - psi(two)) / (a * (b - 1))
+    truth = torch.stack([torch.stack([aa, ab]), torch.stack([ab, b**-2])])
+    g = rm.at(Fisher(lambda y: D.Kumaraswamy(y[0], y[1])), y, 0).g
+    assert_equal(g, truth, rtol=1e-7)
+    several = Fisher(lambda y: D.Kumaraswamy(y[:2], y[2:]))
+    assert_equal(rm.at(several, y[[0, 0, 1, 1]], 0).g[::2, ::2], g, rtol=1e-7)

@@ -227,7 +227,7 @@ def _double_exponential(d: Any, to_support: Any, middle: Tensor, width: Tensor, 
 
 
 def _moved(d: Any, nodes: Nodes | None) -> Nodes | None:
-    """Nodes of what was transformed, with their transforms."""
+    """Nodes of what was transformed, with their transforms; without those that rounding moves to its ends."""
     if nodes is None:
         return None
     y, log_weights = nodes.y, nodes.log_weights
@@ -235,7 +235,12 @@ def _moved(d: Any, nodes: Nodes | None) -> Nodes | None:
         image = transform(y)
         log_weights = log_weights + transform.log_abs_det_jacobian(y, image)
         y = image
-    return nodes._replace(y=y, log_weights=log_weights)
+    log_mass = d.log_prob(y) + log_weights
+    inside = log_mass.isfinite()
+    middle = torch.where(inside, log_mass, -torch.inf).argmax(0, keepdim=True)
+    y, log_weights = torch.where(inside, y, y.gather(0, middle)), torch.where(inside, log_weights, -torch.inf)
+    lost = (torch.where(inside, log_mass, -torch.inf).exp().sum(0) - 1).abs() > 1e-4
+    return None if bool(lost.any()) else nodes._replace(y=y, log_weights=log_weights)
 
 
 def _drawn(d: Any, count: int, seed: int, device: torch.device) -> Tensor:
