@@ -55,6 +55,23 @@ for ax, title in zip(axes, ("torus", "Enneper's minimal surface", "a wave"), str
     ax.set_title(title)
 save(figure, "surfaces")
 
+
+def gyroid(x):
+    return (sin(2 * x) * cos(2 * x.roll(-1))).sum()
+
+
+def dumbbell(x):  # a signed distance, nearly: two balls with a smooth union
+    ends = stack([(x - x.new_tensor(c)).norm() - 0.7 for c in ([0.8, 0.0, 0.0], [-0.8, 0.0, 0.0])])
+    return -torch.logsumexp(-4 * ends, 0) / 4
+
+
+figure, axes = panels(2, 4.4, 3.4, subplot_kw={"projection": "3d"})
+plot.level_set(gyroid, ((-1.6, 1.6),) * 3, resolution=26, ax=axes[0])
+plot.level_set(dumbbell, ((-1.8, 1.8), (-1, 1), (-1, 1)), rm.level_set_mean_curvature, resolution=36, ax=axes[1])
+for ax, title in zip(axes, ("a gyroid", "a smooth union of two balls"), strict=True):
+    ax.set_title(title)
+save(figure, "levels")
+
 half_plane = spaces.hyperbolic(2)
 stereographic = lambda x: 4 * torch.eye(2) / (1 + x @ x) ** 2
 net = torch.nn.Sequential(torch.nn.Linear(2, 16), torch.nn.Tanh(), torch.nn.Linear(16, 4)).double()
@@ -105,6 +122,17 @@ for ax, theta in zip(axes, (math.pi / 2, math.pi / 3, math.pi / 6), strict=True)
     plot.parallel_transport(stereographic, (window, window), circle, ax=ax)
     ax.set_title(rf"$\theta = {math.degrees(theta):.0f}°$: " + ax.get_title())
 save(figure, "transport")
+
+figure, axes = panels(2, 3.6, 3.4)
+corners = torch.polar(torch.tensor(0.9), 2 * math.pi * torch.arange(7) / 7)
+corners = stack([corners.real, corners.imag], -1)
+plot.poincare_disc(corners, corners.roll(-2, 0), ax=axes[0])
+plot.poincare_disc(torch.zeros(2), corners, color="tab:orange", ax=axes[0])
+ends = torch.tensor([[-1.5, 0.3], [-1.0, 0.3], [-0.5, 0.3]], dtype=torch.float64)
+plot.geodesic(half_plane, ((-2, 2), (0.0, 2.2)), ends, ends * torch.tensor([-1.0, 1.0]), ax=axes[1])
+for ax, title in zip(axes, ("Poincaré disc", "half plane, and straight lines"), strict=True):
+    ax.set_title(title)
+save(figure, "between")
 
 # The landing page's picture: transparent, in grey, for a page that is light or dark.
 GREY = "#8a8a8a"

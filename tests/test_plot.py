@@ -136,6 +136,23 @@ def test_a_surface_takes_another_quantity():
     assert ax.figure.axes[-1].get_ylabel() == "H"
 
 
+def test_triangles_of_a_level_set_lie_on_it_and_cover_it():
+    ellipsoid = lambda x: (x**2 * torch.tensor([1.0, 2.0, 4.0], dtype=x.dtype)).sum() - 1
+    own = plt.figure().add_subplot(projection="3d")
+    assert plot.level_set(ellipsoid, ((-1.1, 1.1), (-1, 1), (-0.6, 0.6)), resolution=24, ax=own) is own
+    triangles = own.collections[0]._vec.T[:, :3].reshape(-1, 3, 3) if hasattr(own.collections[0], "_vec") else None
+    triangles = triangles if triangles is not None else np.array(own.collections[0]._faces)
+    values = [float(ellipsoid(torch.from_numpy(p))) for p in triangles[::50, 0]]
+    assert max(map(abs, values)) < 0.03
+    areas = np.linalg.norm(np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]), axis=1) / 2
+    a, b, c, p = 1, 0.5**0.5, 0.5, 1.6075  # Knud Thomsen's formula, right to 1 %
+    area = 4 * np.pi * (((a * b) ** p + (a * c) ** p + (b * c) ** p) / 3) ** (1 / p)
+    assert areas.sum() == pytest.approx(area, rel=0.02)
+    for box, words in ((((0, 1),) * 2, "three intervals"), (((2, 3),) * 3, "f = 0 nowhere in `box`: it goes from 27")):
+        with pytest.raises(ValueError, match=words):
+            plot.level_set(ellipsoid, box)
+
+
 # ------------------------------------------------------------------------------------------------- in the plane
 
 

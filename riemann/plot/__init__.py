@@ -13,6 +13,7 @@ try:
 except ImportError as error:
     raise ImportError("`riemann.plot` needs matplotlib; install it with `pip install 'riemann-torch[plot]'`") from error
 
+from riemann.plot._levels import level_set as level_set
 from riemann.plot._maps import curvature_map as curvature_map
 from riemann.plot._maps import surface as surface
 from riemann.plot._maps import volume_map as volume_map
@@ -27,6 +28,7 @@ __all__ = [
     "curvature_map",
     "geodesic",
     "geodesic_fan",
+    "level_set",
     "light_rays",
     "metric_ellipses",
     "parallel_transport",

@@ -132,19 +132,29 @@ def surface(
     if vertices.shape[-1] != 3:
         raise ValueError(f"`map` goes to {vertices.shape[-1]} dimensions, and a picture has three")
     values = quantity(map, plane.centres).detach().cpu().numpy()
-    ax = plt.figure(layout="constrained").add_subplot(projection="3d") if ax is None else ax
-    if getattr(ax, "name", "") != "3d":
-        raise ValueError('`ax` is not three-dimensional; make it with `figure.add_subplot(projection="3d")`')
+    ax = space_of(ax)
     colours = Colours(values)
     scale = ScalarMappable(colours.norm, colours.name)
     faces = scale.to_rgba(values)
     faces[..., :3] *= light_of(vertices)[..., None]
     options = {"rstride": 1, "cstride": 1, "linewidth": 0, "antialiased": False, "shade": False}
     ax.plot_surface(*np.moveaxis(vertices, -1, 0), facecolors=faces, **options)
+    return framed(ax, vertices, scale, name_of(quantity) if label is None else label, colours.extend)
+
+
+def space_of(ax: Any | None) -> Any:
+    """Three-dimensional axes: those given, or new ones."""
+    ax = plt.figure(layout="constrained").add_subplot(projection="3d") if ax is None else ax
+    if getattr(ax, "name", "") != "3d":
+        raise ValueError('`ax` is not three-dimensional; make it with `figure.add_subplot(projection="3d")`')
+    return ax
+
+
+def framed(ax: Any, vertices: np.ndarray, scale: ScalarMappable, label: str, extend: str) -> Any:
+    """The axes around a surface, with equal scales, and its colour bar."""
     low, high = vertices.reshape(-1, 3).min(0), vertices.reshape(-1, 3).max(0)
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
     ax.set_box_aspect(np.maximum(high - low, 1e-3 * (high - low).max()), zoom=1.15)
     ax.set_axis_off()
-    label = name_of(quantity) if label is None else label
-    ax.figure.colorbar(scale, ax=ax, label=label, extend=colours.extend, shrink=0.6)
+    ax.figure.colorbar(scale, ax=ax, label=label, extend=extend, shrink=0.6)
     return ax

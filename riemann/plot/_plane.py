@@ -99,8 +99,12 @@ def name_of(quantity: Quantity) -> str:
 
 
 def light_of(vertices: np.ndarray) -> np.ndarray:
-    """How bright each face of a net `(rows, columns, 3)` is: soft, so that colours can be read, and on both sides."""
-    normals = np.cross(vertices[1:, 1:] - vertices[:-1, :-1], vertices[1:, :-1] - vertices[:-1, 1:])
+    """`light_on` the faces of a net `(rows, columns, 3)`."""
+    return light_on(np.cross(vertices[1:, 1:] - vertices[:-1, :-1], vertices[1:, :-1] - vertices[:-1, 1:]))
+
+
+def light_on(normals: np.ndarray) -> np.ndarray:
+    """How bright faces with these normals are: soft, so that colours can be read, and on both sides."""
     length = np.linalg.norm(normals, axis=-1)
     return 0.65 + 0.35 * np.abs(normals @ np.array([0.36, -0.48, 0.8])) / np.where(length > 0, length, 1)
 

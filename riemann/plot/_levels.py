@@ -1,0 +1,102 @@
+"""Surfaces that are given by an equation: level sets in space."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.cm import ScalarMappable
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+
+import riemann as rm
+from riemann._types import Field
+from riemann.plot._maps import framed, space_of
+from riemann.plot._plane import Box, Colours, Quantity, light_on, name_of
+
+
+def level_set(
+    f: Field,
+    box: Box,
+    quantity: Quantity | None = None,
+    *,
+    resolution: int = 32,
+    label: str | None = None,
+    ax: Any | None = None,
+) -> Any:
+    """Draws the surface f(x) = 0 in space, coloured by its Gauss curvature or another scalar.
+
+    Args:
+        f: one point `(3,)` to a number: a signed distance, a network that learned one, an isosurface minus its level.
+        box: `((low, high), (low, high), (low, high))`, where to look for it.
+        quantity: `quantity(f, x)` at points `(*batch, 3)` to `(*batch,)`; `rm.level_set_gauss_curvature` by default.
+        resolution: cells along the longest side.
+        label: of the colour bar; the name of the quantity by default.
+        ax: three-dimensional axes to draw into; new ones by default.
+
+    Returns:
+        The axes, of `mpl_toolkits.mplot3d`; their first collection holds the triangles.
+
+    Raises:
+        ValueError: a box with other than three intervals; no point of the level set in it; axes that are not
+            three-dimensional.
+
+    Example:
+        >>> level_set(lambda x: x.norm() - 1, ((-1.2, 1.2),) * 3, resolution=8).name
+        '3d'
+    """
+    quantity = quantity or rm.level_set_gauss_curvature
+    sides = np.array(box, dtype=float) if len(box) == 3 and all(np.shape(b) == (2,) for b in box) else None
+    if sides is None or not (sides[:, 0] < sides[:, 1]).all():
+        raise ValueError(f"`box` is {box!r}, expected three intervals (low, high) with low < high")
+    lengths = sides[:, 1] - sides[:, 0]
+    counts = np.maximum(2, np.round(resolution * lengths / lengths.max())).astype(int)
+    grid = np.meshgrid(
+        *(np.linspace(*side, count + 1) for side, count in zip(sides, counts, strict=True)), indexing="ij"
+    )
+    points = np.stack(grid, -1)
+    values = rm.jet(f, torch.from_numpy(points), 0)[0].detach().cpu().numpy()
+    if values.shape != points.shape[:-1]:
+        raise ValueError(f"`f` is {values.shape[3:]} at one point, expected a number")
+    triangles = _triangles(points, values)
+    if not len(triangles):
+        raise ValueError(f"f = 0 nowhere in `box`: it goes from {np.nanmin(values):.3g} to {np.nanmax(values):.3g}")
+    ax = space_of(ax)
+    centres = quantity(f, torch.from_numpy(triangles.mean(1))).detach().cpu().numpy()
+    colours = Colours(centres)
+    scale = ScalarMappable(colours.norm, colours.name)
+    faces = scale.to_rgba(centres)
+    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    faces[:, :3] *= light_on(normals)[:, None]
+    ax.add_collection3d(Poly3DCollection(triangles, facecolors=faces, edgecolors=faces, linewidths=0.2))
+    return framed(ax, triangles, scale, name_of(quantity) if label is None else label, colours.extend)
+
+
+def _triangles(points: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Triangles `(T, 3, 3)` of the zeros of a function on a grid: each cube is six tetrahedra, where it is linear."""
+    found = []
+    corner = [np.array(c) for c in itertools.product((0, 1), repeat=3)]
+    at = {tuple(c): tuple(slice(k, k - 1 or None) for k in c) for c in corner}
+    for axes in itertools.permutations(range(3)):  # from corner to corner along the axes in this order
+        steps = np.cumsum([np.zeros(3, int), *(np.eye(3, dtype=int)[a] for a in axes)], 0)
+        p = np.stack([points[at[tuple(c)]].reshape(-1, 3) for c in steps], 1)
+        v = np.stack([values[at[tuple(c)]].reshape(-1) for c in steps], 1)
+        p, v = p[np.isfinite(v).all(1)], v[np.isfinite(v).all(1)]
+        order = v.argsort(1)
+        p, v = np.take_along_axis(p, order[..., None], 1), np.take_along_axis(v, order, 1)
+        below = (v < 0).sum(1)
+        for count, faces in _FACES.items():
+            q, w = p[below == count], v[below == count]
+            found += [np.stack([_zero(q, w, *edge) for edge in face], 1) for face in faces]
+    return np.concatenate(found)
+
+
+_FACES = {
+    1: [((0, 1), (0, 2), (0, 3))],
+    2: [((0, 2), (0, 3), (1, 3)), ((0, 2), (1, 3), (1, 2))],
+    3: [((0, 3), (1, 3), (2, 3))],
+}
+"""Triangles in a tetrahedron with so many corners below 0, by the edges that their corners are on; by rising values."""
+
+
+def _zero(p: np.ndarray, v: np.ndarray, a: int, b: int) -> np.ndarray:
+    return p[:, a] + (p[:, b] - p[:, a]) * (v[:, a] / (v[:, a] - v[:, b]))[:, None]
