@@ -151,7 +151,7 @@ def _reciprocal(A: Arithmetic, b: Any) -> Jet:
     if second_order.applies(A, c):
         whole = second_order.reciprocal(A, c)
         if bool((infinite := ~whole[0].isfinite()).any()):
-            whole[1:].masked_fill_(infinite & is_constant(c), 0)
+            whole[1:].masked_fill_(stays(A, c, infinite), 0)
         return Jet(whole)
     c = A.padded(c, O.counts[-1])
     for k in range(1, O.order + 1):

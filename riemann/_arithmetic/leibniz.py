@@ -51,7 +51,7 @@ def composed(A: Arithmetic, terms: Sequence[Any], c: Tensor, singular: bool = Fa
     if not _is_zero(terms[1]) and second_order.applies(A, c, *(t for t in terms if isinstance(t, Tensor))):
         y = second_order.composed(A, *terms, c)
         if singular and slopes and bool((infinite := ~functools.reduce(torch.add, slopes).isfinite()).any()):
-            y[1:].masked_fill_(infinite & is_constant(c), 0)
+            y[1:].masked_fill_(stays(A, c, infinite), 0)
         return y
     blocks = [value]
     for k in range(1, O.order + 1):

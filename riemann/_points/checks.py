@@ -7,10 +7,6 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
-import contextlib
-import contextvars
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 from torch._C import _functorch
@@ -39,7 +35,7 @@ def without_values() -> Iterator[None]:
         _UNSEEN.reset(token)
 
 
-_UNSEEN = contextvars.ContextVar("_UNSEEN", default=False)
+_UNSEEN = ContextVar("_UNSEEN", default=False)
 
 
 def check_count(name: str, value: int, least: int) -> None:
