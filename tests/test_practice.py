@@ -9,7 +9,7 @@ import torch
 
 import riemann as rm
 import riemann_nn as nn
-from riemann_nn._fields.factored import normal_vectors, squared_lengths
+from riemann_nn._fields.factored import normal_vectors, squared_distances
 from tests.helpers import assert_equal
 
 F = torch.nn.functional
@@ -95,8 +95,9 @@ def test_lengths_volume_and_curvature_by_structure(family, start, activation):
     g = net(4, family, start=start, activation=activation)
     x, u, v = torch.randn(3, 2, 3, 4, dtype=torch.float64)
     same = lambda p: g(p)
-    w = torch.randn(2, 3, 5, 4, dtype=torch.float64)
-    assert_equal(squared_lengths(g, x, w), torch.einsum("abki,abij,abkj->abk", w, g(x), w))
+    c = torch.randn(5, 4, dtype=torch.float64)
+    w = x.unsqueeze(-2) - c
+    assert_equal(squared_distances(g, x, c), torch.einsum("abki,abij,abkj->abk", w, g(x), w))
     assert_equal(rm.sectional_form(g, x, u, v), rm.sectional_form(same, x, u, v))
     assert_equal(rm.log_volume_element(g, x), rm.log_volume_element(same, x))
     vectors, covectors = normal_vectors(g, x[0, :1], None, 40_000)
@@ -114,15 +115,49 @@ def test_gradients_of_curvature_by_structure(family):
         assert_equal(value, truth)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_distances_far_from_the_origin(family):
+    """Prototypes 1e4 away from it, of spread 1: in single precision lengths keep the digits of their differences."""
+    g, c = net(4, family), torch.randn(5, 4, dtype=torch.float64)
+    x = torch.randn(7, 4, dtype=torch.float64)
+    far = torch.full((4,), 1e4, dtype=torch.float64)
+    c, x = (c + far).float(), (x + far).float()
+    w = x.double().unsqueeze(-2) - c.double()
+    truth = torch.einsum("aki,aij,akj->ak", w, g(x.double()), w)
+    assert_equal(squared_distances(g.float(), x, c), truth.float(), rtol=1e-4)
+
+
+class _Largest(torch.overrides.TorchFunctionMode):
+    """The size of the largest tensor that is made."""
+
+    entries = 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.entries = max(self.entries, result.numel())
+        return result
+
+
+@pytest.mark.parametrize("family", ["diagonal", "conformal", "low_rank"])
+def test_no_array_of_differences_is_made(family):
+    """Nor one of matrices: the head of a wide chart costs what its networks cost."""
+    n, batch, classes = 64, 50, 30
+    model = nn.NeuralDifferentialManifold(n, [n], classes, family=family)
+    with _Largest() as largest:
+        model(torch.randn(batch, n))
+    assert largest.entries <= 2 * n * batch + 64 * batch
+
+
 def test_what_changes_the_values_is_seen():
     """A hook on a network inside: lengths are those of g as it is evaluated."""
     for family in FAMILIES:
         g = net(3, family)
-        x, w = torch.randn(2, 3, dtype=torch.float64), torch.randn(2, 5, 3, dtype=torch.float64)
-        before = squared_lengths(g, x, w)
+        x, c = torch.randn(2, 3, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
+        before, w = squared_distances(g, x, c), x.unsqueeze(-2) - c
         next(m for m in g.modules() if isinstance(m, torch.nn.Linear)).register_forward_hook(lambda m, i, o: o + 1)
-        assert_equal(squared_lengths(g, x, w), torch.einsum("aki,aij,akj->ak", w, g(x), w))
-        assert not torch.allclose(squared_lengths(g, x, w), before)
+        assert_equal(squared_distances(g, x, c), torch.einsum("aki,aij,akj->ak", w, g(x), w))
+        assert not torch.allclose(squared_distances(g, x, c), before)
 
 
 def test_wide_charts_have_metrics_of_low_rank():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from riemann_nn._charts.chart import Chart, without_autocast
-from riemann_nn._fields.factored import squared_lengths
+from riemann_nn._fields.factored import squared_distances
 
 TASKS = {
     "classes": "logits of exclusive classes, one temperature for all",
@@ -126,7 +126,7 @@ class _Distances(torch.nn.Module):
         first = len(self.prototypes) - len(charts)
         pairs = zip(charts[max(0, -first) :], list(self.prototypes)[max(0, first) :], strict=True)
         with without_autocast(charts[-1].coordinates):
-            squares = [squared_lengths(z.metric, z.coordinates, z.coordinates.unsqueeze(-2) - c) for z, c in pairs]
+            squares = [squared_distances(z.metric, z.coordinates, c) for z, c in pairs]
             return torch.stack(squares).sum(0)
 
     def log_kernel(self, charts: Sequence[Chart]) -> Tensor:

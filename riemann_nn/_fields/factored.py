@@ -19,16 +19,29 @@ from riemann_nn._fields.metric_net import MetricNet, Scalar
 from riemann_nn._fields.smooth import Function
 
 
-def squared_lengths(metric: Any, z: Tensor, v: Tensor) -> Tensor:
-    """`g(v, v)` of k vectors at each point: z `(*batch, n)`, v `(*batch, k, n)`, result `(*batch, k)`."""
+def squared_distances(metric: Any, z: Tensor, c: Tensor) -> Tensor:
+    r"""$g_z(z - c, z - c)$ from points `(*batch, n)` to prototypes `(k, n)`, `(*batch, k)`.
+
+    Where parts are known no array `(*batch, k, n)` is made either: the square of a difference is multiplied out, from
+    the middle of the prototypes, so that what cancels is no larger than their spread.
+    """
     inner = structure_of(metric)
-    if isinstance(inner, MLPCholesky):
-        return (v @ inner.factor(z)).square().sum(-1)
-    if (found := parts_of(inner)) is None:
+    found = parts_of(inner)
+    if found is None:
+        v = z.unsqueeze(-2) - c
+        if isinstance(inner, MLPCholesky):
+            return (v @ inner.factor(z)).square().sum(-1)
         return ((v @ metric(z)) * v).sum(-1)
     d, U = found(z)
-    squares = (v.square() * d.unsqueeze(-2)).sum(-1)
-    return squares if U is None else squares + (v @ U).square().sum(-1)
+    middle = c.mean(0).detach()  # distances do not depend on it
+    z, c = z - middle, c - middle
+    dz = d * z
+    squares = (dz * z).sum(-1, keepdim=True) - 2 * dz @ c.mT + d @ c.square().mT
+    squares = squares.clamp_min(0)
+    if U is None:
+        return squares
+    along_c = (U.mT.reshape(-1, U.shape[-2]) @ c.mT).reshape(*U.shape[:-2], U.shape[-1], -1)
+    return squares + ((z.unsqueeze(-2) @ U).mT - along_c).square().sum(-2)
 
 
 def normal_vectors(metric: Any, z: Tensor, generator: torch.Generator | None, count: int) -> tuple[Tensor, Tensor]:
@@ -198,7 +211,7 @@ def _jet(steps: list[Any], x: Tensor, plane: Tensor) -> _Jet:
             back.append(step.weight)
         else:
             value, slope, bend = elementwise_jet(step, value)
-            products = bend.unsqueeze(1) * first[:, _LEFT] * first[:, _RIGHT]
+            products = bend.unsqueeze(1) * _left(first, 1) * _right(first, 1)
             second = products if second is None else products + slope.unsqueeze(1) * second
             first = slope.unsqueeze(1) * first
             back.append(slope.unsqueeze(1))
@@ -211,7 +224,16 @@ def _jet(steps: list[Any], x: Tensor, plane: Tensor) -> _Jet:
     return _Jet(value, first, second, pulled_back)
 
 
-_LEFT, _RIGHT = [0, 0, 1], [0, 1, 1]  # the pairs uu, uv, vv
+def _left(T: Tensor, axis: int) -> Tensor:
+    """Of an axis over u, v: the first of the pairs uu, uv, vv. (Indices in a list would cost more to differentiate.)"""
+    u, v = T.narrow(axis, 0, 1), T.narrow(axis, 1, 1)
+    return torch.cat((u, u, v), axis)
+
+
+def _right(T: Tensor, axis: int) -> Tensor:
+    """The second of the pairs."""
+    u, v = T.narrow(axis, 0, 1), T.narrow(axis, 1, 1)
+    return torch.cat((u, v, v), axis)
 
 
 def _curvature_form(parts: Parts, x: Tensor, plane: Tensor) -> Tensor:
@@ -220,7 +242,7 @@ def _curvature_form(parts: Parts, x: Tensor, plane: Tensor) -> Tensor:
     $g(p,q) = d \cdot pq + a_p \cdot a_q$ with $a_p = U^T p$.
     """
     n = x.shape[-1]
-    outer = plane[:, _LEFT] * plane[:, _RIGHT]  # uu, uv, vv
+    outer = _left(plane, 1) * _right(plane, 1)  # uu, uv, vv
     d = _jet(parts.diagonal, x, plane)
     one = d.value.shape[-1] != n  # all entries of d are one
     sums = outer.sum(-1, keepdim=True) if one else outer
@@ -235,15 +257,17 @@ def _curvature_form(parts: Parts, x: Tensor, plane: Tensor) -> Tensor:
         a = plane @ U
         Da = plane.unsqueeze(1) @ DU  # [s, p, r]
         DDa = plane.unsqueeze(1) @ DDU  # [st, p, r]
-        crossed = DDa[:, :, _LEFT] * a[:, None, _RIGHT] + DDa[:, :, _RIGHT] * a[:, None, _LEFT]
-        left, right = Da[:, _LEFT], Da[:, _RIGHT]  # along s and t
-        crossed = crossed + left[:, :, _LEFT] * right[:, :, _RIGHT] + right[:, :, _LEFT] * left[:, :, _RIGHT]
+        a_p, a_q = _left(a, 1), _right(a, 1)
+        crossed = _left(DDa, 2) * a_q.unsqueeze(1) + _right(DDa, 2) * a_p.unsqueeze(1)
+        along_s, along_t = _left(Da, 1), _right(Da, 1)
+        crossed = crossed + _left(along_s, 2) * _right(along_t, 2) + _left(along_t, 2) * _right(along_s, 2)
         second = second + crossed.sum(-1)
         slopes = slopes + (DU @ a.mT.unsqueeze(1)).mT + Da @ U.mT.unsqueeze(1)
-        products = plane[:, _LEFT].unsqueeze(-1) * a[:, _RIGHT].unsqueeze(-2)
-        products = products + plane[:, _RIGHT].unsqueeze(-1) * a[:, _LEFT].unsqueeze(-2)
+        products = _left(plane, 1).unsqueeze(-1) * a_q.unsqueeze(-2)
+        products = products + _right(plane, 1).unsqueeze(-1) * a_p.unsqueeze(-2)
         gradients = gradients + jet.back(products.flatten(-2))
-    G = 0.5 * (slopes[:, _LEFT, _RIGHT] + slopes[:, _RIGHT, _LEFT] - gradients)
+    uu, uv, vu, vv = slopes.flatten(1, 2).unbind(1)  # [s, p]
+    G = 0.5 * (torch.stack((2 * uu, uv + vu, 2 * vv), 1) - gradients)
     diagonal = d.value.expand(x.shape).unsqueeze(1)
     raised = _raised(diagonal, None if U is None else U.unsqueeze(1), G)
     products = (G[:, 1] * raised[:, 1] - G[:, 0] * raised[:, 2]).sum(-1)
@@ -267,10 +291,14 @@ def sectional_form(metric: MetricNet, x: Tensor, u: Tensor, v: Tensor) -> Tensor
     return forms.reshape(x.shape[:-1])
 
 
+def is_light(metric: Any) -> bool:
+    """Whether all points can be taken at once: of known parts the arrays are those of the networks."""
+    return parts_of(structure_of(metric)) is not None
+
+
 def log_volumes(metric: Any, x: Tensor) -> Tensor:
-    """`riemann.log_volume_element`; where parts are known, of all points at once, for they take little memory."""
-    known = parts_of(structure_of(metric)) is not None
-    return log_volume_element(metric, x) if known else riemann.log_volume_element(metric, x)
+    """`riemann.log_volume_element`, of all points at once where that is light."""
+    return log_volume_element(metric, x) if is_light(metric) else riemann.log_volume_element(metric, x)
 
 
 @riemann.log_volume_element.register(MetricNet)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 import riemann
 from riemann._points.checks import door
-from riemann_nn._fields.factored import normal_vectors
+from riemann_nn._fields.factored import is_light, log_volumes, normal_vectors, sectional_form
+from riemann_nn._fields.metric_net import MetricNet
 from riemann_nn._losses import reduce
 from riemann_nn._losses.means import check_batch, weights_of
 
@@ -81,7 +82,10 @@ def curvature_loss(
     else:
         squares = sampled_squares(metric, x, kind, num_samples, generator, chunk_size=chunk_size)
     if scale_free:
-        log_volume = riemann.log_volume_element(metric, x, chunk_size=chunk_size)
+        automatic = chunk_size == "auto"
+        log_volume = (
+            log_volumes(metric, x) if automatic else riemann.log_volume_element(metric, x, chunk_size=chunk_size)
+        )
         squares = squares * torch.exp(4 / x.shape[-1] * log_volume)
     return reduce.mean(squares, weights)
 
@@ -166,6 +170,8 @@ def _curvatures_of_planes(
         q, q_lower = q - along * p, q_lower - along * p_lower
         length = (q * q_lower).sum(-1, keepdim=True).sqrt()
         q, q_lower = q / length, q_lower / length
+    if chunk_size == "auto" and isinstance(metric, MetricNet) and is_light(metric):
+        return sectional_form(metric, x, p.expand_as(q), q)
     return riemann.sectional_form(metric, x, p.expand_as(q), q, chunk_size=chunk_size)
 
 

@@ -236,6 +236,15 @@ def test_training(compare):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("family, most", [("low_rank", 12.0), ("diagonal", 7.0)], ids=["low_rank", "diagonal"])
+def test_wide_training(compare, family, most):
+    compare.long()
+    compare(
+        f"wide_{family}", {}, group=TRAINING, peers={"MLP": "riemann:wide_mlp"}, targets={"MLP": most}, memory=True,
+        title=f"4 steps of training, default schedule, 784 features, charts of 256, 128 dimensions, {family}, batch 512",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("cosine", [False, True], ids=["theta", "cosine"])
 @pytest.mark.parametrize(
     "problem, seconds, what",

@@ -161,6 +161,38 @@ def training_without_geometry():
     return _training(evolution=False)
 
 
+def _wide(model, read):
+    """Four steps, a period of the default schedule: 784 features, widths 256 and 128, batches of 512."""
+    evolve, optimizer = nn.EvolutionLoss(monitor=None), torch.optim.Adam(model.parameters())
+    x, y = torch.randn(512, 784), torch.randint(10, (512,))
+
+    def work():
+        for _ in range(4):
+            optimizer.zero_grad()
+            output, charts = read(model(x))
+            loss = torch.nn.functional.cross_entropy(output, y)
+            (evolve(loss, charts)[0] if charts else loss).backward()
+            optimizer.step()
+        return 0
+
+    return work
+
+
+def wide_low_rank():
+    return _wide(nn.NeuralDifferentialManifold(784, [256, 128], 10, family="low_rank"), lambda result: result)
+
+
+def wide_diagonal():
+    return _wide(nn.NeuralDifferentialManifold(784, [256, 128], 10, family="diagonal"), lambda result: result)
+
+
+def wide_mlp():
+    """A multilayer perceptron of the same dimensions."""
+    linear, tanh = torch.nn.Linear, torch.nn.Tanh
+    mlp = torch.nn.Sequential(linear(784, 256), tanh(), linear(256, 128), tanh(), linear(128, 10))
+    return _wide(mlp, lambda output: (output, None))
+
+
 def _decoder(W0, b0, W1, b1):
     W0, b0, W1, b1 = map(torch.tensor, (W0, b0, W1, b1))
     return metrics.Pullback(lambda x: torch.tanh(x @ W0.T + b0) @ W1.T + b1)
