@@ -264,6 +264,47 @@ def test_sequences():
     assert_equal(output[2, 3], model(x[2, 3])[0])
 
 
+@pytest.mark.unshaped
+def test_a_compiled_step_is_one_graph():
+    """For all steps: of planes in two dimensions there is one, so that what is drawn does not matter."""
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    model = nn.NeuralDifferentialManifold(2, [2], 3, family="diagonal", metric_hidden=(4,), depth=1).double()
+    for p in model.layers[0].metric.parameters():
+        torch.nn.init.normal_(p)
+    step = nn.TrainingStep(model, F.cross_entropy, nn.EvolutionLoss(every=2, points=None, ramp=3))
+    x, y = torch.randn(8, 2, dtype=torch.float64), torch.randint(3, (8,))
+    truth = nn.TrainingStep(model, F.cross_entropy, nn.EvolutionLoss(points=None)).eval()(x, y)[1]
+    counter = CompileCounterWithBackend("eager")
+    compiled = torch.compile(step.train(), fullgraph=True, backend=counter)
+    for k in range(5):
+        total, parts = compiled(x, y)
+        assert parts.keys() == truth.keys()
+        for name, part in parts.items():
+            assert_equal(part, truth[name])
+        geometry = 0.05 * (truth["curvature"] + truth["volume"])
+        assert_equal(total, truth["task"] + min(k / 3, 1.0) * geometry)
+    assert counter.frame_count == 1 and step.evolution.step == 5
+    total.backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.unshaped
+def test_a_share_of_the_points_at_each_compiled_step_is_unbiased():
+    """Under torch's generator, in the mean over steps as what is drawn eagerly."""
+    model, x = nn.NeuralDifferentialManifold(2, [2], 1).double(), torch.randn(12, 2, dtype=torch.float64)
+    for p in model.layers[0].metric.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    evolution = nn.EvolutionLoss(volume=0.0, curvature=1.0, points=8, every=2, monitor=None)
+    _, charts = model(x)
+    truth = evolution.eval()(torch.zeros((), dtype=x.dtype), charts)[0]
+    evolution.train()
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.compiler, "is_compiling", lambda: True)
+        drawn = torch.stack([evolution(torch.zeros((), dtype=x.dtype), charts)[0] for _ in range(400)])
+    assert (drawn.mean() - truth).abs() < 4 * drawn.std() / 20
+
+
 # ------------------------------------------------------------------------------------------------------ scikit-learn
 
 

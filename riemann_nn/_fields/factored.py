@@ -225,7 +225,7 @@ def _jet(steps: list[Any], x: Tensor, plane: Tensor) -> _Jet:
 
 
 def _left(T: Tensor, axis: int) -> Tensor:
-    """Of an axis over u, v: the first of the pairs uu, uv, vv. (Indices in a list would cost more to differentiate.)"""
+    """Of an axis over u, v: the first of the pairs uu, uv, vv. Indices in a list would cost more to differentiate."""
     u, v = T.narrow(axis, 0, 1), T.narrow(axis, 1, 1)
     return torch.cat((u, u, v), axis)
 

@@ -65,8 +65,11 @@ class EvolutionLoss(torch.nn.Module):
     Note:
         Step and monitor are in `state_dict`: training resumes exactly. In `eval()` all points are used and the step
         stays. Under DistributedDataParallel compute the loss inside the wrapped forward: `TrainingStep` does. Under
-        autocast geometry keeps the precision of the metric. Of a batch of one point the volume loss is 0. Compile the
-        model and the task, not this module in training: its step is a number, new at each call.
+        autocast geometry keeps the precision of the metric. Of a batch of one point the volume loss is 0.
+
+        Compiled, alone or in a `TrainingStep`, it is one graph for all steps: in place of `points` at each `every`-th
+        step it takes that share of them at each, drawn by torch's own generator; the monitor is not called (call it
+        with the charts when you like), and a `cap` is refused.
 
     Example:
         >>> import torch
@@ -89,6 +92,7 @@ class EvolutionLoss(torch.nn.Module):
     ramp: int
     cap: float | None
     monitor: Any
+    made: Tensor
 
     def __init__(
         self,
@@ -147,8 +151,13 @@ class EvolutionLoss(torch.nn.Module):
         self.monitor = CollapseMonitor() if monitor == "default" else monitor
         self.monitor_every: int = monitor_every
         self.accumulate: int = accumulate
-        self.calls = 0
+        self.register_buffer("made", torch.zeros((), dtype=torch.int64), persistent=False)
         self.latest: dict[str, Tensor] = {}
+
+    @property
+    def calls(self) -> int:
+        """The number of calls in training."""
+        return int(self.made)
 
     @property
     def step(self) -> int:
@@ -157,12 +166,13 @@ class EvolutionLoss(torch.nn.Module):
 
     def factor(self, step: int) -> float:
         """The schedule w at a step: 0 before `delay`, 1 after `ramp` more, and what lies between."""
-        if step < self.delay:
-            return 0.0
-        if step >= self.delay + self.ramp:
-            return 1.0
-        t = (step - self.delay) / self.ramp
-        return t if self.shape == "linear" else 0.5 - 0.5 * math.cos(math.pi * t)
+        return float(self._factor(torch.tensor(step)))
+
+    def _factor(self, step: Tensor) -> Tensor:
+        if not self.ramp:
+            return (step >= self.delay).double()
+        t = ((step - self.delay).double() / self.ramp).clamp(0, 1)
+        return t if self.shape == "linear" else 0.5 - 0.5 * torch.cos(math.pi * t)
 
     def forward(self, task: Tensor, charts: Sequence[Chart], model: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
         """The total, and its parts: each loss that has a weight, without it.
@@ -180,6 +190,8 @@ class EvolutionLoss(torch.nn.Module):
             got = f"shape {tuple(task.shape)}" if isinstance(task, Tensor) else f"a {type(task).__name__}"
             raise ValueError(f"`task` is {got}, expected a scalar tensor: the mean of the task's loss over the batch")
         task = reduce.over_ranks(task) / reduce.world_size()
+        if torch.compiler.is_compiling():
+            return self._in_one_graph(task, charts, model)
         if self.training and self.monitor is not None and self.step % self.monitor_every == 0:
             self.monitor(charts)
         factor = self.factor(self.step)
@@ -187,28 +199,60 @@ class EvolutionLoss(torch.nn.Module):
             losses = self._geometry(charts, model) if factor > 0 else {}
             total = task
             if losses:
-                geometry = factor * torch.stack([weight * loss for loss, weight in losses.values()]).sum()
+                geometry = factor * _weighted(losses)
                 total = task + self._capped(task, geometry, charts) * geometry
         if self.training:
-            self.calls += 1
+            self.made += 1
         self.latest = {**self.latest, **{name: loss.detach() for name, (loss, _) in losses.items()}}
         unknown = task.new_full((), math.nan)
         parts = {name: self.latest.get(name, unknown) for name, weight in self.weights.items() if weight}
         return total, {"task": task.detach(), **parts}
 
+    def _in_one_graph(self, task: Tensor, charts: Sequence[Chart], model: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """`forward` for `torch.compile`: all steps alike, so that there is one graph, and no number in it changes."""
+        if self.cap is not None:
+            raise ValueError("a `cap` needs gradients of both losses and cannot be compiled: compile the model alone")
+        with without_autocast(task):
+            losses = self._losses(charts, self._share(charts), model, 1, None)
+            total = task
+            if losses:
+                total = task + self._factor(self.made // self.accumulate).to(task.dtype) * _weighted(losses)
+        if self.training:
+            self.made += 1
+        return total, {"task": task.detach(), **{name: loss.detach() for name, (loss, _) in losses.items()}}
+
+    def _share(self, charts: Sequence[Chart]) -> list[Chart]:
+        """The points that are one step's share."""
+        if not self.training or self.points is None:
+            return _flat(charts)
+        return _chosen(charts, -(-self.points // self.every), None)
+
     def _geometry(self, charts: Sequence[Chart], model: Any) -> dict[str, tuple[Tensor, float]]:
         """Losses whose turn it is, and their weights."""
+        if self.training and self.step % self.every:
+            return self._losses(charts, None, model, 1, None)
+        drawn = self.estimator == "sampled" or (self.training and self.points is not None)
+        generator = self._generator(charts[0].coordinates.device) if drawn else None
+        all_of_them = not self.training or self.points is None
+        some = _flat(charts) if all_of_them else _chosen(charts, self.points, generator)
+        return self._losses(charts, some, model, self.every if self.training else 1, generator)
+
+    def _losses(
+        self,
+        charts: Sequence[Chart],
+        some: Sequence[Chart] | None,
+        model: Any,
+        repeat: int,
+        generator: torch.Generator | None,
+    ) -> dict[str, tuple[Tensor, float]]:
+        """Losses and weights: the volume's at all points, the others `repeat` times at some of them, if there are."""
         w, losses = self.weights, {}
         literal = self.preset == "paper"
         if w["volume"]:
             volumes = [volume_or_zero(c.metric, c.coordinates, not literal) for c in charts]
             losses["volume"] = torch.stack(volumes).sum(), w["volume"]
-        if self.training and self.step % self.every:
+        if some is None:
             return losses
-        repeat = self.every if self.training else 1
-        drawn = self.estimator == "sampled" or (self.training and self.points is not None)
-        generator = self._generator(charts[0].coordinates.device) if drawn else None
-        some = self._some(charts, generator)
         if w["curvature"]:
             curvatures = [
                 curvature_loss(
@@ -235,15 +279,6 @@ class EvolutionLoss(torch.nn.Module):
         seed = (self.seed * 1_000_003 + self.calls) * reduce.world_size() + reduce.rank()
         return torch.Generator(device).manual_seed(seed)
 
-    def _some(self, charts: Sequence[Chart], generator: torch.Generator | None) -> list[Chart]:
-        """The charts at random points of the batch, the same in each."""
-        flat = [c._replace(coordinates=c.coordinates.reshape(-1, c.coordinates.shape[-1])) for c in charts]
-        count = len(flat[0].coordinates)
-        if not self.training or self.points is None or self.points >= count:
-            return flat
-        chosen = torch.randperm(count, generator=generator, device=flat[0].coordinates.device)[: self.points]
-        return [c._replace(coordinates=c.coordinates[chosen]) for c in flat]
-
     def _capped(self, task: Tensor, geometry: Tensor, charts: Sequence[Chart]) -> float | Tensor:
         """What the geometry is multiplied with."""
         if self.cap is None:
@@ -259,8 +294,27 @@ class EvolutionLoss(torch.nn.Module):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """The calls made, and the losses as they last were."""
-        self.calls: int = state["calls"]
+        self.made.fill_(state["calls"])
         self.latest = {name: torch.tensor(loss) for name, loss in state["latest"].items()}
+
+
+def _flat(charts: Sequence[Chart]) -> list[Chart]:
+    """Points in a row."""
+    return [c._replace(coordinates=c.coordinates.reshape(-1, c.coordinates.shape[-1])) for c in charts]
+
+
+def _chosen(charts: Sequence[Chart], count: int, generator: torch.Generator | None) -> list[Chart]:
+    """The charts at random points of the batch, the same in each; at all where there are not more."""
+    flat = _flat(charts)
+    points, device = len(flat[0].coordinates), flat[0].coordinates.device
+    if count >= points:
+        return flat
+    chosen = torch.randperm(points, generator=generator, device=device)[:count]
+    return [c._replace(coordinates=c.coordinates[chosen]) for c in flat]
+
+
+def _weighted(losses: dict[str, tuple[Tensor, float]]) -> Tensor:
+    return torch.stack([weight * loss for loss, weight in losses.values()]).sum()
 
 
 def _norm(gradients: Sequence[Tensor]) -> Tensor:

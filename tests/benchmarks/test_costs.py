@@ -241,7 +241,7 @@ def test_wide_training(compare, family, most):
     compare.long()
     compare(
         f"wide_{family}", {}, group=TRAINING, peers={"MLP": "riemann:wide_mlp"}, targets={"MLP": most}, memory=True,
-        title=f"4 steps of training, default schedule, 784 features, charts of 256, 128 dimensions, {family}, batch 512",
+        title=f"4 steps of training, default schedule, 784 features, charts of 256 and 128, {family}, batch 512",
     )  # fmt: skip
 
 
