@@ -305,6 +305,49 @@ def test_a_share_of_the_points_at_each_compiled_step_is_unbiased():
     assert (drawn.mean() - truth).abs() < 4 * drawn.std() / 20
 
 
+class _Scaled(torch.nn.Module):
+    """c times the identity."""
+
+    def __init__(self):
+        super().__init__()
+        self.c = torch.nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x):
+        return self.c * torch.eye(x.shape[-1]).expand(*x.shape[:-1], -1, -1)
+
+
+@pytest.mark.parametrize("n", [1, 2, 20])
+def test_the_monitor_sees_growth(n):
+    metric, monitor = _Scaled(), nn.CollapseMonitor()
+    chart = nn.Chart(torch.randn(5, n), metric, torch.nn.Identity())
+    monitor([chart])
+    with torch.no_grad():
+        metric.c.fill_(1e6)
+    with pytest.warns(UserWarning, match=f"chart 0 grows: its volume element rose by a factor of e\\^{6.907755 * n:.1f}"):
+        monitor([chart])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_monitor_sees_a_net_at_its_bounds(family, sign):
+    metric = nn.MetricNet(3, (4,), family)
+    chart, monitor = nn.Chart(torch.randn(5, 3), metric, torch.nn.Identity()), nn.CollapseMonitor()
+    monitor([chart])
+    for m in metric.modules():
+        if isinstance(m, torch.nn.Linear):
+            torch.nn.init.constant_(m.bias, 50 * sign)
+    with pytest.warns(UserWarning, match="chart 0 sticks: .* of its heads are at their bounds"):
+        monitor([chart])
+    assert monitor.latest[0].saturation > 0.5
+
+
+def test_old_monitors_resume():
+    monitor = nn.CollapseMonitor()
+    monitor.set_extra_state({"first": [(0.0, 1.0, 0.0, 0.0)], "said": []})
+    monitor([nn.Chart(torch.randn(5, 2), nn.MetricNet(2), torch.nn.Identity())])
+    assert monitor.latest[0].saturation == 0
+
+
 # ------------------------------------------------------------------------------------------------------ scikit-learn
 
 

@@ -115,6 +115,20 @@ class MetricNet(torch.nn.Module):
             c * float(torch.linalg.matrix_norm(largest, 2)) ** 2,
         )
 
+    def saturation(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch k"]:
+        """How near the heads are to their bounds at points, each between 0 and 1, where it has no gradient left."""
+        g, b, c, n = self.structure, self.log_range, self.scale, self.dim
+        if isinstance(g, MLPCholesky):
+            L = g.factor(x)
+            below = L[..., *torch.tril_indices(n, n, -1)] * n / math.sqrt(c)
+            return torch.cat((torch.log(L.diagonal(dim1=-2, dim2=-1) / math.sqrt(c)) / b, below), -1).abs()
+        if isinstance(g, metrics.Conformal):
+            return g.log_factor(x).unsqueeze(-1).abs() / b
+        of_diagonal = torch.log((g.entries if isinstance(g, metrics.Diagonal) else g.diagonal)(x) / c).abs() / (2 * b)
+        if isinstance(g, metrics.Diagonal):
+            return of_diagonal
+        return torch.cat((of_diagonal, g.factor(x).flatten(-2).abs() / math.sqrt(c / n)), -1)
+
     @property
     def config(self) -> dict[str, Any]:
         """The arguments that such a metric is made with."""
