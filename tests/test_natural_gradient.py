@@ -12,7 +12,14 @@ import torch.utils.checkpoint
 from torch.nn import Linear, Sequential, Tanh
 from torch.nn.functional import cross_entropy
 
-from riemann_nn import MLPCholesky, NaturalGradient, pulled_back_fisher, riemannian_gradient
+from riemann_nn import (
+    MLPCholesky,
+    NaturalGradient,
+    NeuralDifferentialManifold,
+    pulled_back_fisher,
+    riemannian_gradient,
+)
+from riemann_nn._optim.covered import inputs, outputs
 from tests.helpers import assert_equal
 
 DTYPES = (torch.float64, torch.float32)
@@ -45,7 +52,7 @@ def ones(a):
 
 def vector(layer, of):
     """Weight and bias (or their gradients) as one vector, inputs first: `[weight column, …, bias]`."""
-    return torch.cat((of(layer.weight), of(layer.bias)[:, None]), -1).T.reshape(-1)
+    return torch.cat((of(layer.weight).flatten(1), of(layer.bias)[:, None]), -1).T.reshape(-1)
 
 
 def steps_of(layer, optimizer):
@@ -593,18 +600,180 @@ def test_the_riemannian_gradient_raises_the_index():
         riemannian_gradient(metric, z, grad[0])
 
 
+# ------------------------------------------------------------------------- positions, shared weights, whole models
+
+
+class Mean(torch.nn.Module):
+    """Over positions."""
+
+    def forward(self, x):
+        return x.mean(1)
+
+
+def gaussian_step(model, layer, x, **options):
+    """The natural step of a layer for the squares of the outputs, and the optimiser."""
+    optimizer = NaturalGradient(model, metric="fisher", likelihood="gaussian", lr=1.0, damping=1e-2, **options)
+    z = model(x)
+    (0.5 * z.square().sum() / z.shape[:-1].numel()).backward()
+    step, _ = steps_of(layer, optimizer)
+    return step
+
+
+def test_positions_with_a_loss_each_are_data():
+    model, x = network(4, 3, 2), data(20, 4, 2)[0]
+    other = copy.deepcopy(model)
+    assert_equal(gaussian_step(other, other[0], x.reshape(5, 4, 4)), gaussian_step(model, model[0], x))
+
+
+def test_reduced_positions_are_exact_where_the_mean_is_taken():
+    model = Sequential(network(4, 3), Mean())
+    other, x = copy.deepcopy(model[0]), data(20, 4, 2)[0].reshape(5, 4, 4)
+    expected = gaussian_step(other, other[0], x.mean(1))
+    assert_equal(gaussian_step(model, model[0][0], x, sharing="reduce"), expected)
+
+
+def test_a_layer_used_twice_is_the_sum_of_its_uses():
+    """Of B and, over both uses, the mean of A: K-FAC's "expand"."""
+
+    class Twice(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = network(3, 2)[0]
+
+        def forward(self, x):
+            return self.layer(x[:, 0]) + 2 * self.layer(x[:, 1])
+
+    model, x = Twice(), data(20, 3, 2)[0].reshape(10, 2, 3)
+    optimizer = NaturalGradient(model, metric="fisher", likelihood="gaussian", damping=1e-2)
+    model(x).square().mean().backward()
+    optimizer.step()
+    state, a = optimizer.state[model.layer.weight], ones(x.reshape(20, 3))
+    assert_equal(state["A"], a.T @ a / 20)
+    assert_equal(state["B"], 5 * eye(2))
+
+
+@pytest.mark.parametrize(
+    "layer, shape",
+    [
+        (torch.nn.Conv2d(2, 3, (2, 3), stride=2, padding=(1, 0), dilation=(1, 2)), (4, 2, 7, 8)),
+        (torch.nn.Conv1d(2, 3, 3, padding=1), (4, 2, 6)),
+        (torch.nn.Conv2d(2, 3, 2), (2, 5, 5)),
+    ],
+)
+def test_a_convolution_is_a_linear_layer_of_patches(layer, shape):
+    x = torch.randn(*shape)
+    linear = torch.nn.functional.linear(inputs(layer, x), layer.weight.flatten(1), layer.bias)
+    torch.testing.assert_close(outputs(layer, layer(x)), linear)
+
+
+def test_a_convolution_of_whole_images_makes_the_step_of_a_linear_layer():
+    conv = Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.Flatten()).double()
+    linear, x = Sequential(Linear(18, 3)).double(), torch.randn(20, 2, 3, 3, dtype=torch.float64)
+    with torch.no_grad():
+        linear[0].weight.copy_(conv[0].weight.flatten(1))
+        linear[0].bias.copy_(conv[0].bias)
+    torch.testing.assert_close(gaussian_step(conv, conv[0], x), gaussian_step(linear, linear[0], x.flatten(1)))
+
+
+def test_convolutions_are_trained():
+    model = Sequential(torch.nn.Conv2d(1, 4, 3), Tanh(), torch.nn.Flatten(), Linear(64, 2))
+    optimizer = NaturalGradient(model, lr=0.3, metric="fisher")
+    assert "Adam: nothing" in repr(optimizer)
+    x = torch.randn(40, 1, 6, 6)
+    losses = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss = cross_entropy(model(x), (x.mean((1, 2, 3)) > 0).long())
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_output_of_attention_is_left_to_adam():
+    model = Sequential(
+        torch.nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, activation=torch.tanh, batch_first=True),
+        Mean(),
+        Linear(4, 2),
+    )
+    optimizer = NaturalGradient(model, metric="fisher")
+    assert "natural gradient: 0.linear1, 0.linear2, 2\n    Adam: 0.self_attn, 0.norm1, 0.norm2\n" in repr(optimizer)
+    cross_entropy(model(torch.randn(6, 5, 4)), torch.arange(6) % 2).backward()
+    before = model[0].self_attn.out_proj.weight.clone()
+    optimizer.step()
+    assert not torch.equal(before, model[0].self_attn.out_proj.weight)
+
+
+class Taken(torch.nn.Module):
+    """Takes the weights of a layer, and does not call it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers, self.taken = network(4, 3, 2), network(2, 2)[0]
+
+    def forward(self, x):
+        return torch.nn.functional.linear(self.layers(x), self.taken.weight, self.taken.bias)
+
+
+def test_a_layer_that_is_never_called_is_left_to_adam(caplog):
+    (x, y), results = data(20, 4, 2), []
+    for pause in (False, True):
+        torch.manual_seed(0)
+        model = Taken()
+        optimizer = NaturalGradient(model, metric="fisher", inner_lr=0.1)
+        before = model.taken.weight.clone()
+        for k in range(4):
+            if pause and k == 2:
+                state = copy.deepcopy(optimizer.state_dict())
+                optimizer.close()
+                optimizer = NaturalGradient(model, metric="fisher", inner_lr=0.1)
+                optimizer.load_state_dict(state)
+            optimizer.zero_grad()
+            cross_entropy(model(x), y).backward()
+            optimizer.step()
+        assert (model.taken.weight - before).abs().max() > 0.1
+        results.append(vector(model.taken, lambda p: p))
+    assert_equal(*results)
+    assert "`taken` is never called as a layer; Adam trains it" in caplog.text
+
+
+def test_all_linear_layers_of_a_manifold_have_the_metric_of_its_charts():
+    model = NeuralDifferentialManifold(4, [16, 8], 3)
+    optimizer = NaturalGradient(model)
+    natural = {p for g in optimizer.param_groups if g["kind"] == "natural" for p in g["params"]}
+    assert natural == {
+        p for layer in model.layers for m in layer.map.modules() if isinstance(m, Linear) for p in m.parameters()
+    }
+    assert sum(p.numel() for p in natural) > 0.26 * sum(p.numel() for p in model.parameters())
+    x, y = torch.randn(40, 4), torch.arange(40) % 3
+    losses = []
+    for _ in range(15):
+        optimizer.zero_grad()
+        loss = cross_entropy(model(x)[0], y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_random_columns_have_the_metric_in_the_mean():
+    model = network(4, 3, 2)
+    optimizer = NaturalGradient(model, metric="fisher", probes=3)
+    S = torch.randn(5, 4, dtype=torch.float64).expand(20_000, 5, 4)
+    for several in (False, True):
+        columns = optimizer._observer._columns(S, several)
+        assert columns.shape == (20_000, 5, 3)
+        assert_equal((columns @ columns.mT).mean(0), S[0] @ S[0].T, rtol=0.05)
+    assert optimizer._observer._columns(S[..., :2], False).shape == (20_000, 5, 2)
+
+
 # ---------------------------------------------------------------------------------------------------------- refusals
 
 
-def test_layers_used_twice_are_refused_and_tied_weights_go_to_adam():
+def test_layers_used_twice_have_no_pulled_back_metric_and_tied_weights_go_to_adam():
     layer = Linear(3, 3)
-    with pytest.raises(ValueError, match="layer `0` is called more than once.*exclude"):
+    with pytest.raises(ValueError, match="layer `0` is called more than once"):
         pulled_back_fisher(Sequential(layer, Tanh(), layer), torch.randn(5, 3))
-    model = Sequential(layer, Tanh(), layer)
-    optimizer = NaturalGradient(model, metric="identity")
-    with pytest.raises(ValueError, match="more than once"):
-        model(torch.randn(5, 3))
-    optimizer.close()
     tied = Sequential(Linear(3, 3), Linear(3, 3), Linear(3, 3))
     tied[1].weight = tied[0].weight
     optimizer = NaturalGradient(tied, metric="identity")

@@ -323,7 +323,9 @@ def test_the_monitor_sees_growth(n):
     monitor([chart])
     with torch.no_grad():
         metric.c.fill_(1e6)
-    with pytest.warns(UserWarning, match=f"chart 0 grows: its volume element rose by a factor of e\\^{6.907755 * n:.1f}"):
+    with pytest.warns(
+        UserWarning, match=f"chart 0 grows: its volume element rose by a factor of e\\^{6.907755 * n:.1f}"
+    ):
         monitor([chart])
 
 

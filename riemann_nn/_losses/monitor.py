@@ -59,9 +59,17 @@ def health(chart: Chart, points: int = 16) -> Health:
         else:
             generator = torch.Generator(z.device).manual_seed(0)
             S = riemann.estimate_scalar_curvature(chart.metric, z, 4, generator).value
-        saturated = (chart.metric.saturation(z) > 0.99).double() if isinstance(chart.metric, MetricNet) else g.new_zeros(1)
+        saturated = (
+            (chart.metric.saturation(z) > 0.99).double() if isinstance(chart.metric, MetricNet) else g.new_zeros(1)
+        )
     condition = eigenvalues[:, -1] / eigenvalues[:, 0]
-    numbers: tuple[Tensor, ...] = (log_volume.mean(), condition.max(), (spread / size).sqrt(), S.abs().median(), saturated.mean())
+    numbers: tuple[Tensor, ...] = (
+        log_volume.mean(),
+        condition.max(),
+        (spread / size).sqrt(),
+        S.abs().median(),
+        saturated.mean(),
+    )
     return Health(*(float(a) for a in numbers))
 
 

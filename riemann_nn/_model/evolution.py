@@ -196,7 +196,7 @@ class EvolutionLoss(torch.nn.Module):
             self.monitor(charts)
         factor = self.factor(self.step)
         with without_autocast(task):
-            losses = self._geometry(charts, model) if factor > 0 else {}
+            losses = self._geometry(charts, model) if factor > 0 and any(self.weights.values()) else {}
             total = task
             if losses:
                 geometry = factor * _weighted(losses)

@@ -305,6 +305,14 @@ class NeuralDifferentialManifold(torch.nn.Module):
         """For each linear layer of the coordinate path, the metric on its output; see `ManifoldLayer`."""
         return {linear: g for layer in self.layers for linear, g in layer.induced_metrics().items()}
 
+    def map_metrics(self) -> dict[torch.nn.Module, torch.nn.Module]:
+        """For each chart whose map has linear layers beside the path, as flows do: the map, and the metric there."""
+        return {
+            layer.map: layer.metric
+            for layer in self.layers
+            if {m for m in layer.map.modules() if isinstance(m, torch.nn.Linear)} - layer.induced_metrics().keys()
+        }
+
     def card(self, x: Float[Tensor, "z m"] | None = None) -> str:
         """What this model is: its charts, how its metrics are coupled, and whose equations these are.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from riemann_nn._losses.likelihoods import Metric, factor_of, fisher_factor
 from riemann_nn._optim import kronecker as kronecker
-from riemann_nn._optim.covered import bare, covered_layers, metrics_of
+from riemann_nn._optim.covered import Layer, bare, covered_layers, metrics_of, widths
 from riemann_nn._optim.observer import Observer, Seen
 
 _LOGGER = logging.getLogger("riemann_nn")
@@ -30,18 +30,20 @@ class NaturalGradient(torch.optim.Optimizer):
 
     Expectations are means over the batch, so the loss is to be a mean, too.
 
-    Parameters that no metric is induced on (networks of metrics, norms, embeddings, convolutions, tied weights) are
-    trained by Adam; `repr` and one line in the log name them.
+    Convolutions are linear layers on patches. Parameters that no metric is induced on (networks of metrics, norms,
+    embeddings, tied weights, layers that are not called themselves) are trained by Adam; `repr` and one line in the log
+    name them.
 
     Args:
         model: module, bare, in `DistributedDataParallel`, or compiled (and not called yet). Hooks on its linear layers
             gather statistics in calls of the whole model, in training mode and with gradients enabled; `close()` takes
             them off.
         lr: step length of natural gradient.
-        metric: where g comes from. `"learned"`: from `metrics`, or `model.induced_metrics()`; `"identity"`: g = I
+        metric: where g comes from. `"learned"`: from `metrics`, or `model.induced_metrics()` and `map_metrics()`, which
+            of a neural manifold are all linear layers of its coordinates; `"identity"`: g = I
             (FOOF); `"fisher"`: the Fisher metric of the model's output, pulled back exactly (K-FAC's output side).
         metrics: for `"learned"`, a metric callable for each module: on the output of a linear layer, or of a module
-            with linear layers in it, to which it is pulled back (one backward pass a dimension).
+            with linear layers in it, to which it is pulled back (one backward pass a dimension, see `probes`).
         likelihood: for `"fisher"`, what the output z is: `"categorical"` (logits, cross-entropy), `"bernoulli"`
             (independent logits), `"gaussian"` (means, $\tfrac12 |z - y|^2$), or a metric callable on z.
         damping: $\lambda$; with 0 the inverses are pseudo-inverses.
@@ -57,6 +59,10 @@ class NaturalGradient(torch.optim.Optimizer):
         groups: parameter groups with options of their own, `{"params": …, "lr": …}`; the rest of the model is another.
         kronecker_error: whether to fill `kronecker_errors`.
         process_group: processes over which statistics are averaged; by default those of `DistributedDataParallel`.
+        sharing: what counts as an input where a layer acts at several positions of a datum or several times (sequences,
+            patches of a convolution, shared weights): `"expand"`, each; `"reduce"`, their mean.
+        probes: the most backward passes for a pulled-back metric. Where it has more dimensions, so many random vectors
+            take their place, which have its factors in the mean; None for all dimensions.
 
     Attributes:
         kronecker_errors: for each layer by name, the relative Frobenius error of $A \otimes B$ against
@@ -64,8 +70,8 @@ class NaturalGradient(torch.optim.Optimizer):
 
     Raises:
         TypeError: `model` is not a module.
-        ValueError: options out of range, no metric for any layer, batch norm under a pulled-back metric; in a call of
-            the model, a layer that is used twice; in `step`, a layer without statistics.
+        ValueError: options out of range, no metric for any layer, batch norm under a pulled-back metric; in `step`, no
+            statistics.
 
     Note:
         A refresh costs $O(n^3)$ for a layer of width n and, with `"fisher"`, a backward pass for each output. The order
@@ -106,7 +112,13 @@ class NaturalGradient(torch.optim.Optimizer):
         groups: Sequence[Mapping[str, Any]] = (),
         kronecker_error: bool = False,
         process_group: Any = None,
+        sharing: str = "expand",
+        probes: int | None = 16,
     ):
+        if sharing not in ("expand", "reduce"):
+            raise ValueError(f"`sharing` is {sharing!r}, expected 'expand' or 'reduce'")
+        if probes is not None and (not isinstance(probes, int) or probes < 1):
+            raise ValueError(f"`probes` is {probes!r}, expected None or a whole number, 1 or more")
         model, self._process_group = bare(model, process_group)
         self.metric = metric
         self._kronecker_error = kronecker_error
@@ -114,11 +126,12 @@ class NaturalGradient(torch.optim.Optimizer):
         on_modules = metrics_of(model, metric, metrics)
         self._layers = covered_layers(model, metric, on_modules, exclude)
         self._by_weight = {layer.weight: layer for layer in self._layers}
-        self._pending: dict[torch.nn.Linear, kronecker.Factors] = {}
+        self._pending: dict[Layer, kronecker.Factors] = {}
 
         options = {"lr": lr, "damping": damping, "decay": decay, "refresh": refresh, "clip": clip, "momentum": momentum}
         defaults = {**options, "weight_decay": weight_decay, "inner_lr": inner_lr}
         self._adam = torch.optim.AdamW([torch.zeros(())], lr=inner_lr, weight_decay=weight_decay)
+        self._inner_lr = inner_lr
         self._open = True
         super().__init__(self._split(model, groups, defaults), {**options, "weight_decay": weight_decay})
         self._open = False
@@ -132,7 +145,14 @@ class NaturalGradient(torch.optim.Optimizer):
         if metric == "fisher":
             factors = {model: fisher_factor(likelihood)}
         self._observer = Observer(
-            model, self._layers, linear, factors, lambda: model.training and self._is_due(), self._receive
+            model,
+            self._layers,
+            linear,
+            factors,
+            lambda: model.training and self._is_due(),
+            self._receive,
+            sharing,
+            probes,
         )
 
     # -------------------------------------------------------------------------------------------- parameter groups
@@ -181,10 +201,10 @@ class NaturalGradient(torch.optim.Optimizer):
         return any(g["steps"] % g["refresh"] == 0 for g in natural) or any(late)
 
     @torch.no_grad()
-    def _receive(self, seen: dict[torch.nn.Linear, Seen]) -> None:
+    def _receive(self, seen: dict[Layer, Seen]) -> None:
         for layer, here in seen.items():
             a, g = _homogeneous(layer, here.a), here.metric()
-            sums = kronecker.factors(a, g, layer.out_features)
+            sums = kronecker.factors(a, g, widths(layer)[1])
             if self._kronecker_error:
                 self.kronecker_errors[self._layers[layer]] = kronecker.relative_error(a, g)
             self._pending[layer] = sums + self._pending[layer] if layer in self._pending else sums
@@ -193,7 +213,9 @@ class NaturalGradient(torch.optim.Optimizer):
         """Adds the sums of all processes: one message, of the same length on each of them."""
         if self._process_group is None:
             return
-        nothing = (kronecker.factors(_homogeneous(l, l.weight[:0]), None, l.out_features) for l in self._layers)
+        nothing = (
+            kronecker.factors(_homogeneous(l, l.weight[:0].flatten(1)), None, widths(l)[1]) for l in self._layers
+        )
         sums = [self._pending.get(layer, empty) for layer, empty in zip(self._layers, nothing, strict=True)]
         flat = torch.cat([t.reshape(-1) for factors in sums for t in factors])
         torch.distributed.all_reduce(flat, group=self._process_group)
@@ -218,28 +240,34 @@ class NaturalGradient(torch.optim.Optimizer):
                 loss = closure()
         if self._is_due():
             self._reduce()
-        for group in self.param_groups:
-            if group["kind"] == "natural":
-                self._natural_step(group)
-        self._pending.clear()
         self._adam.param_groups = [g for g in self.param_groups if g["kind"] == "adam"]
+        for group in self.param_groups:
+            if group["kind"] == "natural" and (strays := self._natural_step(group)):
+                options = {"lr": self._inner_lr, "weight_decay": group["weight_decay"], "params": strays}
+                self._adam.param_groups.append({**self._adam.defaults, **options})
+        self._pending.clear()
         self._adam.state = self.state
         self._adam.step()
         return loss
 
-    def _natural_step(self, group: dict[str, Any]) -> None:
+    def _natural_step(self, group: dict[str, Any]) -> list[Tensor]:
+        """Steps of the layers of a group; returns parameters that Adam is to train after all."""
         due = group["steps"] % group["refresh"] == 0
         steps: list[tuple[Tensor, Tensor]] = []
+        strays: list[Tensor] = []
         square: Any = 0.0  # of the natural norm of the gradient
         for layer in (self._by_weight[p] for p in group["params"] if p in self._by_weight):
             params = [p for p in (layer.weight, layer.bias) if p is not None and p.grad is not None]
             if not params:
                 continue
+            if self._is_stray(layer):
+                strays += params
+                continue
             A_inverse, B_inverse = self._inverses(layer, params, due, group)
-            gradient = torch.cat([p.grad.reshape(layer.out_features, -1) for p in params], -1)
+            gradient = torch.cat([p.grad.reshape(widths(layer)[1], -1) for p in params], -1)
             natural = B_inverse @ gradient @ A_inverse
             square = square + (gradient * natural).sum()
-            pieces = natural.split([p.numel() // layer.out_features for p in params], -1)
+            pieces = natural.split([p.numel() // widths(layer)[1] for p in params], -1)
             steps += [(p, piece.reshape(p.shape)) for p, piece in zip(params, pieces, strict=True)]
         group["steps"] += 1
 
@@ -253,24 +281,32 @@ class NaturalGradient(torch.optim.Optimizer):
                 step = step + group["momentum"] * self.state[p].get("velocity", 0.0)
                 self.state[p]["velocity"] = step
             p.mul_(1 - lr * group["weight_decay"]).sub_(lr * step)
+        return strays
 
-    def _inverses(
-        self, layer: torch.nn.Linear, params: list[Tensor], due: bool, group: dict[str, Any]
-    ) -> tuple[Tensor, Tensor]:
+    def _is_stray(self, layer: Layer) -> bool:
+        """Whether a layer has a gradient and never statistics: something takes its weights and does not call it."""
+        state = self.state[layer.weight]
+        if "A" in state or layer in self._pending or not (self._pending or "exp_avg" in state):
+            return False  # without any statistics the model itself was not called: `_average` says so
+        if "exp_avg" not in state:
+            _LOGGER.warning("NaturalGradient: `%s` is never called as a layer; Adam trains it", self._layers[layer])
+        return True
+
+    def _inverses(self, layer: Layer, params: list[Tensor], due: bool, group: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """The damped inverses of A, in the columns of what has a gradient, and of B; new where they are due."""
         state = self.state[layer.weight]
         if due or "A" not in state:
             self._average(layer, state, group["decay"])
         trained = [any(p is q for q in params) for p in (layer.weight, layer.bias)]
         if due or state.get("trained") != trained:
-            columns = [trained[0]] * layer.in_features + [trained[1]] * (layer.bias is not None)
+            columns = [trained[0]] * widths(layer)[0] + [trained[1]] * (layer.bias is not None)
             keep = torch.tensor(columns, device=layer.weight.device).nonzero().squeeze(-1)
             A = state["A"].index_select(0, keep).index_select(1, keep)
             state["A_inverse"], state["B_inverse"] = kronecker.damped_inverses(A, state["B"], group["damping"])
             state["trained"] = trained
         return state["A_inverse"], state["B_inverse"]
 
-    def _average(self, layer: torch.nn.Linear, state: dict[str, Any], decay: float) -> None:
+    def _average(self, layer: Layer, state: dict[str, Any], decay: float) -> None:
         """Takes the statistics since the last step into the running averages."""
         sums = self._pending.get(layer)
         if sums is None:
@@ -321,7 +357,7 @@ class NaturalGradient(torch.optim.Optimizer):
 _STEPS = {"natural": "natural gradient", "adam": "Adam"}
 
 
-def _homogeneous(layer: torch.nn.Linear, a: Tensor) -> Tensor:
+def _homogeneous(layer: Layer, a: Tensor) -> Tensor:
     """Inputs with a last coordinate 1 for the bias, if there is one."""
     return a if layer.bias is None else torch.cat((a, a.new_ones(len(a), 1)), -1)
 

@@ -1,0 +1,129 @@
+"""Test losses of manifold networks at default settings beside those of an MLP of the same dimensions.
+
+Two ways to train, the same for both: the estimators of scikit-learn (AdamW with weight decay, early stopping, a
+temperature from what was held out), and a bare loop (Adam, no weight decay, no stopping). Five small data sets, and
+two moons. Figures are mean losses on held-out data: cross-entropy, or the square error over the variance of targets.
+"""
+
+import argparse
+import json
+import os
+import warnings
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine, make_moons
+from sklearn.metrics import log_loss
+from sklearn.model_selection import train_test_split
+from torch.nn.functional import cross_entropy, mse_loss
+from tqdm import tqdm
+
+import riemann_nn as nn
+from riemann_nn._estimators import estimators
+
+SETS = {
+    "iris": lambda: load_iris(return_X_y=True),
+    "wine": lambda: load_wine(return_X_y=True),
+    "breast cancer": lambda: load_breast_cancer(return_X_y=True),
+    "digits": lambda: load_digits(return_X_y=True),
+    "diabetes": lambda: load_diabetes(return_X_y=True),
+    "moons": lambda: make_moons(300, noise=0.25, random_state=0),
+}
+VALUES = {"diabetes"}
+WIDTHS = (16, 8)
+
+
+class Perceptron(torch.nn.Module):
+    """An MLP behind the interface of a manifold network; it has no charts. Its values are in units of the targets."""
+
+    def __init__(self, input_dim, hidden_dims, output_dim, task=None, **unused):
+        super().__init__()
+        dims = [input_dim, *hidden_dims]
+        layers = [m for a, b in zip(dims, dims[1:], strict=False) for m in (torch.nn.Linear(a, b), torch.nn.Tanh())]
+        self.net = torch.nn.Sequential(*layers)
+        self.head = nn.LinearHead(dims[-1], output_dim, task)
+
+    def forward(self, x):
+        """Output and no charts."""
+        return self.head([nn.Chart(self.net(x), None, self.net)]), []
+
+
+KINDS = {"manifold": nn.NeuralDifferentialManifold, "MLP": Perceptron}
+
+
+def split(name, seed):
+    """Scaled features and targets, 70% to train on."""
+    X, y = SETS[name]()
+    train, test, y, truth = train_test_split(
+        X, y, test_size=0.3, random_state=seed, stratify=None if name in VALUES else y
+    )
+    center, deviation = train.mean(0), train.std(0)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    return (train - center) / deviation, (test - center) / deviation, y, truth
+
+
+def by_estimator(kind, name, seed):
+    """The loss of `NDMClassifier` or `NDMRegressor`, with either network inside."""
+    train, test, y, truth = split(name, seed)
+    make = nn.NDMRegressor if name in VALUES else nn.NDMClassifier
+    with mock.patch.object(estimators, "NeuralDifferentialManifold", KINDS[kind]):
+        model = make(hidden_dims=WIDTHS, random_state=seed).fit(train, y)
+    if name in VALUES:
+        return float(np.mean((model.predict(test) - truth) ** 2) / truth.var())
+    return float(log_loss(truth, model.predict_proba(test), labels=model.classes_))
+
+
+def by_loop(kind, name, seed, epochs):
+    """The loss after a bare loop."""
+    train, test, y, truth = split(name, seed)
+    x, held = (torch.as_tensor(a, dtype=torch.float32) for a in (train, test))
+    values = name in VALUES
+    y, truth = (
+        torch.as_tensor(a, dtype=torch.float32).unsqueeze(1) if values else torch.as_tensor(a) for a in (y, truth)
+    )
+    torch.manual_seed(seed)
+    outputs, loss = (1, mse_loss) if values else (int(y.max()) + 1, cross_entropy)
+    model = KINDS[kind](x.shape[1], list(WIDTHS), outputs, task="values" if values else "classes")
+    step = nn.TrainingStep(model, loss, nn.EvolutionLoss(curvature=0.0, volume=0.0, monitor=None))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(x)).split(64):
+            optimizer.zero_grad()
+            step(x[batch], y[batch])[0].backward()
+            optimizer.step()
+    with torch.no_grad():
+        scale = truth.var(correction=0) if values else 1.0
+        return float(loss(model.eval()(held)[0], truth) / scale)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", default="build/calibration")
+    parser.add_argument("--quick", action="store_true", help="one seed, two sets, few epochs")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--sets", nargs="*", default=list(SETS))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    seeds, epochs, names = (1, 3, ["iris", "diabetes"]) if options.quick else (options.seeds, 60, options.sets)
+    ways = {"estimator": by_estimator, "loop": lambda *args: by_loop(*args, epochs)}
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    results = {}
+    for name in names:
+        for way, loss in ways.items():
+            losses = {k: [] for k in KINDS}
+            for seed in tqdm(range(seeds), desc=f"{name}, {way}", disable=bool(os.environ.get("QUIET"))):
+                for kind in KINDS:
+                    losses[kind].append(loss(kind, name, seed))
+            means = {kind: float(np.mean(values)) for kind, values in losses.items()}
+            results[f"{name}, {way}"] = {**losses, "ratio": means["manifold"] / means["MLP"]}
+            print(f"{name:14} {way:10} manifold {means['manifold']:.3f}  MLP {means['MLP']:.3f}  ratio "
+                  f"{means['manifold'] / means['MLP']:.2f}", flush=True)  # fmt: skip
+        (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
