@@ -92,7 +92,7 @@ def adam(model, lr):
 
 
 def natural(model, metric, lr, damping):
-    return NaturalGradient(model, lr=lr, metric=metric, damping=damping, momentum=0.9, inner_lr=1e-2)
+    return NaturalGradient(model, lr=lr, metric=metric, damping=damping, momentum=0.9, inner_lr=1e-2, clip=None)
 
 
 NATURAL = {"lr": (0.003, 0.01, 0.03, 0.1, 0.3), "damping": (1e-4, 1e-3, 1e-2)}

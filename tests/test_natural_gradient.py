@@ -12,9 +12,9 @@ import torch.utils.checkpoint
 from torch.nn import Linear, Sequential, Tanh
 from torch.nn.functional import cross_entropy
 
+import riemann_nn
 from riemann_nn import (
     MLPCholesky,
-    NaturalGradient,
     NeuralDifferentialManifold,
     pulled_back_fisher,
     riemannian_gradient,
@@ -24,6 +24,11 @@ from tests.helpers import assert_equal
 
 DTYPES = (torch.float64, torch.float32)
 KINDS = ("identity", "fisher")
+
+
+def NaturalGradient(model, *args, **options):
+    """Without a trust region: steps are G⁻¹∇L itself."""
+    return riemann_nn.NaturalGradient(model, *args, **{"clip": None, **options})
 
 
 def network(*widths, dtype=torch.float64, activation=Tanh):
@@ -275,6 +280,22 @@ def test_clipping_bounds_the_natural_length_of_a_step():
     assert length > 0.01
     assert_equal(steps[0.01], steps[None] * 0.01 / length)
     assert_equal(steps[1e6], steps[None])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("lr", [0.5, 5.0, 500.0])
+def test_steps_of_any_learning_rate_are_safe(kind, lr):
+    x = torch.randn(200, 6)
+    y = (x[:, 0] * x[:, 1] > 0).long()
+    model = network(6, 8, 2, dtype=torch.float32)
+    optimizer, losses = riemann_nn.NaturalGradient(model, lr, metric=kind), []
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert max(losses) < 1.5 * losses[0] and losses[-1] < losses[0]
 
 
 def test_momentum_weight_decay_and_running_averages():

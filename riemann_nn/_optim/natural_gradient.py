@@ -50,8 +50,9 @@ class NaturalGradient(torch.optim.Optimizer):
         decay: of the running averages of A and B; $\min(\text{decay}, 1 - 1/k)$ at the k-th, so that the first is the
             batch's own; 0 keeps no past.
         refresh: number of steps for which statistics and inverses are kept.
-        clip: greatest natural length $\mathrm{lr} \sqrt{\nabla^T G^{-1} \nabla}$ of a step, in each parameter group and
-            before momentum.
+        clip: the trust region: greatest natural length $\mathrm{lr} \sqrt{\nabla^T G^{-1} \nabla}$ of a step, in each
+            parameter group and before momentum; None for steps of any length. In the Fisher metric half its square is
+            how far, in nats, predictions move.
         momentum: of the natural steps.
         weight_decay: decoupled, $\theta \leftarrow (1 - \mathrm{lr} \cdot \text{weight decay})\, \theta$, also in Adam.
         inner_lr: Adam's.
@@ -104,7 +105,7 @@ class NaturalGradient(torch.optim.Optimizer):
         damping: float = 1e-3,
         decay: float = 0.95,
         refresh: int = 1,
-        clip: float | None = None,
+        clip: float | None = 0.5,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         inner_lr: float = 1e-3,
