@@ -33,6 +33,8 @@ from riemann_nn._model.evolution import EvolutionLoss as EvolutionLoss
 from riemann_nn._model.evolution import TrainingStep as TrainingStep
 from riemann_nn._model.manifold import ManifoldLayer as ManifoldLayer
 from riemann_nn._model.manifold import NeuralDifferentialManifold as NeuralDifferentialManifold
+from riemann_nn._model.tensors import TensorLayer as TensorLayer
+from riemann_nn._model.tensors import charts_of as charts_of
 from riemann_nn._optim.natural_gradient import NaturalGradient as NaturalGradient
 from riemann_nn._optim.representation import pulled_back_fisher as pulled_back_fisher
 from riemann_nn._optim.representation import riemannian_gradient as riemannian_gradient
@@ -60,8 +62,10 @@ __all__ = [
     "NaturalGradient",
     "NeuralDifferentialManifold",
     "Softplus",
+    "TensorLayer",
     "TrainingStep",
     "VolumeLoss",
+    "charts_of",
     "compatibility_loss",
     "curvature_loss",
     "fisher_loss",

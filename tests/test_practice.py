@@ -1,7 +1,10 @@
 """Models as people train them: raw targets, odd batches, autocast, accumulation, checkpoints, scikit-learn."""
 
+import copy
 import io
+import runpy
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -303,6 +306,74 @@ def test_a_share_of_the_points_at_each_compiled_step_is_unbiased():
         patch.setattr(torch.compiler, "is_compiling", lambda: True)
         drawn = torch.stack([evolution(torch.zeros((), dtype=x.dtype), charts)[0] for _ in range(400)])
     assert (drawn.mean() - truth).abs() < 4 * drawn.std() / 20
+
+
+class _Output(torch.nn.Module):
+    """What a model predicts: a graph has tensors for results, and no charts."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model(x)[0]
+
+
+@pytest.mark.unshaped
+def test_export_of_the_forward_pass():
+    """Of a batch of any size."""
+    model = _Output(nn.NeuralDifferentialManifold(3, [2], 2, metric_hidden=(4,), depth=1)).eval()
+    sizes = ({0: torch.export.Dim("batch")},)
+    exported = torch.export.export(model, (torch.randn(5, 3),), dynamic_shapes=sizes).module()
+    x = torch.randn(9, 3)
+    torch.testing.assert_close(exported(x), model(x))
+
+
+@pytest.mark.slow
+def test_test_losses_are_those_of_a_perceptron_or_less():
+    """At default settings, on data where metrics could be fitted too well: within 1.2 times."""
+    calibration = runpy.run_path(str(Path(__file__).parent.parent / "examples" / "calibration.py"))
+
+    ratios = []
+    for name in ("breast cancer", "diabetes"):
+        losses = [[calibration["by_estimator"](kind, name, seed) for kind in ("manifold", "MLP")] for seed in range(3)]
+        ours, theirs = np.mean(losses, 0)
+        ratios.append(ours / theirs)
+    assert max(ratios) < 1.2
+
+
+def test_layers_among_other_modules():
+    """In nested Sequentials, in a transformer block with masks, in copies; frozen; of widths 1 and 2; of one datum."""
+
+    def layer(m, n):
+        map = torch.nn.Sequential(torch.nn.Linear(m, n), nn.CoordinateLayer(n))
+        return nn.TensorLayer(nn.ManifoldLayer(map, nn.MetricNet(n, (8,))))
+
+    class Block(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = torch.nn.MultiheadAttention(4, 2, batch_first=True)
+            self.inside = torch.nn.Sequential(torch.nn.Sequential(layer(4, 2)), layer(2, 1), torch.nn.Linear(1, 4))
+
+        def forward(self, x, mask):
+            return x + self.inside(self.attention(x, x, x, key_padding_mask=~mask)[0])
+
+    model = Block()
+    model.inside[1].requires_grad_(False)
+    x, mask = torch.randn(3, 5, 4), torch.arange(5).expand(3, 5) < torch.tensor([[5], [2], [1]])
+    output, charts = nn.charts_of(copy.deepcopy(model), x, mask)
+    assert torch.equal(output, model(x, mask)) and [c.coordinates.shape[-1] for c in charts] == [2, 1]
+    assert charts[0].scalar_curvature().shape == (3, 5)
+    output, charts = nn.charts_of(model, x, mask)
+    counted = [c._replace(coordinates=c.coordinates[mask]) for c in charts]
+    total, parts = nn.EvolutionLoss()(output[mask].square().mean(), counted)
+    total.backward()
+    assert all(part.isfinite() for part in parts.values())
+    assert not any(hooks for m in model.modules() for hooks in m._forward_hooks)
+    one = model.inside[1]
+    assert_equal(one.chart(x[:1, 0, :2]).coordinates, one(x[:1, 0, :2]))
+    with pytest.raises(ValueError, match="no `ManifoldLayer` acted in this call of Linear: it has 0"):
+        nn.charts_of(torch.nn.Linear(2, 2), torch.zeros(2))
 
 
 class _Scaled(torch.nn.Module):

@@ -55,7 +55,7 @@ class _NDM(BaseEstimator):
         curvature: float = 0.0,
         volume: float = 0.0,
         lr: float = 3e-3,
-        weight_decay: float = 1e-2,
+        weight_decay: float = 3.0,
         batch_size: int = 64,
         max_epochs: int = 200,
         patience: int = 15,
@@ -156,7 +156,8 @@ class NDMClassifier(ClassifierMixin, _NDM):
         curvature: weight of the curvature loss of `EvolutionLoss`.
         volume: weight of its volume loss.
         lr: of AdamW.
-        weight_decay: of AdamW.
+        weight_decay: of AdamW, a fraction `lr * weight_decay` a step: it draws metrics towards the identity and maps
+            towards none, without which few samples are fitted too well.
         batch_size: samples a step.
         max_epochs: passes through the data, at most.
         patience: epochs without a smaller loss on what is held out, after which training stops.

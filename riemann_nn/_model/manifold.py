@@ -111,6 +111,9 @@ class NeuralDifferentialManifold(torch.nn.Module):
     Warns:
         UserWarning: the metrics are decorative: nothing couples them to the task.
 
+    Note:
+        `torch.export` wants tensors for results: export a module that returns `model(x)[0]`.
+
     Reference:
         Di Zhang, *The Neural Differential Manifold*, arXiv:2510.25113. `card()` says what is from there.
 
