@@ -112,7 +112,7 @@ class CollapseMonitor(torch.nn.Module):
         points: int = 16,
         *,
         growth: float = 6.0,
-        saturation: float = 0.5,
+        saturation: float = 0.95,
     ):
         super().__init__()
         self.volume, self.condition, self.curvature, self.points = volume, condition, curvature, points
