@@ -14,7 +14,7 @@ from torch._C import _functorch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from riemann._arithmetic.dispatch import Arithmetic, Operation, run
-from riemann._arithmetic.jet import Jet
+from riemann._arithmetic.jet import UNSEEN, Jet
 from riemann._arithmetic.orders import Orders, orders
 from riemann._messages.frames import warn
 
@@ -91,4 +91,4 @@ def _seen(a: Tensor) -> Tensor | None:
         elif _functorch.is_functorch_wrapped_tensor(a):
             a = _functorch.get_unwrapped(a)
         else:
-            return None if isinstance(a, FakeTensor) else a
+            return None if isinstance(a, FakeTensor) or UNSEEN.get() else a

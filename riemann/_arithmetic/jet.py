@@ -26,6 +26,9 @@ class Refused(Exception):
     """What an operation does that has no derivatives, and what to write instead: the end of a sentence."""
 
 
+UNSEEN = ContextVar("unseen", default=False)
+"""Whether what is done is recorded, to be done again for others: no value may be looked at."""
+
 KINKS_CALLED: ContextVar[set[str] | None] = ContextVar("kinks", default=None)
 
 

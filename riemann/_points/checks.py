@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch._C import _functorch
 
-from riemann._arithmetic.jet import is_seen
+from riemann._arithmetic.jet import UNSEEN, is_seen
 from riemann._points.faults import first
 
 P = ParamSpec("P")
@@ -22,20 +22,17 @@ _INSIDE: ContextVar[bool] = ContextVar("inside", default=False)
 
 def has_values(x: Tensor) -> bool:
     """Whether values can be looked at: outside transforms and compilation, on a device that has them."""
-    return not (torch.compiler.is_compiling() or x.is_meta or _UNSEEN.get()) and is_seen(x)
+    return not (torch.compiler.is_compiling() or x.is_meta or UNSEEN.get()) and is_seen(x)
 
 
 @contextlib.contextmanager
 def without_values() -> Iterator[None]:
     """Nothing looks at values inside, as in transforms: what is done is to be done again, for others."""
-    token = _UNSEEN.set(True)
+    token = UNSEEN.set(True)
     try:
         yield
     finally:
-        _UNSEEN.reset(token)
-
-
-_UNSEEN = ContextVar("_UNSEEN", default=False)
+        UNSEEN.reset(token)
 
 
 def check_count(name: str, value: int, least: int) -> None:
