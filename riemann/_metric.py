@@ -134,7 +134,7 @@ def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> Faults:
 def _are_finite(jets: Sequence[Tensor], x: Tensor) -> Tensor:
     finite = torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device)
     for y in jets:
-        if not bool(y.detach().sum().isfinite()):  # a finite sum has finite terms only
+        if not (has_values(y) and bool(y.detach().sum().isfinite())):  # a finite sum has finite terms only
             finite = finite & y.detach().isfinite().flatten(x.ndim - 1).all(-1)
     return finite
 
@@ -142,7 +142,7 @@ def _are_finite(jets: Sequence[Tensor], x: Tensor) -> Tensor:
 def is_asymmetric(jets: tuple[Tensor, ...], tolerance: float) -> Tensor:
     """Where entries, or their derivatives, differ from those across the diagonal, against the size of their rows."""
     *batch, n, _ = jets[0].shape
-    if all(_is_symmetric(y.detach(), len(batch)) for y in jets):
+    if all(has_values(y) and _is_symmetric(y.detach(), len(batch)) for y in jets):
         return torch.zeros(batch, dtype=torch.bool, device=jets[0].device)
     flat = [y.detach().flatten(jets[0].ndim) if y.ndim > jets[0].ndim else y.detach().unsqueeze(-1) for y in jets]
     difference = torch.stack([(y - y.transpose(-2, -3)).abs().amax(-1) for y in flat]).amax(0)

@@ -14,6 +14,9 @@ from riemann._messages.frames import warn
 from riemann._points import checks
 
 
+FEW = 8  # dimensions in which a point costs less than another graph, for it alone, is to compile
+
+
 class Runner:
     """A kernel at points, compiled once for all numbers of them, for each dtype and device.
 
@@ -35,7 +38,7 @@ class Runner:
             return values[:0], doubt[:0]
         if not self.compiles or not all(map(checks.has_values, (x, *vectors))):
             return kernel.shaped(*kernel(*kernel.arguments(x, *vectors)))
-        if len(x) == 1:  # to compilers one is a size of its own, and sizes that are equal are one size
+        if len(x) == 1 and x.shape[-1] <= FEW:  # one is a size of its own to compilers, and equal sizes are one
             some = 5 if x.shape[-1] != 5 else 7
             values, doubt = self(*(a.expand(some, -1) for a in (x, *vectors)))
             return values[:1], doubt[:1]
