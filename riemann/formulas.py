@@ -194,20 +194,23 @@ def _riemann_lowered(g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
     if g.shape[-1] == 1:  # a curve has no curvature, to the last bit
         return 0 * ddg
     gamma = _christoffel_first(dg)
-    return _second_derivatives(ddg) + _products(gamma, inverse_metric(g), gamma)
+    return _antisymmetrized(_second_derivatives(ddg), _products(gamma, inverse_metric(g), gamma))
+
+
+def _antisymmetrized(second: Tensor, products: Tensor) -> Tensor:
+    """`second / 2 + products`, less the same with the last two indices exchanged."""
+    half = torch.add(products, second, alpha=0.5)
+    return half - half.transpose(-1, -2)
 
 
 def _second_derivatives(ddg: Tensor) -> Tensor:
-    """The part of R_abcd that is linear in the second derivatives of g (MTW exercise 14.10)."""
-    half = contract("...adbc->...abcd", ddg) - contract("...bdac->...abcd", ddg)
-    return 0.5 * (half - half.transpose(-1, -2))
+    """d_b d_c g_ad - d_a d_c g_bd: what R_abcd has of second derivatives, before it is made antisymmetric in c, d."""
+    return contract("...adbc->...abcd", ddg) - contract("...bdac->...abcd", ddg)
 
 
 def _products(gamma: Tensor, inverse: Tensor, delta: Tensor) -> Tensor:
-    """g^ef (Gamma_ebc Delta_fad - Gamma_ebd Delta_fac); Delta is Gamma, or its derivative."""
-    raised = contract("...ef,...fad->...ead", inverse, delta)
-    products = contract("...ebc,...ead->...abcd", gamma, raised)
-    return products - products.transpose(-1, -2)
+    """g^ef Gamma_ebc Delta_fad, likewise; Delta is Gamma, or its derivative."""
+    return contract("...ebc,...ead->...abcd", gamma, contract("...ef,...fad->...ead", inverse, delta))
 
 
 @full_precision()
@@ -475,12 +478,12 @@ def nabla_riemann(
     d_inverse = -contract("...ai,...ijm,...jb->...mab", inverse, dg, inverse)
     d_gamma = _christoffel_first(ddg.movedim(-1, -4))
     one_inverse, one_gamma = inverse.unsqueeze(-3), gamma.unsqueeze(-4)
-    d_riemann = (
-        _second_derivatives(dddg.movedim(-1, -5))
-        + _products(d_gamma, one_inverse, one_gamma)
+    products = (
+        _products(d_gamma, one_inverse, one_gamma)
         + _products(one_gamma, d_inverse, one_gamma)
         + _products(one_gamma, one_inverse, d_gamma)
     )
+    d_riemann = _antisymmetrized(_second_derivatives(dddg.movedim(-1, -5)), products)
     riemann = _riemann_lowered(g, dg, ddg)
     return covariant_derivative(christoffel(g, dg), riemann, d_riemann.movedim(-5, -1), "llll")
 

@@ -13,7 +13,6 @@ from riemann._compiling.kernels import Kernel
 from riemann._messages.frames import warn
 from riemann._points import checks
 
-
 FEW = 8  # dimensions in which a point costs less than another graph, for it alone, is to compile
 
 
