@@ -104,7 +104,7 @@ def _judge_point(
             if error > least * 10.0**-ENOUGH and bits < BITS[-1]:
                 continue
             del doubted[name]
-            if error_before > max(size, least) * 10.0**-ENOUGH and size > 0:
+            if error_before > max(size, least) * 10.0**-ENOUGH and size > error:
                 left = max(0, int(math.log10(size / error_before)))
                 where = f"of {name} at {point}, where the metric is ill-conditioned"
                 lost.setdefault(name, f"{carried} digits leave about {left} digits of the truth {where}")
