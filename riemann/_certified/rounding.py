@@ -20,7 +20,7 @@ from riemann._certified.library import flint, precision
 from riemann._certified.quantities import QUANTITIES, named
 from riemann._certified.running import NotKnown, errors_of_metric
 from riemann._metric import checked_jet
-from riemann._points.checks import check_points
+from riemann._points.checks import door
 from riemann._points.chunks import in_chunks
 from riemann._points.faults import Note, warn_of
 from riemann._rounding import last_bits
@@ -36,6 +36,7 @@ BOUNDED = (
 BITS = (160, 640, 2560)  # of FLINT: the next where nothing is known yet
 
 
+@door
 def bound_rounding(
     metric: Metric,
     x: Float[Tensor, "*batch n"],
@@ -80,7 +81,6 @@ def bound_rounding(
         tensor([True, True])
     """
     flint()
-    check_points(x)
     names = [named(q, BOUNDED) for q in quantities]
     computed, terms = _computed(metric, x, names, chunk_size)
     points = x.detach().reshape(-1, x.shape[-1]).cpu()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from riemann._metric import jets_of
 from riemann._open import open_function
-from riemann._points.checks import check_count, check_points, check_unmapped
+from riemann._points.checks import check_count, check_unmapped, door
 from riemann._points.faults import Note, say
 from riemann._rank import ROUNDING
 from riemann._types import ChunkSize, Metric, Progress
@@ -30,10 +30,11 @@ class Eigenpairs(NamedTuple):
     residuals: Tensor
 
 
+@door
 def metric_eigenpairs(
     metric: Metric,
     x: Float[Tensor, "*batch n"],
-    k: int = 6,
+    k: int | None = None,
     *,
     chunk_size: ChunkSize = "auto",
     progress: Progress = False,
@@ -46,7 +47,7 @@ def metric_eigenpairs(
     Args:
         metric: callable, one point `(n,)` to a symmetric `(n, n)`; it may be degenerate.
         x: points, `(*batch, n)`.
-        k: how many, up to n.
+        k: how many, up to n; 6, or all of fewer, if nothing is said.
         chunk_size: points at a time, or memory as in `"2GB"`; `"auto"` keeps to 256 MB beside the results.
         progress: shows a bar (tqdm), or calls a function of the points done and of all.
 
@@ -72,8 +73,8 @@ def metric_eigenpairs(
         >>> found.values, found.vectors[:, 0].abs()
         (tensor([5., 3.]), tensor([0., 1., 0.]))
     """
-    check_points(x)
     check_unmapped(x)
+    k = min(6, x.shape[-1]) if k is None else k
     check_count("k", k, 1)
     if k > x.shape[-1]:
         raise ValueError(f"`k` is {k}, and g has {x.shape[-1]} eigenvalues")
