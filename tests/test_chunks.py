@@ -141,7 +141,7 @@ def test_weight_is_what_is_alive():
     assert weighed(lambda: b.view(10, 100).mT[3].expand(4, 10))[1].made == 0  # views of what was there before
     with pytest.raises(KeyError):
         weighed(lambda: {}[0])
-    assert weighed(lambda: torch.empty(2))[1] == (8, 8)
+    assert weighed(lambda: torch.empty(2))[1] == (8, 8, 1)
 
 
 def test_what_kernels_ask_for_is_weighed():
