@@ -1,7 +1,8 @@
 """A user's function over jets; and what vanishes to the degree asked for: does it stay, or does it move further on?
 
 Whether `x ** 2 > 0` jumps at 0 cannot be told from first derivatives. Where a kink, a tie or a root met such a jet, the
-function is called once more: along one generic direction, to a degree that tells.
+function is called once more: along one generic direction, to a degree that tells. Inside the derivatives of another function
+it is not, and the jet is taken for a constant: each level would multiply the work of all others.
 """
 
 import math
@@ -14,7 +15,7 @@ from torch._C import _functorch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from riemann._arithmetic.dispatch import Arithmetic, Operation, run
-from riemann._arithmetic.jet import UNSEEN, Jet
+from riemann._arithmetic.jet import UNSEEN, Jet, running
 from riemann._arithmetic.orders import Orders, orders
 from riemann._messages.frames import warn
 
@@ -37,7 +38,7 @@ def evaluated(f: Callable[..., Any], arguments: Sequence[Tensor], tables: Orders
             "softplus, silu)."
         )
     doubts = arithmetic.doubts
-    if not doubts or tables.order == 0 or tables.order >= FAR:
+    if not doubts or tables.order == 0 or tables.order >= FAR or running.users:
         return y
     seen = [_seen(doubt) for doubt in doubts]
     if any(doubt is None for doubt in seen):  # nothing can be looked at: what is in doubt is not known
