@@ -30,16 +30,16 @@ def eigen(A: Arithmetic, c: Tensor, values: Tensor, vectors: Tensor, some: int) 
     """Coefficients of the first `some` eigenvalues and eigenvectors of Hermitian matrices, from all at the points."""
     a = [vectors.mH @ b @ vectors for b in blocks_of(A, c)]
     n = values.shape[-1]
-    gap = values[..., None, :some] - values[..., :, None]
-    y = [torch.eye(n, some, dtype=c.dtype, device=c.device).expand(1, *gap.shape[1:])]
+    eye = torch.eye(n, some, dtype=torch.bool, device=c.device)
+    gap = torch.where(eye, 1, values[..., None, :some] - values[..., :, None])  # a gradient passes where nothing is 0
+    y = [eye.to(c.dtype).expand(1, *gap.shape[1:])]
     logs = [torch.diag_embed(values[..., :some]).to(c.dtype)]
     for k in range(1, len(a)):
         R = a[k] @ y[0] + mixed_terms(A, a, y, k) - mixed_terms(A, y, logs, k)
         diagonal = R.diagonal(dim1=-2, dim2=-1).real if R.is_complex() else R.diagonal(dim1=-2, dim2=-1)
         norm = mixed_terms(A, [t.conj() for t in y], y, k, lambda p, q: (p * q).sum(-2))
         own = -0.5 * norm if isinstance(norm, Tensor) else torch.zeros_like(diagonal)
-        off = torch.where(R == 0, 0, R / gap)
-        eye = torch.eye(n, some, dtype=torch.bool, device=c.device)
+        off = R / torch.where((R == 0) & (gap == 0), 1, gap)
         widened = torch.zeros_like(off)
         widened[..., :some, :] = torch.diag_embed(own.to(off.dtype))
         y.append(torch.where(eye, widened, off))

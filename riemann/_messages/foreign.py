@@ -29,7 +29,7 @@ def package_of(object: Any) -> str | None:
 
 def _is_a_function(object: Any) -> bool:
     """Whether it can be called with a point; a module without a `forward` cannot."""
-    if isinstance(object, torch.nn.Module):
+    if isinstance(object, torch.nn.Module) and not isinstance(object, torch.jit.ScriptModule):
         return type(object).forward is not torch.nn.Module.forward
     return callable(object)
 

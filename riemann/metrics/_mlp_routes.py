@@ -9,7 +9,8 @@ from torch import Tensor
 from riemann import _curvature, _jets, formulas
 from riemann._indices import bilinear
 from riemann._open import route
-from riemann.metrics import _moving_frame
+from riemann._rounding import judged_forms, say_few
+from riemann.metrics import _mlp_digits, _moving_frame
 from riemann.metrics._mlp_cholesky import MLPCholesky
 from riemann.metrics._mlp_jets import factor_jet, pull_back, values
 from riemann.metrics._moving_frame import moving_frame
@@ -60,20 +61,31 @@ def _of_frame(metric: MLPCholesky) -> int:
 @route(_curvature.scalar_curvature, MLPCholesky)
 def scalar_curvature(metric: MLPCholesky, x: Tensor) -> Tensor:
     """S in time O(n²H(n + H))."""
-    return _over_points(
-        lambda p: _moving_frame.scalar_curvature(moving_frame(metric, p)), metric, x, largest=_of_frame(metric)
-    )
+
+    def scalar(p: Tensor) -> tuple[Tensor, Tensor]:
+        frame = moving_frame(metric, p)
+        return _moving_frame.scalar_curvature(frame), _mlp_digits.error(frame)
+
+    value, error = _over_points(scalar, metric, x, largest=_of_frame(metric))
+    planes = max(1, metric.dim * (metric.dim - 1))  # of which it is the sum
+    say_few(error / planes, value.abs() / planes)
+    return value
 
 
 @route(_curvature.ricci_tensor, MLPCholesky)
 def ricci_tensor(metric: MLPCholesky, x: Tensor, indices: str = "ll") -> Tensor:
     """Ricci without an array of n⁴ numbers."""
 
-    def ricci(p: Tensor) -> Tensor:
+    def ricci(p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         frame = moving_frame(metric, p)
-        return formulas.change_indices(frame.here.L @ frame.here.L.mT, _moving_frame.ricci_tensor(frame), "ll", indices)
+        value, error, L = _moving_frame.ricci_tensor(frame), _mlp_digits.error(frame), frame.here.L
+        with torch.no_grad():
+            size = (frame.E @ value @ frame.E.mT).abs().amax((-2, -1)) if bool((error > 0).any()) else error
+        return formulas.change_indices(L @ L.mT, value, "ll", indices), error, size
 
-    return _over_points(ricci, metric, x, largest=_of_frame(metric))
+    value, error, size = _over_points(ricci, metric, x, largest=_of_frame(metric))
+    say_few(*(y / max(1, metric.dim - 1) for y in (error, size)))
+    return value
 
 
 @route(_curvature.ricci_curvature, MLPCholesky)
@@ -88,11 +100,11 @@ def sectional_form(metric: MLPCholesky, x: Tensor, u: Tensor, v: Tensor) -> Tens
     plane = torch.stack((u, v), -2)
     # its arrays are 4n² numbers a plane; larger pieces than fit, because each piece reads all weights, n²H/2 of them
     pieces = max(1, metric.dim**2 // 2)
-    return _over_points(lambda p, s: _curvature_form(metric, p, s), metric, x, plane, largest=pieces)
+    return judged_forms(_over_points(lambda p, s: _curvature_form(metric, p, s), metric, x, plane, largest=pieces))
 
 
 def _curvature_form(metric: MLPCholesky, x: Tensor, plane: Tensor) -> Tensor:
-    r"""$\langle R(u,v)v, u \rangle$ for planes `(z, 2, n)` of u and v.
+    r"""$\langle R(u,v)v, u \rangle$ for planes `(z, 2, n)` of u and v, with its sizes: `(z, 3)`.
 
     With $a_p = L^T p$, $D_s D_t\, g(p,q) = D_s D_t (a_p \cdot a_q)$ and, for $p, q, s, t$ among u and v,
     $D_u D_v\, g(u,v) - \tfrac12 D_u D_u\, g(v,v) - \tfrac12 D_v D_v\, g(u,u)
@@ -105,9 +117,9 @@ def _curvature_form(metric: MLPCholesky, x: Tensor, plane: Tensor) -> Tensor:
     Da = torch.einsum("zpi,zsik->zspk", plane, DL)
     DDa = torch.einsum("zpi,zstik->zstpk", plane, DDL)
 
-    def second(s: int, t: int, p: int, q: int) -> Tensor:  # D_s D_t g(p, q)
-        outer = DDa[:, s, t, p] * a[:, q] + a[:, p] * DDa[:, s, t, q]
-        return (outer + Da[:, s, p] * Da[:, t, q] + Da[:, t, p] * Da[:, s, q]).sum(-1)
+    def second(s: int, t: int, p: int, q: int) -> Tensor:  # the terms of D_s D_t g(p, q)
+        outer = DDa[:, s, t, p] * a[:, q], a[:, p] * DDa[:, s, t, q]
+        return torch.cat((*outer, Da[:, s, p] * Da[:, t, q], Da[:, t, p] * Da[:, s, q]), -1)
 
     p, q = [0, 0, 1], [0, 1, 1]  # G of (u, u), (u, v), (v, v)
     outer = plane[:, p, :, None] * a[:, q, None]
@@ -115,8 +127,9 @@ def _curvature_form(metric: MLPCholesky, x: Tensor, plane: Tensor) -> Tensor:
     slopes = torch.einsum("zsik,zpk->zspi", DL, a) + torch.einsum("zik,zspk->zspi", L, Da)  # D_s g p
     G = 0.5 * (slopes[:, p, q] + slopes[:, q, p] - pull_back(metric, here, outer))
     G_uu, G_uv, G_vv = torch.linalg.solve_triangular(L, G.mT, upper=False).unbind(-1)
-    products = (G_uv * G_uv - G_uu * G_vv).sum(-1)
-    return second(0, 1, 0, 1) - 0.5 * second(0, 0, 1, 1) - 0.5 * second(1, 1, 0, 0) + products
+    products = G_uv * G_uv, -G_uu * G_vv
+    terms = torch.cat((second(0, 1, 0, 1), -0.5 * second(0, 0, 1, 1), -0.5 * second(1, 1, 0, 0), *products), -1)
+    return torch.stack((terms.sum(-1), terms.abs().sum(-1), a.square().sum(-1).prod(-1)), -1)
 
 
 # --------------------------------------------------------------------------------------------- the metric and its jets

@@ -62,7 +62,7 @@ def scalar_curvature(f: MovingFrame) -> Tensor:
         return 0 * f.E[..., 0, 0]
     C = M - M.transpose(-3, -2)
     products = C * (1.5 * M.transpose(-1, -2) - 0.5 * M - 0.5 * M.transpose(-3, -1))
-    return products.sum((-3, -2, -1)) + (v * (2 * u - v)).sum(-1) - 2 * _second(f)
+    return products.sum((-3, -2, -1)) + (v * (2 * u - v)).sum(-1) - 2 * second(f)
 
 
 def ricci_tensor(f: MovingFrame) -> Tensor:
@@ -99,16 +99,16 @@ def _v(f: MovingFrame) -> Tensor:
     return torch.einsum("...lkk->...l", f.M) - torch.einsum("...klk->...l", f.M)
 
 
-def _second(f: MovingFrame) -> Tensor:
-    """`sum_ak N_aakk - N_akak`."""
+def second(f: MovingFrame, sign: float = -1.0) -> Tensor:
+    """`sum_ak N_aakk - N_akak`, or with another sign between them."""
     rows, columns = f.metric.rows, f.metric.columns
     bend, Ei, Ekk, Dk = _bent(f)
-    second = (bend * (Ekk * (f.Do**2).sum(-2) - Dk * (Ei * f.Do).sum(-2))).sum(-1)
+    total = (bend * (Ekk * (f.Do**2).sum(-2) + sign * Dk * (Ei * f.Do).sum(-2))).sum(-1)
     for h in f.hidden:
         crossed = (f.E.mT @ h.Ds).index_select(-2, rows) * h.Ds.index_select(-2, columns) * h.J
         straight = _trace(f, h) * (h.Ds**2).sum(-2, keepdim=True)
-        second = second + ((straight - f.here.slope[:, None] @ crossed) * h.bend[:, None]).sum((-2, -1))
-    return second
+        total = total + ((straight + sign * (f.here.slope[:, None] @ crossed)) * h.bend[:, None]).sum((-2, -1))
+    return total
 
 
 def _contractions(f: MovingFrame) -> tuple[Tensor, Tensor, Tensor, Tensor]:
