@@ -328,6 +328,57 @@ def test_a_gaussian_far_from_mean_0_says_that_natural_parameters_lose_digits(qua
     getattr(rm, quantity)(GAUSSIAN, tensor([3.0, -0.5]), *vectors)
 
 
+def nearly_singular(exponent):
+    """A network metric whose factor has e to this power in its last place."""
+    torch.manual_seed(0)
+    metric = metrics.MLPCholesky(2, (8,), diagonal=torch.exp).double()
+    with torch.no_grad():
+        metric.layers[-1].bias.copy_(tensor([0.0, 0.0, exponent]))
+        metric.layers[-1].weight[2] = 0
+    return metric
+
+
+INVERSION = metrics.Conformal(None, lambda x: torch.log(x @ x))
+BENT = metrics.Pullback(lambda x: 1e-12 * torch.stack([x[0] + x[1] ** 2, x[1] + x[0] ** 2, 1e-13 * (x @ x)]))
+VECTORS = {"sectional_form": 2, "curvature_endomorphism": 3, "ricci_curvature": 1}
+FEW = [
+    *((nearly_singular(-18.0), tensor([0.3, -0.4]), q) for q in ("scalar_curvature", "ricci_tensor", "sectional_form")),
+    (nearly_singular(-18.0), tensor([0.3, -0.4]), "ricci_curvature"),
+    (INVERSION, tensor([1e-4, 2e-4]), "sectional_form"),
+    (BENT, tensor([0.3, 0.4]), "sectional_form"),
+    (GAUSSIAN, tensor([1e5, -0.5]), "curvature_endomorphism"),
+]
+ENOUGH = [
+    *((nearly_singular(0.0), x, q) for _, x, q in FEW[:4]),
+    (INVERSION, tensor([0.5, 1.0]), "sectional_form"),
+    (metrics.Pullback(lambda x: torch.cat([x, (x @ x)[None]])), tensor([0.3, 0.4]), "sectional_form"),
+    (GAUSSIAN, tensor([3.0, -0.5]), "curvature_endomorphism"),
+]
+
+
+@pytest.mark.parametrize(("metric", "x", "quantity"), FEW, ids=lambda a: a if isinstance(a, str) else "")
+def test_structured_routes_say_where_few_digits_are_left(metric, x, quantity):
+    vectors = tensor([[1.0, 0.2], [0.3, 1.0], [0.3, 1.0]])[: VECTORS.get(quantity, 0)]
+    with pytest.warns(UserWarning, match=r"rounding leaves about . digits? of the curvature .* at this point") as said:
+        getattr(rm, quantity)(metric, x, *vectors)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(("metric", "x", "quantity"), ENOUGH, ids=lambda a: a if isinstance(a, str) else "")
+def test_and_say_nothing_where_there_are_enough(metric, x, quantity):
+    vectors = tensor([[1.0, 0.2], [0.3, 1.0], [0.3, 1.0]])[: VECTORS.get(quantity, 0)]
+    assert getattr(rm, quantity)(metric, x, *vectors).isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, D])
+def test_ordinary_networks_have_digits_enough(dtype):
+    for n, hidden in ((2, (64, 64)), (8, (64, 64)), (32, (64,))):
+        metric, x = metrics.MLPCholesky(n, hidden).to(dtype), torch.randn(4, n, dtype=dtype)
+        u, v = torch.randn(2, 4, n, dtype=dtype)
+        assert rm.scalar_curvature(metric, x).isfinite().all() and rm.ricci_tensor(metric, x).isfinite().all()
+        assert rm.sectional_form(metric, x, u, v).isfinite().all()
+
+
 def test_planes_of_a_hessian_metric_are_computed_without_raising_vectors():
     K = rm.sectional_curvature(GAUSSIAN, tensor([1e3, -0.5]), *NEXT)
     torch.testing.assert_close(K, tensor(-0.5), rtol=1e-7, atol=0)

@@ -10,7 +10,7 @@ from riemann._curvature import at
 from riemann._indices import bilinear, matvec, metric_trace
 from riemann._metric import jets_of, metric_jet
 from riemann._points.checks import has_values
-from riemann._rounding import last_bits, say_few
+from riemann._rounding import judged_forms, last_bits, say_few
 from riemann._types import Field, Metric
 from riemann.metrics._constant import Constant, is_constant
 from riemann.metrics._structure import (
@@ -194,15 +194,19 @@ def sectional_form(metric: Conformal, x: Tensor, u: Tensor, v: Tensor) -> Tensor
     g, inverse = metric_jet(metric.base, x, 0)[0], _curvature.inverse_metric(metric.base, x)
     square = 0.5 * bilinear(inverse, dp, dp)
 
-    def T(a: Tensor, b: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    def T(a: Tensor, b: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         nabla = _curvature.christoffel_vector(metric.base, x, a, b)
         ab = bilinear(g, a, b)
-        return ab, second - (dp * nabla).sum(-1) - (dp * a).sum(-1) * (dp * b).sum(-1) + square * ab
+        terms = second, -(dp * nabla).sum(-1), -(dp * a).sum(-1) * (dp * b).sum(-1), square * ab
+        return ab, sum(terms[1:], terms[0]), sum((t.abs() for t in terms[1:]), terms[0].abs())
 
-    (uu, Tuu), (vv, Tvv) = T(u, u, second[..., 0, 0]), T(v, v, second[..., 1, 1])
-    uv, Tuv = T(u, v, second[..., 0, 1])
-    form = _curvature.sectional_form(metric.base, x, u, v)
-    return _factor(metric, x) * (form - uu * Tvv - vv * Tuu + 2 * uv * Tuv)
+    (uu, Tuu, size_uu), (vv, Tvv, size_vv) = T(u, u, second[..., 0, 0]), T(v, v, second[..., 1, 1])
+    uv, Tuv, size_uv = T(u, v, second[..., 0, 1])
+    factor, form = _factor(metric, x), _curvature.sectional_form(metric.base, x, u, v)
+    value = factor * (form - uu * Tvv - vv * Tuu + 2 * uv * Tuv)
+    size = factor * (form.abs() + uu.abs() * size_vv + vv.abs() * size_uu + 2 * uv.abs() * size_uv)
+    area = [bilinear(g.abs(), a.abs(), a.abs()) for a in (u, v)]
+    return judged_forms(torch.stack((value, size, factor.square() * area[0] * area[1]), -1))
 
 
 derive(

@@ -6,7 +6,7 @@ from torch import Tensor
 from riemann import _curvature, _jets, formulas
 from riemann._curvature import at
 from riemann._indices import bilinear, matvec
-from riemann._rounding import judged_forms, say_few_of_products
+from riemann._rounding import judged_forms, judged_images, say_few_of_products
 from riemann._terms import inverse_terms
 from riemann._types import Field
 from riemann.metrics._structure import Jets, derive, part_field, part_jet, positioned, route
@@ -97,8 +97,19 @@ def riemann_tensor(metric: Hessian, x: Tensor, indices: str = "ulll") -> Tensor:
 @route(_curvature.curvature_endomorphism, Hessian)
 def curvature_endomorphism(metric: Hessian, x: Tensor, u: Tensor, v: Tensor, w: Tensor) -> Tensor:
     r"""$\Gamma(\Gamma(w, u), v) - \Gamma(\Gamma(w, v), u)$, $\Gamma^a_{bc} = \tfrac12 P^a{}_{bc}$."""
-    gamma = lambda a, b: christoffel_vector(metric, x, a, b)
-    return gamma(gamma(w, u), v) - gamma(gamma(w, v), u)
+    g = _potential(metric, x, 2)[2]
+    potential = part_field(metric.potential, x, (), "potential of Hessian")
+    inverse = formulas.inverse_metric(g)
+
+    def lowered(*pairs: tuple[Tensor, Tensor]) -> list[Tensor]:
+        return [0.5 * third for third in _jets.gradients(potential, x, along=pairs)]
+
+    inner = lowered((w, u), (w, v))
+    wu, wv = (matvec(inverse, covector) for covector in inner)
+    of_wu, of_wv = (matvec(inverse.abs(), covector.detach().abs()) for covector in inner)
+    left, right, *more = lowered((wu, v), (wv, u), (of_wu, v), (of_wv, u))
+    size = matvec(inverse.abs(), sum((a.abs() for a in more), left.abs() + right.abs()))
+    return judged_images(torch.stack((matvec(inverse, left - right), size), -2), g, u, v, w)
 
 
 @route(_curvature.sectional_form, Hessian)

@@ -55,6 +55,11 @@ def _of_frame(metric: MLPCholesky) -> int:
     return metric.dim**2 * max(metric.dim, metric.layers[-1].in_features)
 
 
+def _planes(metric: MLPCholesky) -> int:
+    """How many sectional curvatures S adds up: errors are judged by what comes to one of them."""
+    return max(1, metric.dim * (metric.dim - 1))
+
+
 # ------------------------------------------------------------------------------------------------------ curvature
 
 
@@ -67,8 +72,7 @@ def scalar_curvature(metric: MLPCholesky, x: Tensor) -> Tensor:
         return _moving_frame.scalar_curvature(frame), _mlp_digits.error(frame)
 
     value, error = _over_points(scalar, metric, x, largest=_of_frame(metric))
-    planes = max(1, metric.dim * (metric.dim - 1))  # of which it is the sum
-    say_few(error / planes, value.abs() / planes)
+    say_few(error / _planes(metric), value.abs() / _planes(metric))
     return value
 
 
@@ -84,7 +88,7 @@ def ricci_tensor(metric: MLPCholesky, x: Tensor, indices: str = "ll") -> Tensor:
         return formulas.change_indices(L @ L.mT, value, "ll", indices), error, size
 
     value, error, size = _over_points(ricci, metric, x, largest=_of_frame(metric))
-    say_few(*(y / max(1, metric.dim - 1) for y in (error, size)))
+    say_few(error / _planes(metric), size / max(1, metric.dim - 1))
     return value
 
 

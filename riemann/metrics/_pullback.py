@@ -1,4 +1,7 @@
-"""Metrics induced by a map into another space: $g = f^* G$, with curvature from Gauss's equation."""
+"""Metrics induced by a map into another space: $g = f^* G$, with curvature from Gauss's equation.
+
+All quantities are made of the second fundamental form, here: therefore long.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +17,7 @@ from riemann._modules import runs_as_written, unwrapped
 from riemann._points.checks import carry_derivatives, check_count, has_values
 from riemann._points.chunks import BUDGET
 from riemann._rank import ROUNDING
-from riemann._rounding import last_bits, say_few
+from riemann._rounding import judged_forms, judged_images, last_bits, say_few
 from riemann._types import Field, Metric
 from riemann.metrics._constant import Constant, is_constant
 from riemann.metrics._structure import (
@@ -220,8 +223,19 @@ def _say_few(J: Tensor, II: Tensor, second: Tensor, inverse: Tensor) -> None:
     r = J.square().sum(-2).rsqrt()
     rr = (r.unsqueeze(-1) * r.unsqueeze(-2)).square().flatten(-2)
     normal, whole = (torch.linalg.vecdot(rr, y.square().sum(-1)) for y in (II, second))
-    h = (inverse / (r.unsqueeze(-1) * r.unsqueeze(-2))).abs().amax((-1, -2))
+    h = _larger(J, inverse)
     say_few(last_bits(h.square() * (normal * whole).sqrt()), normal)
+
+
+def _larger(J: Tensor, inverse: Tensor) -> Tensor:
+    """By what the inverse makes errors larger, each coordinate in its own unit."""
+    r = J.square().sum(-2).rsqrt()
+    return (inverse / (r.unsqueeze(-1) * r.unsqueeze(-2))).abs().amax((-1, -2))
+
+
+def _size(G: Tensor | None, a: Tensor) -> Tensor:
+    """The length of a row `(*batch, 1, m)` of an ambient vector, by absolute values."""
+    return _inner(None if G is None else G.abs(), a.abs(), a.abs()).sqrt()
 
 
 def _raised(II: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
@@ -312,9 +326,15 @@ def sectional_form(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     metric = _shortened(metric)
     y, J = _map_jet(metric, x, 1)
     G = _ambient(metric, y)
-    _, normal = _tangent(J, G)
-    uu, vv, uv = (normal(_acceleration(metric, x, y, J, a, b)) for a, b in ((u, u), (v, v), (u, v)))
+    inverse, normal = _tangent(J, G)
+    whole = [_acceleration(metric, x, y, J, a, b) for a, b in ((u, u), (v, v), (u, v))]
+    uu, vv, uv = map(normal, whole)
     form = (uu * _lower(G, vv) - uv * _lower(G, uv)).sum((-2, -1))
+    if has_values(form):
+        lengths = [_size(G, matvec(J, a).unsqueeze(-2)) for a in (u, v)]
+        along, other, mixed = ((_size(G, a), _size(G, b)) for a, b in zip(whole, (uu, vv, uv), strict=True))
+        terms = along[0] * other[1] + along[1] * other[0] + 2 * mixed[0] * mixed[1]
+        judged_forms(torch.stack((form, _larger(J, inverse) * terms, (lengths[0] * lengths[1]).square()), -1))
     if _curved(metric):
         ambient = _curvature.sectional_form(metric.ambient, _each(metric, y), *_pushed(metric, J, u, v))
         form = form + _summed(metric, ambient, 0)
@@ -367,11 +387,13 @@ def ricci_curvature(metric: Pullback, x: Tensor, v: Tensor) -> Tensor:
     y, J = _map_jet(short, x, 1)
     G = _ambient(short, y)
     inverse, normal = _tangent(J, G)
+    larger = _larger(J, inverse)
     scales, V = torch.linalg.eigh(inverse.nan_to_num())
     frame, signs = V * scales.abs().sqrt().unsqueeze(-2), torch.sign(scales) + 0 * inverse.diagonal(dim1=-2, dim2=-1)
     f = part_field(short.map, x, (None,), _MAP)
-    vv = normal(_jets.jets_along(f, x, (v,), 2)[2][..., 0, 0].unsqueeze(-2))
-    trace, square = torch.zeros_like(vv), torch.zeros_like(x[..., 0])
+    along = _jets.jets_along(f, x, (v,), 2)[2][..., 0, 0].unsqueeze(-2)
+    vv = normal(along)
+    trace, square, terms = torch.zeros_like(vv), torch.zeros_like(x[..., 0]), torch.zeros_like(x[..., 0])
     size = max(1, BUDGET // (ALIVE * m * x[..., 0].numel() * x.element_size()))
     for start in range(0, n, size):
         e, sign = frame[..., start : start + size].movedim(-1, 0), signs[..., start : start + size]
@@ -379,7 +401,9 @@ def ricci_curvature(metric: Pullback, x: Tensor, v: Tensor) -> Tensor:
         trace = trace + sign.unsqueeze(-2) @ second[..., 0, 0]
         ve = normal(second[..., 0, 1])
         square = square + ((_lower(G, ve) * ve).sum(-1) * sign).sum(-1)
-    return _inner(G, trace, vv) - square
+        terms = terms + _size(G, second[..., 0, 1]) * _size(G, ve)
+    terms = larger * (terms + _size(G, trace) * _size(G, along))
+    return judged_images(torch.stack((_inner(G, trace, vv) - square, terms), -1), _lower(G, J.mT) @ J, v, v)
 
 
 ALIVE = 64  # numbers for each value of the map while second derivatives along two vectors are taken
