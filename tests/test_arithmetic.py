@@ -459,6 +459,29 @@ def test_riemann_inside_riemann() -> None:
             assert_close(values[1][..., k], slope, rtol=1e-6, atol=1e-6)
 
 
+FRAMES = {
+    "eigh": lambda A: (lambda w, V: (V * torch.log1p(w**2)) @ V.mT)(*torch.linalg.eigh(A)),
+    "svd": lambda A: (lambda U, S, Vh: Vh.mT @ torch.diag(1 + S**2) @ Vh + U @ torch.diag(S) @ U.mT)(
+        *torch.linalg.svd(A)
+    ),
+    "eigvalsh": lambda A: torch.diag(torch.linalg.eigvalsh(A)),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+@pytest.mark.parametrize("x", [tensor(0.7, 0.4, 0.2), tensor(0.0, 0.0, 0.0)])
+def test_gradients_of_curvature_pass_eigenvectors(name: str, x: Tensor) -> None:
+    """Also where the matrix is diagonal, and what turns the frame is 0 at the point."""
+    metric = lambda p: FRAMES[name](torch.diag(tensor(1.0, 2.0, 4.0)) + 0.2 * torch.outer(p, p).sin())
+    symmetric = lambda p: 0.5 * (metric(p) + metric(p).mT)
+    S = lambda p: scalar_curvature(symmetric, p)
+    p = x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(S(p), p)
+    h = 1e-4
+    steps = h * torch.eye(3, dtype=D)
+    assert_close(slope, (S(x + steps) - S(x - steps)) / (2 * h), rtol=1e-6, atol=1e-6)
+
+
 def test_gradients_to_parameters_through_inner_derivatives() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 4)).double()
