@@ -459,6 +459,23 @@ def test_riemann_inside_riemann() -> None:
             assert_close(values[1][..., k], slope, rtol=1e-6, atol=1e-6)
 
 
+def test_parts_of_complex_numbers_are_written_inside_transforms() -> None:
+    """As torch makes `polar`."""
+    metric = lambda x: torch.diag(1 + torch.polar(x + 1, x.flip(0)).real ** 2)
+    x = tensor([0.7, 0.4], [0.3, 0.2])
+    assert_close(torch.func.vmap(lambda p: scalar_curvature(metric, p))(x), scalar_curvature(metric, x))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.")
+def test_scripted_modules_are_metrics() -> None:
+    class Bowl(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.diag(1 + x * x) + torch.outer(x, x)
+
+    x = tensor(0.7, 0.4)
+    assert_close(scalar_curvature(torch.jit.trace(Bowl(), x), x), scalar_curvature(Bowl(), x))
+
+
 FRAMES = {
     "eigh": lambda A: (lambda w, V: (V * torch.log1p(w**2)) @ V.mT)(*torch.linalg.eigh(A)),
     "svd": lambda A: (lambda U, S, Vh: Vh.mT @ torch.diag(1 + S**2) @ Vh + U @ torch.diag(S) @ U.mT)(

@@ -142,15 +142,19 @@ class Jet(Tensor):
 
     def write_anew(self, value: Tensor) -> None:
         """Sets the coefficients in a new memory, by operations that are not in place."""
-        memory, shape = self._memory, self._memory.c.shape
-        whole = torch.arange(math.prod(shape[2:]), device=memory.c.device).view(1, 1, *shape[2:])
-        places = (whole if self._take is None else self._take(whole)).reshape(-1)
+        memory, take = self._memory, self._take
+        whole = torch.arange(_real(memory.c[:1, :1]).numel(), dtype=torch.float64, device=memory.c.device)
+        whole = whole.view(_real(memory.c[:1, :1]).shape)
+        whole = torch.view_as_complex(whole) if memory.c.is_complex() else whole
+        places = _real(whole if take is None else take(whole)).reshape(-1).long()
         count = max(len(value), len(memory.c))
         old, new = (
             c if len(c) == count else torch.cat([c, c.new_zeros((count - len(c), *c.shape[1:]))])
-            for c in (memory.c.flatten(2), value.flatten(2) if value.ndim > 2 else value.unsqueeze(2))
+            for c in (_real(memory.c), _real(value))
         )
-        memory.c = old.index_copy(2, places, new).view(count, *shape[1:])
+        numbers = old.reshape(count, old.shape[1], -1).index_copy(2, places, new.reshape(count, new.shape[1], -1))
+        numbers = numbers.view(old.shape)
+        memory.c = torch.view_as_complex(numbers) if memory.c.is_complex() else numbers
         memory.writes += 1
 
     def write(self, value: Tensor, keeping: bool) -> None:
@@ -191,6 +195,11 @@ class Jet(Tensor):
 def is_seen(a: Tensor) -> bool:
     """Whether values can be looked at: not those of a jet, inside transforms, or while operations are recorded."""
     return not (isinstance(a, Jet | FakeTensor) or _functorch.is_functorch_wrapped_tensor(a))
+
+
+def _real(c: Tensor) -> Tensor:
+    """Complex numbers as pairs of real ones: a part of them may be written to."""
+    return torch.view_as_real(c.resolve_conj()) if c.is_complex() else c
 
 
 def _offset(c: Tensor) -> int:
