@@ -18,6 +18,8 @@ from riemann._calculus.connection import divergence as divergence
 from riemann._calculus.connection import gradient as gradient
 from riemann._calculus.connection import hessian as hessian
 from riemann._calculus.connection import laplacian as laplacian
+from riemann._calculus.conserved import ConservedQuantity as ConservedQuantity
+from riemann._calculus.conserved import conserved_quantities as conserved_quantities
 from riemann._calculus.coordinates import change_coordinates as change_coordinates
 from riemann._calculus.forms import codifferential as codifferential
 from riemann._calculus.forms import exterior_derivative as exterior_derivative
@@ -128,6 +130,7 @@ if not TYPE_CHECKING:  # which knows the names by the imports
         "Comparison",
         "Compiled",
         "Components",
+        "ConservedQuantity",
         "Finding",
         "FrechetMean",
         "Geodesic",
@@ -152,6 +155,7 @@ if not TYPE_CHECKING:  # which knows the names by the imports
         "check_metric",
         "codifferential",
         "compile",
+        "conserved_quantities",
         "conventions",
         "covariant_derivative",
         "distance",
