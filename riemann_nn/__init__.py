@@ -15,6 +15,7 @@ from riemann_nn._charts.heads import KernelHead as KernelHead
 from riemann_nn._charts.heads import LinearHead as LinearHead
 from riemann_nn._charts.heads import MahalanobisHead as MahalanobisHead
 from riemann_nn._charts.induced import InducedMetric as InducedMetric
+from riemann_nn._discovery.symmetry import symmetry_loss as symmetry_loss
 from riemann_nn._fields import compiled as compiled
 from riemann_nn._fields import factored as factored
 from riemann_nn._fields.metric_net import MetricNet as MetricNet
@@ -74,6 +75,7 @@ __all__ = [
     "mixed",
     "pulled_back_fisher",
     "riemannian_gradient",
+    "symmetry_loss",
     "volume_loss",
 ]
 

@@ -1,0 +1,1 @@
+"""Metrics found in data: from trajectories, and with symmetries."""
