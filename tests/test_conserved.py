@@ -98,6 +98,13 @@ def test_what_is_made_of_other_quantities_is_not_told(metric, box, linear):
     assert all(quantity.error < 1e-6 for quantity in found)
 
 
+def test_single_precision():
+    """Three rotations of a sphere, whose products have a relation to rounding; nothing is left beside them."""
+    sphere, x = lambda x: 4 * torch.eye(2) / (1 + x @ x) ** 2, torch.rand(100, 2)
+    found = rm.conserved_quantities(sphere, points=x, degree=2, tolerance=1e-3)
+    assert names(found) == ["linear"] * 3 + ["energy"] and found[0](x, x).dtype == torch.float32
+
+
 def test_they_are_conserved_and_differentiable():
     curve = orbit(liouville, [0.3, -0.2], [0.4, 0.1])
     for quantity in rm.conserved_quantities(liouville, SQUARE, degree=2):
@@ -205,6 +212,7 @@ def test_messages():
         ({"points": x * torch.tensor([1.0, 0.0])}, "all `points` have the same coordinate 1"),
         ({"points": x / 0}, "`points` has coordinates that are not finite"),
         ({"points": x, "box": ((0, 1),) * 3}, "`box` has 3 coordinates, but `points` have 2"),
+        ({"box": SQUARE, "tolerance": float("nan")}, "`tolerance` is nan, expected a number, 0 or more"),
         ({"box": SQUARE, "kind": "affine"}, "`kind` is 'affine', expected one of 'killing', 'homothetic', 'conformal'"),
     ):
         with pytest.raises(ValueError, match=message):

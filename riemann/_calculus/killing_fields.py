@@ -13,7 +13,7 @@ from riemann._points.checks import check_count
 from riemann._points.faults import first
 from riemann._types import Field, Metric
 
-_DEPENDENT = 1e-10  # combinations of the basis that are this small count as 0
+_DEPENDENT = {torch.float64: 1e-10, torch.float32: 1e-5}  # combinations of the basis that are this small count as 0
 KINDS = ("killing", "homothetic", "conformal")
 
 
@@ -90,6 +90,8 @@ def killing_fields(
     check_count("degree", degree, 0)
     if kind not in KINDS:
         raise ValueError(f"`kind` is {kind!r}, expected one of {', '.join(map(repr, KINDS))}")
+    if not tolerance >= 0:
+        raise ValueError(f"`tolerance` is {tolerance}, expected a number, 0 or more")
     if num_points is not None:
         check_count("num_points", num_points, 1)
     vectors, scalar = vector_fields(basis, degree, where.low, where.high)
@@ -115,7 +117,7 @@ def enough(size: int, n: int) -> int:
 def independent(norm: Tensor) -> Tensor:
     """Combinations of the basis, as columns, that span it and are orthonormal in the norm whose matrix is given."""
     sizes, directions = torch.linalg.svd(torch.linalg.qr(norm, mode="r").R)[1:]
-    kept = sizes > _DEPENDENT * sizes[0]
+    kept = sizes > _DEPENDENT[norm.dtype] * sizes[0]
     return directions[kept].mT / sizes[kept]
 
 
