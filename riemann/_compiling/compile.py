@@ -137,7 +137,7 @@ def _way(
     if not vectors and (same := _of_structure(inner, dim)) is not None:
         from riemann._structure.found import public_name
 
-        kernel = OfPoints(same, quantity, options, pattern, whole)
+        kernel = OfPoints(same, quantity, options, pattern, whole, inner)
         if kernel.plain is not None:
             return kernel, f"closed form of the {public_name(same)} that it is equal to ({why})"
     if dim > MOST_DIMENSIONS:

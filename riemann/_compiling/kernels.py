@@ -35,6 +35,16 @@ class Kernel:
     def __init__(self, pattern: Pattern):
         self.pattern = pattern
 
+    by_columns = False  # whether coordinates are arguments of their own
+
+    def leading(self, x: Tensor, *vectors: Tensor) -> int:
+        """How many of the arguments, the first ones, lead with the points."""
+        return len(vectors) + (x.shape[-1] if self.by_columns else 1)
+
+    def knows_all(self, x: Tensor) -> bool:
+        """Whether all that the code reads, and could ask for gradients, is among its arguments."""
+        return True
+
     def prepare(self, x: Tensor) -> Any:
         """A key of the code for points like x: other code, another key."""
         return None
@@ -62,9 +72,10 @@ class OfColumns(Kernel):
         super().__init__(Pattern(code.shape, code.places, code.signs))
         self.code, self.full = code, full
 
+    by_columns = True
+
     def arguments(self, x: Tensor, *vectors: Tensor) -> list[Tensor]:
-        columns = x.mT.contiguous().unsqueeze(-1).unbind(0)  # a compiler reads them as they lie
-        return [*columns, *(s.to(x) for s in self.code.scalars())]
+        return [*_columns(x), *(s.to(x) for s in self.code.scalars())]
 
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
         *values, doubt = self.code.columns(*arguments)
@@ -80,24 +91,62 @@ class OfColumns(Kernel):
 
 
 class OfPoints(Kernel):
-    """A closed form: points to values."""
+    """A closed form: the operations on points that it records, once for each dtype and device.
 
-    def __init__(self, metric: Metric, quantity: str, options: dict[str, Any], pattern: Pattern, full: bool):
+    Tensors that the metric reads are arguments, as in `OfGraph`. A form that cannot be recorded is called as it is.
+    """
+
+    def __init__(
+        self,
+        metric: Metric,
+        quantity: str,
+        options: dict[str, Any],
+        pattern: Pattern,
+        full: bool,
+        owner: Metric | None = None,
+    ):
         super().__init__(pattern)
         self.metric, self.quantity, self.options, self.full = metric, quantity, options, full
+        self.owner = metric if owner is None else owner  # whose tensors are read by name
         self.plain = dispatched(closed_form, metric)(metric, quantity, **options)
+        self.graphs: dict[Any, tuple[torch.fx.GraphModule, Tensors] | None] = {}
 
     def __reduce__(self) -> Any:  # functions inside functions are not pickled
-        return OfPoints, (self.metric, self.quantity, self.options, self.pattern, self.full)
+        return OfPoints, (self.metric, self.quantity, self.options, self.pattern, self.full, self.owner)
+
+    by_columns = True
+
+    def recorded(self, x: Tensor) -> "tuple[torch.fx.GraphModule, Tensors] | None":
+        """The graph for points like x, and the tensors that it reads; None if there is none."""
+        key = self.prepare(x)
+        if key not in self.graphs:
+            try:
+                graph, tensors, _ = recorded(self._values, _columns(x), {})
+                self.graphs[key] = graph, Tensors(self.owner, tensors)
+            except Unrecorded:
+                self.graphs[key] = None
+        return self.graphs[key]
+
+    def _values(self, *columns: Tensor) -> tuple[Tensor, Tensor]:
+        assert self.plain is not None
+        values = self.plain(torch.cat(columns, -1))
+        values = values if self.full else picked(values, self.pattern)
+        flat = _jets.detached(values).reshape((columns[0].shape[0], -1))
+        return values, (flat - flat).sum(-1)  # NaN where a value is not finite
+
+    def knows_all(self, x: Tensor) -> bool:
+        return self.recorded(x) is not None
+
+    def prepare(self, x: Tensor) -> Any:
+        return x.dtype, x.device
 
     def arguments(self, x: Tensor, *vectors: Tensor) -> list[Tensor]:
-        return list(x.mT.contiguous().unsqueeze(-1).unbind(0))
+        graph = self.recorded(x)
+        return [*_columns(x), *(graph[1]() if graph else ())]
 
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
-        values = self.plain(torch.cat(arguments, -1))
-        values = values if self.full else picked(values, self.pattern)
-        flat = _jets.detached(values).reshape((arguments[0].shape[0], -1))
-        return values, (flat - flat).sum(-1)  # NaN where a value is not finite
+        graph = self.graphs[self.prepare(arguments[0])]
+        return graph[0](*arguments) if graph else self._values(*arguments)
 
 
 class OfDerivatives(Kernel):
@@ -108,8 +157,10 @@ class OfDerivatives(Kernel):
         self.code, self.quantity, self.options, self.full = code, quantity, options, full
         self.vectors = len(vectors_of(quantity))
 
+    by_columns = True
+
     def arguments(self, x: Tensor, *vectors: Tensor) -> list[Tensor]:
-        return [*vectors, *x.mT.contiguous().unsqueeze(-1).unbind(0), *(s.to(x) for s in self.code.scalars())]
+        return [*vectors, *_columns(x), *(s.to(x) for s in self.code.scalars())]
 
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
         vectors, arguments = arguments[: self.vectors], arguments[self.vectors :]
@@ -174,6 +225,11 @@ class OfGraph(Kernel):
 
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
         return self.graphs[self.prepare(arguments[0])][0](*arguments)
+
+
+def _columns(x: Tensor) -> list[Tensor]:
+    """The coordinates of points, `(z, 1)` each, side by side: a compiler reads them as they lie."""
+    return list(x.mT.contiguous().unsqueeze(-1).unbind(0))
 
 
 class Tensors:

@@ -35,15 +35,15 @@ class Runner:
         if not len(x):  # shapes come from a point that stands in
             values, doubt = self(*(a.new_ones(1, *a.shape[1:]) for a in (x, *vectors)))
             return values[:0], doubt[:0]
-        if not self.compiles or not all(map(checks.has_values, (x, *vectors))):
+        lost = checks.carry_derivatives(x, *vectors) and not kernel.knows_all(x)  # gradients of what it reads unseen
+        if not self.compiles or lost or not all(map(checks.has_values, (x, *vectors))):
             return kernel.shaped(*kernel(*kernel.arguments(x, *vectors)))
-        if len(x) == 1 and x.shape[-1] <= FEW:  # one is a size of its own to compilers, and equal sizes are one
-            some = 5 if x.shape[-1] != 5 else 7
-            values, doubt = self(*(a.expand(some, -1) for a in (x, *vectors)))
+        if len(x) == 1 and x.shape[-1] <= FEW:  # to compilers one is a size of its own
+            values, doubt = self(*(a.repeat(2, 1) for a in (x, *vectors)))
             return values[:1], doubt[:1]
         arguments, key = kernel.arguments(x, *vectors), kernel.prepare(x)
         if key not in self.compiled:
-            self.compiled[key] = _torch_compiled(kernel, self.backend)
+            self.compiled[key] = _torch_compiled(kernel, self.backend, kernel.leading(x, *vectors))
         try:
             return kernel.shaped(*_jets.twice(self.compiled[key], kernel, arguments))
         except Exception as error:
@@ -57,8 +57,11 @@ class Runner:
             return result
 
 
-def _torch_compiled(kernel: Kernel, backend: Any) -> Callable[..., Any]:
-    """The kernel under `torch.compile`, once for all sizes of the batch."""
+def _torch_compiled(kernel: Kernel, backend: Any, leading: int) -> Callable[..., Any]:
+    """The kernel under `torch.compile`, once for all sizes of the batch, with which so many arguments lead.
+
+    No other size is free: one that happened to be equal to that of the first batch would be taken for the same.
+    """
 
     def run(*arguments: Tensor) -> tuple[Tensor, Tensor]:
         return kernel(*arguments)
@@ -66,9 +69,11 @@ def _torch_compiled(kernel: Kernel, backend: Any) -> Callable[..., Any]:
     code = run.__code__.replace(co_name=f"{run.__name__}_{id(kernel)}")  # torch counts graphs by code, eight at most
     own = types.FunctionType(code, run.__globals__, run.__name__, None, run.__closure__)
     options = {"max_fusion_size": 4096} if backend == "inductor" else None
-    compiled = torch.compile(own, dynamic=True, fullgraph=True, backend=backend, options=options)
+    compiled = torch.compile(own, dynamic=False, fullgraph=True, backend=backend, options=options)
 
     def quiet(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+        for a in arguments[:leading]:
+            torch._dynamo.maybe_mark_dynamic(a, 0)
         with warnings.catch_warnings():  # torch's own, while it compiles: not for who calls this
             warnings.simplefilter("ignore")
             return compiled(*arguments)

@@ -41,7 +41,8 @@ def moving_frame(metric: MLPCholesky, x: Tensor) -> MovingFrame:
     """The frame at points `(z, n)`: time O(n²H(n + H)) and memory O(n²(n + H)) a point."""
     here = values(metric, x)
     n, W = metric.dim, metric.layers[-1].weight
-    E = torch.linalg.solve_triangular(here.L, torch.eye(n, dtype=x.dtype, device=x.device), upper=False)
+    identity = torch.eye(n, dtype=x.dtype, device=x.device).expand_as(here.L)
+    E = torch.linalg.solve_triangular(here.L, identity, upper=False)
     Dh, hidden = units(metric, here, E)
     if n <= W.shape[-1]:  # a product of three, from the right; or from the left, which is cheaper for few units
         M = E[:, None] @ metric.triangle(here.slope[:, None] * (Dh @ W.mT))
