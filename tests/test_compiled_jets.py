@@ -213,3 +213,51 @@ def test_what_is_compiled_by_inductor_is_the_function_forward_and_backward():
     ours = torch.autograd.grad(f(X).square().mean(), list(net.parameters()))
     truth = torch.autograd.grad(rm.scalar_curvature(net, X).square().mean(), list(net.parameters()))
     assert_close(ours, truth, rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize("quantity", ["scalar_curvature", "sectional_curvature"])
+def test_one_graph_serves_all_sizes_and_layouts(quantity):
+    """Also a size that is one, one that is a width of the network, and points that do not lie side by side."""
+    graphs = []
+
+    def counted(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    f = rm.compile(network, quantity, dim=3, backend=counted, budget=1.0)
+    function = getattr(rm, quantity)
+    for z in (16, 9, 1, 2):
+        x, u, v = torch.randn(3, z, 3, dtype=torch.float64, generator=GENERATOR).unbind()
+        vectors = (u, v) if quantity == "sectional_curvature" else ()
+        for y in (x, x.mT.contiguous().mT, x[:1].expand(z, 3)):
+            assert_close(f(y, *vectors), function(network, y, *vectors), rtol=1e-9, atol=1e-10)
+    assert len(graphs) == 1
+
+
+class Scaled(torch.nn.Module):
+    """A flat metric times a parameter, with a closed form that takes the number of points for a number."""
+
+    dim = 2
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+
+    def forward(self, x):
+        return self.scale * torch.eye(2, dtype=x.dtype) / x[1] ** 2
+
+
+@rm.compile.register(Scaled)
+def closed_form(metric, quantity, **options):
+    return lambda x: -2 / metric.scale * torch.ones(len(x), dtype=x.dtype) + 0 * x[:, 0]
+
+
+@pytest.mark.parametrize("metric", [Scaled(), rm.metrics.MLPCholesky(2, (4,)).double()], ids=["called", "recorded"])
+def test_gradients_of_closed_forms_reach_parameters_and_points_at_once(metric):
+    f = rm.compile(metric, "scalar_curvature", backend="aot_eager")
+    x = (1 + X[:, :2].abs()).requires_grad_()
+    asked = [x, *metric.parameters()]
+    ours, truth = (torch.autograd.grad(s.square().sum(), asked) for s in (f(x), rm.scalar_curvature(metric, x)))
+    assert_close(ours, truth, rtol=1e-9, atol=1e-9)
+    assert f.route.startswith("closed form")
+    assert_close(f(x[:3]), rm.scalar_curvature(metric, x[:3]))

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from torch.testing import assert_close
 
 import riemann as rm
 import riemann_nn as nn
@@ -235,3 +236,60 @@ def test_warnings_name_the_line_that_called():
         nn.ManifoldLayer(plain, nn.MetricNet(2))
         nn.NeuralDifferentialManifold(2, [2], 1, head="linear")
     assert [w.filename for w in said] == [__file__] * 4
+
+
+MADE_OF = [
+    ("scalar", "scalar_curvature", {}),
+    ("ricci", "ricci_tensor", {"indices": "ul"}),
+    ("riemann", "kretschmann_scalar", {}),
+]
+
+
+def plain_network(n, dtype):
+    """A network metric as a plain function, and the tensors that it reads."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(8, n), (8,), (n * (n + 1) // 2, 8), (n * (n + 1) // 2,)]
+    own = [(0.3 * torch.randn(s, generator=generator, dtype=torch.float64)).to(dtype).requires_grad_() for s in sizes]
+    rows, columns = torch.tril_indices(n, n)
+
+    def g(x):
+        p = own[2] @ torch.tanh(own[0] @ x + own[1]) + own[3]
+        L = torch.zeros(n, n, dtype=x.dtype).index_put((rows, columns), p)
+        L = torch.tril(L, -1) + torch.diag(torch.nn.functional.softplus(torch.diagonal(L)) + 0.5)
+        return L @ L.T
+
+    return g, own
+
+
+@pytest.mark.unshaped
+@pytest.mark.parametrize("kind, quantity, options", MADE_OF, ids=[kind for kind, _, _ in MADE_OF])
+@pytest.mark.parametrize("dtype, close", [(torch.float32, 1e-4), (torch.float64, 1e-10)], ids=str)
+def test_a_compiled_curvature_has_the_loss_and_gradients_of_the_metric(kind, quantity, options, dtype, close):
+    n = 8 if kind == "scalar" else 3
+    g, own = plain_network(n, dtype)
+    backend = "aot_eager" if kind == "scalar" and dtype == torch.float64 else None
+    f = rm.compile(g, quantity, dim=n, backend=backend, budget=1.0, **options)
+    x = 0.5 * torch.randn(6, n, dtype=torch.float64)
+    for p in (x.to(dtype), x.to(dtype).requires_grad_()):
+        asked = [p, *own] if p.requires_grad else own
+        found = []
+        for metric in (f, g):
+            loss = nn.curvature_loss(metric, p, kind, scale_free=True)
+            found.append((loss.detach(), *torch.autograd.grad(loss, asked)))
+        for ours, truth in zip(*found, strict=True):
+            assert_close(ours, truth, rtol=close, atol=close * float(truth.abs().max()))
+    with torch.no_grad():
+        own[0] *= 0.7
+    assert_close(nn.curvature_loss(f, x.to(dtype), kind), nn.curvature_loss(g, x.to(dtype), kind), rtol=close, atol=0.0)
+
+
+@pytest.mark.unshaped
+def test_a_compiled_quantity_must_be_that_of_the_loss():
+    f = rm.compile(lambda x: torch.eye(2) / x[1] ** 2, "scalar_curvature", dim=2, backend=None)
+    x = torch.tensor([[0.0, 1.0], [0.0, 2.0]])
+    assert_close(nn.curvature_loss(f, x), torch.tensor(4.0))
+    with pytest.raises(ValueError, match=r"kind 'ricci' takes `riemann.compile\(…, 'ricci_tensor', indices='ul'\)`"):
+        nn.curvature_loss(f, x, "ricci")
+    for kind, estimator in (("sectional", "exact"), ("scalar", "sampled")):
+        with pytest.raises(ValueError, match="give `curvature_loss` the metric itself"):
+            nn.curvature_loss(f, x, kind, estimator)

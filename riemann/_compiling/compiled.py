@@ -73,6 +73,11 @@ class Compiled:
         self._make()
 
     @property
+    def options(self) -> dict[str, Any]:
+        """Those of the quantity that it was compiled with."""
+        return dict(self._options)
+
+    @property
     def route(self) -> str:
         """Which way was taken."""
         return self._route if self._runner is None else f"{self._route}, {self._runner.by}"

@@ -22,6 +22,16 @@ SYMBOLS = torch.SymInt, torch.SymFloat, torch.SymBool
 Rules = Mapping[Any, Callable[..., Any]]
 
 
+def _solved(A: Tensor, B: Tensor, **_: Any) -> Tensor:
+    """What has the shape and the layout of a triangular system's solution."""
+    batch = (A[..., :1, :1] + B[..., :1, :1]).shape[:-2]
+    return B.new_empty((*batch, B.shape[-1], B.shape[-2])).mT
+
+
+RESULTS: dict[Any, Callable[..., Tensor]] = {aten.linalg_solve_triangular.default: _solved}
+"""Results without values, where torch has them for numbers of points alone that are no symbols."""
+
+
 class Unrecorded(Exception):
     """Why a function is not a graph: the end of a sentence."""
 
@@ -66,7 +76,7 @@ def recorded(
             raise Unrecorded(f"it cannot be recorded ({type(error).__name__}: {reason})") from error
         recorder.graph.output(tree_map(recorder.node, result))
     assert fakes.shape_env is not None
-    if not isinstance(count, torch.SymInt) or count.node.expr in fakes.shape_env.replacements:
+    if not isinstance(count, torch.SymInt) or not count.node.expr.is_Symbol:  # it became a number
         raise Unrecorded("what it does depends on the number of points")
     recorder.graph.eliminate_dead_code()
     graph = torch.fx.GraphModule(recorder.constants, recorder.graph)
@@ -113,7 +123,7 @@ class _Recorder(TorchDispatchMode):
         if func._schema.is_mutable and any(args[0] is fake for _, fake in self.outside.values()):
             raise Unrecorded("it writes into a tensor from outside")
         with self.fakes:
-            result = func(*args, **kwargs)
+            result = RESULTS.get(func, func)(*args, **kwargs)
         self.keep(result, self.graph.call_function(func, *tree_map(self.node, (args, kwargs))))
         self.note_joined(func, args, result)
         return result

@@ -40,8 +40,10 @@ class Runner:
             return kernel.shaped(*kernel(*kernel.arguments(x, *vectors)))
         if len(x) == 1 and x.shape[-1] <= FEW:  # to compilers one is a size of its own
             values, doubt = self(*(a.repeat(2, 1) for a in (x, *vectors)))
+            values, doubt = self(*(a.repeat(2, 1) for a in (x, *vectors)))
             return values[:1], doubt[:1]
-        arguments, key = kernel.arguments(x, *vectors), kernel.prepare(x)
+        x, *given = map(_laid_out, (x, *vectors))
+        arguments, key = kernel.arguments(x, *given), kernel.prepare(x)
         if key not in self.compiled:
             self.compiled[key] = _torch_compiled(kernel, self.backend, kernel.leading(x, *vectors))
         try:
@@ -55,6 +57,11 @@ class Runner:
                 "runs eagerly. Is a C++ compiler installed?"
             )
             return result
+
+
+def _laid_out(a: Tensor) -> Tensor:
+    """The same numbers in the one layout that is compiled for: another one would be compiled anew."""
+    return a.clone(memory_format=torch.contiguous_format) if a.storage_offset() else a.contiguous()
 
 
 def _torch_compiled(kernel: Kernel, backend: Any, leading: int) -> Callable[..., Any]:

@@ -41,8 +41,7 @@ def moving_frame(metric: MLPCholesky, x: Tensor) -> MovingFrame:
     """The frame at points `(z, n)`: time O(n²H(n + H)) and memory O(n²(n + H)) a point."""
     here = values(metric, x)
     n, W = metric.dim, metric.layers[-1].weight
-    identity = torch.eye(n, dtype=x.dtype, device=x.device).expand_as(here.L)
-    E = torch.linalg.solve_triangular(here.L, identity, upper=False)
+    E = torch.linalg.solve_triangular(here.L, torch.eye(n, dtype=x.dtype, device=x.device), upper=False)
     Dh, hidden = units(metric, here, E)
     if n <= W.shape[-1]:  # a product of three, from the right; or from the left, which is cheaper for few units
         M = E[:, None] @ metric.triangle(here.slope[:, None] * (Dh @ W.mT))
@@ -140,5 +139,5 @@ def _bent(f: MovingFrame) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     r"""At the entries (i, k) where the head is not linear: its $\phi''$, $E_{ai}$ `[..., a, q]`, $E_{ki}$, $D_k o$."""
     i, k = (a.index_select(0, f.here.bent) for a in (f.metric.rows, f.metric.columns))
     Ei = f.E.index_select(-1, i)
-    Ekk, Dk = (a.gather(-2, k.expand(len(a), 1, -1)).squeeze(-2) for a in (Ei, f.Do))
+    Ekk, Dk = (a.gather(-2, k.expand(a.shape[0], 1, -1)).squeeze(-2) for a in (Ei, f.Do))
     return f.here.bend, Ei, Ekk, Dk

@@ -43,7 +43,8 @@ def curvature_loss(
 
     Args:
         metric: callable, one point `(n,)` to a positive definite `(n, n)`; of any signature for `"exact"`, but for
-            `"sectional"`.
+            `"sectional"`. For `"exact"` also the curvature itself, as `riemann.compile` returns it: the scalar curvature
+            for `"scalar"`, the Kretschmann scalar for `"riemann"`, the Ricci tensor with `indices="ul"` for `"ricci"`.
         x: points, `(*batch, n)`.
         kind: which curvature.
         estimator: `"exact"`, or `"sampled"`: unbiased, also in its gradients, memory O(n²) a plane; but for
@@ -76,8 +77,11 @@ def curvature_loss(
     """
     check_names(kind, estimator)
     check_batch(x, 1)
+    compiled, metric = (metric, metric.metric) if isinstance(metric, riemann.Compiled) else (None, metric)
     weights = weights_of(metric, x, measure)
-    if estimator == "exact":
+    if compiled is not None:
+        squares = _of_compiled(compiled, x, kind, estimator)
+    elif estimator == "exact":
         squares = _exact(metric, x, kind, chunk_size)
     else:
         squares = sampled_squares(metric, x, kind, num_samples, generator, chunk_size=chunk_size)
@@ -118,6 +122,32 @@ def _exact(metric: Any, x: Tensor, kind: str, chunk_size: int | str | None) -> T
     scalar = torch.einsum("...ii->...", ricci)
     riemann_square = riemann.kretschmann_scalar(metric, x, chunk_size=chunk_size)
     return (scalar.square() + 4 * ricci_square + 3 * riemann_square) / (n * (n + 2) * (n * n - 1))
+
+
+_COMPILED = {
+    "scalar": ("scalar_curvature", {}),
+    "ricci": ("ricci_tensor", {"indices": "ul"}),
+    "riemann": ("kretschmann_scalar", {}),
+}
+"""What each exact loss is made of, if it is one quantity."""
+
+
+def _of_compiled(curvature: riemann.Compiled, x: Tensor, kind: str, estimator: str) -> Tensor:
+    """Squares of a compiled curvature at each point."""
+    if estimator != "exact" or kind not in _COMPILED:
+        raise ValueError(
+            f"the loss of kind {kind!r}, {estimator}, is not made of one compiled quantity: give `curvature_loss` the "
+            "metric itself, or what `riemann.structured` makes of it"
+        )
+    quantity, options = _COMPILED[kind]
+    if (curvature.quantity, curvature.options) != (quantity, options):
+        words = "".join(f", {name}={value!r}" for name, value in options.items())
+        raise ValueError(f"`metric` is {curvature!r}; kind {kind!r} takes `riemann.compile(…, {quantity!r}{words})`")
+    value = curvature(x)
+    value = value.full() if isinstance(value, riemann.Components) else value
+    if kind == "ricci":
+        return torch.einsum("...ij,...ji->...", value, value)
+    return value.square() if kind == "scalar" else value
 
 
 def sampled_squares(
