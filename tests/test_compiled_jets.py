@@ -235,7 +235,7 @@ def test_one_graph_serves_all_sizes_and_layouts(quantity):
 
 
 class Scaled(torch.nn.Module):
-    """A flat metric times a parameter, with a closed form that takes the number of points for a number."""
+    """A half-plane times a parameter, with a closed form that takes the number of points for a number."""
 
     dim = 2
 

@@ -43,8 +43,8 @@ def curvature_loss(
 
     Args:
         metric: callable, one point `(n,)` to a positive definite `(n, n)`; of any signature for `"exact"`, but for
-            `"sectional"`. For `"exact"` also the curvature itself, as `riemann.compile` returns it: the scalar curvature
-            for `"scalar"`, the Kretschmann scalar for `"riemann"`, the Ricci tensor with `indices="ul"` for `"ricci"`.
+            `"sectional"`. For `"exact"` also the curvature, compiled (`riemann.compile`): the scalar curvature for
+            `"scalar"`, the Kretschmann scalar for `"riemann"`, Ricci with `indices="ul"` for `"ricci"`.
         x: points, `(*batch, n)`.
         kind: which curvature.
         estimator: `"exact"`, or `"sampled"`: unbiased, also in its gradients, memory O(n²) a plane; but for
