@@ -40,7 +40,6 @@ class Runner:
             return kernel.shaped(*kernel(*kernel.arguments(x, *vectors)))
         if len(x) == 1 and x.shape[-1] <= FEW:  # to compilers one is a size of its own
             values, doubt = self(*(a.repeat(2, 1) for a in (x, *vectors)))
-            values, doubt = self(*(a.repeat(2, 1) for a in (x, *vectors)))
             return values[:1], doubt[:1]
         x, *given = map(_laid_out, (x, *vectors))
         arguments, key = kernel.arguments(x, *given), kernel.prepare(x)
