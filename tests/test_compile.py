@@ -546,7 +546,7 @@ def test_spaces_whose_entries_cancel():
 @pytest.mark.parametrize("metric", [sphere, MLPCholesky(2, (5,)).double(), KERR.metric], ids=["code", "closed", "Kerr"])
 @pytest.mark.parametrize("components", ["all", "independent"])
 def test_a_miscompiled_function_is_an_error_that_names_both(metric, components, monkeypatch):
-    def wrong(kernel, backend):
+    def wrong(kernel, backend, leading):
         def run(*arguments):
             values, doubt = kernel(*arguments)
             return values * 1.0001, doubt
