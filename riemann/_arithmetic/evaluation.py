@@ -1,8 +1,8 @@
 """A user's function over jets; and what vanishes to the degree asked for: does it stay, or does it move further on?
 
 Whether `x ** 2 > 0` jumps at 0 cannot be told from first derivatives. Where a kink, a tie or a root met such a jet, the
-function is called once more: along one generic direction, to a degree that tells. Inside the derivatives of another function
-it is not, and the jet is taken for a constant: each level would multiply the work of all others.
+function is called once more: along one generic direction, to a degree that tells. Inside the derivatives of another
+function it is not, and the jet is taken for a constant: each level would multiply the work of all others.
 """
 
 import math
