@@ -124,8 +124,7 @@ def _way(
     if not vectors and (kernel := OfPoints(inner, quantity, options, pattern, whole)).plain is not None:
         return kernel, "closed form"
     try:
-        unfit = "it is a function of vectors, too" if vectors else ""
-        code = derive.derive(metric, quantity, options, dim, order, budget, unfit)
+        code = derive.derive(metric, quantity, options, dim, order, budget)
         if isinstance(code, derive.Code):
             return OfColumns(code, whole), f"symbolic, {code.operations} operations"
         return (

@@ -104,6 +104,24 @@ class Compiled:
         values = values.reshape((*batch, *values.shape[1:]))
         return Components(values, self._pattern) if self._independent else values
 
+    def _looped(self, x: Tensor, *vectors: Tensor) -> Any:
+        """The quantity at points and vectors `(z, n)` in a loop that has looked at them, with little around the code."""
+        runner = self._runner
+        if (
+            runner is None
+            or self._independent
+            or self._says_digits
+            or not runner.is_compiled(x, *vectors)
+            or (x.dtype, x.device, False, True) not in self._compared
+            or checks.carry_derivatives(x, *vectors)
+            or self._is_large(x)
+        ):
+            return self(x, *vectors)
+        values, doubt = runner.run(x, *vectors)
+        if doubt.amax().item() <= 0.25:
+            return values
+        return self._mended(x, vectors, values, (~(doubt <= 0.25)).nonzero()[:, 0], x.shape[:1])
+
     def _say_digits(self, x: Tensor) -> None:
         """The warning of the eager function where rounding leaves few digits."""
 
@@ -150,14 +168,24 @@ class Compiled:
 
         Inside transforms and for gradients, all at once.
         """
-        assert self._runner is not None and self._kernel is not None
-        pattern = self._kernel.pattern
-        size = x.element_size() * (len(pattern.first) if self._independent else len(pattern.places))
-        between = self._kernel.weight(x)
-        if (len(x) * size <= LARGE and len(x) * between <= BETWEEN) or checks.carry_derivatives(x, *vectors):
+        assert self._runner is not None
+        if not self._is_large(x) or checks.carry_derivatives(x, *vectors):
             return self._runner(x, *vectors)
+        size, between = self._bytes(x)
         tile = max(2, min(TILE // size, BETWEEN // between if between else TILE))
         return in_chunks(self._runner, x, *vectors, rank=2, chunk_size=tile)
+
+    def _bytes(self, x: Tensor) -> tuple[int, int]:
+        """Of the result, and of the largest tensor in between, a point."""
+        assert self._kernel is not None
+        pattern = self._kernel.pattern
+        size = x.element_size() * (len(pattern.first) if self._independent else len(pattern.places))
+        return size, self._kernel.weight(x)
+
+    def _is_large(self, x: Tensor) -> bool:
+        """Whether points are better done in tiles."""
+        size, between = self._bytes(x)
+        return len(x) * size > LARGE or len(x) * between > BETWEEN
 
     def _eager(self, x: Tensor, *vectors: Tensor) -> Tensor:
         return eagerly(self.quantity, self.metric, x, vectors, self._options)
@@ -183,7 +211,7 @@ class Compiled:
         noise = self._noise(some, given)
         if (found := comparison.difference(function, some, self._whole(values.detach()[where]), noise)) is not None:
             point, ours, theirs = found
-            if isinstance(self._kernel, OfColumns) and self._by_derivatives(some, function, noise):
+            if isinstance(self._kernel, OfColumns) and self._by_derivatives(some, given, function, noise):
                 return False
             raise ArithmeticError(
                 f"`{self.quantity}` as compiled ({self.route}) is {ours} at x = {point}, where "
@@ -192,7 +220,7 @@ class Compiled:
         self._compared.add(kind)
         return True
 
-    def _by_derivatives(self, x: Tensor, function: Plain, noise: Tensor) -> bool:
+    def _by_derivatives(self, x: Tensor, vectors: tuple[Tensor, ...], function: Plain, noise: Tensor) -> bool:
         """Takes the code of the metric's derivatives instead of the quantity's, if that is right at points."""
         from riemann._compiling import derive
 
@@ -204,7 +232,7 @@ class Compiled:
         pattern = symmetries(self.quantity, self._options, self._dim)
         kernel = OfDerivatives(code, self.quantity, self._options, pattern, not self._independent)
         with torch.no_grad():
-            values = kernel.shaped(*kernel(*kernel.arguments(x)))[0]
+            values = kernel.shaped(*kernel(*kernel.arguments(x, *vectors)))[0]
         values = Components(values, pattern).full() if self._independent else values
         if comparison.difference(function, x, values.reshape((len(x), -1)), noise) is not None:
             return False

@@ -9,7 +9,7 @@ not be what the metric computes), g may be no metric: the point has to be looked
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sympy as sp
@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from riemann import _clock, _jets
+from riemann._compiling.of_vectors import OF_VECTORS
+from riemann._compiling.quantities import vectors_of
 from riemann._metric import jets_of, metric_field
 from riemann._modules import unwrapped
 from riemann._rank import ROUNDING
@@ -254,16 +256,21 @@ def _taking(metric: Metric, tensors: dict[str, Tensor]) -> Callable[..., Tensor]
 
 
 def _code(traced: Traced, quantity: str, options: dict[str, Any], order: int) -> Code:
-    symbolic = traced.symbolic
-    if quantity == "log_volume_element":
+    symbolic, sizes = traced.symbolic, {}
+    vectors = [[sp.Dummy(f"{name}{i}", real=True) for i in range(symbolic.dim)] for name in vectors_of(quantity)]
+    if vectors:
+        tensor, sizes = OF_VECTORS[quantity](symbolic, *vectors)
+    elif quantity == "log_volume_element":
         tensor = sp.log(symbolic.volume_element())
     else:
         tensor = getattr(symbolic, quantity)(**options)
     shape = tuple(map(int, getattr(tensor, "shape", ())))
     entries = [tensor] if shape == () else tensor.reshape(math.prod(shape)).tolist() if len(shape) > 2 else list(tensor)
+    shape = shape[:1] if vectors else shape  # a matrix of one column
     values, places, signs = _distinct(entries)
-    doubt = _Doubt(symbolic, order, traced.conditions)
-    code = _emit.Columns([*values, *doubt.expressions], symbolic.coordinates, traced.symbols)
+    doubt = _Doubt(symbolic, order, traced.conditions, sizes)
+    columns = [*symbolic.coordinates, *itertools.chain(*vectors)]
+    code = _emit.Columns([*values, *doubt.expressions], columns, traced.symbols)
     if code.operations > MOST_OPERATIONS:
         raise NotDerived(f"its expression takes {code.operations} operations")
     return Code(code, doubt, traced.scalars, shape, places, signs)
@@ -305,11 +312,15 @@ def _distinct(entries: Sequence[sp.Expr]) -> tuple[list[sp.Expr], tuple[int, ...
 
 
 class _Guard:
-    """0 where all conditions clearly hold, by more than the terms of their expressions are rounded; else NaN."""
+    """0 where all conditions clearly hold, by more than the terms of their expressions are rounded; else NaN.
 
-    def __init__(self, found: Sequence[Condition]):
+    The sizes of what is rounded are the sums of terms, where they are not known.
+    """
+
+    def __init__(self, found: Sequence[Condition], known: Mapping[Condition, sp.Expr] | None = None):
+        found, known = [*found, *(known or {})], known or {}
         self.kinds = [kind for _, kind in found]
-        sizes = [sum(map(sp.Abs, sp.Add.make_args(e))) for e, kind in found if kind != "finite"]
+        sizes = [known.get(c, sum(map(sp.Abs, sp.Add.make_args(c[0])))) for c in found if c.kind != "finite"]
         self.expressions = [e for e, _ in found] + sizes
 
     def __call__(self, found: Sequence[Tensor], zero: Tensor) -> Tensor:
@@ -326,14 +337,20 @@ class _Guard:
 class _Doubt:
     r"""The doubt, $\sum |g^{ij}| \epsilon_{ij}$ as `_rank.is_singular` adds it up, of the values that are not 0."""
 
-    def __init__(self, symbolic: SymbolicMetric, order: int, found: Sequence[Condition]):
+    def __init__(
+        self,
+        symbolic: SymbolicMetric,
+        order: int,
+        found: Sequence[Condition],
+        sizes: Mapping[Condition, sp.Expr],
+    ):
         n, g, inverse = symbolic.dim, symbolic.matrix, symbolic.inverse_metric()
         self.entries = [(i, j) for i in range(n) for j in range(n) if inverse[i, j] != 0]
         self.terms = [(p, None, g[i, j]) for p, (i, j) in enumerate(self.entries)]  # which g^ij, which coordinate
         for k, x in enumerate(symbolic.coordinates) if order else ():  # order 0 asks only whether g has an inverse
             self.terms += [(p, k, sp.diff(g[i, j], x)) for p, (i, j) in enumerate(self.entries)]
         self.terms = [term for term in self.terms if term[2] != 0]
-        self.guard = _Guard([*found, *(Condition(e, "finite") for e in dict.fromkeys(g) if e.free_symbols)])
+        self.guard = _Guard([*found, *(Condition(e, "finite") for e in dict.fromkeys(g) if e.free_symbols)], sizes)
         own = [inverse[i, j] for i, j in self.entries] + [e for *_, e in self.terms]
         self.expressions = own + self.guard.expressions
 

@@ -75,7 +75,11 @@ class OfColumns(Kernel):
     by_columns = True
 
     def arguments(self, x: Tensor, *vectors: Tensor) -> list[Tensor]:
-        return [*_columns(x), *(s.to(x) for s in self.code.scalars())]
+        columns = [column for a in (x, *vectors) for column in _columns(a)]
+        return [*columns, *(s.to(x) for s in self.code.scalars())]
+
+    def leading(self, x: Tensor, *vectors: Tensor) -> int:
+        return x.shape[-1] * (1 + len(vectors))
 
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
         *values, doubt = self.code.columns(*arguments)

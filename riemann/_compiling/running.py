@@ -41,14 +41,13 @@ class Runner:
         if len(x) == 1 and x.shape[-1] <= FEW:  # to compilers one is a size of its own
             values, doubt = self(*(a.repeat(2, 1) for a in (x, *vectors)))
             return values[:1], doubt[:1]
-        x, *given = map(_laid_out, (x, *vectors))
-        arguments, key = kernel.arguments(x, *given), kernel.prepare(x)
+        key = kernel.prepare(x)
         if key not in self.compiled:
             self.compiled[key] = _torch_compiled(kernel, self.backend, kernel.leading(x, *vectors))
         try:
-            return kernel.shaped(*_jets.twice(self.compiled[key], kernel, arguments))
+            return self.run(x, *vectors)
         except Exception as error:
-            result = kernel.shaped(*kernel(*arguments))  # raises where the code is at fault
+            result = kernel.shaped(*kernel(*kernel.arguments(x, *vectors)))  # raises where the code is at fault
             self.compiles, self.by = False, "as plain torch, for nothing compiles here"
             reason = str(error).strip().split("\n")[0]
             warn(
@@ -56,6 +55,18 @@ class Runner:
                 "runs eagerly. Is a C++ compiler installed?"
             )
             return result
+
+    def is_compiled(self, x: Tensor, *vectors: Tensor) -> bool:
+        """Whether `run` may be called at points and vectors like these."""
+        plain = len(x) > 1 and not checks.carry_derivatives(x, *vectors)
+        return self.compiles and plain and self.kernel.prepare(x) in self.compiled
+
+    def run(self, x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and doubts at two points and vectors or more, by what is compiled for them."""
+        kernel = self.kernel
+        compiled = self.compiled[kernel.prepare(x)]
+        x, *vectors = map(_laid_out, (x, *vectors))
+        return kernel.shaped(*_jets.twice(compiled, kernel, kernel.arguments(x, *vectors)))
 
 
 def _laid_out(a: Tensor) -> Tensor:

@@ -154,6 +154,7 @@ def geodesic(
     speed = _speed(metric, x, v)
     n = x.shape[-1]
     accelerate = acceleration or (lambda x, v: geodesic_acceleration(metric, x, v))
+    accelerate = getattr(accelerate, "_looped", accelerate)  # what is compiled, without checks of each call
 
     def flow(_: Tensor, y: Tensor) -> Tensor:
         x, v = y.split(n, -1)

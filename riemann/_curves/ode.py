@@ -7,6 +7,7 @@ those of the numbers returned, to any order.
 """
 
 import enum
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -109,10 +110,9 @@ def _tried(flow: Flow) -> Flow:
     """The flow, NaN for states that are not finite: steps that are only tried lead there."""
 
     def at(t: Tensor, y: Tensor) -> Tensor:
-        good = torch.isfinite(y).all(-1)
-        if bool(good.all()):
+        if math.isfinite(y.detach().sum()):  # a finite sum has finite terms only
             return flow(t, y)
-        some = good.nonzero()[:, 0]
+        some = torch.isfinite(y).all(-1).nonzero()[:, 0]
         return torch.full_like(y, torch.nan).index_put((some,), flow(t[some], y[some]))
 
     return at
@@ -181,12 +181,14 @@ def _advance(
     t = torch.zeros_like(y[:, 0])
     h = _first_step(flow, y, slope, end, rtol, atol)
     error_before, grow = torch.full_like(t, 1e-4), torch.full_like(t, _LARGEST)
+    table = pair.table(y)
 
     while len(lanes):
         last = t + h * (1 + 1e-6) >= end
         h = torch.where(last, end - t, h)
         t_new = torch.where(last, end, t + h)
-        y_new, k = _step(flow, t, h, y, slope)
+        k = _Slopes(table, slope)
+        y_new = _step(flow, t, h, y, k)
         slope_new = flow(t_new, y_new)
         k.append(slope_new)
         error = _error(k, h, y, y_new, rtol, atol)
@@ -236,7 +238,7 @@ def _outputs(
     t_new: Tensor,
     h: Tensor,
     y: Tensor,
-    k: list[Tensor],
+    k: "_Slopes",
     y_new: Tensor,
     times: Tensor,
 ) -> tuple[_Step, list[Tensor]]:
@@ -260,12 +262,20 @@ def _outputs(
 
 
 def _values(
-    flow: Flow, inner: Tensor, fraction: Tensor, ends: Tensor, t: Tensor, h: Tensor, y: Tensor, k: list, y_new: Tensor
+    flow: Flow,
+    inner: Tensor,
+    fraction: Tensor,
+    ends: Tensor,
+    t: Tensor,
+    h: Tensor,
+    y: Tensor,
+    k: "_Slopes | _Terms",
+    y_new: Tensor,
 ) -> list[Tensor]:
     if len(inner) == 0:
         return [y_new[inner], y_new[ends]]
     need, owner = torch.unique(inner, return_inverse=True)
-    polynomial = _dense(flow, t[need], h[need], y[need], [slope[need] for slope in k], y_new[need])
+    polynomial = _dense(flow, t[need], h[need], y[need], k.of(need), y_new[need])
     return [_evaluated(polynomial, owner, fraction), y_new[ends]]
 
 
@@ -275,44 +285,90 @@ def _replay(flow: Flow, y: Tensor, slope: Tensor, steps: list[_Step], times: Ten
     for step in steps:
         whole = len(step.lanes) == len(y)  # indices are in order
         y_old, k_old = (y, slope) if whole else (y[step.lanes], slope[step.lanes])
-        y_new, k = _step(flow, step.start, step.size, y_old, k_old)
+        k = _Terms([k_old])
+        y_new = _step(flow, step.start, step.size, y_old, k)
         k.append(flow(step.start + step.size, y_new))
         position, _, fraction = step.inner
         values += _values(flow, position, fraction, step.ends[0], step.start, step.size, y_old, k, y_new)
         y = y_new if whole else y.index_put((step.lanes,), y_new)
-        slope = k[-1] if whole else slope.index_put((step.lanes,), k[-1])
+        slope = k[12] if whole else slope.index_put((step.lanes,), k[12])
     return values
 
 
 # --------------------------------------------------------------------------------------------------- one step
 
 
-def _combined(coefficients: tuple[tuple[int, float], ...], k: list[Tensor]) -> Tensor:
-    """Sum of multiples of slopes; term by term, so that a point does not know of the others."""
-    (i, a), *rest = coefficients
-    total = k[i] * a
-    for i, a in rest:
-        total = torch.add(total, k[i], alpha=a)
-    return total
+class _Terms:
+    """Slopes of a step, with a gradient."""
+
+    def __init__(self, slopes: list[Tensor]):
+        self.slopes = slopes
+
+    def __getitem__(self, i: int) -> Tensor:
+        return self.slopes[i]
+
+    def append(self, slope: Tensor) -> None:
+        """One more."""
+        self.slopes.append(slope)
+
+    def combined(self, row: int) -> Tensor:
+        """Sum of multiples of slopes, by a row of the table."""
+        (i, a), *rest = pair.ROWS[row]
+        total = self.slopes[i] * a
+        for i, a in rest:
+            total = torch.add(total, self.slopes[i], alpha=a)
+        return total
+
+    def of(self, some: Tensor) -> "_Terms":
+        """Those of some points."""
+        return _Terms([slope[some] for slope in self.slopes])
 
 
-def _step(flow: Flow, t: Tensor, h: Tensor, y: Tensor, slope: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """The state after one step, and the twelve slopes."""
-    k, size = [slope], h[:, None]
-    for c, row in zip(pair.NODES, pair.STAGES, strict=True):
-        k.append(flow(t + c * h, y + size * _combined(row, k)))
-    return y + size * _combined(pair.WEIGHTS, k), k
+class _Slopes:
+    """Slopes of a step in one tensor, without a gradient: a sum of multiples is one product."""
+
+    def __init__(self, table: Tensor, first: Tensor):
+        self.table, self.count = table, 0
+        self.slopes = first.new_empty((len(table[0]), *first.shape))
+        self.append(first)
+
+    def __getitem__(self, i: int) -> Tensor:
+        return self.slopes[i]
+
+    def append(self, slope: Tensor) -> None:
+        """One more."""
+        self.slopes[self.count] = slope
+        self.count += 1
+
+    def combined(self, row: int | slice) -> Tensor:
+        """Sum of multiples of slopes, by a row of the table or by several."""
+        flat, factors = self.slopes[: self.count].flatten(1), self.table[row, : self.count]
+        total = flat.mT @ factors if factors.ndim == 1 else factors @ flat
+        return total.reshape((*factors.shape[:-1], *self.slopes.shape[1:]))
+
+    def of(self, some: Tensor) -> "_Slopes":
+        """Those of some points."""
+        found = object.__new__(_Slopes)
+        found.table, found.count, found.slopes = self.table, self.count, self.slopes[:, some]
+        return found
 
 
-def _error(k: list[Tensor], h: Tensor, y: Tensor, y_new: Tensor, rtol: float, atol: float) -> Tensor:
+def _step(flow: Flow, t: Tensor, h: Tensor, y: Tensor, k: "_Slopes | _Terms") -> Tensor:
+    """The state after one step; to the slope at its start are appended the eleven inside."""
+    size = h[:, None]
+    for row, c in enumerate(pair.NODES):
+        k.append(flow(t + c * h, torch.addcmul(y, size, k.combined(row))))
+    return torch.addcmul(y, size, k.combined(pair.WEIGHTS))
+
+
+def _error(k: _Slopes, h: Tensor, y: Tensor, y_new: Tensor, rtol: float, atol: float) -> Tensor:
     """Estimate of the error of a step in units of the tolerance, `(b,)`."""
-    scale = atol + rtol * torch.maximum(y.abs(), y_new.abs())
-    fifth = (_combined(pair.FIFTH, k) / scale).square().mean(-1)
-    third = (_combined(pair.THIRD, k) / scale).square().mean(-1)
+    scale = torch.maximum(y.abs(), y_new.abs()).mul_(rtol).add_(atol)
+    fifth, third = (k.combined(pair.ERRORS) / scale).square().mean(-1)
     return h.abs() * fifth / (fifth + 0.01 * third).clamp(min=1e-300 if y.dtype == torch.float64 else 1e-37).sqrt()
 
 
-def _stays(inside: Inside, h: Tensor, y: Tensor, k: list[Tensor], y_new: Tensor) -> Tensor:
+def _stays(inside: Inside, h: Tensor, y: Tensor, k: _Slopes, y_new: Tensor) -> Tensor:
     """Whether a step stays inside, looked at in eighths of it on the cubic through its ends."""
     s = torch.arange(1, 9, dtype=y.dtype, device=y.device)[:, None, None] / 8
     change, start, end = y_new - y, h[:, None] * k[0], h[:, None] * k[12]
@@ -320,13 +376,19 @@ def _stays(inside: Inside, h: Tensor, y: Tensor, k: list[Tensor], y_new: Tensor)
     return inside(states.flatten(0, 1)).unflatten(0, (8, -1)).all(0)
 
 
-def _dense(flow: Flow, t: Tensor, h: Tensor, y: Tensor, k: list[Tensor], y_new: Tensor) -> list[Tensor]:
+def _dense(flow: Flow, t: Tensor, h: Tensor, y: Tensor, k: "_Slopes | _Terms", y_new: Tensor) -> list[Tensor]:
     """Coefficients of the polynomial of degree 7 along a step; three more slopes."""
-    size, k = h[:, None], list(k)
-    for c, row in zip(pair.DENSE_NODES, pair.DENSE_STAGES, strict=True):
-        k.append(flow(t + c * h, y + size * _combined(row, k)))
+    size = h[:, None]
+    for row, c in enumerate(pair.DENSE_NODES, pair.DENSE_STAGES):
+        k.append(flow(t + c * h, torch.addcmul(y, size, k.combined(row))))
     change, start, end = y_new - y, size * k[0], size * k[12]
-    return [y, change, start - change, 2 * change - (end + start), *(size * _combined(row, k) for row in pair.DENSE)]
+    return [
+        y,
+        change,
+        start - change,
+        2 * change - (end + start),
+        *(size * k.combined(row) for row in range(*pair.DENSE)),
+    ]
 
 
 def _evaluated(polynomial: list[Tensor], owner: Tensor, fraction: Tensor) -> Tensor:
