@@ -105,7 +105,7 @@ class Compiled:
         return Components(values, self._pattern) if self._independent else values
 
     def _looped(self, x: Tensor, *vectors: Tensor) -> Any:
-        """The quantity at points and vectors `(z, n)` in a loop that has looked at them, with little around the code."""
+        """The quantity at points and vectors `(z, n)` that a loop has looked at, with little around the code."""
         runner = self._runner
         if (
             runner is None
