@@ -109,6 +109,8 @@ class Compiled:
         runner = self._runner
         if (
             runner is None
+            or x.shape[-1] != self._dim
+            or len(vectors) != len(vectors_of(self.quantity))
             or self._independent
             or self._says_digits
             or not runner.is_compiled(x, *vectors)

@@ -72,3 +72,58 @@ def table(like: Tensor) -> Tensor:
         for slope, factor in row:
             line[slope] = factor
     return torch.tensor(matrix, dtype=like.dtype, device=like.device)
+
+
+class Terms:
+    """Slopes of a step, with a gradient."""
+
+    def __init__(self, slopes: list[Tensor]):
+        self.slopes = slopes
+
+    def __getitem__(self, i: int) -> Tensor:
+        return self.slopes[i]
+
+    def append(self, slope: Tensor) -> None:
+        """One more."""
+        self.slopes.append(slope)
+
+    def combined(self, row: int) -> Tensor:
+        """Sum of multiples of slopes, by a row of the table."""
+        (i, a), *rest = ROWS[row]
+        total = self.slopes[i] * a
+        for i, a in rest:
+            total = torch.add(total, self.slopes[i], alpha=a)
+        return total
+
+    def of(self, some: Tensor) -> "Terms":
+        """Those of some points."""
+        return Terms([slope[some] for slope in self.slopes])
+
+
+class Slopes:
+    """Slopes of a step in one tensor, without a gradient: a sum of multiples is one product."""
+
+    def __init__(self, table: Tensor, first: Tensor):
+        self.table, self.count = table, 0
+        self.slopes = first.new_empty((len(table[0]), *first.shape))
+        self.append(first)
+
+    def __getitem__(self, i: int) -> Tensor:
+        return self.slopes[i]
+
+    def append(self, slope: Tensor) -> None:
+        """One more."""
+        self.slopes[self.count] = slope
+        self.count += 1
+
+    def combined(self, row: int | slice) -> Tensor:
+        """Sum of multiples of slopes, by a row of the table or by several."""
+        flat, factors = self.slopes[: self.count].flatten(1), self.table[row, : self.count]
+        total = flat.mT @ factors if factors.ndim == 1 else factors @ flat
+        return total.reshape((*factors.shape[:-1], *self.slopes.shape[1:]))
+
+    def of(self, some: Tensor) -> "Slopes":
+        """Those of some points."""
+        found = object.__new__(Slopes)
+        found.table, found.count, found.slopes = self.table, self.count, self.slopes[:, some]
+        return found

@@ -187,7 +187,7 @@ def _advance(
         last = t + h * (1 + 1e-6) >= end
         h = torch.where(last, end - t, h)
         t_new = torch.where(last, end, t + h)
-        k = _Slopes(table, slope)
+        k = pair.Slopes(table, slope)
         y_new = _step(flow, t, h, y, k)
         slope_new = flow(t_new, y_new)
         k.append(slope_new)
@@ -238,7 +238,7 @@ def _outputs(
     t_new: Tensor,
     h: Tensor,
     y: Tensor,
-    k: "_Slopes",
+    k: pair.Slopes,
     y_new: Tensor,
     times: Tensor,
 ) -> tuple[_Step, list[Tensor]]:
@@ -269,7 +269,7 @@ def _values(
     t: Tensor,
     h: Tensor,
     y: Tensor,
-    k: "_Slopes | _Terms",
+    k: pair.Slopes | pair.Terms,
     y_new: Tensor,
 ) -> list[Tensor]:
     if len(inner) == 0:
@@ -285,7 +285,7 @@ def _replay(flow: Flow, y: Tensor, slope: Tensor, steps: list[_Step], times: Ten
     for step in steps:
         whole = len(step.lanes) == len(y)  # indices are in order
         y_old, k_old = (y, slope) if whole else (y[step.lanes], slope[step.lanes])
-        k = _Terms([k_old])
+        k = pair.Terms([k_old])
         y_new = _step(flow, step.start, step.size, y_old, k)
         k.append(flow(step.start + step.size, y_new))
         position, _, fraction = step.inner
@@ -298,62 +298,7 @@ def _replay(flow: Flow, y: Tensor, slope: Tensor, steps: list[_Step], times: Ten
 # --------------------------------------------------------------------------------------------------- one step
 
 
-class _Terms:
-    """Slopes of a step, with a gradient."""
-
-    def __init__(self, slopes: list[Tensor]):
-        self.slopes = slopes
-
-    def __getitem__(self, i: int) -> Tensor:
-        return self.slopes[i]
-
-    def append(self, slope: Tensor) -> None:
-        """One more."""
-        self.slopes.append(slope)
-
-    def combined(self, row: int) -> Tensor:
-        """Sum of multiples of slopes, by a row of the table."""
-        (i, a), *rest = pair.ROWS[row]
-        total = self.slopes[i] * a
-        for i, a in rest:
-            total = torch.add(total, self.slopes[i], alpha=a)
-        return total
-
-    def of(self, some: Tensor) -> "_Terms":
-        """Those of some points."""
-        return _Terms([slope[some] for slope in self.slopes])
-
-
-class _Slopes:
-    """Slopes of a step in one tensor, without a gradient: a sum of multiples is one product."""
-
-    def __init__(self, table: Tensor, first: Tensor):
-        self.table, self.count = table, 0
-        self.slopes = first.new_empty((len(table[0]), *first.shape))
-        self.append(first)
-
-    def __getitem__(self, i: int) -> Tensor:
-        return self.slopes[i]
-
-    def append(self, slope: Tensor) -> None:
-        """One more."""
-        self.slopes[self.count] = slope
-        self.count += 1
-
-    def combined(self, row: int | slice) -> Tensor:
-        """Sum of multiples of slopes, by a row of the table or by several."""
-        flat, factors = self.slopes[: self.count].flatten(1), self.table[row, : self.count]
-        total = flat.mT @ factors if factors.ndim == 1 else factors @ flat
-        return total.reshape((*factors.shape[:-1], *self.slopes.shape[1:]))
-
-    def of(self, some: Tensor) -> "_Slopes":
-        """Those of some points."""
-        found = object.__new__(_Slopes)
-        found.table, found.count, found.slopes = self.table, self.count, self.slopes[:, some]
-        return found
-
-
-def _step(flow: Flow, t: Tensor, h: Tensor, y: Tensor, k: "_Slopes | _Terms") -> Tensor:
+def _step(flow: Flow, t: Tensor, h: Tensor, y: Tensor, k: pair.Slopes | pair.Terms) -> Tensor:
     """The state after one step; to the slope at its start are appended the eleven inside."""
     size = h[:, None]
     for row, c in enumerate(pair.NODES):
@@ -361,14 +306,14 @@ def _step(flow: Flow, t: Tensor, h: Tensor, y: Tensor, k: "_Slopes | _Terms") ->
     return torch.addcmul(y, size, k.combined(pair.WEIGHTS))
 
 
-def _error(k: _Slopes, h: Tensor, y: Tensor, y_new: Tensor, rtol: float, atol: float) -> Tensor:
+def _error(k: pair.Slopes, h: Tensor, y: Tensor, y_new: Tensor, rtol: float, atol: float) -> Tensor:
     """Estimate of the error of a step in units of the tolerance, `(b,)`."""
     scale = torch.maximum(y.abs(), y_new.abs()).mul_(rtol).add_(atol)
     fifth, third = (k.combined(pair.ERRORS) / scale).square().mean(-1)
     return h.abs() * fifth / (fifth + 0.01 * third).clamp(min=1e-300 if y.dtype == torch.float64 else 1e-37).sqrt()
 
 
-def _stays(inside: Inside, h: Tensor, y: Tensor, k: _Slopes, y_new: Tensor) -> Tensor:
+def _stays(inside: Inside, h: Tensor, y: Tensor, k: pair.Slopes, y_new: Tensor) -> Tensor:
     """Whether a step stays inside, looked at in eighths of it on the cubic through its ends."""
     s = torch.arange(1, 9, dtype=y.dtype, device=y.device)[:, None, None] / 8
     change, start, end = y_new - y, h[:, None] * k[0], h[:, None] * k[12]
@@ -376,7 +321,7 @@ def _stays(inside: Inside, h: Tensor, y: Tensor, k: _Slopes, y_new: Tensor) -> T
     return inside(states.flatten(0, 1)).unflatten(0, (8, -1)).all(0)
 
 
-def _dense(flow: Flow, t: Tensor, h: Tensor, y: Tensor, k: "_Slopes | _Terms", y_new: Tensor) -> list[Tensor]:
+def _dense(flow: Flow, t: Tensor, h: Tensor, y: Tensor, k: pair.Slopes | pair.Terms, y_new: Tensor) -> list[Tensor]:
     """Coefficients of the polynomial of degree 7 along a step; three more slopes."""
     size = h[:, None]
     for row, c in enumerate(pair.DENSE_NODES, pair.DENSE_STAGES):

@@ -236,8 +236,7 @@ def _geodesics(metric, x, v, t, tolerance, acceleration=None):
 
 
 def _accelerations(metric, dim):
-    christoffel = rm.compile(metric, "christoffel", dim=dim)
-    return lambda x, v: -torch.einsum("zkij,zi,zj->zk", christoffel(x), v, v)
+    return rm.compile(metric, "geodesic_acceleration", dim=dim)
 
 
 def sphere_geodesics(x, v, t, tolerance):
