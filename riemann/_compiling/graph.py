@@ -123,7 +123,7 @@ class _Recorder(TorchDispatchMode):
         if func._schema.is_mutable and any(args[0] is fake for _, fake in self.outside.values()):
             raise Unrecorded("it writes into a tensor from outside")
         with self.fakes:
-            result = RESULTS.get(func, func)(*args, **kwargs)
+            result = (RESULTS[func] if func in RESULTS else func)(*args, **kwargs)
         self.keep(result, self.graph.call_function(func, *tree_map(self.node, (args, kwargs))))
         self.note_joined(func, args, result)
         return result
