@@ -215,7 +215,10 @@ class Program:
         values: dict[torch.fx.Node, Any] = {}
         for node in self._fixed:
             if node.op == "get_attr":
-                values[node] = _aten.elements(E, self._tensors[node])
+                try:
+                    values[node] = _aten.elements(E, self._tensors[node])
+                except Inexpressible as reason:
+                    raise ValueError(f"the metric {reason}.") from None
             else:
                 values[node] = self._performed(E, node, values)
         return values
