@@ -76,7 +76,7 @@ def _sentence(digits: int) -> Note:
 
 def say_few(error: Tensor, value: Tensor) -> None:
     """Says `note` of a bound and of sizes that a route has at hand, `(*batch,)` or with axes before."""
-    if has_values(error) and error.numel():
+    if has_values(error) and has_values(value) and error.numel():
         say(note(error.detach(), value.detach()))
 
 

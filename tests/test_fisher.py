@@ -548,7 +548,7 @@ def test_flat_in_affine_coordinates(name):
         (lambda x: Fisher(D.Normal), TypeError, "returns a distribution"),
         (lambda x: Fisher(lambda x: x)(x), TypeError, "`family` returned Tensor"),
         (lambda x: Fisher(lambda x: ())(x), TypeError, "`family` returned nothing"),
-        (lambda x: Fisher(lambda x: D.Poisson(x), torch.ones(2)), ValueError, r"expected a tensor \(n, k\)"),
+        (lambda x: Fisher(lambda x: D.Poisson(x), torch.ones(2)), ValueError, r"expected a tensor U, \(n, k\)"),
         (lambda x: Fisher(lambda x: D.Poisson(x), torch.ones(2, 1))(x), ValueError, "points are"),
         (lambda x: rm.alpha_christoffel(lambda x: D.Poisson(x), x, "1"), TypeError, "`alpha` is '1'"),
         (lambda x: torch.func.vmap(Fisher(lambda x: Renamed(x[0], x[1])))(x[None]), ValueError, "a transform hides"),
