@@ -53,8 +53,10 @@ def normal_vectors(metric: Any, z: Tensor, generator: torch.Generator | None, co
         ValueError: g is not positive definite at a point.
     """
 
+    drawn = {} if generator is None else {"generator": generator}  # with which torch wants sizes that are no symbols
+
     def normal(*shape: int) -> Tensor:
-        return torch.randn(count, *shape, generator=generator, dtype=z.dtype, device=z.device)
+        return torch.randn(count, *shape, dtype=z.dtype, device=z.device, **drawn)
 
     inner = structure_of(metric)
     found = parts_of(inner)
