@@ -290,6 +290,9 @@ def test_a_compiled_step_is_one_graph():
     assert counter.frame_count == 1 and step.evolution.step == 5
     total.backward()
     assert all(p.grad is not None for p in model.parameters())
+    for size in (5, 3):  # once more, for any number of points
+        assert compiled(torch.randn(size, 2, dtype=torch.float64), torch.randint(3, (size,)))[0].isfinite()
+    assert counter.frame_count == 2
 
 
 @pytest.mark.unshaped

@@ -52,7 +52,6 @@ def normal_vectors(metric: Any, z: Tensor, generator: torch.Generator | None, co
     Raises:
         ValueError: g is not positive definite at a point.
     """
-
     drawn = {} if generator is None else {"generator": generator}  # with which torch wants sizes that are no symbols
 
     def normal(*shape: int) -> Tensor:
