@@ -128,6 +128,13 @@ def test_the_plane_without_area_is_named_in_the_whole_batch(chunk_size, small):
 # ------------------------------------------------------------------------------------------------------ the budget
 
 
+def test_a_point_may_be_heavier_than_a_long_array():
+    a = torch.linspace(0, 1, 900, dtype=torch.float64)
+    metric = lambda x: torch.eye(2).to(x) * (2 + torch.sin(x[0] * x[1] * torch.outer(a, a)).mean())
+    x = torch.rand(12, 2, dtype=torch.float64)
+    assert_equal(rm.scalar_curvature(metric, x), rm.scalar_curvature(metric, x, chunk_size=1))
+
+
 def test_weight_is_what_is_alive():
     def work():
         a = torch.ones(1000, dtype=torch.float64)

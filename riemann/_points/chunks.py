@@ -118,7 +118,7 @@ def _joined(
             weights.append((stop - start, weight.peak))
             size, filled = _next_size(weights[-2], weights[-1], budget)
             if long and weight.made:
-                enough = 1 << ((stop - start) * long * weight.arrays // weight.made).bit_length() - 1
+                enough = _power_of_two((stop - start) * long * weight.arrays // weight.made)
                 size, filled = min(size, enough), filled or enough <= size
             budget = None if filled else budget
         if whole is None and any(y.requires_grad or not has_values(y) for y in tree_leaves(result)):
@@ -174,7 +174,12 @@ def _next_size(before: tuple[int, int], last: tuple[int, int], budget: int) -> t
     each = max(1, (heavier - lighter) // (b - a) if b > a else heavier // b)
     fitting = (budget - max(0, heavier - each * b)) // each
     most = GROWTH * b if a else max(2, fitting // GROWTH)
-    return 1 << max(0, min(fitting, most).bit_length() - 1), fitting <= (most if a else 1)
+    return _power_of_two(min(fitting, most)), fitting <= (most if a else 1)
+
+
+def _power_of_two(count: int) -> int:
+    """The largest one that is not above a number, at least 1."""
+    return 1 << max(0, count.bit_length() - 1)
 
 
 # -------------------------------------------------------------------------------------------------------- progress
