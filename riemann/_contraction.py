@@ -6,6 +6,7 @@ no transpose costs anything. Which of the two it is tells the layout of the argu
 
 import itertools
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -13,6 +14,11 @@ from torch import Tensor
 MANY = 32  # points from which on the layout matters
 SMALL = 6  # the most dimensions: in more, products of matrices are faster
 TERMS = SMALL**2  # of a sum that is looped over
+
+
+def is_worth_points_last(points: int, sizes: Iterable[int]) -> bool:
+    """Whether so many points of a tensor of such a shape had better lie side by side in memory."""
+    return points >= MANY and all(1 < size <= SMALL for size in sizes)
 
 
 def points_last(T: Tensor, rank: int) -> Tensor:
@@ -25,13 +31,8 @@ def points_last(T: Tensor, rank: int) -> Tensor:
 def has_points_last(T: Tensor, rank: int) -> bool:
     """Whether the points of a tensor with `rank` axes lie side by side in memory, and no gradient is recorded."""
     axis = T.ndim - rank - 1
-    return (
-        axis >= 0
-        and T.shape[axis] >= MANY
-        and T.stride(axis) == 1
-        and all(1 < size <= SMALL for size in T.shape[axis + 1 :])
-        and not T.requires_grad
-    )
+    here = axis >= 0 and T.stride(axis) == 1 and not T.requires_grad
+    return here and is_worth_points_last(T.shape[axis], T.shape[axis + 1 :])
 
 
 def like(T: Tensor, other: Tensor) -> Tensor:
@@ -43,9 +44,9 @@ def contract(formula: str, *tensors: Tensor) -> Tensor:
     """`torch.einsum(formula, *tensors)`, where every term of the formula begins with `...`."""
     terms, result = formula.replace("...", "").split("->")
     names = terms.split(",")
-    layout = zip(tensors, names, strict=True)
-    batches = {T.ndim - len(name) for T, name in zip(tensors, names, strict=True)}
-    if len(names) == 1 or len(batches) > 1 or not all(has_points_last(T, len(name)) for T, name in layout):
+    ranks = [len(name) for name in names]
+    batches = {T.ndim - rank for T, rank in zip(tensors, ranks, strict=True)}
+    if len(names) == 1 or len(batches) > 1 or not all(map(has_points_last, tensors, ranks)):
         return torch.einsum(formula, *tensors)
     total, name = tensors[0], names[0]
     for k in range(1, len(names)):

@@ -19,8 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _arithmetic
-from riemann._arithmetic import Orders, Refusal, orders
-from riemann._contraction import MANY, SMALL
+from riemann._arithmetic import Orders, Refusal, generic, orders
+from riemann._contraction import is_worth_points_last
 from riemann._indices import matvec
 from riemann._modules import unwrapped
 from riemann._points.checks import broadcast_vectors, check_count, check_dense, check_points, has_values
@@ -222,9 +222,8 @@ def jets_along(
 
 def _few_numbers_at_many_points(c: Tensor, x: Tensor) -> bool:
     """Whether the derivatives `(count, *batch, *s)` of tensors at points had better lie with the points last."""
-    sizes = x.shape[-1], *c.shape[x.ndim :]
     plain = has_values(c) and not c.requires_grad and torch._C._len_torch_dispatch_stack() == 0
-    return plain and x.shape[:-1].numel() >= MANY and all(1 < size <= SMALL for size in sizes)
+    return plain and is_worth_points_last(x.shape[:-1].numel(), (x.shape[-1], *c.shape[x.ndim :]))
 
 
 def gradients(
@@ -241,7 +240,7 @@ def gradients(
     Returns:
         `(*batch, *s, n)` for each tuple.
     """
-    lead = _basis(x) if x.shape[-1] <= FEW else (_generic(x),)
+    lead = _basis(x) if x.shape[-1] <= FEW else (generic(x.shape[-1], x).expand(x.shape),)
     ahead, vectors, rows = range(len(lead)), list(lead), []
     for row in along:
         rows.append([range(k, k + 1) for k in range(len(vectors), len(vectors) + len(row))])
@@ -355,12 +354,6 @@ def second_derivatives(f: Field, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _basis(x: Tensor) -> tuple[Tensor, ...]:
     eye = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
     return tuple(e.expand(x.shape) for e in eye)
-
-
-def _generic(x: Tensor) -> Tensor:
-    """A vector at each point along which every kink shows."""
-    k = torch.arange(1, x.shape[-1] + 1, dtype=x.dtype, device=x.device)
-    return (1 + torch.frac(k * 0.6180339887498949)).expand(x.shape)
 
 
 def _placed(tables: Orders, c: Tensor, *axes: range) -> Tensor:

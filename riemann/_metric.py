@@ -11,7 +11,7 @@ from riemann import _jets, _rank
 from riemann._messages.foreign import check_adapted
 from riemann._modules import unwrapped
 from riemann._open import open_function
-from riemann._points.checks import has_values
+from riemann._points.checks import has_values, surely_finite
 from riemann._points.faults import UNKNOWN, Faults, warn_of, with_nan
 from riemann._points.one_point import at_one_point
 from riemann._rounding import few_digits
@@ -46,7 +46,7 @@ def checked_jet(metric: Metric, x: Tensor, order: int) -> tuple[tuple[Tensor, ..
 
 def judged(metric: Metric, x: Tensor, vectors: Sequence[Tensor], result: Tensor) -> Tensor:
     """A result, NaN where g is not a metric; one warning names the points that are NaN for no fault of the vectors."""
-    if not has_values(result) or _is_finite(result) or not bool((lost := ~result.detach().isfinite()).any()):
+    if not has_values(result) or surely_finite(result) or not bool((lost := ~result.detach().isfinite()).any()):
         return result
     jets = jets_of(metric, x, 1 if x.shape[-1] <= FEW else 0)
     faults, of_value = faults_of(jets, x), faults_of(jets[:1], x)
@@ -134,14 +134,9 @@ def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> Faults:
 def _are_finite(jets: Sequence[Tensor], x: Tensor) -> Tensor:
     finite = torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device)
     for y in jets:
-        if not (has_values(y) and _is_finite(y)):
+        if not (has_values(y) and surely_finite(y)):
             finite = finite & y.detach().isfinite().flatten(x.ndim - 1).all(-1)
     return finite
-
-
-def _is_finite(y: Tensor) -> bool:
-    """Whether one pass tells that all numbers are finite: a finite sum has finite terms only."""
-    return bool(y.detach().sum().isfinite())
 
 
 def is_asymmetric(jets: tuple[Tensor, ...], tolerance: float) -> Tensor:

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from riemann._arithmetic.dispatch import Arithmetic, Operation, run
 from riemann._arithmetic.jet import UNSEEN, Jet, running
-from riemann._arithmetic.orders import Orders, orders
+from riemann._arithmetic.orders import Orders, generic, orders
 from riemann._messages.frames import warn
 
 FAR = 6  # what vanishes with as many derivatives is taken for a constant
@@ -66,8 +66,7 @@ def _along(c: Tensor, tables: Orders) -> Tensor:
     """The coefficients along one direction, which is generic among those of the tables."""
     if len(c) == 1:
         return c
-    k = torch.arange(1, tables.variables + 1, dtype=c.dtype, device=c.device)
-    weights = 1 + torch.frac(k * 0.6180339887498949)
+    weights = generic(tables.variables, c)
     return torch.stack([c[0], torch.einsum("k,k...->...", weights, c[1 : tables.counts[1]])])
 
 

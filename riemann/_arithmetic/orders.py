@@ -82,6 +82,12 @@ class Orders:
         return c[0 if k == 0 else self.counts[k - 1] : self.counts[k]]
 
 
+def generic(variables: int, like: Tensor) -> Tensor:
+    """A direction along which every kink shows, `(variables,)`."""
+    k = torch.arange(1, variables + 1, dtype=like.dtype, device=like.device)
+    return 1 + torch.frac(k * 0.6180339887498949)
+
+
 def _partitions(items: list[int]) -> list[list[list[int]]]:
     """All partitions of a set into blocks, each in order."""
     if not items:

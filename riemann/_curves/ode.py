@@ -7,7 +7,6 @@ those of the numbers returned, to any order.
 """
 
 import enum
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from riemann._curves import dop853 as pair
 from riemann._curves.recorded import Recorded
-from riemann._points.checks import carry_derivatives
+from riemann._points.checks import carry_derivatives, surely_finite
 
 Flow = Callable[[Tensor, Tensor], Tensor]  # parameters (b,), states (b, d) -> derivatives (b, d)
 Inside = Callable[[Tensor], Tensor]  # states (b, d) -> (b,), bool
@@ -110,7 +109,7 @@ def _tried(flow: Flow) -> Flow:
     """The flow, NaN for states that are not finite: steps that are only tried lead there."""
 
     def at(t: Tensor, y: Tensor) -> Tensor:
-        if math.isfinite(y.detach().sum()):  # a finite sum has finite terms only
+        if surely_finite(y):
             return flow(t, y)
         some = torch.isfinite(y).all(-1).nonzero()[:, 0]
         return torch.full_like(y, torch.nan).index_put((some,), flow(t[some], y[some]))

@@ -61,6 +61,11 @@ def check_points(x: Tensor) -> None:
         check_finite(x)
 
 
+def surely_finite(y: Tensor) -> bool:
+    """Whether one pass tells that all numbers are finite: a finite sum has finite terms only."""
+    return bool(y.detach().sum().isfinite())
+
+
 def check_finite(x: Tensor) -> None:
     """Raises unless all coordinates are finite."""
     if not bool(torch.isfinite(x).all()):
