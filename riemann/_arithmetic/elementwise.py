@@ -13,7 +13,7 @@ from riemann._arithmetic import second_order
 from riemann._arithmetic.arguments import any_jet, cast, discrete, is_discrete, ndim_of, promoted, shaped, values
 from riemann._arithmetic.dispatch import Arithmetic
 from riemann._arithmetic.jet import Jet, rule
-from riemann._arithmetic.leibniz import composed, moves, product, stays
+from riemann._arithmetic.leibniz import composed, moves, product, stays, still_at_poles
 from riemann._arithmetic.series import CLOSED, FUNCTIONS, derivatives, polygamma
 
 
@@ -150,9 +150,7 @@ def _reciprocal(A: Arithmetic, b: Any) -> Jet:
         return Jet(y[0])
     if second_order.applies(A, c):
         whole = second_order.reciprocal(A, c)
-        if bool((infinite := ~whole[0].isfinite()).any()):
-            whole[1:].masked_fill_(stays(A, c, infinite), 0)
-        return Jet(whole)
+        return Jet(still_at_poles(A, whole, c, whole[0]))
     c = A.padded(c, O.counts[-1])
     for k in range(1, O.order + 1):
         terms = O.block(c, k) * y[0]

@@ -50,9 +50,7 @@ def composed(A: Arithmetic, terms: Sequence[Any], c: Tensor, singular: bool = Fa
     slopes = [t for t in terms[1:] if isinstance(t, Tensor)]
     if not _is_zero(terms[1]) and second_order.applies(A, c, *(t for t in terms if isinstance(t, Tensor))):
         y = second_order.composed(A, *terms, c)
-        if singular and slopes and bool((infinite := ~functools.reduce(torch.add, slopes).isfinite()).any()):
-            y[1:].masked_fill_(stays(A, c, infinite), 0)
-        return y
+        return still_at_poles(A, y, c, functools.reduce(torch.add, slopes)) if singular and slopes else y
     blocks = [value]
     for k in range(1, O.order + 1):
         found = terms[1] * O.block(c, k) if k <= p and not _is_zero(terms[1]) else None
@@ -76,14 +74,16 @@ def composed(A: Arithmetic, terms: Sequence[Any], c: Tensor, singular: bool = Fa
     return torch.cat(blocks)
 
 
-def is_constant(c: Tensor) -> Tensor:
-    """Where all derivatives are 0, `(points, *shape)`."""
-    return (c[1:] == 0).all(0)
+def still_at_poles(A: Arithmetic, y: Tensor, c: Tensor, slopes: Tensor) -> Tensor:
+    """`y`, written in place, with derivatives 0 where slopes are infinite and the jet c stays."""
+    if bool((infinite := ~slopes.isfinite()).any()):
+        y[1:].masked_fill_(stays(A, c, infinite), 0)
+    return y
 
 
 def stays(A: Arithmetic, c: Tensor, where: Tensor) -> Tensor:
     """Where, among some places, a jet is taken for a constant: a doubt, for derivatives not asked for may differ."""
-    still = where & is_constant(c)
+    still = where & (c[1:] == 0).all(0)
     if len(c) > 1:
         A.doubts.append(still)
     return still

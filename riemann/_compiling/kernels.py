@@ -72,8 +72,6 @@ class OfColumns(Kernel):
         super().__init__(Pattern(code.shape, code.places, code.signs))
         self.code, self.full = code, full
 
-    by_columns = True
-
     def arguments(self, x: Tensor, *vectors: Tensor) -> list[Tensor]:
         columns = [column for a in (x, *vectors) for column in _columns(a)]
         return [*columns, *(s.to(x) for s in self.code.scalars())]

@@ -77,7 +77,6 @@ class _Tape(TorchDispatchMode):
         self.constants: dict[str, Any] = {"inf": math.inf, "nan": math.nan}
         self.names: dict[int, str] = {}  # of what depends on the arguments
         self.known: dict[Any, str] = {}
-        self.made: dict[str, Any] = {}
         self.joined: dict[str, tuple[int, list[Tensor]]] = {}  # what was joined along which axis
         self.fixed: set[int] = set()  # memory of constants that lines read
         self.alive: list[Any] = list(arguments)  # so that keys are not used again
@@ -87,7 +86,7 @@ class _Tape(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        tensors = [a for a in tree_leaves((args, kwargs)) if isinstance(a, Tensor)]
+        tensors = list(_tensors((args, kwargs)))
         varies = any(id(a) in self.names for a in tensors)
         if torch.Tag.nondeterministic_seeded in func.tags or varies and _looks_at_values(func, tensors):
             raise _Unrecorded(f"{func} depends on more than shapes")
@@ -182,7 +181,7 @@ class _Tape(TorchDispatchMode):
         for made, line, reads in reversed(self.lines):
             if made not in needed:
                 continue
-            done = sorted(reads - seen - {"x"})
+            done = sorted(reads - seen)
             seen |= reads
             needed |= reads
             text.append(f" {made} = {line}" + "".join(f"; {name} = None" for name in done))
