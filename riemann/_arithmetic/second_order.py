@@ -39,7 +39,7 @@ def product(A: Arithmetic, a: Tensor, b: Tensor) -> Tensor:
 def composed(A: Arithmetic, f: Tensor, df: Tensor | float, ddf: Tensor | float, c: Tensor) -> Tensor:
     """Coefficients of f(a) from its value and derivatives at the value of a."""
     O = A.orders
-    y = c.new_empty(O.counts[2], *c.shape[1:])
+    y = c.new_empty(O.counts[2], *torch.broadcast_shapes(c.shape[1:], f.shape))
     y[0] = f
     torch.mul(c[1:], df, out=y[1 : len(c)])
     y[len(c) :] = 0

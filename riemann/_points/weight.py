@@ -1,7 +1,8 @@
 """How much memory a piece of work takes, read off a record that torch keeps.
 
 The record is that of torch's profiler of one thread, in C++: it has every byte that is asked for, inside kernels too,
-on any device. Nothing of ours runs (so nothing of ours can fail) while torch differentiates.
+on any device. Nothing of ours runs (so nothing of ours can fail) while torch differentiates. What operations ran is
+left out of it: thousands of small notes between large arrays would keep the C library from using these again.
 """
 
 import itertools
@@ -14,6 +15,7 @@ from torch.autograd import (  # noqa: TID251, nothing is differentiated with it
     ProfilerState,
     _disable_profiler_legacy,
     _enable_profiler_legacy,
+    _enable_record_function,
     _profiler_enabled,
 )
 
@@ -41,9 +43,11 @@ def weighed(work: Callable[[], Any]) -> tuple[Any, Weight]:
     """What `work` returns, and its weight."""
     nothing = torch._C._profiler._ExperimentalConfig()
     _enable_profiler_legacy(ProfilerConfig(ProfilerState.CPU, False, True, False, False, False, nothing))
+    _enable_record_function(False)
     try:
         result = work()
     finally:
+        _enable_record_function(True)
         record = _disable_profiler_legacy()
     return result, _read(record)
 
