@@ -63,9 +63,10 @@ def _contract_two(a: Tensor, of_a: str, b: Tensor, of_b: str, result: str) -> Te
     if math.prod(sizes) > TERMS:
         return (a * b).sum(tuple(range(len(summed))))
     total = None
+    add = torch.addcmul if torch._C._len_torch_dispatch_stack() else Tensor.addcmul_  # what is recorded is not in place
     for at in itertools.product(*map(range, sizes)):
         p, q = (t[tuple(i % size for i, size in zip(at, t.shape, strict=False))] for t in (a, b))
-        total = p * q if total is None else total.addcmul_(p, q)
+        total = p * q if total is None else add(total, p, q)
     assert total is not None
     return total
 

@@ -23,7 +23,7 @@ from riemann._arithmetic import Orders, Refusal, generic, orders
 from riemann._contraction import is_worth_points_last
 from riemann._indices import matvec
 from riemann._modules import unwrapped
-from riemann._points.checks import broadcast_vectors, check_count, check_dense, check_points, has_values
+from riemann._points.checks import broadcast_vectors, check_count, check_dense, check_points, has_layout, has_values
 from riemann._points.chunks import in_chunks
 from riemann._points.one_point import at_one_point, explained
 from riemann._precision import full_precision
@@ -209,21 +209,65 @@ def jets_along(
     Returns:
         `(*batch, *s)`, `(*batch, *s, a)`, `(*batch, *s, a, b)`, ….
     """
-    vectors = _basis(x) if vectors is None else vectors
-    tables = orders(len(vectors), order, x.device)
-    c = _coefficients(f, x, vectors, tables, arguments, name)
-    every, batch = range(len(vectors)), x.ndim - 1
+    batch = x.ndim - 1
+    if vectors is None:
+        tables, c, read = _along_coordinates(f, x, order, arguments, name)
+    else:
+        tables, read = orders(len(vectors), order, x.device), None
+        c = _coefficients(f, x, vectors, tables, arguments, name)
+    every = range(tables.variables)
+
+    def placed(k: int) -> Tensor:
+        return _placed(tables, c, *[every] * k) if read is None else _placed_among(tables, c, k, read, x.shape[-1])
+
     if not _few_numbers_at_many_points(c, x):
-        return tuple(_placed(tables, c, *[every] * k) for k in range(order + 1))
+        return tuple(placed(k) for k in range(order + 1))
     c = c.flatten(1, batch).movedim(1, -1).contiguous()  # as the formulas like it, see `_contraction`
-    jets = (_placed(tables, c, *[every] * k).movedim(c.ndim - 2, 0) for k in range(order + 1))
+    jets = (placed(k).movedim(c.ndim - 2, 0) for k in range(order + 1))
     return tuple(y.unflatten(0, x.shape[:-1]) for y in jets)
+
+
+def _along_coordinates(
+    f: Callable[..., Any], x: Tensor, order: int, arguments: Sequence[Tensor], name: str
+) -> tuple[Orders, Tensor, tuple[int, ...] | None]:
+    """Coefficients along the coordinates that f reads, and which these are; None if they are all.
+
+    A function is expected to read what it read before. Where it reads more, it is called again.
+    """
+    n, basis = x.shape[-1], _basis(x)
+    whole = tuple(range(n))
+    if not (order and has_layout(x)):
+        tables = orders(n, order, x.device)
+        return tables, _coefficients(f, x, basis, tables, arguments, name), None
+    read = _read_before(f, n) or whole
+    while True:
+        tables, seen = orders(len(read), order, x.device), set[int]()
+        c = _coefficients(f, x, [basis[k] for k in read], tables, arguments, name, seen)
+        _remember_read(f, n, tuple(sorted(seen)) or (0,))
+        if seen <= {*read}:
+            return tables, c, None if read == whole else read
+        read = whole
+
+
+def _read_before(f: Callable[..., Any], n: int) -> tuple[int, ...] | None:
+    """The coordinates that a user's function of a point `(n,)` read when it was called last."""
+    try:
+        return _READ.get(getattr(f, "of", f), {}).get(n)
+    except TypeError:  # it has no hash, or cannot be referred to weakly
+        return None
+
+
+def _remember_read(f: Callable[..., Any], n: int, read: tuple[int, ...]) -> None:
+    with contextlib.suppress(TypeError):
+        _READ.setdefault(getattr(f, "of", f), {})[n] = read
+
+
+_READ: weakref.WeakKeyDictionary[Any, dict[int, tuple[int, ...]]] = weakref.WeakKeyDictionary()
 
 
 def _few_numbers_at_many_points(c: Tensor, x: Tensor) -> bool:
     """Whether the derivatives `(count, *batch, *s)` of tensors at points had better lie with the points last."""
-    plain = has_values(c) and not c.requires_grad and torch._C._len_torch_dispatch_stack() == 0
-    return plain and is_worth_points_last(x.shape[:-1].numel(), (x.shape[-1], *c.shape[x.ndim :]))
+    return has_layout(c) and not c.requires_grad and is_worth_points_last(x.shape[:-1].numel(), (x.shape[-1], *c.shape[x.ndim :]))
 
 
 def gradients(
@@ -364,6 +408,16 @@ def _placed(tables: Orders, c: Tensor, *axes: range) -> Tensor:
     return found.movedim(tuple(range(len(axes))), tuple(range(-len(axes), 0)))
 
 
+def _placed_among(tables: Orders, c: Tensor, k: int, read: tuple[int, ...], n: int) -> Tensor:
+    """The derivatives of degree k along some of n coordinates as last axes, 0 along the others."""
+    if k == 0:
+        return c[0]
+    block = tables.block(c, k)
+    block = torch.cat([block, block.new_zeros(1, *block.shape[1:])])
+    found = block[tables.places_among(k, read, n)]
+    return found.movedim(tuple(range(k)), tuple(range(-k, 0)))
+
+
 def _coefficients(
     f: Callable[..., Any],
     x: Tensor,
@@ -371,8 +425,12 @@ def _coefficients(
     tables: Orders,
     arguments: Sequence[Tensor],
     name: str = "function",
+    read: set[int] | None = None,
 ) -> Tensor:
-    """Coefficients of `f(p, *arguments)` at `p = x + s^a vectors_a`, `(count, *batch, *s)`."""
+    """Coefficients of `f(p, *arguments)` at `p = x + s^a vectors_a`, `(count, *batch, *s)`.
+
+    To `read` are added the coordinates that f reads.
+    """
     batch, n = x.shape[:-1], x.shape[-1]
     count = math.prod(batch)
     flat = [a.reshape(count, *a.shape[len(batch) :]) for a in (x, *arguments)]
@@ -382,8 +440,9 @@ def _coefficients(
     evaluated = _arithmetic.evaluated
     if "torch._dynamo" in sys.modules:
         evaluated = torch.compiler.disable(evaluated)
+    given = [torch.stack([flat[0], *directions]), *(a.unsqueeze(0) for a in flat[1:])]
     with _explaining(flat[0]), full_precision(x.device.type):
-        c = evaluated(f, [torch.stack([flat[0], *directions]), *(a.unsqueeze(0) for a in flat[1:])], tables, name)
+        c = evaluated(f, given, tables, name, read)
     return c[:, :count].reshape(len(c), *batch, *c.shape[2:])
 
 
@@ -418,6 +477,7 @@ def field(f: Field, x: Tensor, name: str = "function") -> Field:
             )
         return value
 
+    at_the_surface.of = getattr(f, "of", f)  # type: ignore[attr-defined]  # what it is remembered by
     return at_the_surface
 
 

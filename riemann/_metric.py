@@ -104,6 +104,7 @@ def _one_point(metric: Metric) -> Field:
             )
         return g
 
+    field.of = metric  # type: ignore[attr-defined]  # what it is remembered by
     return field
 
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann._contraction import contract, like
+from riemann._contraction import contract, has_points_last, like, points_last
 from riemann._indices import bilinear, check_positions, contract_axis, metric_trace, move_indices
 from riemann._nabla import derivatives_of_curvature
 from riemann._precision import full_precision
@@ -114,6 +114,10 @@ def geodesic_acceleration(
 
     $-g^{kl} (v^j \partial_j g_{li} v^i - \tfrac12 \partial_l g_{ij} v^i v^j)$ (MTW 10.27).
     """
+    if has_points_last(dg, 3):
+        v = points_last(v, 1)
+        along, slope = contract("...lij,...i,...j->...l", dg, v, v), contract("...ijl,...i,...j->...l", dg, v, v)
+        return contract("...kl,...l->...k", inverse_metric(g), 0.5 * slope - along)
     n = v.shape[-1]
     along = (dg @ v[..., None, :, None]).squeeze(-1) @ v.unsqueeze(-1)  # of g along v, times v
     squares = (v.unsqueeze(-1) * v.unsqueeze(-2)).reshape(*v.shape[:-1], 1, n * n)

@@ -111,6 +111,7 @@ class Arithmetic(TorchDispatchMode):
         self.surfaces = 0  # how many functions of users this runs inside
         self.doubts: list[Tensor] = []  # where jets were taken for constants because they are to the degree asked for
         self.called: str | None = None  # what the user's code calls: operations have other names
+        self.coordinates: set[int] = set()  # those of the point that are read, where that is asked for
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -257,8 +258,8 @@ class Arithmetic(TorchDispatchMode):
             with self.caller:
                 whole = (storage.nbytes() // target.element_size(),), (1,), 0
                 flat = self.of_constants(torch.as_strided, (target, *whole), {})
-                constant = flat.expand(1, self.points, -1).clone(memory_format=torch.contiguous_format)
-                self.shadows[storage._cdata] = Jet(constant)
+                constant = flat.view(1, -1, 1).expand(1, -1, self.points).clone(memory_format=torch.contiguous_format)
+                self.shadows[storage._cdata] = Jet(constant.transpose(1, 2))  # what is written to lies side by side
             jet = self.shadow_of(target)
         if operation.base in ("copy", "fill", "zero"):
             value = 0 if operation.base == "zero" else jets[1]
@@ -355,9 +356,13 @@ def weight(f: Callable[[Tensor], Any], x: Tensor, name: str = "function") -> int
     return arithmetic.bytes
 
 
-def run(arithmetic: Arithmetic, f: Callable[..., Any], arguments: Sequence[Tensor]) -> Any:
+def run(arithmetic: Arithmetic, f: Callable[..., Any], arguments: Sequence[Tensor], watched: bool = False) -> Any:
+    """`f` of jets with these coefficients; with `watched`, which coordinates of the first it reads is noted."""
     with arithmetic.caller:
         given = [Jet(c.clone(memory_format=torch.contiguous_format)) for c in arguments]
+        if watched:
+            point = arguments[0]
+            given[0]._memory.coordinates = torch.arange(point.shape[-1], dtype=point.dtype).view(1, 1, -1)
     with arithmetic.alone(), arithmetic:
         return f(*given)
 

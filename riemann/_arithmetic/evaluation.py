@@ -22,14 +22,24 @@ from riemann._messages.frames import warn
 FAR = 6  # what vanishes with as many derivatives is taken for a constant
 
 
-def evaluated(f: Callable[..., Any], arguments: Sequence[Tensor], tables: Orders, name: str = "function") -> Any:
+def evaluated(
+    f: Callable[..., Any],
+    arguments: Sequence[Tensor],
+    tables: Orders,
+    name: str = "function",
+    coordinates: set[int] | None = None,
+) -> Any:
     """`f`, a function of one point, over coefficients `(count, points, …)` of its arguments, of degree 1.
+
+    To `coordinates` are added those of the first argument that f reads.
 
     Returns:
         What `f` returns, a tensor or a tuple, as coefficients; NaN from the degree on at which they are not known.
     """
     arithmetic = Arithmetic(tables, arguments[0].shape[1], name)
-    y = _coefficients(arithmetic, run(arithmetic, f, arguments))
+    y = _coefficients(arithmetic, run(arithmetic, f, arguments, coordinates is not None))
+    if coordinates is not None:
+        coordinates |= arithmetic.coordinates
     linear = arithmetic.kinks & Operation.PIECEWISE_LINEAR
     if tables.order >= 2 and linear:
         warn(

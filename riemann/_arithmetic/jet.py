@@ -59,10 +59,11 @@ class Memory:
     Before the first write they are copied: a rule may have returned the coefficients of another jet.
     """
 
-    __slots__ = ("c", "writes", "read")
+    __slots__ = ("c", "writes", "read", "coordinates")
 
     def __init__(self, c: Tensor):
         self.c, self.writes, self.read = c, 0, False
+        self.coordinates: Tensor | None = None  # of the point, if they are numbered, `(1, 1, n)`
 
 
 class Jet(Tensor):
@@ -83,11 +84,10 @@ class Jet(Tensor):
 
     @staticmethod
     def __new__(cls, c: Tensor, jumps: Tensor | None = None) -> "Jet":
-        jet = Tensor._make_wrapper_subclass(
-            cls, c.shape[2:], c.stride()[2:], _offset(c), dtype=c.dtype, device=c.device
-        )
+        strides, offset = _lying(c)
+        jet = Tensor._make_wrapper_subclass(cls, c.shape[2:], strides, offset, dtype=c.dtype, device=c.device)
         jet._memory, jet._take, jet.jumps, jet._square = Memory(c), None, jumps, None
-        jet._c, jet._writes, jet.owner = c, 0, running.arithmetic
+        jet._c, jet._writes, jet._told, jet.owner = c, 0, False, running.arithmetic
         if jet.owner is not None:
             jet.owner.bytes += c.numel() * c.element_size()
         return jet
@@ -106,19 +106,20 @@ class Jet(Tensor):
         """
         whole = self._memory.c
         lying = [math.prod(whole.shape[k + 1 :]) for k in range(whole.ndim)]
-        if list(whole.stride()) != lying or _offset(whole):
+        if (list(whole.stride()) != lying and not has_points_last(whole)) or _offset(whole):
             raise Refused("reads memory that is laid out otherwise here; use indexing")
 
         def take(c: Tensor) -> Tensor:
-            numbers = math.prod(c.shape[2:])
+            numbers, points = math.prod(c.shape[2:]), c.shape[1]
             if copying and c.is_floating_point():
                 places = torch.arange(numbers, device=c.device).as_strided(size, stride, offset)
-                return (
-                    c.flatten(2).index_select(2, places.reshape(-1)).unflatten(2, size)
-                    if size
-                    else c.flatten(2)[..., offset]
-                )
-            return c.as_strided((*c.shape[:2], *size), (c.shape[1] * numbers, numbers, *stride), offset)
+                rows = c.flatten(2).transpose(1, 2)
+                found = rows.index_select(1, places.reshape(-1)).transpose(1, 2)
+                return found.unflatten(2, size) if size else found[..., 0]
+            if has_points_last(c):
+                strides = (points * numbers, 1, *(points * step for step in stride))
+                return c.as_strided((*c.shape[:2], *size), strides, points * offset)
+            return c.as_strided((*c.shape[:2], *size), (points * numbers, numbers, *stride), offset)
 
         view = Jet(take(whole))
         view._memory, view._writes, view._take = self._memory, self._memory.writes, take
@@ -127,12 +128,21 @@ class Jet(Tensor):
     def become(self, view: "Jet") -> None:
         """Takes the place of a view of it: its shape is changed elsewhere."""
         self._take, self._c, self._writes, self.jumps = view._take, view._c, view._writes, view.jumps
+        self._told = False
 
     @property
     def c(self) -> Tensor:
         """The coefficients as they are now."""
         self._memory.read = True
+        if self._memory.coordinates is not None and not self._told:
+            self._tell(self._memory.coordinates)
         return self._now()
+
+    def _tell(self, coordinates: Tensor) -> None:
+        """Notes which coordinates of the point are read: those that it is a view of."""
+        seen = coordinates if self._take is None else self._take(coordinates)
+        self.owner.coordinates.update(map(int, _real(seen).flatten().tolist()))
+        self._told = True
 
     def _now(self) -> Tensor:
         if self._writes != self._memory.writes:
@@ -147,13 +157,16 @@ class Jet(Tensor):
         whole = whole.view(_real(memory.c[:1, :1]).shape)
         whole = torch.view_as_complex(whole) if memory.c.is_complex() else whole
         places = _real(whole if take is None else take(whole)).reshape(-1).long()
-        count = max(len(value), len(memory.c))
-        old, new = (
-            c if len(c) == count else torch.cat([c, c.new_zeros((count - len(c), *c.shape[1:]))])
-            for c in (_real(memory.c), _real(value))
-        )
-        numbers = old.reshape(count, old.shape[1], -1).index_copy(2, places, new.reshape(count, new.shape[1], -1))
-        numbers = numbers.view(old.shape)
+        count, sideways = max(len(value), len(memory.c)), has_points_last(memory.c) and not memory.c.is_complex()
+
+        def rows(c: Tensor) -> Tensor:
+            c = _real(c)
+            c = c if len(c) == count else torch.cat([c, c.new_zeros((count - len(c), *c.shape[1:]))])
+            c = c.reshape(count, c.shape[1], -1)
+            return c.transpose(1, 2) if sideways else c
+
+        numbers = rows(memory.c).index_copy(1 if sideways else 2, places, rows(value))
+        numbers = numbers.transpose(1, 2) if sideways else numbers.view(count, *_real(memory.c).shape[1:])
         memory.c = torch.view_as_complex(numbers) if memory.c.is_complex() else numbers
         memory.writes += 1
 
@@ -163,7 +176,7 @@ class Jet(Tensor):
         missing = value.shape[0] - self._now().shape[0]
         if missing > 0 or (keeping and memory.read) or not memory.writes:
             zeros = memory.c.new_zeros((max(0, missing), *memory.c.shape[1:]))
-            memory.c, memory.read = torch.cat([memory.c, zeros]).contiguous(), False
+            memory.c, memory.read = _lengthened(memory.c, zeros), False
         memory.writes += 1
         here = self._now()
         here[: len(value)] = value
@@ -197,9 +210,29 @@ def is_seen(a: Tensor) -> bool:
     return not (isinstance(a, Jet | FakeTensor) or _functorch.is_functorch_wrapped_tensor(a))
 
 
+def has_points_last(c: Tensor) -> bool:
+    """Whether the points of coefficients `(count, points, numbers)` lie side by side in memory."""
+    return c.ndim == 3 and c.stride() == (c.shape[1] * c.shape[2], 1, c.shape[1])
+
+
+def _lengthened(c: Tensor, more: Tensor) -> Tensor:
+    """A copy of coefficients and more of them, laid out in memory as they are."""
+    if has_points_last(c):
+        return torch.cat([c.transpose(1, 2), more.transpose(1, 2)]).contiguous().transpose(1, 2)
+    return torch.cat([c, more]).contiguous()
+
+
 def _real(c: Tensor) -> Tensor:
     """Complex numbers as pairs of real ones: a part of them may be written to."""
     return torch.view_as_real(c.resolve_conj()) if c.is_complex() else c
+
+
+def _lying(c: Tensor) -> tuple[tuple[int, ...], int]:
+    """The strides and the offset of the tensor at one point, where points lie side by side also."""
+    strides, offset, points = c.stride()[2:], _offset(c), c.shape[1]
+    if points > 1 and c.stride(1) == 1 and not any(step % points for step in (*strides, offset)):
+        return tuple(step // points for step in strides), offset // points
+    return strides, offset
 
 
 def _offset(c: Tensor) -> int:

@@ -7,6 +7,7 @@ over the ways to deal the k places out.
 
 import functools
 import itertools
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ class Orders:
         if chosen is None and order >= 2:
             ends = list(itertools.accumulate(range(variables, 0, -1), initial=variables + 1))
             self.rows = [(1 + i, slice(1 + i, 1 + variables), slice(*ends[i : i + 2])) for i in range(variables)]
-        self._places: dict[tuple[range, ...], Tensor] = {}
+        self._places: dict[Any, Tensor] = {}
 
         def of(k: int, places: tuple[int, ...]) -> Tensor:
             """Where the derivatives in some of the places of those of degree k stand."""
@@ -72,6 +73,15 @@ class Orders:
             places = torch.tensor(found, dtype=torch.long, device=self.device)
             self._places[axes] = places.view(*map(len, axes))
         return self._places[axes]
+
+    def places_among(self, k: int, variables: tuple[int, ...], n: int) -> Tensor:
+        """Where the derivatives of degree k in n variables stand, ours being some of those; others stand last."""
+        if (key := (k, variables, n)) not in self._places:
+            ours, place = {v: own for own, v in enumerate(variables)}, self.place[k]
+            indices = (tuple(sorted(ours.get(v, -1) for v in index)) for index in itertools.product(range(n), repeat=k))
+            places = torch.tensor([place.get(index, len(place)) for index in indices], device=self.device)
+            self._places[key] = places.view([n] * k)
+        return self._places[key]
 
     def degree(self, count: int) -> int:
         """The highest degree of so many derivatives."""

@@ -58,7 +58,7 @@ class Recorded:
 def _recorded(f: Callable[..., Tensor], arguments: tuple[Tensor, ...]) -> Callable[..., Tensor]:
     """The operations of `f(*arguments)`, as a function."""
     tape = _Tape(arguments)
-    with without_values(), tape:
+    with without_values(alike=True), tape:
         result = f(*arguments)
     return tape.program(result)
 

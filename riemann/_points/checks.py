@@ -18,6 +18,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _INSIDE: ContextVar[bool] = ContextVar("inside", default=False)
+_ALIKE: ContextVar[bool] = ContextVar("alike", default=False)
 
 
 def has_values(x: Tensor) -> bool:
@@ -25,14 +26,24 @@ def has_values(x: Tensor) -> bool:
     return not (torch.compiler.is_compiling() or x.is_meta or UNSEEN.get()) and is_seen(x)
 
 
+def has_layout(x: Tensor) -> bool:
+    """Whether the layout of memory can be looked at, and is the same where what is done is done again."""
+    recorded = torch._C._len_torch_dispatch_stack() > 0 and not _ALIKE.get()
+    return not (recorded or torch.compiler.is_compiling() or x.is_meta) and is_seen(x)
+
+
 @contextlib.contextmanager
-def without_values() -> Iterator[None]:
-    """Nothing looks at values inside, as in transforms: what is done is to be done again, for others."""
-    token = UNSEEN.set(True)
+def without_values(alike: bool = False) -> Iterator[None]:
+    """Nothing looks at values inside, as in transforms: what is done is to be done again, for others.
+
+    Those are of the same sizes and the same layout if they are `alike`.
+    """
+    tokens = UNSEEN.set(True), _ALIKE.set(alike)
     try:
         yield
     finally:
-        UNSEEN.reset(token)
+        UNSEEN.reset(tokens[0])
+        _ALIKE.reset(tokens[1])
 
 
 def check_count(name: str, value: int, least: int) -> None:
