@@ -2,22 +2,15 @@
 
 from typing import Any
 
-import torch
-
 from riemann._compiling.compiled import Compiled as Compiled
 from riemann._compiling.components import Components as Components
-from riemann._compiling.components import Pattern, symmetries
 from riemann._compiling.fields import CompiledJet, jet
-from riemann._compiling.graph import Unrecorded
-from riemann._compiling.kernels import Kernel, OfColumns, OfDerivatives, OfGraph, OfPoints, closed_form
-from riemann._compiling.quantities import check, order_of, vectors_of
-from riemann._messages.frames import warn
+from riemann._compiling.kernels import closed_form
+from riemann._compiling.quantities import check
 from riemann._metric import check_metric_callable
 from riemann._modules import unwrapped
 from riemann._points import checks
 from riemann._types import Metric
-
-MOST_DIMENSIONS = 64  # of full second derivatives
 
 
 def compile(
@@ -105,58 +98,7 @@ def compile(
     checks.check_count("dim", dim, 1)
     if not isinstance(budget, int | float) or not budget > 0:
         raise ValueError(f"`budget` is {budget!r}, expected seconds, more than 0")
-    whole, pattern = components == "all", symmetries(quantity, options, dim)
-    kernel, route = _way(metric, quantity, options, dim, pattern, whole, budget)
-    if kernel is not None:
-        pattern = kernel.pattern
-    else:
-        warn(f"`compile` runs `{quantity}` of this metric eagerly, in tiles: {route.partition(': ')[2]}")
-    return Compiled(metric, quantity, options, dim, order_of(quantity), pattern, whole, backend, kernel, route, digits)
-
-
-def _way(
-    metric: Metric, quantity: str, options: dict[str, Any], dim: int, pattern: Pattern, whole: bool, budget: float
-) -> tuple[Kernel | None, str]:
-    """The first of the ways that there is, and what it is called."""
-    from riemann._compiling import derive
-
-    inner, order, vectors = unwrapped(metric), order_of(quantity), vectors_of(quantity)
-    if not vectors and (kernel := OfPoints(inner, quantity, options, pattern, whole)).plain is not None:
-        return kernel, "closed form"
-    try:
-        code = derive.derive(metric, quantity, options, dim, order, budget)
-        if isinstance(code, derive.Code):
-            return OfColumns(code, whole), f"symbolic, {code.operations} operations"
-        return (
-            OfDerivatives(code, quantity, options, pattern, whole),
-            f"symbolic derivatives of the metric, {code.operations} operations ({code.why})",
-        )
-    except derive.NotDerived as error:
-        why = str(error)
-    if not vectors and (same := _of_structure(inner, dim)) is not None:
-        from riemann._structure.found import public_name
-
-        kernel = OfPoints(same, quantity, options, pattern, whole, inner)
-        if kernel.plain is not None:
-            return kernel, f"closed form of the {public_name(same)} that it is equal to ({why})"
-    if dim > MOST_DIMENSIONS:
-        return None, f"eager, in tiles: {why}; its derivatives in {dim} dimensions are too many for a graph"
-    try:
-        graph = OfGraph(inner, quantity, options, pattern, whole)
-        count = graph.operations(derive.point(inner, dim).unsqueeze(0))
-        return graph, f"jets, {count} operations ({why})"
-    except Unrecorded as error:
-        return None, f"eager, in tiles: {why}, and {error}"
-
-
-def _of_structure(metric: Metric, dim: int) -> Metric | None:
-    """The metric of a named type that a metric is equal to; None where its buffers could change behind that."""
-    from riemann._compiling import derive
-    from riemann._structure.found import found
-
-    if isinstance(metric, torch.nn.Module) and any(b.is_floating_point() for b in metric.buffers()):
-        return None
-    return found(metric, dim, derive.point(metric, dim).unsqueeze(0))[0]
+    return Compiled(metric, quantity, options, dim, components == "all", backend, digits, budget)
 
 
 compile.register, compile.closed_form = closed_form.register, closed_form  # type: ignore[attr-defined]

@@ -1,7 +1,6 @@
 """A compiled quantity: the code at points, what it cannot be trusted with done by the function, and both compared."""
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,10 +9,14 @@ from torch import Tensor
 from riemann._compiling import comparison
 from riemann._compiling.components import Components, Pattern, picked, symmetries
 from riemann._compiling.graph import Unrecorded
-from riemann._compiling.kernels import Kernel, OfColumns, OfDerivatives
-from riemann._compiling.quantities import eagerly, of_jets, vectors_of
+from riemann._compiling.kernels import Kernel, OfColumns, OfDerivatives, Plain
+from riemann._compiling.quantities import eagerly, of_jets, order_of, vectors_of
 from riemann._compiling.running import Runner
+from riemann._compiling.ways import way
+from riemann._compiling.written import Renewed, Written
+from riemann._messages.frames import warn
 from riemann._metric import checked_jet, warn_of
+from riemann._modules import unwrapped
 from riemann._points import checks
 from riemann._points.chunks import in_chunks
 from riemann._points.faults import Note
@@ -23,11 +26,9 @@ from riemann._types import Metric
 
 TILE = 2**22  # bytes of results that are written at a time
 BETWEEN = 2**23  # bytes of the largest tensor between that a graph makes at a time
-Plain = Callable[[Tensor], Tensor]
-"""A quantity in plain tensor operations, points `(z, n)` to `(z, …)`."""
 
 
-class Compiled:
+class Compiled(Renewed):
     """A quantity of a metric as a function of points; made by `compile`.
 
     Attributes:
@@ -42,31 +43,40 @@ class Compiled:
         quantity: str,
         options: dict[str, Any],
         dim: int,
-        order: int,
-        pattern: Pattern,
         whole: bool,
         backend: str | None,
-        kernel: Kernel | None,
-        route: str,
-        digits: bool = False,
+        digits: bool,
+        budget: float,
     ):
         self.metric: Metric = metric
         self.quantity: str = quantity
-        self._options, self._dim, self._order = options, dim, order
-        self._pattern, self._independent = pattern, not whole
-        self._kernel, self._route, self._chosen = kernel, route, backend
-        self._says_digits = digits
-        self._make()
+        self._options, self._dim, self._order = options, dim, order_of(quantity)
+        self._independent, self._chosen = not whole, backend
+        self._says_digits, self._budget = digits, budget
+        self._renew()
 
-    _says_digits = False  # of what was pickled before there was the option
+    _says_digits, _budget = False, 10.0  # of what was pickled before there were these options
+    _kernel: Kernel | None
+    _pattern: Pattern
+
+    MADE = "_kernel", "_pattern", "_route", "_runner", "_compared", "_written"
+    LOCAL = "_runner", "_compared"
+
+    def _renew(self) -> None:
+        """Takes the first way that there is; says why, if it is the eager one."""
+        args = self.metric, self.quantity, self._options, self._dim, not self._independent, self._budget
+        self._kernel, self._route = way(*args)
+        if self._kernel is None:
+            reason = self._route.partition(": ")[2]
+            warn(f"`compile` runs `{self.quantity}` of this metric eagerly, in tiles: {reason}")
+        self._pattern = symmetries(*args[1:4]) if self._kernel is None else self._kernel.pattern
+        self._make()
 
     def _make(self) -> None:
         """What is compiled anew where the function arrives."""
         self._runner = None if self._kernel is None else Runner(self._kernel, self._chosen)
         self._compared: set[tuple[Any, ...]] = set()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_runner", "_compared")}
+        self._written = None if self._kernel is None else Written(unwrapped(self.metric), self._kernel.is_fixed)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -90,6 +100,7 @@ class Compiled:
     def __call__(self, x: Tensor, *vectors: Tensor, **named: Tensor) -> Any:
         """The quantity at points `(*batch, n)`, of vectors broadcast against them."""
         x, *given = self._checked(x, vectors, named)
+        self._look()
         batch, flat = x.shape[:-1], x.reshape(-1, self._dim)
         vectors = tuple(v.reshape(-1, self._dim) for v in given)
         try:
@@ -104,8 +115,9 @@ class Compiled:
         values = values.reshape((*batch, *values.shape[1:]))
         return Components(values, self._pattern) if self._independent else values
 
-    def _looped(self, x: Tensor, *vectors: Tensor) -> Any:
+    def in_loops(self, x: Tensor, *vectors: Tensor) -> Any:
         """The quantity at points and vectors `(z, n)` that a loop has looked at, with little around the code."""
+        self._look()
         runner = self._runner
         if (
             runner is None
@@ -220,7 +232,13 @@ class Compiled:
                 f"`riemann.{self.quantity}` of the metric is {theirs}. {self._remedy(some, given, function, noise)}"
             )
         self._compared.add(kind)
+        self._settle()
         return True
+
+    def _settle(self) -> None:
+        """After calls of the metric: what it changes itself, as a counter, is no change."""
+        if self._written is not None:
+            self._written.settle()
 
     def _by_derivatives(self, x: Tensor, vectors: tuple[Tensor, ...], function: Plain, noise: Tensor) -> bool:
         """Takes the code of the metric's derivatives instead of the quantity's, if that is right at points."""
@@ -274,6 +292,7 @@ class Compiled:
         """The values with those at some points computed by the generic route, and its warning if there is no metric."""
         some, given = x[where], tuple(v[where] for v in vectors)
         jets, faults = checked_jet(self.metric, some, self._order)
+        self._settle()
         exact = of_jets(self.quantity, some, jets, given, self._options).to(values.dtype)
         if self._independent:
             exact = picked(exact, self._pattern)

@@ -9,7 +9,7 @@ not be what the metric computes), g may be no metric: the point has to be looked
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sympy as sp
@@ -210,6 +210,10 @@ class Scalars:
 
     def __init__(self, metric: Metric):
         self.metric, self.shapes = metric, {name: t.shape for name, t in _tensors(metric).items()}
+
+    def tensors(self) -> Iterable[Tensor]:
+        """The parameters and buffers that they stand in."""
+        return _tensors(self.metric).values()
 
     def __call__(self) -> list[Tensor]:
         """One 0-dim tensor each."""

@@ -13,7 +13,9 @@ from riemann._compiling.components import Pattern
 from riemann._compiling.graph import Unrecorded, recorded
 from riemann._compiling.kernels import Kernel, Tensors
 from riemann._compiling.running import Runner
+from riemann._compiling.written import Renewed, Written
 from riemann._messages.frames import warn
+from riemann._modules import unwrapped
 from riemann._points import checks
 from riemann._precision import full_precision
 from riemann._types import Field
@@ -54,7 +56,7 @@ class OfField(Kernel):
         return self.graphs[self.prepare(arguments[0])][0](*arguments)
 
 
-class CompiledJet:
+class CompiledJet(Renewed):
     """`riemann.jet` of a field as a function of points; made by `compile`.
 
     Attributes:
@@ -69,15 +71,20 @@ class CompiledJet:
         self.field: Field = field
         self.order: int = order
         self._dim, self._backend, self._why = dim, backend, ""
-        self._make()
+        self._renew()
+
+    MADE = "_kernel", "_runner", "_compared", "_written", "_why"
+    LOCAL = "_kernel", "_runner", "_compared"
 
     def _make(self) -> None:
         self._kernel = OfField(self.field, self.order)
         self._runner = Runner(self._kernel, self._backend)
         self._compared: set[Any] = set()
+        self._written = Written(unwrapped(self.field), self._kernel.is_fixed)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if k not in ("_kernel", "_runner", "_compared")}
+    def _renew(self) -> None:
+        self._why = ""
+        self._make()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -105,6 +112,7 @@ class CompiledJet:
         checks.check_points(x)
         if x.shape[-1] != self._dim:
             raise ValueError(f"`x` has shape {tuple(x.shape)}, expected (*batch, {self._dim}), as `jet` was compiled")
+        self._look()
         if not self._why:
             self._record(x.reshape(-1, self._dim))
         if self._why:
@@ -144,6 +152,7 @@ class CompiledJet:
                 f"{theirs}. Use `backend=None`, or the function itself, and please report this field"
             )
         self._compared.add(kind)
+        self._written.settle()
 
 
 def jet(field: Field, dim: int | None, *, backend: str | None, order: int = 2) -> CompiledJet:

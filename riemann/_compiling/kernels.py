@@ -26,6 +26,10 @@ def closed_form(metric: Any, quantity: str, **options: Any) -> Callable[[Tensor]
     return None
 
 
+Plain = Callable[[Tensor], Tensor]
+"""A quantity in plain tensor operations, points `(z, n)` to `(z, …)`."""
+
+
 class Kernel:
     """Arguments to values and the doubt of each point; and which entries of the values are independent.
 
@@ -44,6 +48,10 @@ class Kernel:
     def knows_all(self, x: Tensor) -> bool:
         """Whether all that the code reads, and could ask for gradients, is among its arguments."""
         return True
+
+    def is_fixed(self, a: Tensor) -> bool:
+        """Whether the numbers in a tensor of the metric are in the code, and no argument."""
+        return False
 
     def prepare(self, x: Tensor) -> Any:
         """A key of the code for points like x: other code, another key."""
@@ -71,6 +79,9 @@ class OfColumns(Kernel):
     def __init__(self, code: "Code", full: bool):
         super().__init__(Pattern(code.shape, code.places, code.signs))
         self.code, self.full = code, full
+
+    def is_fixed(self, a: Tensor) -> bool:
+        return not _is_scalar(self.code, a)
 
     def arguments(self, x: Tensor, *vectors: Tensor) -> list[Tensor]:
         columns = [column for a in (x, *vectors) for column in _columns(a)]
@@ -122,16 +133,21 @@ class OfPoints(Kernel):
         """The graph for points like x, and the tensors that it reads; None if there is none."""
         key = self.prepare(x)
         if key not in self.graphs:
+            plain = self.form(x)
             try:
-                graph, tensors, _ = recorded(self._values, _columns(x), {})
+                graph, tensors, _ = recorded(functools.partial(self._values, plain), _columns(x), {})
                 self.graphs[key] = graph, Tensors(self.owner, tensors)
             except Unrecorded:
                 self.graphs[key] = None
         return self.graphs[key]
 
-    def _values(self, *columns: Tensor) -> tuple[Tensor, Tensor]:
+    def form(self, x: Tensor) -> Plain:
+        """The closed form for points like x."""
         assert self.plain is not None
-        values = self.plain(torch.cat(columns, -1))
+        return self.plain
+
+    def _values(self, plain: Plain, *columns: Tensor) -> tuple[Tensor, Tensor]:
+        values = plain(torch.cat(columns, -1))
         values = values if self.full else picked(values, self.pattern)
         flat = _jets.detached(values).reshape((columns[0].shape[0], -1))
         return values, (flat - flat).sum(-1)  # NaN where a value is not finite
@@ -148,7 +164,56 @@ class OfPoints(Kernel):
 
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
         graph = self.graphs[self.prepare(arguments[0])]
-        return graph[0](*arguments) if graph else self._values(*arguments)
+        return graph[0](*arguments) if graph else self._values(self.form(arguments[0]), *arguments)
+
+
+class OfStructure(OfPoints):
+    """The closed form of the metric of known type that a metric is equal to; found for each dtype and device."""
+
+    def __init__(
+        self,
+        metric: Metric,
+        quantity: str,
+        options: dict[str, Any],
+        pattern: Pattern,
+        full: bool,
+        same: Metric,
+        at: tuple[torch.dtype, torch.device],
+    ):
+        super().__init__(same, quantity, options, pattern, full, metric)
+        self.at, self.forms = at, {at: self.plain}
+
+    def __reduce__(self) -> Any:
+        return OfStructure, (self.owner, self.quantity, self.options, self.pattern, self.full, self.metric, self.at)
+
+    def is_fixed(self, a: Tensor) -> bool:
+        return not isinstance(a, torch.nn.Parameter) and not a.requires_grad
+
+    def form(self, x: Tensor) -> Plain:
+        key = self.prepare(x)
+        if key not in self.forms:
+            from riemann._compiling.derive import point
+
+            same = structure_at(self.owner, point(self.owner, x.shape[-1]).to(x).unsqueeze(0))
+            self.forms[key] = (
+                None if same is None else dispatched(closed_form, same)(same, self.quantity, **self.options)
+            )
+        if (plain := self.forms[key]) is None:
+            raise Unrecorded(f"no structure is found in {x.dtype}")
+        return plain
+
+
+def structure_at(metric: Metric, x: Tensor) -> Metric | None:
+    """The metric of a named type that a metric is found to be equal to, at points `(k, n)`."""
+    from riemann._structure.found import found
+
+    return found(metric, x.shape[-1], x)[0]
+
+
+def _is_scalar(code: "Code | JetCode", a: Tensor) -> bool:
+    """Whether the numbers in a tensor are arguments of generated code."""
+    tensors = getattr(code.scalars, "tensors", tuple)  # of what has no parameters it is `list`
+    return any(a is t for t in tensors())
 
 
 class OfDerivatives(Kernel):
@@ -160,6 +225,9 @@ class OfDerivatives(Kernel):
         self.vectors = len(vectors_of(quantity))
 
     by_columns = True
+
+    def is_fixed(self, a: Tensor) -> bool:
+        return not _is_scalar(self.code, a)
 
     def arguments(self, x: Tensor, *vectors: Tensor) -> list[Tensor]:
         return [*vectors, *_columns(x), *(s.to(x) for s in self.code.scalars())]
@@ -235,10 +303,14 @@ def _columns(x: Tensor) -> list[Tensor]:
 
 
 class Tensors:
-    """Tensors that a metric reads, as they are now: those of a module by name, for `module.double()` makes others."""
+    """Tensors that a metric reads, as they are now: those of a module by name, for `module.double()` makes others.
+
+    Raises:
+        ValueError: one is not of the shape or the dtype that it had when it was recorded.
+    """
 
     def __init__(self, metric: Metric, tensors: list[Tensor]):
-        self.metric, self.tensors, self.shapes = metric, tensors, [t.shape for t in tensors]
+        self.metric, self.tensors, self.kinds = metric, tensors, [(t.shape, t.dtype) for t in tensors]
         self.owners: list[tuple[str, str] | None] = [None] * len(tensors)
         if isinstance(metric, torch.nn.Module):
             named = {**dict(metric.named_parameters()), **dict(metric.named_buffers())}
@@ -250,15 +322,20 @@ class Tensors:
 
     def __call__(self) -> list[Tensor]:
         found = []
-        for tensor, owner, shape in zip(self.tensors, self.owners, self.shapes, strict=True):
+        for tensor, owner, kind in zip(self.tensors, self.owners, self.kinds, strict=True):
             if owner is not None:
                 path, name = owner
                 tensor = getattr(self.metric.get_submodule(path) if path else self.metric, name)
-                if tensor.shape != shape:
-                    whole = f"{path}.{name}".lstrip(".")
-                    raise ValueError(
-                        f"the module had a parameter `{whole}` {tuple(shape)} when it was compiled, and it is "
-                        f"{tuple(tensor.shape)} now"
-                    )
+            if (tensor.shape, tensor.dtype) != kind:
+                had = (
+                    f"the module had a parameter `{'.'.join(filter(None, owner))}`"
+                    if owner
+                    else "the metric read a tensor"
+                )
+                was, now = (
+                    f"{tuple(shape)}" + f" of {dtype}" * (tensor.dtype != kind[1])
+                    for shape, dtype in (kind, (tensor.shape, tensor.dtype))
+                )
+                raise ValueError(f"{had} {was} when it was compiled, and it is {now} now")
             found.append(tensor)
         return found

@@ -3,7 +3,7 @@ r"""Geodesics, $\ddot x^k + \Gamma^k_{ij} \dot x^i \dot x^j = 0$, and the expone
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, Unpack, overload
+from typing import Any, Literal, NamedTuple, Protocol, Unpack, overload, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -24,6 +24,15 @@ from riemann._precision import full_precision
 from riemann._types import Field, GeodesicOptions, Metric, Progress
 
 Acceleration = Callable[[Tensor, Tensor], Tensor]
+
+
+@runtime_checkable
+class InLoops(Protocol):
+    """An acceleration that does with less around it in a loop, which has looked at points and velocities itself."""
+
+    def in_loops(self, x: Tensor, v: Tensor, /) -> Tensor:
+        """The acceleration at points and velocities `(points, n)`."""
+
 
 # -------------------------------------------------------------------------------------------------- accelerations
 
@@ -154,7 +163,7 @@ def geodesic(
     speed = _speed(metric, x, v)
     n = x.shape[-1]
     accelerate = acceleration or (lambda x, v: geodesic_acceleration(metric, x, v))
-    accelerate = getattr(accelerate, "_looped", accelerate)  # what is compiled, without checks of each call
+    accelerate = accelerate.in_loops if isinstance(accelerate, InLoops) else accelerate
 
     def flow(_: Tensor, y: Tensor) -> Tensor:
         x, v = y.split(n, -1)

@@ -1,0 +1,55 @@
+"""The ways to a quantity: closed form, derivation, structure, jets; the first that there is."""
+
+from typing import Any
+
+import torch
+
+from riemann._compiling.components import symmetries
+from riemann._compiling.graph import Unrecorded
+from riemann._compiling.kernels import Kernel, OfColumns, OfDerivatives, OfGraph, OfPoints, OfStructure, structure_at
+from riemann._compiling.quantities import order_of, vectors_of
+from riemann._modules import unwrapped
+from riemann._types import Metric
+
+MOST_DIMENSIONS = 64  # of full second derivatives
+
+
+def way(
+    metric: Metric, quantity: str, options: dict[str, Any], dim: int, whole: bool, budget: float
+) -> tuple[Kernel | None, str]:
+    """The first of the ways that there is, and what it is called."""
+    from riemann._compiling import derive
+
+    inner, order, vectors = unwrapped(metric), order_of(quantity), vectors_of(quantity)
+    pattern = symmetries(quantity, options, dim)
+    if not vectors and (kernel := OfPoints(inner, quantity, options, pattern, whole)).plain is not None:
+        return kernel, "closed form"
+    try:
+        code = derive.derive(metric, quantity, options, dim, order, budget)
+        if isinstance(code, derive.Code):
+            return OfColumns(code, whole), f"symbolic, {code.operations} operations"
+        return (
+            OfDerivatives(code, quantity, options, pattern, whole),
+            f"symbolic derivatives of the metric, {code.operations} operations ({code.why})",
+        )
+    except derive.NotDerived as error:
+        why = str(error)
+    at = derive.point(inner, dim).unsqueeze(0)
+    if not vectors and not _has_numbers(inner) and (same := structure_at(inner, at)) is not None:
+        from riemann._structure.found import public_name
+
+        kernel = OfStructure(inner, quantity, options, pattern, whole, same, (at.dtype, at.device))
+        if kernel.plain is not None:
+            return kernel, f"closed form of the {public_name(same)} that it is equal to ({why})"
+    if dim > MOST_DIMENSIONS:
+        return None, f"eager, in tiles: {why}; its derivatives in {dim} dimensions are too many for a graph"
+    try:
+        graph = OfGraph(inner, quantity, options, pattern, whole)
+        return graph, f"jets, {graph.operations(at)} operations ({why})"
+    except Unrecorded as error:
+        return None, f"eager, in tiles: {why}, and {error}"
+
+
+def _has_numbers(metric: Metric) -> bool:
+    """Whether a module has buffers of numbers, which structures copy."""
+    return isinstance(metric, torch.nn.Module) and any(b.is_floating_point() for b in metric.buffers())
