@@ -18,7 +18,7 @@ from torch import Tensor
 
 from riemann._certified.along import Along, accelerations
 from riemann._certified.enclose import exact
-from riemann._certified.library import above, below, flint, precision
+from riemann._certified.library import above, below, flint, precision, terms_kept
 from riemann._certified.sources import source
 from riemann._types import Metric
 
@@ -112,11 +112,12 @@ def enclose_geodesic(
             if len(tube) >= max_steps:
                 why = f"`max_steps` = {max_steps} was reached"
                 break
-            step, after = None, now
+            step, after, growth = None, now, 2.0
             while step is None and h > SMALLEST * abs(t):
                 after = min(now + h, abs(float(t)))
                 step = flow.step(state, exact(after) - exact(now))
-                h = h if step else h / 2
+                if step is None:
+                    h, growth = 0.7 * h, 1.1
             if step is None or after == now:
                 why = "no step can be proved: the metric is singular or not smooth ahead, or the enclosure is too wide"
                 break
@@ -124,7 +125,7 @@ def enclose_geodesic(
             h, now = after - now, after
             times.append(now)
             tube.append(box[:n])
-            h = h * min(2.0, max(0.5, 0.9 * (tolerance / max(remainder, 1e-60)) ** (1 / (order + 1))))
+            h = h * min(growth, max(0.5, 0.9 * (tolerance / max(remainder, 1e-60)) ** (1 / (order + 1))))
             progress(f"t = {sign * now:.6g}")
         hull = state.hull()
         hull = [*hull[:n], *(c * exact(sign) for c in hull[n:])]
@@ -170,9 +171,10 @@ class Flow:
         slope = self.slope(y)
         if not all(c.is_finite() for c in slope):
             return None
-        E = Along(n, 0, 0)
-        g = self.graph.matrix(E, [E.curve([c]) for c in y[:n]])
-        values = [[E.number(E.value(e)) for e in row] for row in g]
+        with terms_kept(1):
+            E = Along(n, 0)
+            g = self.graph.matrix(E, [E.curve([c]) for c in y[:n]])
+            values = [[E.number(E.value(e)) for e in row] for row in g]
         return abs(sum(values[i][j] * y[n + i] * y[n + j] for i in range(n) for j in range(n))).sqrt()
 
     def slope(self, y: list[Any]) -> list[Any]:
@@ -210,36 +212,40 @@ class Flow:
             total = total * h + term
         return total
 
-    def around(self, y: list[Any], h: Any) -> list[Any] | None:
-        """A box that the solutions do not leave up to h."""
-        span = (0 * h).union(h)
-        B = [a + span * b for a, b in zip(y, self.slope(y), strict=True)]
-        for _ in range(4):
+    def around(self, c: list[list[Any]], h: Any) -> tuple[list[Any], list[Any]] | None:
+        r"""A box that the solutions do not leave up to h, and the next Taylor coefficients over it.
+
+        From the coefficients c over the box where they start: $\sum_k [0, h^k] c_k + [0, h^{N+1}] c_{N+1}(B)$ is in B.
+        """
+        powers = [_from_zero(h**k) for k in range(self.order + 2)]
+        start = [sum((b * p for b, p in zip(a[1:], powers[1:], strict=False)), a[0]) for a in zip(*c, strict=True)]
+        B = start
+        for _ in range(3):
             if not all(b.is_finite() for b in B):
                 return None
             B = [b + _ball(0.05 * float(b.rad()) + 1e-20 + 1e-18 * float(abs(b).upper())) for b in B]
-            image = [a + span * b for a, b in zip(y, self.slope(B), strict=True)]
+            last = self.series(B, self.order + 1)[-1]
+            image = [a + b * powers[-1] for a, b in zip(start, last, strict=True)]
             if all(i.is_finite() and b.contains_interior(i) for i, b in zip(image, B, strict=True)):
-                return image
+                return image, last
             B = [i.union(b) for i, b in zip(image, B, strict=True)]
         return None
 
     def step(self, state: Frame, time: Any) -> tuple[Frame, list[Any], float] | None:
         """The set after a time h, a box around it all along, and the size of the remainder; None if not proved."""
         hull, n = state.hull(), self.n
-        box = self.around(hull, time)
-        if box is None:
+        along = self.series(hull, self.order)
+        found = self.around(along, time)
+        if found is None:
             return None
-        last = self.series(box, self.order + 1)[-1]
+        box, last = found
         rest = [c * time ** (self.order + 1) for c in last]
-        if not all(r.is_finite() for r in rest):
-            return None
         remainder = max(float(r.rad()) for r in rest[:n])
         if remainder > 4 * self.tolerance and remainder > 4 * max(float(c.rad()) for c in hull):
             return None
         middle = [c.mid() for c in state.middle]
         moved = _value(self.series(middle, self.order), time)
-        J = self.jacobian(self.series(hull, self.order), time)
+        J = self.jacobian(along, time)
         spread = [c - m for c, m in zip(state.middle, middle, strict=True)]
         ends = [a + b + s for a, b, s in zip(moved, rest, _times(J, spread), strict=True)]
         centre = [e.mid() for e in ends]
@@ -267,6 +273,11 @@ def _value(c: list[list[Any]], h: Any) -> list[Any]:
 
 def _times(A: Any, v: list[Any]) -> list[Any]:
     return [sum((A[i, j] * v[j] for j in range(1, len(v))), A[i, 0] * v[0]) for i in range(len(v))]
+
+
+def _from_zero(x: Any) -> Any:
+    """The ball of the numbers from 0 to x."""
+    return (0 * x).union(x)
 
 
 def _ball(radius: float) -> Any:

@@ -26,6 +26,18 @@ def precision(bits: int) -> Iterator[None]:
         context.prec = before
 
 
+@contextlib.contextmanager
+def terms_kept(count: int) -> Iterator[None]:
+    """How many coefficients FLINT's power series have inside, which belongs to the whole process."""
+    context = flint().ctx
+    before = context.cap
+    context.cap = count
+    try:
+        yield
+    finally:
+        context.cap = before
+
+
 def below(x: Any) -> float:
     """The largest float that is certainly not above a ball's points; NaN where it has no bounds."""
     return _outwards(x.lower(), -1)

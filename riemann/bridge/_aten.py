@@ -29,12 +29,16 @@ MOVES = frozenset(
     "squeeze_ unsqueeze_ transpose_ t_ as_strided_copy view_copy expand_copy permute_copy".split()
 )
 CHOICES = MOVES - {"_to_copy"} | {"where"}  # what takes entries that say whether something holds
+_INDICES, _FILLING = ("index", "indices", "mask"), ("value", "fill_value")  # names of arguments
 FLOATS = (torch.float64, torch.float32)
 KNOWN = frozenset((*MOVES, *OPERATIONS))  # what torch need not decompose
 
 
-def perform(E: Elements, target: Any, args: tuple, kwargs: dict) -> Any:
-    """One node of a graph: an operation, by name, on arrays of elements and of integers."""
+def perform(E: Elements, target: Any, args: tuple, kwargs: dict, moves: dict[Any, Any], key: Any = None) -> Any:
+    """One node of a graph: an operation, by name, on arrays of elements and of integers.
+
+    Where it only moves elements, `moves` keeps under the key how; None, if that depends on more than shapes.
+    """
     if target is operator.getitem:
         return args[0][args[1]]
     name = target._schema.name.split("::")[1]
@@ -51,7 +55,7 @@ def perform(E: Elements, target: Any, args: tuple, kwargs: dict) -> Any:
     if name in OPERATIONS:
         return _array(OPERATIONS[name](E, *args, **kwargs))
     if name in MOVES:
-        return _moved(E, target, args, kwargs)
+        return _moved(E, target, args, kwargs, moves, key)
     raise Inexpressible(f"has no exact form as {E.kind}")
 
 
@@ -77,39 +81,57 @@ def elements(E: Elements, y: Any) -> Any:
 # ------------------------------------------------------------------------------------------------------ moving elements
 
 
-def _moved(E: Elements, target: Any, args: tuple, kwargs: dict) -> Any:
-    """The operation on positions in a pool of elements, whose first are 0 and 1."""
-    pool: list[Any] = [E.number(0), E.number(1)]
-
-    def deposit(a: Any) -> Any:
-        if not isinstance(a, np.ndarray):
-            return a
-        start = len(pool)
-        pool.extend(of_elements(E, a).flat)
-        return torch.arange(start, len(pool)).reshape(a.shape)
-
-    def argument(name: str, a: Any) -> Any:
-        if name in ("index", "indices", "mask"):
-            return tree_map(to_torch, a)
-        if name in ("value", "fill_value") and not isinstance(a, np.ndarray):
-            pool.append(E.number(a))
-            return len(pool) - 1
-        return tree_map(deposit, a)
-
-    args = tuple(argument(formal.name, a) for formal, a in zip(target._schema.arguments, args, strict=False))
+def _moved(E: Elements, target: Any, args: tuple, kwargs: dict, moves: dict[Any, Any], key: Any) -> Any:
+    """The operation on positions in a pool of elements, whose first are 0 and 1; positions under a key are kept."""
+    named = [(formal.name, a) for formal, a in zip(target._schema.arguments, args, strict=False)]
     of_tensors = ("dtype", "device", "layout", "pin_memory", "memory_format")
-    kwargs = {name: argument(name, a) for name, a in kwargs.items() if name not in of_tensors}
+    options = {name: a for name, a in kwargs.items() if name not in of_tensors}
+    pool: list[Any] = [E.number(0), E.number(1)]
+    for name, a in (*named, *options.items()):
+        if name in _FILLING and not isinstance(a, np.ndarray):
+            pool.append(E.number(a))
+        elif name not in _INDICES:
+            for array in _arrays(a):
+                pool.extend(of_elements(E, array).flat)
+    positions = moves.get(key)
+    if positions is None:
+        positions = _positions(target, named, options)
+        if key is not None:
+            moves[key] = positions
+    source = np.array([*pool, None], dtype=object)
 
     def withdraw(y: Any) -> Any:
-        if isinstance(y, Tensor):
-            source = np.array([*pool, None], dtype=object)
-            return source[y.numpy()] if y.ndim else np.array(pool[int(y)], dtype=object)
-        return y
+        if isinstance(y, tuple | list):
+            return type(y)(map(withdraw, y))
+        return (source[y] if y.ndim else filled((), [pool[int(y)]])) if isinstance(y, np.ndarray) else y
 
-    moved = target(*args, **kwargs)
+    return withdraw(positions)
+
+
+def _positions(target: Any, named: list[tuple[str, Any]], options: dict[str, Any]) -> Any:
+    """Where in the pool each entry of the result comes from."""
+    used = 2
+
+    def deposit(a: Any) -> Any:
+        nonlocal used
+        if not isinstance(a, np.ndarray):
+            return a
+        used += a.size
+        return torch.arange(used - a.size, used).reshape(a.shape)
+
+    def argument(name: str, a: Any) -> Any:
+        nonlocal used
+        if name in _INDICES:
+            return tree_map(to_torch, a)
+        if name in _FILLING and not isinstance(a, np.ndarray):
+            used += 1
+            return used - 1
+        return tree_map(deposit, a)
+
+    moved = target(*(argument(*pair) for pair in named), **{name: argument(name, a) for name, a in options.items()})
     if target._schema.name.endswith(("empty", "empty_like")):
         moved = torch.zeros_like(moved)
-    return tree_map(withdraw, moved)
+    return tree_map(lambda y: y.numpy() if isinstance(y, Tensor) else y, moved)
 
 
 def _arrays(tree: Any) -> Iterator[np.ndarray]:

@@ -209,6 +209,9 @@ class Program:
                 varying.add(node)
         self._fixed = [node for node in module.graph.nodes if node not in varying and node.op != "output"]
         self.varying = [node for node in module.graph.nodes if node in varying and node.op == "call_function"]
+        integers = {node for node in varying if not _floating(node)}
+        self._steady = varying - {node for node in varying if not integers.isdisjoint(node.all_input_nodes)}
+        self._moves: dict[torch.fx.Node, Any] = {}  # of steady nodes: by shapes alone, at every point
 
     def constants(self, E: _aten.Elements) -> dict[torch.fx.Node, Any]:
         """What does not depend on the arguments."""
@@ -236,7 +239,8 @@ class Program:
     def _performed(self, E: _aten.Elements, node: torch.fx.Node, values: dict[torch.fx.Node, Any]) -> Any:
         args, kwargs = torch.fx.map_arg((node.args, node.kwargs), values.__getitem__)
         try:
-            y, kept = _aten.perform(E, node.target, args, kwargs), node.meta.get("val")
+            key = node if node in self._steady else None
+            y, kept = _aten.perform(E, node.target, args, kwargs, self._moves, key), node.meta.get("val")
             single = isinstance(kept, Tensor) and kept.dtype == torch.float32 and y.dtype == object
             return each(E, E.single, y) if single else y
         except Inexpressible as reason:
@@ -244,6 +248,12 @@ class Program:
         except (TypeError, IndexError, NotImplementedError) as error:
             form = f"`{_name(node).lstrip('_')}` in a way that has no exact form as {E.kind}"
             raise ValueError(f"the metric calls {form}.") from error
+
+
+def _floating(node: torch.fx.Node) -> bool:
+    """Whether what a node gives is certainly no index."""
+    kept = node.meta.get("val")
+    return isinstance(kept, Tensor) and kept.dtype in _aten.FLOATS
 
 
 def _name(node: torch.fx.Node) -> str:
