@@ -19,6 +19,7 @@ from riemann_nn._discovery.symmetry import symmetry_loss as symmetry_loss
 from riemann_nn._fields import compiled as compiled
 from riemann_nn._fields import factored as factored
 from riemann_nn._fields.metric_net import MetricNet as MetricNet
+from riemann_nn._generation.generative import GenerativeManifold as GenerativeManifold
 from riemann_nn._losses.compatibility import compatibility_loss as compatibility_loss
 from riemann_nn._losses.curvature import CurvatureLoss as CurvatureLoss
 from riemann_nn._losses.curvature import curvature_loss as curvature_loss
@@ -52,6 +53,7 @@ __all__ = [
     "CoordinateLayer",
     "CurvatureLoss",
     "EvolutionLoss",
+    "GenerativeManifold",
     "Health",
     "InducedMetric",
     "KernelHead",

@@ -89,12 +89,16 @@ class CoordinateLayer(torch.nn.Module):
 
     def log_abs_det_jacobian(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch"]:
         r"""$\log |\det \partial \phi / \partial x|$ at x, `(*batch,)`: a sum of n numbers for each coupling."""
+        return self.with_log_det(x)[1]
+
+    def with_log_det(self, x: Float[Tensor, "*batch n"]) -> tuple[Float[Tensor, "*batch n"], Float[Tensor, "*batch"]]:
+        r"""$\phi(x)$ and `log_abs_det_jacobian(x)`, in one pass."""
         self._check(x)
         total = x.new_zeros(x.shape[:-1])
         for coupling in self.couplings:
             x, log_det = coupling(x)
             total = total + log_det
-        return total
+        return x, total
 
     def _check(self, x: Tensor) -> None:
         """Coordinates are picked by number: without this, more of them than n would be left out in silence."""

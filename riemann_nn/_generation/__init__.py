@@ -1,0 +1,1 @@
+"""Densities and geometry of data: to judge, to draw and to interpolate points."""
