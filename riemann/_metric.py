@@ -1,6 +1,7 @@
 """What a metric must be, checked: one point (n,) in, a finite symmetric nonsingular (n, n) out."""
 
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from riemann._open import open_function
 from riemann._points.checks import has_values, surely_finite
 from riemann._points.faults import UNKNOWN, Faults, warn_of, with_nan
 from riemann._points.one_point import at_one_point
-from riemann._rounding import few_digits
+from riemann._rounding import Sizes, few_digits
 from riemann._types import Field, Metric
 
 INFINITE = "has derivatives that are not finite"  # the fault that leaves the value of g as it is
@@ -116,27 +117,29 @@ def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> Faults:
     finite = g.isfinite().all(-1).all(-1)
     inverse, info = torch.linalg.inv_ex(g)
     size = g.abs()
-    if len(jets) > 1:  # the last bit of a coordinate may change g by as much as g itself: the poles at `math.pi`
-        last_bit = torch.einsum("...ijk,...k->...ij", jets[1].detach().abs(), x.detach().abs() / _rank.ROUNDING)
+    derivatives = [y.detach() for y in jets[1:]]
+    sizes = Sizes.of(g, inverse, *derivatives)
+    if derivatives:  # the last bit of a coordinate may change g by as much as g itself: the poles at `math.pi`
+        last_bit = torch.einsum("...ijk,...k->...ij", derivatives[0].abs(), x.detach().abs() / _rank.ROUNDING)
         size = size + last_bit.nan_to_num(0.0, 0.0)
     singular = finite & (_rank.is_singular(inverse, size) | (info != 0))
     faults = {
         "is not finite": ~finite,
         "is not symmetric": is_asymmetric(jets, ASYMMETRY.get(g.dtype, 1e-3)),
         **_rank.by_rank(g, size, singular),
-        INFINITE: ~_are_finite(jets[1:], x),
+        INFINITE: ~_are_finite(derivatives, sizes, x),
     }
-    if len(jets) > 2:
+    if derivatives and not sizes.certain(g.dtype):
         good = ~torch.stack(list(faults.values())).any(0)
-        faults |= few_digits(*(y.detach() for y in jets[:3]), inverse, good)
+        faults |= few_digits((g, *derivatives), inverse, good)
     return faults
 
 
-def _are_finite(jets: Sequence[Tensor], x: Tensor) -> Tensor:
+def _are_finite(derivatives: Sequence[Tensor], sizes: Sizes, x: Tensor) -> Tensor:
     finite = torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device)
-    for y in jets:
-        if not (has_values(y) and surely_finite(y)):
-            finite = finite & y.detach().isfinite().flatten(x.ndim - 1).all(-1)
+    for y, norm in zip(derivatives, sizes.norms, strict=False):
+        if not math.isfinite(norm):
+            finite = finite & y.isfinite().flatten(x.ndim - 1).all(-1)
     return finite
 
 

@@ -6,8 +6,10 @@ seen here.
 """
 
 import contextlib
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +18,7 @@ from riemann import formulas
 from riemann._indices import bilinear, contract_axis
 from riemann._points.checks import has_values
 from riemann._points.faults import Faults, Note, say
-from riemann._terms import inverse_terms, ricci_product_terms, riemann_terms
+from riemann._terms import christoffel_terms, inverse_terms, ricci_product_terms, riemann_terms
 
 UNITS = 4  # of the last bit, with which each term of a sum is taken to be computed
 DIGITS = 3  # as many digits are enough
@@ -57,19 +59,19 @@ def floor_of(dtype: torch.dtype) -> float:
     return FLOOR.get(dtype, 1e-2) if chosen is None else chosen
 
 
-def note(error: Tensor, value: Tensor) -> Faults:
+def note(error: Tensor, value: Tensor, of: str = "curvature") -> Faults:
     """The points `(*batch,)` where a bound of the error is above the floor and leaves fewer than `DIGITS` digits."""
     few = error > (value * 10.0**-DIGITS).clamp(min=floor_of(error.dtype))
     if not bool(few.any()):
         return {}
     digits = torch.where(few, (value / error).log10().nan_to_num(0.0, 0.0, 0.0).clamp(0, DIGITS - 1).floor(), -1)
-    return {_sentence(int(d)): digits == d for d in digits[few].unique().tolist()}
+    return {_sentence(int(d), of): digits == d for d in digits[few].unique().tolist()}
 
 
-def _sentence(digits: int) -> Note:
+def _sentence(digits: int, of: str) -> Note:
     left = f"about {digits} digits" if digits != 1 else "about 1 digit"
     return Note(
-        f"rounding leaves {left} of the curvature (its terms are far larger and cancel: the coordinates of `metric` "
+        f"rounding leaves {left} of the {of} (its terms are far larger and cancel: the coordinates of `metric` "
         "are nearly singular, other coordinates keep more digits)"
     )
 
@@ -115,21 +117,65 @@ def units(g: Tensor) -> Tensor:
     return torch.where(d > 0, d, g.abs().amax(-1)).rsqrt()
 
 
-def few_digits(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, good: Tensor) -> Faults:
-    """The note on `good` points of jets without gradients: by norms, and term by term where these say too little."""
-    if g.shape[-1] == 1 or not g.numel():
+class Sizes(NamedTuple):
+    """Of jets at all points together, numbers: what norms say of rounding costs a call no more.
+
+    Attributes:
+        least: the smallest |g_ii|.
+        most: the largest.
+        inverse: the largest |g^ij|.
+        norms: of each array of derivatives, all points and components; finite only if all of them are.
+    """
+
+    least: float
+    most: float
+    inverse: float
+    norms: tuple[float, ...]
+
+    @classmethod
+    def of(cls, g: Tensor, inverse: Tensor, *derivatives: Tensor) -> "Sizes":
+        """Those of jets without gradients."""
+        if not (derivatives and g.numel()):
+            return cls(1.0, 0.0, 0.0, (0.0,) * len(derivatives))
+        ends = torch.aminmax(g.diagonal(dim1=-2, dim2=-1).abs())
+        numbers = [*ends, inverse.abs().max(), *torch._foreach_norm(derivatives)]
+        least, most, h, *sizes = torch.stack(numbers).tolist()
+        return cls(least, most, h, tuple(sizes))
+
+    def certain(self, dtype: torch.dtype) -> bool:
+        """Whether the error of what is made of products of the derivatives and the inverse is below the floor.
+
+        Of the connection with first derivatives, of curvature with second ones, in units of the shortest coordinate
+        vector.
+        """
+        if not self.least > 0:
+            return False
+        floor, eps = floor_of(dtype), torch.finfo(dtype).eps
+        h, unit = self.inverse * self.most, 1 / self.least
+        first, *second = self.norms or (0.0,)
+        if not second:
+            return UNITS * eps * h * h * h * first * math.sqrt(unit) * unit <= floor
+        return UNITS * eps * h * h * (second[0] + h * first * first * unit) * unit * unit <= floor
+
+
+def few_digits(jets: Sequence[Tensor], inverse: Tensor, good: Tensor) -> Faults:
+    """The note on `good` points of jets without gradients: of curvature, or of the connection of first derivatives.
+
+    By norms, and term by term where these say too little; for who found by `Sizes` that it is not certain.
+    """
+    g, dg, *higher = jets[:3]
+    floor, connection = floor_of(g.dtype), not higher
+    if g.shape[-1] == 1 and not connection:
         return {}
     r = units(g)
+    bound = _of_connection(dg, inverse, r) if connection else _by_norms(g, dg, higher[0], inverse, r)
+    suspect = good & ~(bound <= floor)
+    if not bool(suspect.any()):
+        return {}
+    here = (y[suspect] for y in (g, dg, *higher, inverse, r))
     error, value = (torch.zeros_like(r[..., 0]) for _ in range(2))
-    suspect = good
-    for bound in (_by_norms, _by_scaled_norms):
-        here = [y[suspect] if suspect is not good else y for y in (g, dg, ddg, inverse, r)]
-        high = ~(bound(*here) <= floor_of(g.dtype))
-        suspect = suspect & high if suspect is good else suspect.masked_scatter(suspect, high)
-        if not bool(suspect.any()):
-            return {}
-    error[suspect], value[suspect] = _term_by_term(*(y[suspect] for y in (g, dg, ddg, inverse, r)))
-    return note(error, value)
+    error[suspect], value[suspect] = (_connection_by_terms if connection else _term_by_term)(*here)
+    return note(error, value, "Christoffel symbols" if connection else "curvature")
 
 
 def certain_digits(g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
@@ -137,19 +183,11 @@ def certain_digits(g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
     if g.shape[-1] == 1:
         return g[..., 0, 0].isfinite()
     here = g, dg, ddg, formulas.inverse_metric(g), units(g)
-    return (_by_norms(*here) <= floor_of(g.dtype)) | (_by_scaled_norms(*here) <= floor_of(g.dtype))
+    return _by_norms(*here) <= floor_of(g.dtype)
 
 
 def _by_norms(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, r: Tensor) -> Tensor:
-    """A bound of the error of Riemann from one pass over the jets, in units of the shortest coordinate vector."""
-    largest = r.amax(-1)
-    norm = torch.linalg.vector_norm
-    first, second = norm(dg, dim=(-3, -2, -1)) * largest**3, norm(ddg, dim=(-4, -3, -2, -1)) * largest**4
-    return _of_norms(first.square(), second, inverse, r)
-
-
-def _by_scaled_norms(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, r: Tensor) -> Tensor:
-    """The same, each coordinate in its own unit."""
+    """A bound of the error of Riemann at each point, each coordinate in its own unit."""
     first = _scaled_square(dg, r)
     square = (r.unsqueeze(-1) * r.unsqueeze(-2)).square().flatten(-2).unsqueeze(-2)
     second = square @ ddg.square().flatten(-4, -3).flatten(-2) @ square.mT
@@ -162,8 +200,34 @@ def _scaled_square(dg: Tensor, r: Tensor) -> Tensor:
     return (square @ dg.square().flatten(-3, -2) @ r.square().unsqueeze(-1))[..., 0, 0]
 
 
+def _of_connection(dg: Tensor, inverse: Tensor, r: Tensor) -> Tensor:
+    """A bound of the error of the connection at each point, each coordinate in its own unit."""
+    return last_bits(_scaled_inverse(inverse, r) ** 3 * _scaled_square(dg, r).sqrt())
+
+
+def _connection_by_terms(g: Tensor, dg: Tensor, inverse: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+    """A bound of the error of the connection, and its size, both in an orthonormal frame, `(points,)`."""
+    frame = _frame(g, r)
+    error, value = christoffel_terms(inverse_terms(g, inverse), dg), formulas.christoffel(g, dg, kind=1)
+    error, value = contract_axis(error, (frame @ g).abs(), 0, 3), contract_axis(value, frame, 0, 3)
+    for axis in (1, 2):
+        error, value = contract_axis(error, frame.abs(), axis, 3), contract_axis(value, frame, axis, 3)
+    return last_bits(error.flatten(1).amax(-1)), value.flatten(1).abs().amax(-1)
+
+
+def _frame(g: Tensor, r: Tensor) -> Tensor:
+    """Vectors `[..., a, i]` that are orthonormal, up to sign."""
+    w, V = torch.linalg.eigh(g * r.unsqueeze(-1) * r.unsqueeze(-2))
+    return (V * w.abs().rsqrt().unsqueeze(-2)).mT * r.unsqueeze(-2)
+
+
+def _scaled_inverse(inverse: Tensor, r: Tensor) -> Tensor:
+    """The largest entry of the inverse of g, each coordinate in its own unit."""
+    return (inverse / (r.unsqueeze(-1) * r.unsqueeze(-2))).abs().amax((-1, -2))
+
+
 def _of_norms(first: Tensor, second: Tensor | float, inverse: Tensor, r: Tensor) -> Tensor:
-    h = (inverse / (r.unsqueeze(-1) * r.unsqueeze(-2))).abs().amax((-1, -2))
+    h = _scaled_inverse(inverse, r)
     return last_bits(h.square() * (second + h * first))
 
 
@@ -175,8 +239,7 @@ def _term_by_term(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, r: Tensor
 
 def _in_a_frame(g: Tensor, r: Tensor, riemann: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]:
     """The largest error and component, from those in coordinates and from their terms."""
-    w, V = torch.linalg.eigh(g * r.unsqueeze(-1) * r.unsqueeze(-2))
-    frame = (V * w.abs().rsqrt().unsqueeze(-2)).mT * r.unsqueeze(-2)  # [..., a, i]
+    frame = _frame(g, r)
     distinct = ~torch.eye(g.shape[-1], dtype=torch.bool, device=g.device)  # R_aacd = 0, whatever its terms
     terms = terms * (distinct[:, :, None, None] & distinct)
     for axis in range(4):
@@ -184,15 +247,46 @@ def _in_a_frame(g: Tensor, r: Tensor, riemann: Tensor, terms: Tensor) -> tuple[T
     return last_bits(terms.flatten(1).amax(-1)), riemann.flatten(1).abs().amax(-1)
 
 
+def say_few_of_nabla(g: Tensor, gamma: Tensor, T: Tensor, dT: Tensor, nabla: Tensor, indices: str) -> None:
+    r"""Says where $\partial T$ and products of $\Gamma$, or its trace, and T add up to a result of few digits.
+
+    Each coordinate is taken in its own unit. What is below the floor is not said, times the size of T if that is large.
+    """
+    if not indices or not g.numel() or not all(map(has_values, (g, gamma, T, dT, nabla))):
+        return
+    g, gamma, T, dT, nabla = (y.detach() for y in (g, gamma, T, dT, nabla))
+    rank = gamma.ndim - g.ndim + 2  # 1 of the trace
+    arrays = (gamma, "ull"[-rank:]), (T, indices), (dT, indices + "l")
+    ends = torch.aminmax(g.diagonal(dim1=-2, dim2=-1).abs())
+    least, most, *norms = torch.stack([*ends, *torch._foreach_norm([y for y, _ in arrays])]).tolist()
+    unit = {"l": 1 / math.sqrt(least) if least > 0 else math.inf, "u": math.sqrt(most)}
+    G, t, d = (norm * math.prod(unit[p] for p in places) for norm, (_, places) in zip(norms, arrays, strict=True))
+    if last_bits(g.new_tensor(d + len(indices) * G * t)) <= floor_of(g.dtype):  # as it is nearly always
+        return
+    r = units(g)
+    G, size, d = (_in_units(y, r, places) for y, places in arrays)
+    terms = d + len(indices) * g.shape[-1] * G * size
+    value = _in_units(nabla, r, indices + "l" if nabla.ndim > r.ndim - 1 else "")
+    scale = size.clamp(min=1.0)
+    say(note((last_bits(terms) / scale).nan_to_num(0.0), value / scale, "covariant derivative"))
+
+
+def _in_units(y: Tensor, r: Tensor, indices: str) -> Tensor:
+    """The largest component of a tensor at each point, each coordinate in its own unit."""
+    batch = r.shape[:-1]
+    for axis, position in enumerate(indices):
+        shape = [-1 if k == axis else 1 for k in range(len(indices))]
+        y = y * (r if position == "l" else 1 / r).reshape(*batch, *shape)
+    return y.abs().reshape(*batch, -1).amax(-1)
+
+
 def say_few_of_products(g: Tensor, dg: Tensor, inverse: Tensor) -> None:
     """Says where Riemann, of products of first derivatives of g alone (Hessian metrics), keeps few digits."""
     if not has_values(g) or g.shape[-1] == 1 or not g.numel():
         return
     g, dg, inverse = (y.detach() for y in (g, dg, inverse))
-    least, most = g.diagonal(dim1=-2, dim2=-1).abs().aminmax(dim=-1)
-    cubes = (inverse.abs().amax((-2, -1)) * (most / least)) ** 3
-    largest = (cubes * torch.linalg.vector_norm(dg, dim=(-3, -2, -1)).square()).max()
-    if bool(last_bits(largest) <= floor_of(g.dtype)):  # as it is nearly always
+    sizes = Sizes.of(g, inverse, dg)
+    if sizes._replace(norms=(*sizes.norms, 0.0)).certain(g.dtype):
         return
     r = units(g)
     high = ~(_of_norms(_scaled_square(dg, r), 0.0, inverse, r) <= floor_of(g.dtype))

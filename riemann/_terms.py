@@ -23,6 +23,11 @@ def ricci_product_terms(inverse: Tensor, dg: Tensor) -> Tensor:
     return products + torch.einsum("...e,...ebd->...bd", trace, gamma)
 
 
+def christoffel_terms(inverse: Tensor, dg: Tensor) -> Tensor:
+    """The sum of absolute values of the terms of each Gamma^k_ij, `[..., k, i, j]`."""
+    return _gamma_terms(inverse, dg)[1]
+
+
 def _gamma_terms(inverse: Tensor, dg: Tensor) -> tuple[Tensor, Tensor]:
     d = dg.abs()
     gamma = 0.5 * (d.transpose(-1, -2) + d + torch.einsum("...ijk->...kij", d))  # Gamma_kij
@@ -53,7 +58,7 @@ def scales(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor | None = None) ->
     twice = torch.einsum("...ae,...bf,...efcd->...abcd", inverse, inverse, riemann)
     return {
         "metric": size,
-        "christoffel": _gamma_terms(inverse, dg)[1],
+        "christoffel": christoffel_terms(inverse, dg),
         "riemann_tensor": torch.einsum("...ae,...ebcd->...abcd", inverse, riemann),
         "ricci_tensor": ricci,
         "scalar_curvature": scalar,

@@ -102,6 +102,7 @@ class Arithmetic(TorchDispatchMode):
         self.instead: Mapping[str, Callable[..., Any]] = {}  # functions that are called in place of those of torch
         self.gradients = torch.is_grad_enabled()
         self.anew = bool(stack) or torch._C._len_torch_dispatch_stack() > 0  # nothing is written in place
+        self.recorder = _recorder()
         self.around = running.users[-1] if running.users else None
         self.caller = _Caller(self)
         self.made: dict[int, StorageWeakRef] = {}
@@ -151,6 +152,11 @@ class Arithmetic(TorchDispatchMode):
                     if operation.makes:
                         self.note(result)
                     return result
+                if _recorder() is not self.recorder:
+                    raise Refusal(
+                        f"the {self.name} records operations (`torch.func.linearize`, `make_fx`), where values of the "
+                        "point would become constants; use `torch.func.jvp`, `vjp` or the function itself"
+                    )
                 if operation.mutable:
                     return self.write(func, operation, args, jets, named)
                 return self.result(func, operation, jets, named)
@@ -326,6 +332,11 @@ class Arithmetic(TorchDispatchMode):
         if c.shape[0] == count:
             return c
         return torch.cat([c, c.new_zeros((count - c.shape[0], *c.shape[1:]))])
+
+
+def _recorder() -> Any:
+    """What records operations in this thread, for a graph of torch."""
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY)
 
 
 def mapped(f: Callable[[Any], Any], tree: Any) -> Any:

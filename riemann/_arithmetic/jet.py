@@ -83,9 +83,10 @@ class Jet(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
-    def __new__(cls, c: Tensor, jumps: Tensor | None = None) -> "Jet":
-        strides, offset = _lying(c)
-        jet = Tensor._make_wrapper_subclass(cls, c.shape[2:], strides, offset, dtype=c.dtype, device=c.device)
+    def __new__(cls, c: Tensor, jumps: Tensor | None = None, offset: int | None = None) -> "Jet":
+        strides, begin = _lying(c)
+        begin = begin if offset is None else offset
+        jet = Tensor._make_wrapper_subclass(cls, c.shape[2:], strides, begin, dtype=c.dtype, device=c.device)
         jet._memory, jet._take, jet.jumps, jet._square = Memory(c), None, jumps, None
         jet._c, jet._writes, jet._told, jet.owner = c, 0, False, running.arithmetic
         if jet.owner is not None:
@@ -94,7 +95,12 @@ class Jet(Tensor):
 
     def view_by(self, take: Callable[[Tensor], Tensor]) -> "Jet":
         """A view, `take` of the coefficients."""
-        view = Jet(take(self._now()), None if self.jumps is None else take(self.jumps.unsqueeze(0))[0])
+        c, offset = self._now(), None
+        if not is_seen(c):  # inside transforms: torch compares it with that of tangents
+            offset = (
+                self.storage_offset() + take(torch.empty_strided(c.shape, c.stride(), device="meta")).storage_offset()
+            )
+        view = Jet(take(c), None if self.jumps is None else take(self.jumps.unsqueeze(0))[0], offset)
         view._memory, view._writes = self._memory, self._memory.writes
         view._take = take if (before := self._take) is None else lambda c: take(before(c))
         return view

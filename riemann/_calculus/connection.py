@@ -11,6 +11,7 @@ from riemann import formulas
 from riemann._calculus.fields import as_field, scalar_jet, tensor_jet
 from riemann._indices import check_positions, matvec, metric_trace
 from riemann._metric import metric_jet
+from riemann._rounding import say_few_of_nabla
 from riemann._types import Field, Metric
 
 
@@ -71,7 +72,9 @@ def divergence(metric: Metric, X: Field) -> Field:
         g, dg = metric_jet(metric, x, 1)
         value, dX = tensor_jet(X, x, 1, 1, "X")
         trace = 0.5 * torch.einsum("...ij,...ijk->...k", formulas.inverse_metric(g), dg)  # d_k log sqrt|det g|
-        return torch.einsum("...ii->...", dX) + torch.einsum("...k,...k->...", trace, value)
+        result = torch.einsum("...ii->...", dX) + torch.einsum("...k,...k->...", trace, value)
+        say_few_of_nabla(g, trace, value, dX, result, "u")
+        return result
 
     return at
 
@@ -103,9 +106,16 @@ def hessian(metric: Metric, f: Field) -> Field:
     def at(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         _, df, ddf = scalar_jet(f, x, 2)
-        return formulas.hessian(formulas.christoffel(g, dg), df, ddf)
+        return _hessian(g, dg, df, ddf)
 
     return at
+
+
+def _hessian(g: Tensor, dg: Tensor, df: Tensor, ddf: Tensor) -> Tensor:
+    gamma = formulas.christoffel(g, dg)
+    result = formulas.hessian(gamma, df, ddf)
+    say_few_of_nabla(g, gamma, df, ddf, result, "l")
+    return result
 
 
 def laplacian(metric: Metric, f: Field) -> Field:
@@ -134,7 +144,7 @@ def laplacian(metric: Metric, f: Field) -> Field:
     def at(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         _, df, ddf = scalar_jet(f, x, 2)
-        return metric_trace(formulas.inverse_metric(g), formulas.hessian(formulas.christoffel(g, dg), df, ddf))
+        return metric_trace(formulas.inverse_metric(g), _hessian(g, dg, df, ddf))
 
     return at
 
@@ -169,6 +179,9 @@ def covariant_derivative(metric: Metric, T: Field, indices: str) -> Field:
     def at(x: Tensor) -> Tensor:
         g, dg = metric_jet(metric, x, 1)
         value, dT = tensor_jet(T, x, len(indices), 1, "T")
-        return formulas.covariant_derivative(formulas.christoffel(g, dg), value, dT, indices)
+        gamma = formulas.christoffel(g, dg)
+        result = formulas.covariant_derivative(gamma, value, dT, indices)
+        say_few_of_nabla(g, gamma, value, dT, result, indices)
+        return result
 
     return at

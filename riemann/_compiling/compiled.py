@@ -141,7 +141,7 @@ class Compiled(Renewed):
 
         def looked_at(x: Tensor) -> Tensor:
             with torch.no_grad():
-                _, faults = checked_jet(self.metric, x, max(2, self._order))
+                _, faults = checked_jet(self.metric, x, max(1, self._order))
             warn_of({said: where for said, where in faults.items() if isinstance(said, Note)})
             return x[..., 0]
 

@@ -45,7 +45,8 @@ def at(
     Warns:
         UserWarning: where g is not finite, not symmetric or singular to rounding ("rank 2 of 3"), or its derivatives
             are not finite; results are NaN at that point, also those that need no inverse. And where rounding leaves
-            fewer than 3 digits of the curvature, which is kept: see `bound_rounding`.
+            fewer than 3 digits of the curvature (of the connection for `order=1`), which is kept: see
+            `bound_rounding`.
 
     Note:
         A metric inside DistributedDataParallel or `torch.compile` is unwrapped. Gradients of a loss on the result are

@@ -3,14 +3,13 @@ r"""How many digits a moving frame leaves of the curvature: by norms, and by abs
 What a formula adds up, in absolute values, times $\max_a \sum |E| |L|$, by which solving with L makes errors larger.
 """
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from riemann._points.checks import has_values
-from riemann._rounding import UNITS, floor_of, last_bits
+from riemann._rounding import UNITS, floor_of, last_bits, say_few
 from riemann.metrics import _moving_frame
 from riemann.metrics._moving_frame import MovingFrame
 
@@ -22,9 +21,15 @@ def error(f: MovingFrame) -> Tensor:
         return zeros
     with torch.no_grad():
         floor = n * (n - 1) * floor_of(zeros.dtype)
-        if _by_norms(f, _at_most) <= floor or _by_norms(f, _largest) <= floor:  # as it is nearly always
+        if _by_norms(f, _together) <= floor or _by_norms(f, _largest) <= floor:  # as it is nearly always
             return zeros
         return _term_by_term(f).nan_to_num(0.0)
+
+
+def say(error: Tensor, size: Tensor, planes: int) -> None:
+    """Says where an error leaves few digits of a size, of what so many sectional curvatures add up to."""
+    if has_values(error) and bool(error.any()):
+        say_few(error / planes, size / planes)
 
 
 def _by_norms(f: MovingFrame, norms: Callable[[list[Tensor]], list[float]]) -> float:
@@ -36,10 +41,9 @@ def _by_norms(f: MovingFrame, norms: Callable[[list[Tensor]], list[float]]) -> f
     return UNITS * torch.finfo(here.L.dtype).eps * E * L * ((5 + 8 * n) * M**2 + 4 * E * second)
 
 
-def _at_most(arrays: list[Tensor]) -> list[float]:
-    """What the norms of the arrays of a point are at most, by the largest number: one call."""
-    largest = torch.stack(torch._foreach_norm(arrays, math.inf)).tolist()
-    return [size * math.sqrt(a[0].numel()) for size, a in zip(largest, arrays, strict=True)]
+def _together(arrays: list[Tensor]) -> list[float]:
+    """The norms of the arrays of all points together: in one call, and cheap where the points are few."""
+    return torch.stack(torch._foreach_norm(arrays)).tolist()
 
 
 def _largest(arrays: list[Tensor]) -> list[float]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from riemann import _curvature, _jets, formulas
 from riemann._indices import bilinear
 from riemann._open import route
-from riemann._rounding import judged_forms, say_few
+from riemann._rounding import judged_forms
 from riemann.metrics import _mlp_digits, _moving_frame
 from riemann.metrics._mlp_cholesky import MLPCholesky
 from riemann.metrics._mlp_jets import factor_jet, pull_back, values
@@ -72,7 +72,7 @@ def scalar_curvature(metric: MLPCholesky, x: Tensor) -> Tensor:
         return _moving_frame.scalar_curvature(frame), _mlp_digits.error(frame)
 
     value, error = _over_points(scalar, metric, x, largest=_of_frame(metric))
-    say_few(error / _planes(metric), value.abs() / _planes(metric))
+    _mlp_digits.say(error, value.abs(), _planes(metric))
     return value
 
 
@@ -88,7 +88,7 @@ def ricci_tensor(metric: MLPCholesky, x: Tensor, indices: str = "ll") -> Tensor:
         return formulas.change_indices(L @ L.mT, value, "ll", indices), error, size
 
     value, error, size = _over_points(ricci, metric, x, largest=_of_frame(metric))
-    say_few(error / _planes(metric), size / max(1, metric.dim - 1))
+    _mlp_digits.say(error, metric.dim * size, _planes(metric))
     return value
 
 
