@@ -295,6 +295,21 @@ def test_a_transform_that_moves_is_not_passed_over():
     assert "closed form" not in shifted.route
 
 
+@pytest.mark.parametrize("a, b", [(2.0, 2.0), (3.0, 4.0), (2.0, 0.5)])
+def test_a_logit_that_is_shifted_and_scaled(a, b):
+    """Of a Beta distribution: the inverse of the logit clamps at rounding of 1, where some nodes lie."""
+    logit = D.SigmoidTransform().inv
+    family = lambda x: D.TransformedDistribution(D.Beta(a + 0 * x[0], b), [logit, D.AffineTransform(x[0], x[1])])
+    x = points(2, 1)[0]
+    location = a * b / (a + b + 1) / x[1] ** 2
+    rtol = 1e-11 if b > 1 else 1e-6  # of mass beyond the clamp
+    assert_equal(Fisher(family)(x)[0, 0], location, rtol=rtol)
+    moved = x * torch.tensor([-3.0, 1.0], dtype=D64)  # a location and a scale: the hyperbolic plane
+    curvature = rm.scalar_curvature(Fisher(family), torch.stack([x, moved]))
+    assert_equal(curvature[1], curvature[0], rtol=10 * rtol)
+    assert bool((curvature < 0).all())
+
+
 # -------------------------------------------------------------------------------------------------- the other ways
 
 

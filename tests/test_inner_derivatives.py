@@ -65,3 +65,37 @@ def test_graphs_made_inside_are_refused(name):
     metric = induced(lambda x: RECORDED[name](MAPS["entries"], x))
     with pytest.raises(ValueError, match="records operations .*use `torch.func.jvp`"):
         rm.scalar_curvature(metric, points())
+
+
+FLAT = lambda x: torch.eye(2, dtype=x.dtype)
+TOUCHING = {  # of slope 1 beside 0, where the other branch holds
+    "of a square": lambda z: torch.where(z[0] ** 2 > 0, z[0], 3 * z[0]) + z[1] ** 2,
+    "of a sine": lambda z: torch.where(torch.sin(z[0]) ** 2 > 0, z[0], 3 * z[0]) + z[1] ** 2,
+    "of a mask": lambda z: z[0] * (1 + 2 * (z[0] ** 2 == 0)) + z[1] ** 2,
+}
+INNER = {
+    "jet": lambda f, x: rm.jet(f, x, 1)[1],
+    "gradient": lambda f, x: rm.gradient(FLAT, f)(x),
+    "christoffel": lambda f, x: rm.christoffel(lambda z: (2 + f(z)) * FLAT(z), x)[..., 0, 0, 0],
+}
+
+
+@pytest.mark.parametrize("name", TOUCHING)
+@pytest.mark.parametrize("inner", INNER)
+@pytest.mark.parametrize("order", [0, 1])
+def test_a_branch_that_first_derivatives_do_not_see_is_nan_inside_too(name, inner, order):
+    x = torch.tensor([[0.0, 0.7], [0.4, 0.7]], dtype=D)
+    touching, plain = (
+        rm.jet(lambda p: INNER[inner](f, p), x, order) for f in (TOUCHING[name], lambda z: z[0] + z[1] ** 2)
+    )
+    for y, expected in zip(touching, plain, strict=True):
+        assert bool(y[0].isnan().any())
+        assert_equal(y[1], expected[1])
+
+
+def test_what_stays_where_it_is_has_derivatives_inside_too():
+    """Zeros beside a diagonal, and a maximum whose branches are equal."""
+    f = lambda z: torch.relu(torch.diag(z)).abs().sum() + torch.maximum(z[0] ** 3, z[0] ** 3) + torch.diag(z).amax(0)[1]
+    x = torch.tensor([0.5, 0.7], dtype=D)
+    (value,) = rm.jet(lambda p: rm.gradient(FLAT, f)(p), x, 0)
+    assert_equal(value, torch.stack([1 + 3 * x[0] ** 2, 2 + 0 * x[0]]))

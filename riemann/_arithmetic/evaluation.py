@@ -1,8 +1,8 @@
 """A user's function over jets; and what vanishes to the degree asked for: does it stay, or does it move further on?
 
 Whether `x ** 2 > 0` jumps at 0 cannot be told from first derivatives. Where a kink, a tie or a root met such a jet, the
-function is called once more: along one generic direction, to a degree that tells. Inside the derivatives of another
-function it is not, and the jet is taken for a constant: each level would multiply the work of all others.
+function is called once more: along one generic direction, to a degree that tells. So is one inside the derivatives of
+another, but while that is called once more itself: each level would multiply the work of all others.
 """
 
 import math
@@ -48,7 +48,7 @@ def evaluated(
             "softplus, silu)."
         )
     doubts = arithmetic.doubts
-    if not doubts or tables.order == 0 or tables.order >= FAR or running.users:
+    if not doubts or tables.order == 0 or max(tables.order, *(A.orders.order for A in running.users), 0) >= FAR:
         return y
     seen = [_seen(doubt) for doubt in doubts]
     if any(doubt is None for doubt in seen):  # nothing can be looked at: what is in doubt is not known

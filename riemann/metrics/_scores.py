@@ -24,6 +24,7 @@ from riemann.metrics._structure import derive, route
 
 STEPS, REACH = (2**-6, 2**-8, 2**-10), 4.0  # of the double-exponential rule, in its variable
 ACCURATE = 1e-11  # the mass, by every other node
+CLAMPED = 1e-7  # the mass at kinks that is left out where there is no better way
 TAIL = 1e-15  # what the sum over whole numbers may leave out
 MOST = 2**20  # whole numbers, at most
 SEED = 0
@@ -49,28 +50,44 @@ class Scores(torch.nn.Module):
         say([way], 0)
         return metric(x)
 
-    def nodes(self, x: Tensor) -> "Nodes":
-        """Nodes for the distribution at one point."""
+    def nodes(self, x: Tensor, moved: bool = True) -> "Nodes":
+        """Nodes for the distribution at one point; with `moved`, those of what it transforms, if that has some."""
         if not has_values(x):
             raise ValueError(
                 "Fisher's metric of this family is not known, and nodes for the covariance of the score are chosen by "
                 "the values of x, which a transform hides here: call functions of riemann on the metric itself"
             )
         with torch.no_grad():
-            return _nodes(self.family(x.detach()), self.num_samples, self.seed, x.device)
+            return _nodes(self.family(x.detach()), self.num_samples, self.seed, x.device, moved)
 
     def pulled_back(self, x: Tensor) -> tuple[Pullback, "Way"]:
         """The metric of half densities at the nodes of one point, and how it was found."""
-        nodes = self.nodes(x)
+        for moved, most in ((True, ACCURATE), (False, CLAMPED)):
+            nodes = self.nodes(x, moved)
+            jets = self.jets(x, nodes)
+            if not bool((lost := ~_known(jets, nodes)).any()):
+                break
+            mass = jets[0].detach().square().reshape(lost.shape)[lost].sum() / 4
+            if mass < most:  # at an end that a transform clamps, where rounding puts nodes
+                nodes = _without(nodes, lost)
+                jets = self.jets(x, nodes)
+                break
+        error, smooth = _judged(jets, nodes)
+        return Pullback(self.amplitudes(nodes)), Way(nodes.way, error, nodes.sampled, smooth)
 
-        def amplitudes(p: Tensor) -> Tensor:
+    def amplitudes(self, nodes: "Nodes") -> Callable[[Tensor], Tensor]:
+        """The map to half densities."""
+
+        def at(p: Tensor) -> Tensor:
             with Unvalidated():
                 log_density = self.family(p).log_prob(nodes.y)
             return 2 * torch.exp(0.5 * (log_density + nodes.log_weights)).reshape(-1)
 
-        metric = Pullback(amplitudes)
-        error, smooth = _judged(metric, x, nodes)
-        return metric, Way(nodes.way, error, nodes.sampled, smooth)
+        return at
+
+    def jets(self, x: Tensor, nodes: "Nodes") -> tuple[Tensor, ...]:
+        """Of half densities, to order 2."""
+        return _jets.jets_at(self.amplitudes(nodes), x, 2, "family")
 
 
 class Way(NamedTuple):
@@ -157,11 +174,11 @@ class Nodes(NamedTuple):
     halves: bool = False  # every other node is a rule of twice the step
 
 
-def _nodes(d: Any, num_samples: int, seed: int, device: torch.device) -> Nodes:
+def _nodes(d: Any, num_samples: int, seed: int, device: torch.device, moved: bool = True) -> Nodes:
     """Nodes for a distribution: a sum or a quadrature where these reach all mass, else samples."""
     found = None
     if d.event_shape == torch.Size():
-        found = _of_whole_numbers(d, device) if getattr(d.support, "is_discrete", False) else _of_line(d, device)
+        found = _of_whole_numbers(d, device) if getattr(d.support, "is_discrete", False) else _of_line(d, device, moved)
     elif getattr(d, "has_enumerate_support", False):
         y = d.enumerate_support()
         found = Nodes(y, torch.zeros_like(d.log_prob(y)), "a sum over the support")
@@ -185,9 +202,9 @@ def _of_whole_numbers(d: Any, device: torch.device) -> Nodes | None:
     return None
 
 
-def _of_line(d: Any, device: torch.device) -> Nodes | None:
+def _of_line(d: Any, device: torch.device, moved: bool = True) -> Nodes | None:
     """The double-exponential rule on the line that the support is mapped to, about the middle of the mass."""
-    if isinstance(d, D.TransformedDistribution) and all(transform.bijective for transform in d.transforms):
+    if moved and isinstance(d, D.TransformedDistribution) and all(transform.bijective for transform in d.transforms):
         return _moved(d, _of_line(d.base_dist, device))
     try:
         to_support = D.transform_to(d.support)
@@ -236,11 +253,19 @@ def _moved(d: Any, nodes: Nodes | None) -> Nodes | None:
         log_weights = log_weights + transform.log_abs_det_jacobian(y, image)
         y = image
     log_mass = d.log_prob(y) + log_weights
-    inside = log_mass.isfinite()
-    middle = torch.where(inside, log_mass, -torch.inf).argmax(0, keepdim=True)
-    y, log_weights = torch.where(inside, y, y.gather(0, middle)), torch.where(inside, log_weights, -torch.inf)
-    lost = (torch.where(inside, log_mass, -torch.inf).exp().sum(0) - 1).abs() > 1e-4
-    return None if bool(lost.any()) else nodes._replace(y=y, log_weights=log_weights)
+    outside = ~log_mass.isfinite()
+    lost = (torch.where(outside, -torch.inf, log_mass).exp().sum(0) - 1).abs() > 1e-4
+    return None if bool(lost.any()) else _without(nodes._replace(y=y, log_weights=log_weights), outside, log_mass)
+
+
+def _without(nodes: Nodes, lost: Tensor, log_mass: Tensor | None = None) -> Nodes:
+    """Nodes of which some lie, without weight, where another one is: that of most mass, or any that is not lost."""
+    of = nodes.log_weights if log_mass is None else log_mass
+    other = torch.where(lost, -torch.inf, of).argmax(0, keepdim=True)
+    y, log_weights = nodes.y, nodes.log_weights
+    return nodes._replace(
+        y=torch.where(lost, y.gather(0, other), y), log_weights=torch.where(lost, -torch.inf, log_weights)
+    )
 
 
 def _drawn(d: Any, count: int, seed: int, device: torch.device) -> Tensor:
@@ -256,13 +281,20 @@ def _of_samples(d: Any, num_samples: int, seed: int, device: torch.device) -> No
     return Nodes(y, -d.log_prob(y) - math.log(num_samples), f"Monte Carlo with {num_samples} samples", True)
 
 
-def _judged(metric: Pullback, x: Tensor, nodes: Nodes) -> tuple[float, bool]:
+def _known(jets: Sequence[Tensor], nodes: Nodes) -> Tensor:
+    """The nodes `(Q, *batch)` at which half densities have first and second derivatives."""
+    f, *derivatives = jets
+    known = torch.stack([y.isfinite().reshape(len(f), -1).all(-1) for y in derivatives]).all(0)
+    return known.reshape(nodes.log_weights.shape)
+
+
+def _judged(jets: Sequence[Tensor], nodes: Nodes) -> tuple[float, bool]:
     r"""The relative error of $\sum_y f_i f_j$, and whether second derivatives are those of a smooth likelihood.
 
     The error is the standard error of samples, or the difference from every other node. As $\sum f^2$ is constant,
     $\sum f f_{ij} = -\sum f_i f_j$; where l has a kink in x, what it adds there is missing.
     """
-    f, J, H = _jets.jets_at(metric.map, x, 2, "family")
+    f, J, H = jets
     g, missing = J.mT @ J, torch.einsum("y,yij->ij", f, H)
     size = g.diagonal().clamp_min(torch.finfo(g.dtype).tiny).sqrt()
     size = size.unsqueeze(-1) * size
