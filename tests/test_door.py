@@ -89,10 +89,29 @@ def test_points_of_fields_are_looked_at_once(name, looks):
     assert len(looks) == 1
 
 
-@pytest.mark.parametrize("name", ["frechet_mean"])
+@pytest.mark.parametrize("name", ["frechet_mean", "frechet_variance", "principal_geodesics", "geodesic_regression"])
 def test_points_of_sets_are_looked_at_once(name, looks):
-    getattr(rm, name)(SPHERE, points())
+    times = (torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64),) if name == "geodesic_regression" else ()
+    getattr(rm, name)(SPHERE, *times, points(), **({"throw": False, "max_iterations": 1} if times else {}))
     assert len(looks) == 1
+
+
+@pytest.mark.parametrize("symbolic", [None, rm.spaces.sphere(2).symbolic])
+def test_points_of_a_verification_are_looked_at_once(symbolic, looks):
+    x = points()
+    rm.verify(SPHERE, symbolic, x=x, budget=0.1)
+    assert len(looks) == 1
+
+
+@pytest.mark.unshaped
+@pytest.mark.parametrize("quantity", ["scalar_curvature", "christoffel_vector", "sectional_curvature", "jet"])
+def test_points_of_compiled_functions_are_looked_at_once_a_call(quantity, looks):
+    """At the first call, too, where they are compared with the function."""
+    f = rm.compile(SPHERE, quantity, dim=2, backend=None)
+    vectors = (U, V) if quantity in ("christoffel_vector", "sectional_curvature") else ()
+    for call in (1, 2):
+        f(points(), *vectors)
+        assert len(looks) == call
 
 
 @pytest.mark.parametrize("estimator", ["exact", "sampled"])

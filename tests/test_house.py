@@ -68,6 +68,7 @@ def test_a_second_room_that_differentiates_is_caught(line, tmp_path):
         ("symbolic/_metric.py", "from riemann import formulas", "knows nothing of the numeric side"),
         ("formulas.py", "from riemann._curvature import ricci_tensor", "one staircase"),
         ("_jets.py", "import riemann_nn", "does not know its neural layer"),
+        ("../riemann_nn/__init__.py", "from riemann._metric import judged", "takes public names"),
     ],
 )
 def test_an_import_against_the_rules_is_caught(module, line, contract, tmp_path):

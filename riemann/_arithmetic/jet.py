@@ -97,9 +97,7 @@ class Jet(Tensor):
         """A view, `take` of the coefficients."""
         c, offset = self._now(), None
         if not is_seen(c):  # inside transforms: torch compares it with that of tangents
-            offset = (
-                self.storage_offset() + take(torch.empty_strided(c.shape, c.stride(), device="meta")).storage_offset()
-            )
+            offset = take(_lying_like(c, self.storage_offset())).storage_offset()
         view = Jet(take(c), None if self.jumps is None else take(self.jumps.unsqueeze(0))[0], offset)
         view._memory, view._writes = self._memory, self._memory.writes
         view._take = take if (before := self._take) is None else lambda c: take(before(c))
@@ -239,6 +237,12 @@ def _lying(c: Tensor) -> tuple[tuple[int, ...], int]:
     if points > 1 and c.stride(1) == 1 and not any(step % points for step in (*strides, offset)):
         return tuple(step // points for step in strides), offset // points
     return strides, offset
+
+
+def _lying_like(c: Tensor, offset: int) -> Tensor:
+    """A tensor without numbers that lies in memory as coefficients do, from an offset on."""
+    size = 1 + offset + sum((n - 1) * step for n, step in zip(c.shape, c.stride(), strict=True))
+    return torch.empty(max(size, 0), dtype=c.dtype, device="meta").as_strided(c.shape, c.stride(), offset)
 
 
 def _offset(c: Tensor) -> int:

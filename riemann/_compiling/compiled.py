@@ -101,6 +101,11 @@ class Compiled(Renewed):
         """The quantity at points `(*batch, n)`, of vectors broadcast against them."""
         x, *given = self._checked(x, vectors, named)
         self._look()
+        with checks.inside(x):
+            return self._at(x, *given)
+
+    def _at(self, x: Tensor, *given: Tensor) -> Any:
+        """The quantity at points and vectors that were checked."""
         batch, flat = x.shape[:-1], x.reshape(-1, self._dim)
         vectors = tuple(v.reshape(-1, self._dim) for v in given)
         try:

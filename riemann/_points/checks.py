@@ -98,14 +98,15 @@ def inside(x: Tensor) -> Iterator[None]:
 
 
 def door(f: Callable[P, R]) -> Callable[P, R]:
-    """A function whose second argument are points: checked here, and trusted by all that it calls."""
-    _, name, *_ = inspect.signature(f).parameters
+    """A function whose argument `points`, or else the second, are points: checked here, and trusted by all it calls."""
+    names = list(inspect.signature(f).parameters)
+    place = names.index("points") if "points" in names else 1
 
     @functools.wraps(f)
     def checking(*args: P.args, **kwargs: P.kwargs) -> R:
-        if len(args) < 2 and name not in kwargs:
+        if len(args) <= place and names[place] not in kwargs:
             return f(*args, **kwargs)  # which says what is wrong
-        x = args[1] if len(args) > 1 else kwargs[name]
+        x = args[place] if len(args) > place else kwargs[names[place]]
         check_points(x)  # type: ignore[arg-type]
         with inside(x):  # type: ignore[arg-type]
             return f(*args, **kwargs)

@@ -12,7 +12,7 @@ from riemann._curves.jacobi import varied_geodesics
 from riemann._curves.logarithm import log_map, relaxed_log
 from riemann._curves.ode import Status
 from riemann._metric import jets_of
-from riemann._points.checks import carry_derivatives, check_count
+from riemann._points.checks import carry_derivatives, check_count, door
 from riemann._statistics.mean import checked_sets, frechet_variance, loosened
 from riemann._types import Metric
 
@@ -39,6 +39,7 @@ class GeodesicRegression(NamedTuple):
         return 1 - self.variance / frechet_variance(metric, points, weights, **options)
 
 
+@door
 def geodesic_regression(
     metric: Metric,
     t: Float[Tensor, "N"],

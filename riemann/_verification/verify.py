@@ -13,7 +13,7 @@ from riemann import _curvature
 from riemann._arithmetic import Refusal
 from riemann._curvature import QUANTITIES, at
 from riemann._messages import html
-from riemann._points.checks import check_points
+from riemann._points.checks import check_points, inside
 from riemann._points.faults import first
 from riemann._rank import unit_scales
 from riemann._rounding import floor_of
@@ -177,8 +177,10 @@ def verify(
         progress("choosing points")
         with torch.no_grad():
             points = _points(metric, n, x, dtype)
+            if x is None:
+                check_points(points)
         progress(f"computing curvature at {len(points)} points")
-        with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
+        with torch.no_grad(), inside(points), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             jets = at(metric, points).jets
             values = {name: getattr(_curvature, name)(metric, points) for name in VERIFIED if name != "metric"}
@@ -187,12 +189,13 @@ def verify(
         return VerificationReport((), (), nowhere, failure=f"riemann refuses the metric: {refusal}")
     notes = [str(warning.message) for warning in caught]
     values["metric"], terms = jets[0], scales(*jets)
-    if given is None:
-        given, truths, radii, failure = _traced(metric, points, terms, budget, progress, notes)
-    else:
-        geometry = lambda p: _geometry(given, p, numbers)
-        truths, failure = [("SymPy", truth.precise(geometry, points, progress)[0])], ""
-        radii = truth.judged(_source(given, numbers), points, truths[0][1], terms, notes)
+    with inside(points):
+        if given is None:
+            given, truths, radii, failure = _traced(metric, points, terms, budget, progress, notes)
+        else:
+            geometry = lambda p: _geometry(given, p, numbers)
+            truths, failure = [("SymPy", truth.precise(geometry, points, progress)[0])], ""
+            radii = truth.judged(_source(given, numbers), points, truths[0][1], terms, notes)
     tolerance = RTOL[points.dtype] if rtol is None else rtol
     lost = _lost(values, truths, radii, jets[0])
     found = (

@@ -8,10 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import jet
-from riemann._calculus.bases import places, vector_fields
-from riemann._calculus.killing_fields import enough, independent, operators
-from riemann._points.checks import check_count, door
-from riemann._types import Field
+from riemann._shared import Field, check_count, door, enough, independent, operators, places, vector_fields
 
 
 @door

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import riemann
-from riemann._points.checks import door
+from riemann._shared import door
 from riemann_nn._fields.factored import is_light, log_volumes, normal_vectors, sectional_form
 from riemann_nn._fields.metric_net import MetricNet
 from riemann_nn._losses import reduce

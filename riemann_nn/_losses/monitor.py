@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import riemann
-from riemann._messages.frames import warn
+from riemann._shared import warn
 from riemann_nn._charts.chart import Chart
 from riemann_nn._fields.metric_net import MetricNet
 

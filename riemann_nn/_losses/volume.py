@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann._messages.frames import warn
-from riemann._points.checks import door
+from riemann._shared import door, warn
 from riemann_nn._fields.factored import log_volumes
 from riemann_nn._losses import reduce
 from riemann_nn._losses.means import check_batch, weights_of

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann._messages.frames import warn
+from riemann._shared import warn
 from riemann.metrics import MLPCholesky
 from riemann.metrics.configuration import check_same, name_of, of_weights_alone, plain
 from riemann.metrics.elementwise import Softplus
