@@ -267,7 +267,11 @@ _READ: weakref.WeakKeyDictionary[Any, dict[int, tuple[int, ...]]] = weakref.Weak
 
 def _few_numbers_at_many_points(c: Tensor, x: Tensor) -> bool:
     """Whether the derivatives `(count, *batch, *s)` of tensors at points had better lie with the points last."""
-    return has_layout(c) and not c.requires_grad and is_worth_points_last(x.shape[:-1].numel(), (x.shape[-1], *c.shape[x.ndim :]))
+    return (
+        has_layout(c)
+        and not c.requires_grad
+        and is_worth_points_last(x.shape[:-1].numel(), (x.shape[-1], *c.shape[x.ndim :]))
+    )
 
 
 def gradients(

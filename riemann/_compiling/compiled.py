@@ -59,8 +59,8 @@ class Compiled(Renewed):
     _kernel: Kernel | None
     _pattern: Pattern
 
-    MADE = "_kernel", "_pattern", "_route", "_runner", "_compared", "_written"
-    LOCAL = "_runner", "_compared"
+    MADE = "_kernel", "_pattern", "_route", "_runner", "_compared", "_looping", "_written"
+    LOCAL = "_runner", "_compared", "_looping"
 
     def _renew(self) -> None:
         """Takes the first way that there is; says why, if it is the eager one."""
@@ -76,6 +76,7 @@ class Compiled(Renewed):
         """What is compiled anew where the function arrives."""
         self._runner = None if self._kernel is None else Runner(self._kernel, self._chosen)
         self._compared: set[tuple[Any, ...]] = set()
+        self._looping: set[tuple[Any, ...]] = set()  # shapes and dtypes that need no checks any more
         self._written = None if self._kernel is None else Written(unwrapped(self.metric), self._kernel.is_fixed)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -123,23 +124,30 @@ class Compiled(Renewed):
     def in_loops(self, x: Tensor, *vectors: Tensor) -> Any:
         """The quantity at points and vectors `(z, n)` that a loop has looked at, with little around the code."""
         self._look()
-        runner = self._runner
-        if (
-            runner is None
-            or x.shape[-1] != self._dim
-            or len(vectors) != len(vectors_of(self.quantity))
-            or self._independent
-            or self._says_digits
-            or not runner.is_compiled(x, *vectors)
-            or (x.dtype, x.device, False, True) not in self._compared
-            or checks.carry_derivatives(x, *vectors)
-            or self._is_large(x)
-        ):
+        runner, kind = self._runner, (x.shape, x.dtype, x.device, len(vectors))
+        if runner is None or not runner.compiles or checks.carry_derivatives(x, *vectors):
             return self(x, *vectors)
+        if kind not in self._looping:
+            if not self._may_loop(x, vectors):
+                return self(x, *vectors)
+            self._looping.add(kind)
         values, doubt = runner.run(x, *vectors)
         if doubt.amax().item() <= 0.25:
             return values
         return self._mended(x, vectors, values, (~(doubt <= 0.25)).nonzero()[:, 0], x.shape[:1])
+
+    def _may_loop(self, x: Tensor, vectors: tuple[Tensor, ...]) -> bool:
+        """Whether the code for points and vectors of these shapes is compiled, was compared, and gives the tensor."""
+        assert self._runner is not None
+        return (
+            x.shape[-1] == self._dim
+            and len(vectors) == len(vectors_of(self.quantity))
+            and not self._independent
+            and not self._says_digits
+            and self._runner.is_compiled(x, *vectors)
+            and (x.dtype, x.device, False, True) in self._compared
+            and not self._is_large(x)
+        )
 
     def _say_digits(self, x: Tensor) -> None:
         """The warning of the eager function where rounding leaves few digits."""

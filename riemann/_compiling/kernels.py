@@ -230,7 +230,7 @@ class OfDerivatives(Kernel):
         return not _is_scalar(self.code, a)
 
     def arguments(self, x: Tensor, *vectors: Tensor) -> list[Tensor]:
-        return [*vectors, *_columns(x), *(s.to(x) for s in self.code.scalars())]
+        return [*map(_laid_out, vectors), *_columns(x), *(s.to(x) for s in self.code.scalars())]
 
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
         vectors, arguments = arguments[: self.vectors], arguments[self.vectors :]
@@ -291,7 +291,7 @@ class OfGraph(Kernel):
         return self.recorded(x)[2]
 
     def arguments(self, x: Tensor, *vectors: Tensor) -> list[Tensor]:
-        return [x, *vectors, *self.recorded(x)[1]()]
+        return [*map(_laid_out, (x, *vectors)), *self.recorded(x)[1]()]
 
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
         return self.graphs[self.prepare(arguments[0])][0](*arguments)
@@ -300,6 +300,11 @@ class OfGraph(Kernel):
 def _columns(x: Tensor) -> list[Tensor]:
     """The coordinates of points, `(z, 1)` each, side by side: a compiler reads them as they lie."""
     return list(x.mT.contiguous().unsqueeze(-1).unbind(0))
+
+
+def _laid_out(a: Tensor) -> Tensor:
+    """The same numbers in the one layout that is compiled for: another one would be compiled anew."""
+    return a.clone(memory_format=torch.contiguous_format) if a.storage_offset() else a.contiguous()
 
 
 class Tensors:

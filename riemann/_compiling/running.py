@@ -65,13 +65,7 @@ class Runner:
         """Values and doubts at two points and vectors or more, by what is compiled for them."""
         kernel = self.kernel
         compiled = self.compiled[kernel.prepare(x)]
-        x, *vectors = map(_laid_out, (x, *vectors))
         return kernel.shaped(*_jets.twice(compiled, kernel, kernel.arguments(x, *vectors)))
-
-
-def _laid_out(a: Tensor) -> Tensor:
-    """The same numbers in the one layout that is compiled for: another one would be compiled anew."""
-    return a.clone(memory_format=torch.contiguous_format) if a.storage_offset() else a.contiguous()
 
 
 def _torch_compiled(kernel: Kernel, backend: Any, leading: int) -> Callable[..., Any]:
@@ -87,12 +81,28 @@ def _torch_compiled(kernel: Kernel, backend: Any, leading: int) -> Callable[...,
     own = types.FunctionType(code, run.__globals__, run.__name__, None, run.__closure__)
     options = {"max_fusion_size": 4096} if backend == "inductor" else None
     compiled = torch.compile(own, dynamic=False, fullgraph=True, backend=backend, options=options)
+    known: dict[tuple[Any, ...], int] = {}  # how arguments differ, and the number of graphs that were there after them
 
     def quiet(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+        kind = (torch.is_grad_enabled(), *(a.requires_grad for a in arguments))
+        if kind in known:  # nothing is to compile, and to say so at each argument takes longer than the call
+            result = compiled(*arguments)
+            if len(_graphs(code)) == known[kind]:
+                return result
+            torch._dynamo.reset_code(code)  # a graph was compiled for one size
+            known.clear()
         for a in arguments[:leading]:
             torch._dynamo.maybe_mark_dynamic(a, 0)
-        with warnings.catch_warnings():  # torch's own, while it compiles: not for who calls this
+        lean = torch._dynamo.config.patch(record_runtime_overhead=False)  # a record that each call would pay for
+        with lean, warnings.catch_warnings():  # torch's own, while it compiles: not for who calls this
             warnings.simplefilter("ignore")
-            return compiled(*arguments)
+            result = compiled(*arguments)
+        known.update(dict.fromkeys([*known, kind], len(_graphs(code))))
+        return result
 
     return quiet
+
+
+def _graphs(code: types.CodeType) -> list[Any]:
+    """What torch has compiled of a function."""
+    return torch._C._dynamo.eval_frame._debug_get_cache_entry_list(code)

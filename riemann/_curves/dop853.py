@@ -62,7 +62,7 @@ _DENSE = (
 
 ROWS = (*_STAGES, _WEIGHTS, _FIFTH, _THIRD, *_DENSE_STAGES, *_DENSE)
 WEIGHTS, ERRORS = len(_STAGES), slice(len(_STAGES) + 1, len(_STAGES) + 3)  # rows; those before them are the stages
-DENSE_STAGES, DENSE = ERRORS.stop, (len(ROWS) - len(_DENSE), len(ROWS))  # the first row; the first and the end
+DENSE_STAGES, DENSE = ERRORS.stop, slice(len(ROWS) - len(_DENSE), len(ROWS))  # the first row; rows
 
 
 def table(like: Tensor) -> Tensor:
@@ -87,8 +87,10 @@ class Terms:
         """One more."""
         self.slopes.append(slope)
 
-    def combined(self, row: int) -> Tensor:
-        """Sum of multiples of slopes, by a row of the table."""
+    def combined(self, row: int | slice) -> Tensor:
+        """Sum of multiples of slopes, by a row of the table or by several."""
+        if isinstance(row, slice):
+            return torch.stack([self.combined(k) for k in range(row.start, row.stop)])
         (i, a), *rest = ROWS[row]
         total = self.slopes[i] * a
         for i, a in rest:
@@ -104,8 +106,12 @@ class Slopes:
     """Slopes of a step in one tensor, without a gradient: a sum of multiples is one product."""
 
     def __init__(self, table: Tensor, first: Tensor):
-        self.table, self.count = table, 0
-        self.slopes = first.new_empty((len(table[0]), *first.shape))
+        self.table, self.slopes = table, first.new_empty((len(table[0]), *first.shape))
+        self.restart(first)
+
+    def restart(self, first: Tensor) -> None:
+        """Begins another step of as many points."""
+        self.count = 0
         self.append(first)
 
     def __getitem__(self, i: int) -> Tensor:
@@ -118,12 +124,13 @@ class Slopes:
 
     def combined(self, row: int | slice) -> Tensor:
         """Sum of multiples of slopes, by a row of the table or by several."""
-        flat, factors = self.slopes[: self.count].flatten(1), self.table[row, : self.count]
-        total = flat.mT @ factors if factors.ndim == 1 else factors @ flat
-        return total.reshape((*factors.shape[:-1], *self.slopes.shape[1:]))
+        flat, factors = self.slopes.flatten(1)[: self.count], self.table[row, : self.count]
+        total = torch.mv(flat.t(), factors) if factors.ndim == 1 else factors @ flat
+        return total.view((*factors.shape[:-1], *self.slopes.shape[1:]))
 
     def of(self, some: Tensor) -> "Slopes":
         """Those of some points."""
         found = object.__new__(Slopes)
-        found.table, found.count, found.slopes = self.table, self.count, self.slopes[:, some]
+        found.table, found.count = self.table, self.count
+        found.slopes = self.slopes.index_select(1, some)
         return found

@@ -180,13 +180,13 @@ def _advance(
     t = torch.zeros_like(y[:, 0])
     h = _first_step(flow, y, slope, end, rtol, atol)
     error_before, grow = torch.full_like(t, 1e-4), torch.full_like(t, _LARGEST)
-    table = pair.table(y)
+    k = pair.Slopes(pair.table(y), slope)
 
     while len(lanes):
         last = t + h * (1 + 1e-6) >= end
         h = torch.where(last, end - t, h)
         t_new = torch.where(last, end, t + h)
-        k = pair.Slopes(table, slope)
+        k.restart(slope)
         y_new = _step(flow, t, h, y, k)
         slope_new = flow(t_new, y_new)
         k.append(slope_new)
@@ -215,16 +215,17 @@ def _advance(
         grow = torch.where(accepted, _LARGEST, 1.0)
 
         stuck = (h <= _NOISE * bit * t) | (h <= 8 * bit * end)  # accepted or not: at a singularity steps creep
-        fate = torch.where(stuck & ~done, torch.where(finite, Status.SINGULAR, Status.NOT_FINITE), Status.SUCCESS)
-        fate = torch.where(tried[lanes] >= max_steps, Status.MAX_STEPS, fate)
-        fate = torch.where(left, Status.LEFT_CHART, fate)
-        fate = torch.where(done, Status.SUCCESS, fate)
-        over = done | (fate != Status.SUCCESS)
+        tired = tried[lanes] >= max_steps
+        over = done | stuck | tired | left
         if bool(over.any()):
+            fate = torch.where(finite, Status.SINGULAR, Status.NOT_FINITE)
+            fate = torch.where(tired, Status.MAX_STEPS, fate)
+            fate = torch.where(left, Status.LEFT_CHART, fate)
+            fate = torch.where(done, Status.SUCCESS, fate)
             status[lanes[over]] = fate[over]
             on = (~over).nonzero()[:, 0]
             lanes, t, h, y, slope = lanes[on], t[on], h[on], y[on], slope[on]
-            error_before, grow = error_before[on], grow[on]
+            error_before, grow, k = error_before[on], grow[on], k.of(on)
             report(len(status) - len(lanes))
     return steps, status, reached, tried, values
 
@@ -274,6 +275,8 @@ def _values(
     if len(inner) == 0:
         return [y_new[inner], y_new[ends]]
     need, owner = torch.unique(inner, return_inverse=True)
+    if 2 * len(need) > len(y):  # choosing costs more than it spares
+        return [_evaluated(_dense(flow, t, h, y, k, y_new), inner, fraction), y_new[ends]]
     polynomial = _dense(flow, t[need], h[need], y[need], k.of(need), y_new[need])
     return [_evaluated(polynomial, owner, fraction), y_new[ends]]
 
@@ -320,26 +323,21 @@ def _stays(inside: Inside, h: Tensor, y: Tensor, k: pair.Slopes, y_new: Tensor) 
     return inside(states.flatten(0, 1)).unflatten(0, (8, -1)).all(0)
 
 
-def _dense(flow: Flow, t: Tensor, h: Tensor, y: Tensor, k: pair.Slopes | pair.Terms, y_new: Tensor) -> list[Tensor]:
-    """Coefficients of the polynomial of degree 7 along a step; three more slopes."""
+def _dense(flow: Flow, t: Tensor, h: Tensor, y: Tensor, k: pair.Slopes | pair.Terms, y_new: Tensor) -> Tensor:
+    """Coefficients of the polynomial of degree 7 along a step, `(8, b, d)`; three more slopes."""
     size = h[:, None]
     for row, c in enumerate(pair.DENSE_NODES, pair.DENSE_STAGES):
         k.append(flow(t + c * h, torch.addcmul(y, size, k.combined(row))))
     change, start, end = y_new - y, size * k[0], size * k[12]
-    return [
-        y,
-        change,
-        start - change,
-        2 * change - (end + start),
-        *(size * k.combined(row) for row in range(*pair.DENSE)),
-    ]
+    first = torch.stack((y, change, start - change, 2 * change - (end + start)))
+    return torch.cat((first, size * k.combined(pair.DENSE)))
 
 
-def _evaluated(polynomial: list[Tensor], owner: Tensor, fraction: Tensor) -> Tensor:
-    s = fraction[:, None]
-    value = torch.zeros_like(polynomial[0][owner])
-    for power, coefficient in reversed(list(enumerate(polynomial))):
-        value = coefficient[owner] + value * (s if power % 2 == 0 else 1 - s)
+def _evaluated(polynomial: Tensor, owner: Tensor, fraction: Tensor) -> Tensor:
+    *lower, value = polynomial[:, owner]
+    s = fraction[:, None].expand(value.shape)
+    for power, coefficient in reversed(list(enumerate(lower))):
+        value = torch.addcmul(coefficient, value, s if power % 2 == 0 else 1 - s)
     return value
 
 

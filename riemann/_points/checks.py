@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
@@ -74,7 +75,7 @@ def check_points(x: Tensor) -> None:
 
 def surely_finite(y: Tensor) -> bool:
     """Whether one pass tells that all numbers are finite: a finite sum has finite terms only."""
-    return bool(y.detach().sum().isfinite())
+    return math.isfinite(y.detach().sum().item())
 
 
 def check_finite(x: Tensor) -> None:
