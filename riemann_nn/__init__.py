@@ -15,6 +15,7 @@ from riemann_nn._charts.heads import KernelHead as KernelHead
 from riemann_nn._charts.heads import LinearHead as LinearHead
 from riemann_nn._charts.heads import MahalanobisHead as MahalanobisHead
 from riemann_nn._charts.induced import InducedMetric as InducedMetric
+from riemann_nn._discovery.fit_metric import fit_metric as fit_metric
 from riemann_nn._discovery.symmetry import symmetry_loss as symmetry_loss
 from riemann_nn._fields import compiled as compiled
 from riemann_nn._fields import factored as factored
@@ -73,6 +74,7 @@ __all__ = [
     "curvature_loss",
     "fisher_loss",
     "fisher_metrics",
+    "fit_metric",
     "health",
     "mixed",
     "pulled_back_fisher",

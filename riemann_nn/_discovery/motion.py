@@ -1,0 +1,143 @@
+r"""Free motion under a metric, $\ddot x = -\Gamma(\dot x, \dot x) - g^{-1} dV$, between samples, and its derivatives.
+
+Runge and Kutta's method of order 4. The equation of variations goes through the same stages, so that derivatives to the
+state at the start and to the parameters are those of the steps taken.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from riemann import _jets, formulas, recorded_gradients
+from riemann._metric import jets_of
+
+
+class Motion:
+    """Metrics, and potentials, of one vector of parameters, `theta`; the modules are copies and hold its values."""
+
+    def __init__(self, metric: torch.nn.Module, potential: Any = None):
+        self.metric, self.potential = copy.deepcopy(metric), copy.deepcopy(potential)
+        self._of_metric = [(name, p) for name, p in self.metric.named_parameters() if p.requires_grad]
+        self._of_potential = (
+            [(name, p) for name, p in self.potential.named_parameters() if p.requires_grad]
+            if isinstance(potential, torch.nn.Module)
+            else []
+        )
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """The parameters that are fitted, those of the metric first."""
+        return [p for _, p in self._of_metric + self._of_potential]
+
+    @property
+    def learned_potential(self) -> bool:
+        """Whether some of them are the potential's."""
+        return bool(self._of_potential)
+
+    @property
+    def names(self) -> list[str]:
+        """A name for each number of `theta`."""
+        named = self._of_metric + [(f"potential.{name}", p) for name, p in self._of_potential]
+        return [f"{name}[{k}]" if p.numel() > 1 else name for name, p in named for k in range(p.numel())]
+
+    @property
+    def theta(self) -> Tensor:
+        """Their values, `(P,)`."""
+        return torch.cat([p.detach().reshape(-1) for p in self.parameters])
+
+    def set(self, theta: Tensor) -> None:
+        """Gives the modules other values."""
+        with torch.no_grad():
+            for p, values in zip(self.parameters, self._split(theta), strict=True):
+                p.copy_(values.reshape(p.shape))
+
+    def _split(self, theta: Tensor) -> tuple[Tensor, ...]:
+        return theta.split([p.numel() for p in self.parameters], -1)
+
+    def acceleration(self, x: Tensor, v: Tensor) -> Tensor:
+        """At points and velocities `(points, n)`."""
+        with torch.no_grad():
+            dV = None if self.potential is None else _jets.jets_at(self.potential, x, 1, "potential")[1]
+            return _acceleration(*jets_of(self.metric, x, 1), v, dV)
+
+    def signature(self, x: Tensor) -> Tensor:
+        """Signs of the eigenvalues of g, `(points, n)`; NaN where it is not finite."""
+        with torch.no_grad():
+            (g,) = jets_of(self.metric, x, 0)
+            finite = g.isfinite().all(-1).all(-1)
+            eye = torch.eye(x.shape[-1]).to(x)
+            signs = torch.linalg.eigvalsh(torch.where(finite[:, None, None], g, eye)).sign()
+            return torch.where(finite[:, None], signs, torch.nan)
+
+    def derivatives(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The acceleration and its derivatives to x, v, theta, `(points, n, …)`: each point has parameters of its own."""
+        n = x.shape[-1]
+        values = [a.detach().requires_grad_() for a in (x, v, self.theta.expand(len(x), -1).contiguous())]
+        directions = tuple(e.expand(len(x), -1) for e in torch.eye(n, n + values[2].shape[-1]).to(x))
+
+        def called(function: Any, named: list[tuple[str, Tensor]], first: int) -> Callable[[Tensor], Tensor]:
+            def at(point: Tensor) -> Tensor:
+                parts = self._split(point[n:])[first:]
+                tensors = {name: t.reshape(p.shape) for (name, p), t in zip(named, parts, strict=False)}
+                return _jets.with_tensors(function, tensors, point[:n]) if named else function(point[:n])
+
+            return at
+
+        with torch.enable_grad():
+            points = torch.cat((values[0], values[2]), -1)
+            jet = lambda f, name: _jets.jets_along(_jets.field(f, points, name), points, directions, 1, name=name)
+            dV = None
+            if self.potential is not None:
+                dV = jet(called(self.potential, self._of_potential, len(self._of_metric)), "potential")[1]
+            a = _acceleration(*jet(called(self.metric, self._of_metric, 0), "metric"), values[1], dV)
+            rows = [recorded_gradients(component.sum(), values) for component in a.unbind(-1)]
+        return a.detach(), *(torch.stack(row, 1) for row in zip(*rows, strict=True))
+
+
+def _acceleration(g: Tensor, dg: Tensor, v: Tensor, dV: Tensor | None) -> Tensor:
+    a = formulas.geodesic_acceleration(g, dg, v)
+    return a if dV is None else a - torch.einsum("...ij,...j->...i", formulas.inverse_metric(g), dV)
+
+
+def flow(motion: Motion, states: Tensor, steps: Tensor, substeps: int) -> Tensor:
+    """States `(points, 2n)` after times `(points,)`."""
+    h = (steps / substeps).unsqueeze(-1)
+
+    def slope(states: Tensor) -> Tensor:
+        x, v = states.chunk(2, -1)
+        return torch.cat((v, motion.acceleration(x, v)), -1)
+
+    for _ in range(substeps):
+        k1 = slope(states)
+        k2 = slope(states + h / 2 * k1)
+        k3 = slope(states + h / 2 * k2)
+        k4 = slope(states + h * k3)
+        states = states + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    return states
+
+
+def flow_and_derivatives(motion: Motion, states: Tensor, steps: Tensor, substeps: int) -> tuple[Tensor, Tensor]:
+    """`flow`, and its derivatives to the states and to theta, `(points, 2n, 2n + P)`."""
+    n = states.shape[-1] // 2
+    h = (steps / substeps).reshape(-1, 1, 1)
+
+    def slope(both: Tensor) -> Tensor:
+        """Of states and their derivatives beside each other, `(points, 2n, 1 + 2n + P)`."""
+        x, v = both[:, :n], both[:, n:]
+        a, to_x, to_v, to_theta = motion.derivatives(x[..., 0], v[..., 0])
+        down = to_x @ x[..., 1:] + to_v @ v[..., 1:]
+        down[..., 2 * n :] += to_theta
+        return torch.cat((v, torch.cat((a.unsqueeze(-1), down), -1)), 1)
+
+    start = torch.eye(2 * n, 2 * n + len(motion.theta)).to(states).expand(len(states), -1, -1)
+    both = torch.cat((states.unsqueeze(-1), start), -1)
+    for _ in range(substeps):
+        k1 = slope(both)
+        k2 = slope(both + h / 2 * k1)
+        k3 = slope(both + h / 2 * k2)
+        k4 = slope(both + h * k3)
+        both = both + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    return both[..., 0], both[..., 1:]
