@@ -416,8 +416,10 @@ def test_digits_say_where_a_metric_is_none():
 REFUSALS = {
     "eigh": (lambda x: torch.linalg.eigh(spd(x)).eigenvectors, "calls `linalg_eigh`, which has no exact form"),
     "svd": (lambda x: torch.linalg.svd(spd(x))[0], "calls `linalg_svd`, which has no exact form"),
-    "complex": (lambda x: torch.eye(2) * torch.exp(1j * x[0]).real, "calls `.*`, which makes complex numbers"),
-    "as complex": (lambda x: torch.eye(2) * torch.view_as_complex(x).abs(), "calls `view_as_complex`"),
+    "complex eigenvectors": (
+        lambda x: torch.eye(2) * torch.linalg.eigvalsh(torch.diag(x) * (1 + 0j))[0],
+        "calls `linalg_eigh`|calls `to_copy`, which makes complex",
+    ),
     "random": (lambda x: torch.eye(2) * torch.rand(()), "calls `rand`"),
     "branch": (lambda x: torch.eye(2) * (x[0] if x[0] > 0 else 1), "calls `__bool__`.*use `torch.where`"),
     "float": (lambda x: torch.eye(2) * float(x[0]), "calls `__float__`.*torch functions"),
@@ -436,6 +438,14 @@ def test_refused_by_name(name, route):
     f, message = REFUSALS[name]
     with pytest.raises(ValueError, match=f"(?s)^the metric.*{message}"):
         route(f)
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: torch.eye(2) * torch.exp(1j * x[0]).real, lambda x: torch.eye(2) * torch.view_as_complex(x).abs()
+])  # fmt: skip
+def test_expressions_have_no_complex_numbers(f):
+    with pytest.raises(ValueError, match="which makes complex numbers"):
+        to_symbolic(f, 2)
 
 
 def test_numbers_of_conditions_are_refused():

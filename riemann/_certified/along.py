@@ -100,7 +100,9 @@ class Ribbon:
             parts.append(functools.reduce(lambda y, d: y * along + d, reversed(weighted[:-1]), _series(weighted[-1])))
         zeros = [0] * (len(self.c) - 1)
         total = Ribbon([parts[-1], *zeros], self.strip)
-        return functools.reduce(lambda y, part: y * rest + Ribbon([part, *zeros], self.strip), reversed(parts[:-1]), total)
+        return functools.reduce(
+            lambda y, part: y * rest + Ribbon([part, *zeros], self.strip), reversed(parts[:-1]), total
+        )
 
 
 class Along(Balls):

@@ -82,6 +82,7 @@ class Balls:
     """
 
     kind = "balls"
+    has_pairs = True  # complex numbers on the way
 
     def __init__(self, n: int, order: int, box: Box | None = None):
         self.n, self.order, self.box, self.space = n, order, box, space(n, order)

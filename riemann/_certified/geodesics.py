@@ -1,12 +1,12 @@
 r"""`enclose_geodesic`: where the geodesic of one initial condition certainly is, at its end and all along.
 
-A validated Taylor method: on each step a box B is found that holds the Taylor polynomial up to h with its remainder over
-B: so the solution does not leave it. The set of solutions is kept as $m + A r$, a midpoint and a frame times a box, so
-that boxes do not wrap around turning sets, in two frames at once, and the truth is in both: one is orthonormal by a QR
-decomposition; the other moves with the flow, to 128 bits, and its boxes grow by what is added alone, until it is too skew
-(Lohner, *Enclosing the solutions of ordinary initial and boundary value problems*, 1987; Corliss, Rihm, *Validating an a
-priori enclosure using high-order Taylor series*, 1996; Nedialkov, Jackson, Corliss, *Validated solutions of initial value
-problems*, Appl. Math. Comput. 105, 1999).
+A validated Taylor method: on each step a box B is found that holds the Taylor polynomial up to h with its remainder
+over B: so the solution does not leave it. The set of solutions is kept as $m + A r$, a midpoint and a frame times a
+box, so that boxes do not wrap around turning sets, in two frames at once, and the truth is in both: one is orthonormal
+by a QR decomposition; the other moves with the flow, to 128 bits, and its boxes grow by what is added alone, until it
+is too skew (Lohner, *Enclosing the solutions of ordinary initial and boundary value problems*, 1987; Corliss, Rihm,
+*Validating an a priori enclosure using high-order Taylor series*, 1996; Nedialkov, Jackson, Corliss, *Validated
+solutions of initial value problems*, Appl. Math. Comput. 105, 1999).
 """
 
 import functools
@@ -160,7 +160,9 @@ class Frame:
     def hull(self) -> list[Any]:
         """A box around it."""
         boxes = [_times(A, r) for A, r in self.parts]
-        return [m + functools.reduce(_common, each) for m, each in zip(self.middle, zip(*boxes, strict=True), strict=True)]
+        return [
+            m + functools.reduce(_common, each) for m, each in zip(self.middle, zip(*boxes, strict=True), strict=True)
+        ]
 
 
 class Flow:
@@ -259,7 +261,9 @@ class Flow:
         if turning is None:
             return None
         moving = _moved(J * B, s, added, lambda M, _: _middle(M))
-        if moving is None or all(b.rad() > SKEW * a.rad() for a, b in zip(_times(*turning), _times(*moving), strict=True)):
+        if moving is None or all(
+            b.rad() > SKEW * a.rad() for a, b in zip(_times(*turning), _times(*moving), strict=True)
+        ):
             moving = turning
         return Frame(centre, [turning, moving]), box, remainder
 

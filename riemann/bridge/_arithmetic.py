@@ -195,7 +195,7 @@ def _sum(E: Elements, x: np.ndarray, dim: Any = None, keepdim: bool = False, **_
 
 @operation("mean")
 def _mean(E: Elements, x: np.ndarray, dim: Any = None, keepdim: bool = False, **_: Any) -> Any:
-    return _fold(x, dim, keepdim, lambda line: E.total(line) / E.number(len(line)))
+    return _fold(x, dim, keepdim, lambda line: E.quotient(E.total(line), E.number(len(line))))
 
 
 @operation("prod")

@@ -15,8 +15,8 @@ from sympy.core.relational import Relational
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from riemann.bridge import _linear_algebra
-from riemann.bridge._arithmetic import Elements, filled, of_elements, to_torch
+from riemann.bridge import _complex, _linear_algebra
+from riemann.bridge._arithmetic import Elements, each, filled, of_elements, to_torch
 from riemann.bridge._functions import Inexpressible, Undecided
 
 OPERATIONS = _linear_algebra.OPERATIONS
@@ -31,7 +31,7 @@ MOVES = frozenset(
 CHOICES = MOVES - {"_to_copy"} | {"where"}  # what takes entries that say whether something holds
 _INDICES, _FILLING = ("index", "indices", "mask"), ("value", "fill_value")  # names of arguments
 FLOATS = (torch.float64, torch.float32)
-KNOWN = frozenset((*MOVES, *OPERATIONS))  # what torch need not decompose
+KNOWN = frozenset((*MOVES, *OPERATIONS, *_complex.OWN))  # what torch need not decompose
 
 
 def perform(E: Elements, target: Any, args: tuple, kwargs: dict, moves: dict[Any, Any], key: Any = None) -> Any:
@@ -46,8 +46,9 @@ def perform(E: Elements, target: Any, args: tuple, kwargs: dict, moves: dict[Any
     if not any(a.dtype == object for a in arrays):
         target = torch.ops.aten.zeros.default if name in ("empty", "_efficientzerotensor") else target
         return elements(E, target(*tree_map(to_torch, args), **tree_map(to_torch, kwargs)))
-    if isinstance(dtype := kwargs.get("dtype"), torch.dtype) and dtype.is_complex:
-        raise Inexpressible("makes complex numbers")
+    if name in _complex.MAKES or any(map(_complex.is_complex, _leaves((args, tuple(kwargs.values()))))):
+        return _of_pairs(_pairs(E), target, name, args, kwargs, moves, key)
+    dtype = kwargs.get("dtype")
     if name == "_to_copy" and dtype not in (None, *FLOATS) and not any(map(E.varies, args[0].flat)):
         return torch.tensor([E.plain(c) for c in args[0].flat]).reshape(args[0].shape).to(dtype).numpy()
     if name == "_to_copy" and dtype not in (None, *FLOATS) or name not in CHOICES and _undecided(arrays):
@@ -57,6 +58,32 @@ def perform(E: Elements, target: Any, args: tuple, kwargs: dict, moves: dict[Any
     if name in MOVES:
         return _moved(E, target, args, kwargs, moves, key)
     raise Inexpressible(f"has no exact form as {E.kind}")
+
+
+def _pairs(E: Elements) -> _complex.Complexes:
+    """The arithmetic of complex numbers."""
+    if not getattr(E, "has_pairs", False):
+        raise Inexpressible("makes complex numbers")
+    return _complex.Complexes(E)
+
+
+def _of_pairs(
+    E: _complex.Complexes, target: Any, name: str, args: tuple, kwargs: dict, moves: dict[Any, Any], key: Any
+) -> Any:
+    if name in MOVES and name not in _complex.OWN:
+        formal = target._schema.arguments
+        args = tuple(a if f.name in _INDICES else _complex.lift(E, a) for f, a in zip(formal, args, strict=False))
+        return _moved(E, target, args, kwargs, moves, key)
+    return _array(_complex.perform(E, name, args, kwargs))
+
+
+def settled(E: Elements, y: np.ndarray, dtype: torch.dtype) -> np.ndarray:
+    """Elements as those of a dtype: pairs where it is complex, rounded constants where it is single precision."""
+    if dtype in _complex.COMPLEX:
+        y, E = _complex.lift(_pairs(E), y), _pairs(E)
+    elif _complex.is_complex(y):  # fresh numbers beside complex ones
+        y = _complex.parts(y)[0]
+    return each(E, E.single, y) if dtype in (torch.float32, torch.complex64) else y
 
 
 def _undecided(arrays: list[np.ndarray]) -> bool:
@@ -69,9 +96,10 @@ def elements(E: Elements, y: Any) -> Any:
         return type(y)(elements(E, part) for part in y)
     if not isinstance(y, Tensor):
         return y
-    if y.is_complex():
-        raise Inexpressible("makes complex numbers")
-    a = y.detach().resolve_neg().cpu()
+    a = y.detach().resolve_conj().resolve_neg().cpu()
+    if a.is_complex():
+        pairs = _pairs(E)
+        return filled(tuple(a.shape), [pairs.number(c) for c in a.numpy().flat])
     if not a.is_floating_point():
         return a.numpy()
     a = (a if a.dtype == torch.float32 else a.double()).numpy()
@@ -139,6 +167,14 @@ def _arrays(tree: Any) -> Iterator[np.ndarray]:
         for branch in tree:
             yield from _arrays(branch)
     elif isinstance(tree, np.ndarray):
+        yield tree
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, tuple | list):
+        for branch in tree:
+            yield from _leaves(branch)
+    else:
         yield tree
 
 

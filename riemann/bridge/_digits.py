@@ -23,13 +23,13 @@ class Digits(Series):
     """
 
     kind = "a power series"
+    has_pairs = True  # complex numbers on the way
 
     def number(self, x: Any) -> Any:
         """The element for a number: a float is the binary number that it is."""
         if isinstance(x, complex):
             raise Inexpressible("makes complex numbers")
-        if isinstance(x, sp.Basic):
-            return super().number(x)
+        x = super().number(x) if isinstance(x, sp.Basic) else x
         return self.context.mpf(x.item() if isinstance(x, np.generic) else x)
 
     def single(self, x: Any) -> Any:

@@ -18,7 +18,6 @@ from riemann._metric import ASYMMETRY, check_metric_callable, metric_field
 from riemann._points.checks import check_points
 from riemann._types import Metric
 from riemann.bridge import _aten
-from riemann.bridge._arithmetic import each
 from riemann.bridge._conditions import Condition
 from riemann.bridge._digits import Digits
 from riemann.bridge._functions import FUNCTIONS, Inexpressible
@@ -241,8 +240,8 @@ class Program:
         try:
             key = node if node in self._steady else None
             y, kept = _aten.perform(E, node.target, args, kwargs, self._moves, key), node.meta.get("val")
-            single = isinstance(kept, Tensor) and kept.dtype == torch.float32 and y.dtype == object
-            return each(E, E.single, y) if single else y
+            elements = isinstance(kept, Tensor) and y.dtype == object
+            return _aten.settled(E, y, kept.dtype) if elements else y
         except Inexpressible as reason:
             raise ValueError(f"the metric calls `{_name(node).lstrip('_')}`, which {reason}.") from None
         except (TypeError, IndexError, NotImplementedError) as error:
