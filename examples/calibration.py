@@ -16,6 +16,8 @@ from unittest import mock
 import numpy as np
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine, make_moons
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 from torch.nn.functional import cross_entropy, mse_loss
@@ -51,6 +53,13 @@ class Perceptron(torch.nn.Module):
         return self.head([nn.Chart(self.net(x), None, self.net)]), []
 
 
+OTHERS = {  # of scikit-learn, at their defaults: for classes, for values
+    "linear": (lambda seed: LogisticRegression(max_iter=1000), lambda seed: Ridge()),
+    "boosting": (
+        lambda seed: HistGradientBoostingClassifier(random_state=seed),
+        lambda seed: HistGradientBoostingRegressor(random_state=seed),
+    ),
+}
 KINDS = {"manifold": nn.NeuralDifferentialManifold, "MLP": Perceptron, "MLP, its decay": Perceptron}
 
 
@@ -66,12 +75,15 @@ def split(name, seed):
 
 
 def by_estimator(kind, name, seed):
-    """The loss of `NDMClassifier` or `NDMRegressor`, with either network inside."""
+    """The loss of `NDMClassifier` or `NDMRegressor`, with either network inside; or of another model."""
     train, test, y, truth = split(name, seed)
-    make = nn.NDMRegressor if name in VALUES else nn.NDMClassifier
-    options = {"weight_decay": 1e-2} if kind == "MLP" else {}
-    with mock.patch.object(estimators, "NeuralDifferentialManifold", KINDS[kind]):
-        model = make(hidden_dims=WIDTHS, random_state=seed, **options).fit(train, y)
+    if kind in OTHERS:
+        model = OTHERS[kind][name in VALUES](seed).fit(train, y)
+    else:
+        make = nn.NDMRegressor if name in VALUES else nn.NDMClassifier
+        options = {"weight_decay": 1e-2} if kind == "MLP" else {}
+        with mock.patch.object(estimators, "NeuralDifferentialManifold", KINDS[kind]):
+            model = make(hidden_dims=WIDTHS, random_state=seed, **options).fit(train, y)
     if name in VALUES:
         return float(np.mean((model.predict(test) - truth) ** 2) / truth.var())
     return float(log_loss(truth, model.predict_proba(test), labels=model.classes_))
@@ -116,7 +128,7 @@ def main():
     results = {"seeds": seeds, "epochs of the loop": epochs, "losses": {}}
     for name in names:
         for way, loss in ways.items():
-            kinds = list(KINDS)[: 3 if way == "estimator" else 2]
+            kinds = [*KINDS, *OTHERS] if way == "estimator" else list(KINDS)[:2]
             row = {kind: [] for kind in kinds}
             for seed in tqdm(range(seeds), desc=f"{name}, {way}", disable=bool(os.environ.get("QUIET"))):
                 for kind in kinds:
@@ -128,14 +140,12 @@ def main():
 
 def table(results):
     """The results as the documentation shows them: means and deviations over seeds, and ratios of means."""
-    lines = [
-        "| data, trained by | manifold | MLP | MLP, same decay | manifold / MLP |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    kinds = [*KINDS, *OTHERS]
+    lines = [f"| data, trained by | {' | '.join(kinds)} | manifold / MLP |", "| --- |" + " --- |" * (len(kinds) + 1)]
     for name, row in results["losses"].items():
-        said = [f"{np.mean(losses):.3f} ± {np.std(losses):.3f}" for losses in row.values()]
+        said = [f"{np.mean(row[k]):.3f} ± {np.std(row[k]):.3f}" if k in row else "" for k in kinds]
         ratio = np.mean(row["manifold"]) / np.mean(row["MLP"])
-        lines.append(f"| {' | '.join([name, *said, ''][:4])} | {ratio:.2f} |")
+        lines.append(f"| {' | '.join([name, *said])} | {ratio:.2f} |")
     return "\n".join(lines)
 
 

@@ -18,6 +18,8 @@ import numpy as np
 import scipy.stats
 import torch
 from sklearn.datasets import load_digits
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
@@ -104,6 +106,16 @@ def train(name, options, labels, seed, steps, data):
         schedule.step()
     with torch.no_grad():
         return model, (logits(model, x_rest).argmax(-1) != y_rest).float().mean().item()
+
+
+def others(labels, seed, data):
+    """Test errors of a linear model and of boosting, at scikit-learn's defaults, on the same labels."""
+    x, y, *_ = draw_labels(data[0], data[2], labels, seed)
+    models = {
+        "linear": LogisticRegression(max_iter=2000),
+        "boosting": HistGradientBoostingClassifier(random_state=seed),
+    }
+    return {name: 1 - model.fit(x, y).score(data[1], data[3]) for name, model in models.items()}
 
 
 def figures(name, model, data):
@@ -359,6 +371,11 @@ def main():
                     bar.update()
     table = report(runs, best, edges)
     show(table, seeds)
+    simple = {labels: [others(labels, seed, data) for seed in range(seeds)] for labels in numbers}
+    for labels, rows in simple.items():
+        means = {name: np.mean([row[name] for row in rows]) for name in rows[0]}
+        said = ", ".join(f"{name} {100 * mean:.1f} %" for name, mean in means.items())
+        print(f"{labels} labels a class, at scikit-learn's defaults: {said}")
     cost = costs(data, arguments.quick)
     show_costs(cost)
     agreement = check(model, data)
@@ -366,6 +383,7 @@ def main():
     arguments.out.mkdir(parents=True, exist_ok=True)
     setting = {"steps": steps, "seeds": seeds, "batch": BATCH, "points": POINTS, "every": EVERY}
     results = {**setting, "torch": torch.__version__, "table": table, "costs": cost, "check": agreement, "runs": runs}
+    results["others"] = simple
     (arguments.out / "results.json").write_text(json.dumps(results, indent=1))
     draw(table, arguments.out / "errors.png")
     print(f"\nwrote results.json and errors.png in {arguments.out}")
