@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -353,6 +354,21 @@ def test_conventions():
     torch.testing.assert_close(rm.conventions.convert(C, "cotton_tensor", to="sage"), C)  # n - 2 = 1
     batch = rm.riemann_tensor(metric, torch.stack((x, 2 * x)))
     torch.testing.assert_close(rm.conventions.convert(batch, "riemann_tensor", to="xact")[0], theirs["xact"]())
+
+
+def test_the_page_of_conventions_has_them_all():
+    page = (Path(__file__).parent.parent / "docs" / "other-conventions.md").read_text()
+    rows = {}
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if len(cells) == 5 and cells[1].startswith("`") and cells[1] != "name in `conventions`":
+            rows[cells[1].strip("`")] = [cell.strip("`") for cell in cells[2:]]
+    shown = lambda order: ("-" if order.factor(5) < 0 else "") + f"[{', '.join(order.letters)}]"
+    want = {
+        name: [shown(orders["christoffel"]), shown(orders["riemann_tensor"]), orders["riemann_tensor"].formula]
+        for name, orders in rm.conventions.PACKAGES.items()
+    }
+    assert rows == want
 
 
 def test_the_self_test():

@@ -153,6 +153,22 @@ def test_triangles_of_a_level_set_lie_on_it_and_cover_it():
             plot.level_set(ellipsoid, box)
 
 
+def test_curvature_is_drawn_of_whatever_gives_a_surface():
+    for f, box, quantity in (
+        (torus, (ROUND, ROUND), rm.gauss_curvature),
+        (lambda x: x @ x - 1, ((-1.1, 1.1),) * 3, rm.level_set_gauss_curvature),
+        (spaces.torus(2, 1), (ROUND, ROUND), rm.scalar_curvature),
+    ):
+        seen = []
+        watched = lambda f, x, quantity=quantity, seen=seen: seen.append(quantity(f, x)) or seen[-1]
+        flat = quantity is rm.scalar_curvature
+        own = plt.figure().add_subplot(**({} if flat else {"projection": "3d"}))
+        assert plot.curvature(f, box, watched, resolution=6, ax=own) is own and seen
+        plot.curvature(f, box, resolution=6)
+    with pytest.raises(ValueError, match=r"returned shape \(2,\) at a point of 2 coordinates, expected \(3,\)"):
+        plot.curvature(lambda x: x, (ROUND, ROUND))
+
+
 # ------------------------------------------------------------------------------------------------- in the plane
 
 

@@ -13,6 +13,7 @@ try:
 except ImportError as error:
     raise ImportError("`riemann.plot` needs matplotlib; install it with `pip install 'riemann-torch[plot]'`") from error
 
+from riemann.plot._levels import curvature as curvature
 from riemann.plot._levels import level_set as level_set
 from riemann.plot._maps import curvature_map as curvature_map
 from riemann.plot._maps import surface as surface
@@ -25,6 +26,7 @@ from riemann.plot._paths import parallel_transport as parallel_transport
 from riemann.plot._paths import poincare_disc as poincare_disc
 
 __all__ = [
+    "curvature",
     "curvature_map",
     "geodesic",
     "geodesic_fan",

@@ -1,4 +1,4 @@
-"""Surfaces that are given by an equation: level sets in space."""
+"""Surfaces that are given by an equation, level sets in space, and the curvature of surfaces however given."""
 
 import itertools
 from typing import Any
@@ -10,8 +10,39 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 import riemann as rm
 from riemann._types import Field
-from riemann.plot._maps import framed, space_of
+from riemann.plot._maps import curvature_map, framed, space_of, surface
 from riemann.plot._plane import Box, Colours, Quantity, light_on, name_of
+
+
+def curvature(f: Field, box: Box, quantity: Quantity | None = None, **options: Any) -> Any:
+    """Draws the curvature of a surface: of a map into space, of an equation, or of a metric, by what f returns.
+
+    Args:
+        f: one point `(2,)` to a point `(3,)` of space, as `surface` takes it; one point `(3,)` to a number that is 0 on
+            the surface, as `level_set`; or a metric, as `curvature_map`.
+        box: for each coordinate `(low, high)`; of a metric, a number where it is held.
+        quantity: as there; the Gauss curvature by default, the scalar curvature of a metric.
+        **options: as there: `resolution`, `label`, `ax`.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: f is none of these.
+
+    Example:
+        >>> curvature(lambda x: torch.stack([x[0], x[1], x[0] * x[1]]), ((-1, 1), (-1, 1)), resolution=8).name
+        '3d'
+    """
+    centre = torch.tensor([float(np.mean(side)) for side in box], dtype=torch.float64)
+    shape = tuple(rm.jet(f, centre, 0)[0].shape)
+    drawn = {(): level_set, (3,): surface, (len(box), len(box)): curvature_map}.get(shape)
+    if drawn is None:
+        raise ValueError(
+            f"`f` returned shape {shape} at a point of {len(box)} coordinates, expected (3,), of a surface in space; "
+            f"(), of an equation; or {(len(box),) * 2}, of a metric"
+        )
+    return drawn(f, box, quantity, **options)
 
 
 def level_set(
