@@ -16,6 +16,9 @@ from riemann_nn._charts.heads import LinearHead as LinearHead
 from riemann_nn._charts.heads import MahalanobisHead as MahalanobisHead
 from riemann_nn._charts.induced import InducedMetric as InducedMetric
 from riemann_nn._discovery.fit_metric import fit_metric as fit_metric
+from riemann_nn._discovery.fitted import FitReport as FitReport
+from riemann_nn._discovery.fitted import FittedMetric as FittedMetric
+from riemann_nn._discovery.fitted import MetricUncertainty as MetricUncertainty
 from riemann_nn._discovery.symmetry import symmetry_loss as symmetry_loss
 from riemann_nn._fields import compiled as compiled
 from riemann_nn._fields import factored as factored
@@ -54,6 +57,8 @@ __all__ = [
     "CoordinateLayer",
     "CurvatureLoss",
     "EvolutionLoss",
+    "FitReport",
+    "FittedMetric",
     "GenerativeManifold",
     "Health",
     "InducedMetric",
@@ -63,6 +68,7 @@ __all__ = [
     "MahalanobisHead",
     "ManifoldLayer",
     "MetricNet",
+    "MetricUncertainty",
     "NaturalGradient",
     "NeuralDifferentialManifold",
     "Softplus",

@@ -1,5 +1,6 @@
 """A metric from trajectories: the one whose geodesics pass nearest to noisy positions."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,8 @@ from riemann_nn._fields.metric_net import MetricNet
 _MANY = 50  # parameters, of which so many are held by a prior
 _MOST = 4000  # parameters, for which Gauss and Newton's method is
 _MOST_NUMBERS = 2**29  # of the derivatives of all positions
-_EXACT = 1e-9  # of the range of the data: noise that is less
+_SHORT = (6, 15)  # intervals of the pieces that a net is fitted to first
+_EXACT = 1e-7  # of the range of the data: noise that is less
 
 
 def fit_metric(
@@ -36,8 +38,8 @@ def fit_metric(
     r"""The metric whose geodesics pass nearest to noisy positions of free motion.
 
     $\min \sum |\gamma_i(t) - y_i(t)|^2 / \sigma^2$ over the metric's parameters and the first states of all motions
-    $\gamma_i$, over whole trajectories: multiple shooting from sample to sample, by Gauss and Newton's method. Positions
-    are smoothed to start from, and for nothing else; the noise $\sigma$ of each coordinate is estimated.
+    $\gamma_i$, over whole trajectories: multiple shooting from sample to sample, by Gauss and Newton's method. Data are
+    smoothed to start from, and for nothing else; the noise $\sigma$ of each coordinate is estimated.
 
     Args:
         trajectories: positions, `(N, T, n)`, of N motions.
@@ -102,16 +104,24 @@ def fit_metric(
     motion = _motion(metric, potential, y)
     many = prior if prior is not None else len(motion.theta) > _MANY
     held = Prior(motion.theta, 1.0) if many else None
-    pieces = cut(y, times, min(longest or y.shape[1], y.shape[1] - 1))
     states, rough = smoothed(y, times)
     least = _EXACT * y.std((0, 1)).clamp(min=1e-300)
-    noise, fit, nodes = torch.maximum(rough, least), None, pieces.of(states)
-    for _ in range(4):
-        fit = minimise(motion, nodes, pieces.of(y), noise, pieces, held, iterations)
-        nodes, held, weighed = fit.nodes, fit.prior, noise
-        noise = torch.maximum(_noise(fit, y, pieces), least)
-        if not bool(((noise / weighed).log().abs() > 0.1).any()):
-            break
+    noise, fit = torch.maximum(rough, least), None
+    whole = min(longest or y.shape[1], y.shape[1] - 1)
+    for length in (*(length for length in _SHORT if length < whole and many), whole):
+        pieces, rounds = cut(y, times, length), 4 if length == whole else 1
+        nodes = pieces.of(states)
+        for _ in range(rounds):
+            enough = (1.0 if many else 1e-6) if length == whole else 10.0
+            most = iterations if length == whole else min(iterations, 10)
+            fit = minimise(motion, nodes, pieces.of(y), noise, pieces, held, most, enough)
+            nodes, held, weighed = fit.nodes, fit.prior, noise
+            if length < whole:
+                break
+            noise = torch.maximum(_noise(fit, y, pieces), least)
+            if not bool(((noise / weighed).log().abs() > 0.1).any()):
+                break
+        states = pieces.joined(nodes, y)
     assert fit is not None
     uncertain = _uncertainty(motion, fit, weighed, noise, y, potential)
     final = motion.metric
@@ -141,13 +151,13 @@ def _checked(trajectories: Any, times: Any) -> tuple[Tensor, Tensor]:
             raise TypeError(f"`{name}` has dtype {value.dtype}, expected float64 (or float32)")
     if trajectories.ndim != 3 or trajectories.numel() == 0:
         raise ValueError(
-            f"`trajectories` has shape {tuple(trajectories.shape)}, expected (N, T, n): N motions, T times, n coordinates"
+            f"`trajectories` has shape {tuple(trajectories.shape)}, expected (N, T, n): motions, times, coordinates"
         )
     T = trajectories.shape[1]
     if times.shape != (T,):
         raise ValueError(f"`times` has shape {tuple(times.shape)}, expected ({T},): a time for each position")
     if T < 3:
-        raise ValueError(f"`trajectories` have {T} positions each, too few: two show no acceleration, expected 3 or more")
+        raise ValueError(f"`trajectories` have {T} positions each, too few: expected 3 or more")
     y, t = trajectories.detach().double(), times.detach().to(trajectories.device).double()
     if not bool(t.isfinite().all()):
         raise ValueError(f"`times` is not finite: {t.tolist()}")
@@ -196,7 +206,9 @@ def _motion(metric: Any, potential: Any, y: Tensor) -> Motion:
             "or fewer trajectories or positions"
         )
     x = y.reshape(-1, n)
-    riemann.at(motion.metric, x[:1], 1)  # which says what is wrong with a metric
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of points where it is none, which are looked for below
+        riemann.at(motion.metric, x[:1], 1)  # says what is wrong with what it returns
     signs = motion.signature(x)
     if not bool((signs.abs() == 1).all()):
         where = x[(signs.abs() != 1).any(-1)][0].tolist()
@@ -215,8 +227,8 @@ def _jacobi(motion: Motion, energy: float, y: Tensor) -> Jacobi:
     if not bool((room > 0).all()):
         k = int((~(room > 0)).nonzero()[0, 0])
         raise ValueError(
-            f"`energy` is {energy:g}, but the potential is {energy - float(room[k]):g} at {x[k].tolist()}, a position of "
-            "the data: Jacobi's metric is one where the potential is less"
+            f"`energy` is {energy:g}, but the potential is {energy - float(room[k]):g} at {x[k].tolist()}, a position "
+            "of the data: Jacobi's metric is one where the potential is less"
         )
     return jacobi
 
@@ -264,8 +276,8 @@ def _warn(report: FitReport, motion: Motion, fit: Fit, pieces: Pieces) -> None:
     elif bool((report.noise > 2 * report.smoothing_noise.clamp(min=1e-6 * report.region.diff(dim=-1)[:, 0])).any()):
         worst = float((report.noise / report.smoothing_noise).max())
         warn(
-            f"no metric of this family fits the data: motions leave {worst:.2g} times what smoothing leaves. Are they free "
-            "motions (or of this `potential`), and is the family large enough?"
+            f"no metric of this family fits the data: motions leave {worst:.2g} times what smoothing leaves. Are they "
+            "free motions (or of this `potential`), and is the family large enough?"
         )
     start, steps = fit.nodes[:, :-1].flatten(0, 1), pieces.steps.reshape(-1)
     once, twice = (flow(motion, start, steps, k * fit.substeps)[:, : len(report.noise)] for k in (1, 2))

@@ -56,9 +56,12 @@ class FitReport:
         elif round(self.identified) == self.parameters:
             text += "Within this family the data determine all parameters."
         else:
-            missing = self.parameters - round(self.identified)
-            what = ", the scale of the metric among them" if self.scale_is_free else ""
-            text += f"Within this family {missing} combinations of parameters are not identified{what}."
+            what = (
+                ": the rest leaves the motions as they are, as the scale of the metric does"
+                if self.scale_is_free
+                else ""
+            )
+            text += f"Within this family {round(self.identified)} of {self.parameters} parameters are identified{what}."
         return text
 
     def __str__(self) -> str:
@@ -121,8 +124,7 @@ class MetricUncertainty:
                     "deviation of its values"
                 )
             rows = [
-                torch.cat([p.reshape(-1) for p in riemann.recorded_gradients(y, parameters)])
-                for y in value.reshape(-1)
+                torch.cat([p.reshape(-1) for p in riemann.recorded_gradients(y, parameters)]) for y in value.reshape(-1)
             ]
         J = torch.stack(rows)
         variance = torch.einsum("ka,ab,kb->k", J, self.covariance, J).clamp(min=0)

@@ -19,6 +19,7 @@ from riemann_nn._discovery.pieces import Pieces
 NULL = 1e-7  # singular values of the Jacobian that are smaller, of its largest, are 0
 _FAINT = 1e-5  # parameters that do less than this, of what the strongest does, keep to its unit
 _SUBSTEPS = 16  # of the solver between two samples, at most
+_PATIENCE = 4  # steps
 _POINTS_AT_ONCE = 2**21  # numbers of theta at so many points
 
 
@@ -30,7 +31,7 @@ class Prior(NamedTuple):
 
 
 class Linear(NamedTuple):
-    """The problem linearised: residuals in units of the noise, $e + J\\,\\delta\\theta$, with the first states solved for.
+    r"""Linearised: residuals in units of the noise, $e + J\,\delta\theta$, with the first states solved for.
 
     Attributes:
         values: singular values of J in units of `unit`.
@@ -66,7 +67,9 @@ class Linear(NamedTuple):
         return self.unit * (self.right @ along), self.rest + left + penalty
 
 
-def linearised(motion: Motion, nodes: Tensor, y: Tensor, weights: Tensor, pieces: Pieces, substeps: int, equal: bool) -> Linear:
+def linearised(
+    motion: Motion, nodes: Tensor, y: Tensor, weights: Tensor, pieces: Pieces, substeps: int, equal: bool
+) -> Linear:
     """The problem at states `nodes` along pieces and positions y; `equal` units of all parameters, for a prior."""
     n, P = y.shape[-1], len(motion.theta)
     count, samples = nodes.shape[:2]
@@ -130,11 +133,22 @@ class Fit(NamedTuple):
 
 
 def minimise(
-    motion: Motion, nodes: Tensor, y: Tensor, noise: Tensor, pieces: Pieces, prior: Prior | None, iterations: int
+    motion: Motion,
+    nodes: Tensor,
+    y: Tensor,
+    noise: Tensor,
+    pieces: Pieces,
+    prior: Prior | None,
+    iterations: int,
+    enough: float,
 ) -> Fit:
-    """Fits the motion's parameters and all states, in place; the steps are damped as Levenberg and Marquardt do."""
+    """Fits the motion's parameters and all states, in place; the steps are damped as Levenberg and Marquardt do.
+
+    It ends where a step without damping would reduce the sum of squares, in units of the noise, by `enough` or less;
+    with a prior, whose valley is long and flat, where a few steps did not.
+    """
     n = y.shape[-1]
-    weights, enough = 1 / noise, 1e-6 if prior is None else 0.1  # of the sum of squares, in units of the noise
+    weights = 1 / noise
     present = pieces.present.unsqueeze(-1)
     time = pieces.steps[pieces.steps > 0].mean()
     in_noise = torch.cat((weights, weights * time))
@@ -150,13 +164,14 @@ def minimise(
 
     signs = motion.signature(nodes[..., :n].flatten(0, 1))
 
-    def merit(nodes: Tensor, theta: Tensor) -> float:
+    def merit(nodes: Tensor, theta: Tensor, price: float) -> float:
         """NaN where g is not a metric, or has become one of another signature: such steps are refused."""
         if not bool((motion.signature(nodes[..., :n].flatten(0, 1)) == signs).all()):
             return torch.nan
         return chi2(nodes, theta) + price * gaps(nodes)
 
-    damping, length, price, converged, effective = 1e-3, 1.0, 1.0, False, 0.0
+    damping, length, converged, effective = 1e-3, 1.0, False, 0.0
+    history, held = [], False
     for iteration in range(iterations):
         theta = motion.theta
         linear = linearised(motion, nodes, y, weights, pieces, substeps, prior is not None)
@@ -165,17 +180,21 @@ def minimise(
         else:
             effective = float((linear.values > NULL * linear.values.max()).sum())
         now, gap = chi2(nodes, theta), float((linear.gap * in_noise).square().sum())
-        best = linear.solved(0.0, prior, theta)[1]
+        history.append(now + gap)
+        if prior is not None and len(history) > _PATIENCE and not history[-1 - _PATIENCE] - history[-1] > enough:
+            held, damping, length = True, 1e12, 1.0  # what is left is to close the gaps
+        best = linear.solved(1e12 if held else 0.0, prior, theta)[1]
         converged = abs(now - best) <= enough + 1e-9 * now and gap <= min(enough, 1e-4)
-        for _ in range(20):
+        price = 1.0  # of gaps, such that a step that closes them is worth it
+        for attempt in range(20):
             delta, then = linear.solved(damping, prior, theta)
             if gap > 0:
                 price = max(price, 2 * (then - now) / gap)
             promised = length * (now - then) + price * gap * (2 - length) * length
             tried = nodes + length * linear.step(delta)
             motion.set(theta + length * delta)
-            if merit(tried, motion.theta) <= now + price * gap - 1e-4 * promised:  # NaN is not
-                nodes, damping, length = tried, damping / 10, min(1.0, 2 * length)
+            if merit(tried, motion.theta, price) <= now + price * gap - 1e-4 * promised:  # NaN is not
+                nodes, damping, length = tried, damping / (10 if attempt == 0 else 1), min(1.0, 2 * length)
                 break
             motion.set(theta)
             damping, length = max(damping * 10, 1e-6), length / 2
@@ -187,7 +206,7 @@ def minimise(
 
 
 def _likelier(linear: Linear, prior: Prior, theta: Tensor, known: bool) -> tuple[Prior, float]:
-    """MacKay's step towards the precision of the prior that makes the data most likely; the parameters they determine."""
+    """MacKay's step towards the precision that makes the data most likely; how many parameters they determine."""
     s = linear.values.square() / linear.unit[0] ** 2
     effective = float((s / (s + prior.precision)).sum())
     square = float((theta - prior.mean).square().sum())

@@ -73,28 +73,29 @@ class Motion:
             return torch.where(finite[:, None], signs, torch.nan)
 
     def derivatives(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The acceleration and its derivatives to x, v, theta, `(points, n, …)`: each point has parameters of its own."""
-        n = x.shape[-1]
-        values = [a.detach().requires_grad_() for a in (x, v, self.theta.expand(len(x), -1).contiguous())]
-        directions = tuple(e.expand(len(x), -1) for e in torch.eye(n, n + values[2].shape[-1]).to(x))
+        """The acceleration and its derivatives to x, v, theta, `(points, n, …)`."""
+        # each point has parameters of its own, so that one gradient is that of every point
+        each = lambda p: p.detach().expand(len(x), *p.shape).clone().requires_grad_()
+        own = [each(p) for p in self.parameters]
+        x, v = (a.detach().requires_grad_() for a in (x, v))
 
-        def called(function: Any, named: list[tuple[str, Tensor]], first: int) -> Callable[[Tensor], Tensor]:
-            def at(point: Tensor) -> Tensor:
-                parts = self._split(point[n:])[first:]
-                tensors = {name: t.reshape(p.shape) for (name, p), t in zip(named, parts, strict=False)}
-                return _jets.with_tensors(function, tensors, point[:n]) if named else function(point[:n])
+        def called(function: Any, named: list[tuple[str, Tensor]], name: str) -> Callable[..., Tensor]:
+            def at(point: Tensor, *tensors: Tensor) -> Tensor:
+                those = {name: t for (name, _), t in zip(named, tensors, strict=True)}
+                return _jets.field(lambda p: _jets.with_tensors(function, those, p), x, name)(point)
 
-            return at
+            return at if named else _jets.field(function, x, name)
 
         with torch.enable_grad():
-            points = torch.cat((values[0], values[2]), -1)
-            jet = lambda f, name: _jets.jets_along(_jets.field(f, points, name), points, directions, 1, name=name)
-            dV = None
+            jet = lambda f, tensors, name: _jets.jets_along(f, x, None, 1, *tensors, name=name)
+            count, dV = len(self._of_metric), None
             if self.potential is not None:
-                dV = jet(called(self.potential, self._of_potential, len(self._of_metric)), "potential")[1]
-            a = _acceleration(*jet(called(self.metric, self._of_metric, 0), "metric"), values[1], dV)
-            rows = [recorded_gradients(component.sum(), values) for component in a.unbind(-1)]
-        return a.detach(), *(torch.stack(row, 1) for row in zip(*rows, strict=True))
+                V = called(self.potential, self._of_potential, "potential")
+                dV = jet(V, own[count:], "potential")[1]
+            a = _acceleration(*jet(called(self.metric, self._of_metric, "metric"), own[:count], "metric"), v, dV)
+            rows = [recorded_gradients(component.sum(), [x, v, *own]) for component in a.unbind(-1)]
+        joined = [(to_x, to_v, torch.cat([t.flatten(1) for t in rest], 1)) for to_x, to_v, *rest in rows]
+        return a.detach(), *(torch.stack(row, 1) for row in zip(*joined, strict=True))
 
 
 def _acceleration(g: Tensor, dg: Tensor, v: Tensor, dV: Tensor | None) -> Tensor:

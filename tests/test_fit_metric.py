@@ -1,0 +1,233 @@
+"""Metrics from trajectories: the truth of known families, with the deviations that are claimed; nets; messages."""
+
+import pytest
+import torch
+
+import riemann as rm
+from riemann_nn import MetricNet, fit_metric
+from riemann_nn._discovery.motion import Motion, flow, flow_and_derivatives
+from tests.fields import D
+from tests.helpers import assert_equal
+
+
+class Family(torch.nn.Module):
+    """A metric of a few numbers."""
+
+    def __init__(self, *numbers):
+        super().__init__()
+        self.p = torch.nn.Parameter(torch.tensor(numbers, dtype=D))
+
+
+class Bowl(Family):
+    def forward(self, x):
+        return torch.diag(torch.stack([self.p[2] + self.p[0] * x[1] ** 2, self.p[1] + x[0] ** 2]))
+
+
+class Power(Family):
+    """The half plane for p = 2, times a scale that nothing shows."""
+
+    def forward(self, x):
+        return self.p[1] * torch.eye(2, dtype=x.dtype) / x[1] ** self.p[0]
+
+
+class Revolution(Family):
+    def forward(self, x):
+        r = 1 + self.p[0] * torch.exp(-self.p[1] * x[0] ** 2)
+        return torch.diag(torch.stack([torch.ones_like(r), r**2]))
+
+
+def around(middle):
+    return lambda N: torch.rand(N, 2, dtype=D) * 3 - 1.5 + torch.tensor(middle, dtype=D)
+
+
+FAMILIES = {
+    "bowl": (Bowl(0.7, 1.5, 1.0), Bowl(0.1, 1.0, 1.0), around([0.0, 0.0])),
+    "power": (Power(2.0, 1.0), Power(1.0, 1.0), around([0.0, 3.0])),
+    "revolution": (Revolution(1.0, 0.5), Revolution(0.3, 1.0), around([0.0, 0.0])),
+}
+
+
+def motions(metric, where, N, T, noise, time=1.5):
+    t = torch.linspace(0, time, T, dtype=D)
+    with torch.no_grad():
+        y = rm.geodesic(metric, where(N), torch.randn(N, 2, dtype=D), t).points.transpose(0, 1)
+    return y + noise * torch.randn_like(y), t
+
+
+def deviations(name, noise):
+    true, start, where = FAMILIES[name]
+    y, t = motions(true, where, 8, 25, noise)
+    fitted = fit_metric(y, t, start)
+    off = (fitted.metric.p - true.p).detach() / fitted.uncertainty.parameters
+    return fitted, off[:1] if name == "power" else off
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_truth_within_its_deviation(name):
+    fitted, off = deviations(name, 0.01)
+    assert float(off.abs().max()) < 4 and fitted.report.converged
+    assert_equal(fitted.report.noise / 0.01, torch.ones(2, dtype=D), rtol=0.25)
+    assert fitted.report.scale_is_free == (name == "power")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0.003, 0.03])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_deviations_are_those_of_many_fits(name, noise):
+    off = torch.stack([deviations(name, noise)[1] for _ in range(20)])
+    assert 0.6 < float(off.square().mean().sqrt()) < 1.35
+    assert float((off.abs() < 2).double().mean()) > 0.85 and float(off.abs().max()) < 4
+
+
+def test_motions_are_geodesics_of_the_metric_found():
+    true, start, where = FAMILIES["bowl"]
+    y, t = motions(true, where, 4, 20, 0.02)
+    fitted = fit_metric(y.float(), t.float(), start)
+    again = rm.geodesic(fitted.metric, fitted.points[:, 0], fitted.velocities[:, 0], t)
+    assert_equal(again.points.transpose(0, 1), fitted.points, rtol=1e-4)  # 0.005 of the noise
+    misfit = lambda points: float((points - y).square().sum())
+    least = misfit(fitted.points)
+    for shift in (0.02, -0.02):  # no other first states do better
+        with torch.no_grad():
+            other = rm.geodesic(fitted.metric, fitted.points[:, 0], fitted.velocities[:, 0] + shift, t)
+        assert misfit(other.points.transpose(0, 1)) > least
+    assert start.p[0] == 0.1 and start.p.grad is None  # a copy is fitted
+
+
+def test_exact_motions_and_the_scale_that_nothing_shows():
+    true, start, where = FAMILIES["power"]
+    y, t = motions(true, where, 3, 15, 0.0)
+    fitted = fit_metric(y, t, Power(1.0, 7.0))
+    assert_equal(fitted.metric.p.detach(), torch.tensor([2.0, 7.0], dtype=D), rtol=1e-6)
+    uncertain = fitted.uncertainty
+    assert uncertain.parameters[0] < 1e-5 and uncertain.parameters[1] == torch.inf and uncertain.scale_is_free
+    x = y[0, :3]
+    assert bool((uncertain.standard_deviation(rm.scalar_curvature, x) < 1e-3).all())  # at the scale of the fit
+    assert "1 of 2 parameters are identified" in str(fitted.report)
+
+
+def test_deviations_of_functions_are_those_of_draws():
+    true, start, where = FAMILIES["power"]
+    y, t = motions(true, where, 6, 20, 0.01)
+    uncertain = fit_metric(y, t, start).uncertainty
+    x = y[:2, 3]
+    drawn = uncertain.draw(100, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        spread = torch.stack([rm.scalar_curvature(g, x) for g in drawn]).std(0)
+        volumes = torch.stack([rm.log_volume_element(g, uncertain.sample).mean() for g in drawn])
+    assert_equal(uncertain.standard_deviation(rm.scalar_curvature, x) / spread, torch.ones(2, dtype=D), rtol=0.3)
+    assert float(volumes.std()) < 1e-9
+    assert uncertain.of_metric(x).shape == (2, 2, 2)
+    with pytest.raises(ValueError, match="has no gradient to the parameters"):
+        uncertain.standard_deviation(lambda g, x: rm.at(g, x, 0).g.detach(), x)
+
+
+class Spring(Family):
+    def forward(self, x):
+        return 0.5 * self.p[0] * (x @ x)
+
+
+class Plane(Family):
+    def forward(self, x):
+        return torch.eye(2, dtype=x.dtype) + 0 * self.p[0] + self.p[0] * torch.outer(x, x)
+
+
+def test_a_potential_and_jacobi_s_metric():
+    t = torch.linspace(0, 2, 25, dtype=D)
+    phase = torch.rand(6, 2, dtype=D) * 6
+    y = torch.cos(2**0.5 * t.unsqueeze(-1) + phase.unsqueeze(1)) + 0.003 * torch.randn(6, 25, 2, dtype=D)
+    fitted = fit_metric(y, t, Plane(0.1), potential=Spring(1.0), energy=4.0)
+    plane, spring = fitted.metric.metric.p.detach(), fitted.potential.p.detach()
+    off = torch.cat((plane, spring - 2)) / fitted.uncertainty.parameters
+    assert float(off.abs().max()) < 4
+    x = torch.tensor([[0.3, 0.4]], dtype=D)
+    assert_equal(rm.at(fitted.metric, x, 0).g[0], 2 * (4 - 0.25) * torch.eye(2, dtype=D), rtol=0.03)
+    with pytest.raises(ValueError, match="`energy` is 0.1, but the potential is"):
+        fit_metric(y, t, Plane(0.1), potential=Spring(1.0), energy=0.1)
+
+
+def test_derivatives_of_a_step():
+    motion = Motion(Bowl(0.7, 1.5, 1.0), Spring(0.8))
+    states, steps = torch.randn(5, 4, dtype=D), torch.rand(5, dtype=D) * 0.2
+    moved, slopes = flow_and_derivatives(motion, states, steps, 2)
+    assert_equal(moved, flow(motion, states, steps, 2))
+    direction, theta = torch.randn(5, 4, dtype=D), motion.theta
+    other = torch.randn_like(theta)
+    ends = []
+    for h in (1e-5, -1e-5):
+        motion.set(theta + h * other)
+        ends.append(flow(motion, states + h * direction, steps, 2))
+    both = torch.cat((direction, other.expand(5, -1)), -1)
+    assert_equal((ends[0] - ends[1]) / 2e-5, torch.einsum("zij,zj->zi", slopes, both), rtol=1e-7)
+
+
+def test_pieces_of_long_motions():
+    true, start, where = FAMILIES["bowl"]
+    y, t = motions(true, where, 4, 24, 0.005)
+    fitted = fit_metric(y, t, start, longest=9)
+    off = (fitted.metric.p - true.p).detach() / fitted.uncertainty.parameters
+    assert float(off.abs().max()) < 4 and fitted.report.states == 4 * 3 * 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["cholesky", "conformal", "diagonal"])
+def test_a_net_fits_and_knows_how_well(family):
+    true = lambda x: torch.exp(0.5 * torch.sin(x[0]) * x[1]) * torch.eye(2, dtype=x.dtype)
+    y, t = motions(true, around([0.0, 0.0]), 10, 30, 0.01)
+    fitted = fit_metric(y, t, family)
+    assert_equal(fitted.report.noise / 0.01, torch.ones(2, dtype=D), rtol=0.25)
+    x = y[:, ::5].reshape(-1, 2)
+    with torch.no_grad():
+        volume = lambda g: rm.log_volume_element(g, fitted.uncertainty.sample).mean()
+        known = rm.at(true, x, 0).g * torch.exp(volume(fitted.metric) - volume(true))
+        off = rm.at(fitted.metric, x, 0).g - known
+    assert float(off.norm() / known.norm()) < 0.15
+    off = (off / fitted.uncertainty.of_metric(x).clamp(min=1e-12))[:, [0, 1], [0, 1]]
+    assert float(off.square().mean().sqrt()) < 2.5
+
+
+def test_a_small_net_trains():
+    true = lambda x: torch.exp(0.5 * x[0]) * torch.eye(2, dtype=x.dtype)
+    y, t = motions(true, around([0.0, 0.0]), 4, 12, 0.01)
+    fitted = fit_metric(y, t, MetricNet(2, (4,), family="conformal"), iterations=15, prior=True)
+    assert float(fitted.report.noise.max()) < 0.02 and fitted.report.identified < fitted.report.parameters
+    assert fitted.metric(y[0]).dtype == D
+
+
+@pytest.mark.unshaped
+def test_messages():
+    y, t = torch.rand(3, 8, 2, dtype=D), torch.arange(8.0)
+    holes = y.clone()
+    holes[1, 2, 0] = torch.nan
+    for arguments, message in (
+        ((y[0], t), r"`trajectories` has shape \(8, 2\), expected \(N, T, n\)"),
+        ((y, t[:5]), r"`times` has shape \(5,\), expected \(8,\)"),
+        ((y[:, :2], t[:2]), "have 2 positions each, too few"),
+        ((holes, t), r"`trajectories` is not finite at \[1, 2\]"),
+        ((y, t * torch.nan), "`times` is not finite"),
+        ((y, t.flip(0)), "`times` do not increase: 7 is followed by 6 at 1"),
+        ((y[:, :1].expand(-1, 8, -1), t), "do not move"),
+        ((y * torch.tensor([1.0, 0.0]), t), "have the same coordinate 1 throughout"),
+        ((y, t, "spherical"), "`family` is 'spherical'"),
+        ((y, t, torch.nn.Identity()), "has no parameters that require a gradient"),
+        ((y, t, MetricNet(2, (200, 200))), "parameters and `trajectories` 24 positions: more than"),
+        ((y, t, Power(1.0, 0.0)), "is not a metric at"),
+        ((y - 0.5, t, Power(1.0, 1.0)), "changes its signature|is not a metric at"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fit_metric(*arguments)
+    with pytest.raises(ValueError, match="`energy` is given without a `potential`"):
+        fit_metric(y, t, energy=1.0)
+    with pytest.raises(TypeError, match="`trajectories` is a list"):
+        fit_metric(y.tolist(), t)
+    with pytest.raises(TypeError, match="`times` has dtype torch.int64"):
+        fit_metric(y, t.long())
+    with pytest.raises(TypeError, match="`metric` is a function, expected the name of a family, or a torch.nn.Module"):
+        fit_metric(y, t, lambda x: x)
+
+
+def test_no_metric_fits_a_motion_with_friction():
+    t = torch.linspace(0, 3, 30, dtype=D)
+    slowing = (1 - torch.exp(-t)).unsqueeze(-1) * torch.randn(5, 1, 2, dtype=D) + torch.randn(5, 1, 2, dtype=D)
+    with pytest.warns(UserWarning, match="no metric of this family fits the data|did not converge"):
+        fit_metric(slowing, t, Bowl(0.1, 1.0, 1.0), iterations=15)
