@@ -68,7 +68,7 @@ def jet(
     """
     check_count("order", order, 0)
 
-    check_points(x)
+    check_points(x, function="function")
 
     def jets(x: Tensor) -> tuple[Tensor, ...]:
         return jets_at(f, x, order)
@@ -139,7 +139,7 @@ def vjp(
         >>> vjp(lambda x: x**2, torch.tensor([2.0, 3.0]), torch.tensor([1.0, 1.0]))
         (tensor([4., 9.]), tensor([4., 6.]))
     """
-    check_points(x)
+    check_points(x, function="function")
     if not isinstance(w, Tensor) or w.shape[: x.ndim - 1] != x.shape[:-1]:
         got, use = (
             (tuple(w.shape), "") if isinstance(w, Tensor) else (type(w).__name__, "; use `torch.as_tensor(w).to(x)`")

@@ -555,3 +555,39 @@ def test_arguments_that_changed_places_and_numbers_for_tensors():
     torch.testing.assert_close(rm.geodesic(half_plane, x, x, [0.5, 1]).points, want)
     torch.testing.assert_close(rm.geodesic(half_plane, x, x, 1.0).points, want[1:])
     assert rm.jacobi_field(half_plane, x, x, x, x, 1).shape == (1, 2)
+
+
+def test_arguments_are_called_by_their_names():
+    plane = lambda x: torch.eye(2, dtype=x.dtype)
+    sets, x = torch.rand(4, 2, dtype=torch.float64), torch.tensor([0.3, 0.7], dtype=torch.float64)
+    surface = lambda p: torch.stack([p[0], p[1], p @ p])
+    line = lambda t: torch.stack([t, t])
+    for call in (
+        lambda points: rm.frechet_mean(plane, points),
+        lambda points: rm.frechet_variance(plane, points),
+        lambda points: rm.geodesic_regression(plane, torch.linspace(0, 1, 4, dtype=torch.float64), points),
+        lambda points: rm.principal_geodesics(plane, points),
+        lambda points: rm.k_means(plane, points, 2),
+    ):
+        with pytest.raises(
+            TypeError, match=r"`points` is a ndarray, .*\(\*batch, N, n\); use `torch.as_tensor\(points\)`"
+        ):
+            call(sets.numpy())
+        with pytest.raises(TypeError, match=r"`points` has dtype torch.int64.*`points.double\(\)`"):
+            call(sets.long())
+        with pytest.raises(ValueError, match=r"`points` is not finite at"):
+            call(sets / 0)
+    with pytest.raises(TypeError, match=r"`w` is a list, .*`torch.as_tensor\(w, dtype=torch.float64\)`"):
+        rm.parallel_transport(plane, line, [1.0, 0.0], 1.0)
+    with pytest.raises(TypeError, match=r"`start` is a list"):
+        rm.frechet_mean(plane, sets, start=[0.5, 0.5])
+    with pytest.raises(TypeError, match="the map is the first argument"):
+        rm.gauss_curvature(x, surface)
+    with pytest.raises(TypeError, match="the function is the first argument"):
+        rm.level_set_mean_curvature(x, torch.sum)
+    with pytest.raises(TypeError, match="the function is the first argument"):
+        rm.jet(x, torch.sum)
+    with pytest.raises(TypeError, match="`x` has dtype torch.complex128, .*real numbers$"):
+        rm.scalar_curvature(plane, x + 0j)
+    with pytest.raises(TypeError, match=r"`x` is a NoneType, expected a torch.Tensor of shape \(\*batch, n\)$"):
+        rm.scalar_curvature(plane, None)

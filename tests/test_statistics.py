@@ -183,3 +183,21 @@ def test_clusters():
     torch.testing.assert_close(found.centres[labels[0]], mean, atol=1e-8, rtol=1e-8)
     (d,) = torch.autograd.grad(found.centres[labels[0]].sum(), x)
     assert bool((d[:3] != 0).any()) and bool((d[3:] == 0).all())
+
+
+@pytest.mark.parametrize("n, far", [(2, 3.0), (5, 0.7)])
+def test_the_mean_of_a_learned_metric_is_where_logarithms_add_up_to_nothing(n, far):
+    """Geodesics are followed as the mean moves; those in more dimensions have few nodes, and some are shot."""
+    net = torch.nn.Sequential(torch.nn.Linear(n, 16), torch.nn.Tanh(), torch.nn.Linear(16, n * n)).double()
+
+    def metric(x):
+        A = net(far * x).reshape(n, n)
+        return 0.1 * torch.eye(n, dtype=x.dtype) + A @ A.T
+
+    x = 1.5 * torch.randn(2, 4, n, dtype=torch.float64)
+    w = torch.rand(2, 4, dtype=torch.float64)
+    with torch.no_grad():
+        m = rm.frechet_mean(metric, x, w)
+        v = rm.log_map(metric, m[:, None], x)
+    force = torch.einsum("bN,bNi->bi", w / w.sum(-1, keepdim=True), v)
+    assert force.abs().max() < 3e-8 and (m - torch.einsum("bN,bNi->bi", w, x) / w.sum(-1, keepdim=True)).norm() > 0.01

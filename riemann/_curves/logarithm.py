@@ -172,8 +172,7 @@ def log_map(
     result = Logarithm(
         v.reshape(*batch, n), *(a.reshape(batch) for a in (found.error, status, found.length, found.conjugate_points))
     )
-    if found.said:
-        warn(f"the metric calls {found.said}. A smooth activation (tanh, softplus, silu) has all digits.")
+    found.warn()
     return result.checked() if throw else result
 
 
@@ -210,11 +209,17 @@ def _implicit(metric: Metric, x: Tensor, y: Tensor, v: Tensor, good: Tensor, opt
 
 
 def _search(
-    metric: Metric, max_iterations: int, restarts: int, options: dict[str, Any], x: Tensor, y: Tensor
+    metric: Metric,
+    max_iterations: int,
+    restarts: int,
+    options: dict[str, Any],
+    x: Tensor,
+    y: Tensor,
+    near: Tensor | None = None,
 ) -> "_Found":
     """The geodesics: those that pass kinks are left as relaxed, the others polished until they meet y."""
     with kinks_called() as names:
-        curves, size, change = _all_relaxed(metric, max_iterations, restarts, options, x, y)
+        curves, size, change = _all_relaxed(metric, max_iterations, restarts, options, x, y, near)
     close = _close(y)
     kinked = (change > 100 * _goal(y, options)) & bool(names)
     v, miss = curves.velocities()[:, 0].to(x.dtype), change.to(x.dtype)
@@ -232,18 +237,29 @@ def _search(
 
 
 def _all_relaxed(
-    metric: Metric, max_iterations: int, restarts: int, options: dict[str, Any], x: Tensor, y: Tensor
+    metric: Metric,
+    max_iterations: int,
+    restarts: int,
+    options: dict[str, Any],
+    x: Tensor,
+    y: Tensor,
+    near: Tensor | None = None,
 ) -> tuple["_Curves", Tensor, Tensor]:
-    """The best curves from all starts, the sizes of their tension, and the last changes of their first velocities."""
-    curves = _straight(metric, x, y).refined(_grids(x.shape[-1])[-1])
+    """The best curves from all starts, the sizes of their tension, and the last changes of their first velocities.
+
+    What is `near` bends like them, `(b, k + 1, n)`, and is tried first, on finer nodes.
+    """
+    straight = _straight(metric, x, y)
+    curves = straight.refined(_grids(x.shape[-1])[-1])
     size = torch.full_like(curves.x[:, 0], torch.inf)
     change = torch.zeros_like(size)
     close = _close(y)
-    for shift, leeway in _STARTS:
+    known = [] if near is None else [(straight._replace(bend=near).refined(_grids(x.shape[-1])[1]), 0.0, 1.0)]
+    for start, shift, leeway in (*known, *((straight, *step) for step in _STARTS)):
         left = (size > close).nonzero()[:, 0]
         if len(left) == 0:
             break
-        relaxed, new, turned = _relaxed(_straight(metric, x[left], y[left]), shift, leeway, max_iterations, options)
+        relaxed, new, turned = _relaxed(start.of(left), shift, leeway, max_iterations, options)
         _take(curves, size, change, left, new < size[left], relaxed, new, turned)
     left = (size > close).nonzero()[:, 0]
     if len(left):
@@ -264,23 +280,55 @@ def _all_relaxed(
     return curves, size, change
 
 
-def relaxed_log(
+def relaxed_log(metric: Metric, x: Tensor, y: Tensor, **options: Any) -> Tensor:
+    """What `log_map` begins to polish, not shot at y, `(*batch, n)`: for the steps of a search, not for its end."""
+    return followed_log(metric, x, y, None, **options)[0]
+
+
+def followed_log(
     metric: Metric,
     x: Tensor,
     y: Tensor,
+    near: Tensor | None,
+    *,
+    exact: bool = False,
     rtol: float | None = None,
+    atol: float | None = None,
+    max_steps: int = 10_000,
     max_iterations: int = 30,
     restarts: int = 0,
-    **_: Any,
-) -> Tensor:
-    """What `log_map` begins to polish, not shot at y, `(*batch, n)`: for the steps of a search, not for its end."""
+    chart: Field | None = None,
+    progress: Progress = False,
+) -> tuple[Tensor, Tensor]:
+    """Relaxed logarithms `(*batch, n)`, and how their geodesics bend, `(*batch, k + 1, n)`: `near` them the next ones.
+
+    Where they are to be `exact`, those whose nodes are too few are shot at y, as `log_map` does.
+    """
     x, y = alike(x, y=y)
-    n = x.shape[-1]
+    n, options = x.shape[-1], {"rtol": rtol}
     flat = x.reshape(-1, n), y.reshape(-1, n)
     with torch.no_grad():
-        curves, size, _ = _all_relaxed(metric, max_iterations, restarts, {"rtol": rtol}, *flat)
-    found = (size <= _close(flat[1]))[:, None]
-    return torch.where(found, curves.velocities()[:, 0], torch.nan).to(x.dtype).reshape(x.shape)
+        near = None if near is None else near.flatten(0, x.ndim - 2)
+        curves, size, change = _all_relaxed(metric, max_iterations, restarts, options, *flat, near)
+        v = torch.where((size <= _close(flat[1]))[:, None], curves.velocities()[:, 0], torch.nan).to(x.dtype)
+        goal = _goal(flat[1], options)
+        left = (torch.maximum(size, change) > goal).nonzero()[:, 0]
+        if exact and len(left):  # do nodes between those known find it, too?
+            left = left[curves.of(left).refined(2 * _grids(n)[-1]).tension()[1] > goal[left]]
+        bend = curves.refined(_grids(n)[0]).bend
+        if exact and len(left):
+            options = {"atol": atol, "max_steps": max_steps, "chart": chart, **options}
+            found = _search(metric, max_iterations, restarts, options, flat[0][left], flat[1][left], bend[left])
+            v[left] = found.v
+            found.warn()
+    return v.reshape(x.shape), bend.reshape(*x.shape[:-1], *bend.shape[1:])
+
+
+def moved_log(metric: Metric, x: Tensor, y: Tensor, bend: Tensor) -> Tensor:
+    """Roughly, the derivative of logarithms by x, for geodesics that bend so, `(b, n, n)`, `[..., k, i]`."""
+    curves = _straight(metric, x, y)._replace(bend=bend)
+    known = curves.derivatives()
+    return torch.stack([curves.turned(e.expand_as(bend[:, 0]), 0, known) for e in torch.eye(x.shape[-1]).to(bend)], -1)
 
 
 def _close(y: Tensor) -> Tensor:
@@ -370,6 +418,11 @@ class _Found(NamedTuple):
     kinked: Tensor
     conjugate_points: Tensor
     said: str
+
+    def warn(self) -> None:
+        """Says which kinks there are, if any."""
+        if self.said:
+            warn(f"the metric calls {self.said}. A smooth activation (tanh, softplus, silu) has all digits.")
 
 
 def _goal(y: Tensor, options: dict[str, Any]) -> Tensor:
@@ -517,11 +570,12 @@ class _Curves(NamedTuple):
     def _solve_at_once(self, r: Tensor, second: Tensor, known: tuple[Tensor, Tensor]) -> Tensor:
         return torch.linalg.solve_ex(self.operator(second, known), r.flatten(1))[0].unflatten(1, r.shape[1:])
 
-    def turned(self, end: Tensor) -> Tensor:
-        """Change of the first velocity of a geodesic that moves its end by `end`, `(b, n)`."""
+    def turned(self, end: Tensor, which: int = -1, known: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Change of the first velocity of a geodesic that moves its last node, or `which`, by `end`, `(b, n)`."""
         W = torch.zeros_like(self.bend)
-        W[:, -1] = end
-        known = self.derivatives() if W.shape[-1] <= FULL_JETS else None
+        W[:, which] = end
+        if known is None and W.shape[-1] <= FULL_JETS:
+            known = self.derivatives()
         W[:, 1:-1] = self.solve(-self.change(W, known), torch.zeros_like(end[:, 0]), known)
         return self.D[0] @ W
 
@@ -546,27 +600,33 @@ def _relaxed(
     which leads to a stable geodesic from afar; without it is Newton's.
     """
     goal = 0.2 * _goal(curves.y.to(curves.dtype), options).double()
-    given = curves.bend.shape[1] - 1
+    size, change = torch.full_like(goal, torch.inf), torch.zeros_like(goal)
+    given, left = curves.bend.shape[1] - 1, torch.arange(len(goal), device=goal.device)
+    shift = torch.full_like(goal, first)
     for nodes in [count for count in _grids(curves.x.shape[-1]) if count >= given]:
         before = curves.velocities()[:, 0]
         curves = curves.refined(nodes)
-        tension, size = curves.tension()
-        on = ((size > goal) & size.isfinite()).nonzero()[:, 0]
-        if len(on) == 0:  # what finer nodes find, too, is found
-            return curves, size, torch.zeros_like(size)
-        shift = torch.full_like(size, first)
-        for _ in range(max_iterations):
-            here = curves.of(on)
+        tension, size[left] = curves.of(left).tension()
+        open = size[left] > goal[left]
+        change[left[~open]] = 0.0  # what finer nodes find, too, is found
+        left, tension = left[open], tension[open]
+        if len(left) == 0:
+            break
+        shift, on = shift[open], size[left].isfinite().nonzero()[:, 0]
+        for _ in range(max_iterations if len(on) else 0):
+            lanes = left[on]
+            here = curves.of(lanes)
             trial = here.changed(-here.solve(tension[on], shift[on]))
             rest, new = trial.tension()
-            better = new < leeway * size[on]
-            gain, ratio = on[better], new / size[on]
-            curves.bend[gain], size[gain], tension[gain] = trial.bend[better], new[better], rest[better]
+            better = new < leeway * size[lanes]
+            gain, ratio = lanes[better], new / size[lanes]
+            curves.bend[gain], size[gain], tension[on[better]] = trial.bend[better], new[better], rest[better]
             shift[on] = torch.where(better, shift[on] * ratio.clamp(0.1, 10), (10 * shift[on]).clamp(min=10.0))
-            on = on[(size[on] > goal[on]) & (shift[on] < _LARGEST)]
+            on = on[(size[lanes] > goal[lanes]) & (shift[on] < _LARGEST)]
             if len(on) == 0:
                 break
-    return curves, size, (curves.velocities()[:, 0] - before).abs().amax(-1)
+        change[left] = (curves.velocities()[:, 0] - before)[left].abs().amax(-1)
+    return curves, size, change
 
 
 def _minimal_residual(operator: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ def parallel_transport(
         tensor([[1., 0.]])
     """
     options: dict[str, Any] = dict(rtol=rtol, atol=atol, max_steps=max_steps)
-    check_points(w)
+    check_points(w, "w")
     t = checked_times(t, w)
     along = _along_geodesic if isinstance(curve, Geodesic) else _along_curve
     with inside(w):

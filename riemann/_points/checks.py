@@ -53,24 +53,27 @@ def check_count(name: str, value: int, least: int) -> None:
         raise ValueError(f"`{name}` is {value!r}, expected a whole number, {least} or more")
 
 
-def check_points(x: Tensor) -> None:
-    """Raises unless `x` is a tensor of finite floating-point coordinates `(*batch, n)`."""
+def check_points(x: Tensor, name: str = "x", function: str = "metric") -> None:
+    """Raises unless `x`, the argument of this name, is a tensor of finite floating-point coordinates `(*batch, n)`.
+
+    The argument before it is a `function`.
+    """
+    shape = "(*batch, N, n)" if name == "points" else "(*batch, n)"
+    wanted = f"`{name}` is a {type(x).__name__}, expected a torch.Tensor of shape {shape}"
     if callable(x):
-        raise TypeError(
-            f"`x` is a {type(x).__name__}, expected a torch.Tensor of shape (*batch, n): the metric is the first "
-            "argument, the points are the second"
-        )
+        raise TypeError(f"{wanted}: the {function} is the first argument, the points are the second")
     if not isinstance(x, Tensor):
-        raise TypeError(
-            f"`x` is a {type(x).__name__}, expected a torch.Tensor of shape (*batch, n); use `{to_tensor('x', x)}`"
-        )
+        is_array = isinstance(x, list | tuple | float | int) or hasattr(x, "__array__")
+        raise TypeError(f"{wanted}; use `{to_tensor(name, x)}`" if is_array else wanted)
+    if x.dtype.is_complex:
+        raise TypeError(f"`{name}` has dtype {x.dtype}, expected float64 (or float32): coordinates are real numbers")
     if x.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"`x` has dtype {x.dtype}, expected float64 (or float32); use `x.double()`")
+        raise TypeError(f"`{name}` has dtype {x.dtype}, expected float64 (or float32); use `{name}.double()`")
     if x.ndim == 0 or x.shape[-1] == 0:
-        raise ValueError(f"`x` has shape {tuple(x.shape)}, expected (*batch, n): coordinates on the last axis")
-    check_dense("x", x)
+        raise ValueError(f"`{name}` has shape {tuple(x.shape)}, expected {shape}: coordinates on the last axis")
+    check_dense(name, x)
     if has_values(x) and not _INSIDE.get():
-        check_finite(x)
+        check_finite(x, name)
 
 
 def surely_finite(y: Tensor) -> bool:
@@ -78,11 +81,11 @@ def surely_finite(y: Tensor) -> bool:
     return math.isfinite(y.detach().sum().item())
 
 
-def check_finite(x: Tensor) -> None:
+def check_finite(x: Tensor, name: str = "x") -> None:
     """Raises unless all coordinates are finite."""
     if not bool(torch.isfinite(x).all()):
         where = first(~torch.isfinite(x).all(-1))
-        raise ValueError(f"`x` is not finite at {where}: {x[where].tolist()}; remove such points")
+        raise ValueError(f"`{name}` is not finite at {where}: {x[where].tolist()}; remove such points")
 
 
 @contextlib.contextmanager
@@ -108,7 +111,7 @@ def door(f: Callable[P, R]) -> Callable[P, R]:
         if len(args) <= place and names[place] not in kwargs:
             return f(*args, **kwargs)  # which says what is wrong
         x = args[place] if len(args) > place else kwargs[names[place]]
-        check_points(x)  # type: ignore[arg-type]
+        check_points(x, names[place], names[0])  # type: ignore[arg-type]
         with inside(x):  # type: ignore[arg-type]
             return f(*args, **kwargs)
 

@@ -1,7 +1,5 @@
 r"""The mean of points of a curved space: where $\sum_i w_i \log_m(x_i) = 0$."""
 
-import functools
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, overload
 
 import torch
@@ -9,8 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _jets
+from riemann._curvature.tensors import FULL_JETS
+from riemann._curves import logarithm
 from riemann._curves.geodesic import tolerance
-from riemann._curves.logarithm import log_map, relaxed_log
+from riemann._curves.logarithm import followed_log, log_map, moved_log
 from riemann._curves.ode import Status
 from riemann._metric import jets_of
 from riemann._points.checks import carry_derivatives, check_count, check_points, check_unmapped, door
@@ -193,7 +193,7 @@ def frechet_variance(
 
 def checked_sets(metric: Metric, points: Any, weights: Any) -> tuple[Tensor, Tensor]:
     """The points `(*batch, N, n)` and weights `(*batch, N)` that add up to 1; raises unless there are distances."""
-    check_points(points)
+    check_points(points, "points")
     if points.ndim < 2 or points.shape[-2] == 0:
         raise ValueError(f"`points` has shape {tuple(points.shape)}, expected (*batch, N, n): sets of N points or more")
     check_unmapped(points)
@@ -234,7 +234,7 @@ def _goal(m: Tensor, options: dict[str, Any]) -> Tensor:
 
 
 def _start(start: Tensor, batch: torch.Size, x: Tensor) -> Tensor:
-    check_points(start)
+    check_points(start, "start")
     return start.detach().to(x).expand(*batch, x.shape[-1]).reshape(-1, x.shape[-1])
 
 
@@ -249,19 +249,47 @@ class _Pull(NamedTuple):
     g: Tensor
 
 
-Log = Callable[..., Tensor]  # of a metric, at points, to points
-
-
-def _polished(metric: Metric, m: Tensor, x: Tensor, **options: Any) -> Tensor:
-    return log_map(metric, m, x, throw=False, **options).velocities
-
-
-def _pull(metric: Metric, m: Tensor, x: Tensor, w: Tensor, options: dict[str, Any], log: Log = _polished) -> _Pull:
-    x = torch.where(w[..., None] > 0, x, m.detach()[:, None])  # what has no weight need not be reached
-    v = log(metric, m[:, None], x, **options)
+def _pull(metric: Metric, m: Tensor, v: Tensor, w: Tensor) -> _Pull:
+    """Of the logarithms v, `(b, N, n)`."""
     (g,) = jets_of(metric, m, 0)
     force = torch.einsum("bN,bNi->bi", w, v)
     return _Pull(force, 0.5 * torch.einsum("bN,bij,bNi,bNj->b", w, g, v, v), g)
+
+
+def _weighty(m: Tensor, x: Tensor, w: Tensor) -> Tensor:
+    """The points, but for those without a weight, which need not be reached."""
+    return torch.where(w[..., None] > 0, x, m.detach()[:, None])
+
+
+class _Sets:
+    """Sets of points x `(b, N, n)`, and the geodesics to them, which are followed as the means move."""
+
+    def __init__(self, metric: Metric, x: Tensor, w: Tensor, options: dict[str, Any]):
+        self.metric, self.x, self.w = metric, x, w
+        self.options = {True: options, False: loosened(options, x)}  # of exact pulls, and of others
+        self.bend: Tensor | None = None
+
+    def pull(self, m: Tensor, lanes: Tensor, exact: bool) -> _Pull:
+        """At m, of some of the sets."""
+        w = self.w[lanes]
+        x = _weighty(m, self.x[lanes], w)
+        near = None if self.bend is None else self.bend[lanes]
+        v, bend = followed_log(self.metric, m[:, None], x, near, exact=exact, **self.options[exact])
+        if self.bend is None:
+            self.bend = bend.new_zeros(len(self.x), *bend.shape[1:])
+        self.bend[lanes] = bend.nan_to_num(0.0)
+        return _pull(self.metric, m, v, w)
+
+    def sensitivity(self, m: Tensor) -> Tensor:
+        """Roughly, how far the means are moved by a change of the force, `(b, n, n)`: in flat space, as far."""
+        b, N, n = self.x.shape
+        unit = torch.eye(n, dtype=m.dtype, device=m.device).expand(b, n, n)
+        if n > FULL_JETS or self.bend is None:
+            return unit.clone()
+        ends = m[:, None].expand_as(self.x).flatten(0, 1), _weighty(m, self.x, self.w).flatten(0, 1)
+        moved = moved_log(self.metric, *ends, self.bend.flatten(0, 1)).to(m).unflatten(0, (b, N))
+        B = torch.linalg.inv_ex(-torch.einsum("bN,bNki->bki", self.w, moved))[0]
+        return torch.where(B.isfinite().all(-1, keepdim=True).all(-2, keepdim=True), B, unit)
 
 
 class _Found(NamedTuple):
@@ -275,50 +303,43 @@ class _Found(NamedTuple):
 def _search(
     metric: Metric, x: Tensor, w: Tensor, start: Tensor | None, max_iterations: int, options: dict[str, Any]
 ) -> _Found:
-    """By logarithms as relaxed, to where one or two of those that are polished are enough."""
+    """By logarithms as relaxed, to where one or two of those that are exact are enough."""
     first = torch.einsum("bN,bNi->bi", w, x) if start is None else start
-    m, B = first.clone(), torch.eye(x.shape[-1], dtype=x.dtype, device=x.device).repeat(len(x), 1, 1)
-    rough = functools.partial(_pull, metric, options=options, log=relaxed_log)
-    _, tried = _descend(rough, rough(m, x, w), m, B, x, w, max_iterations - 1, options, shortest=1e-2)
+    m = first.clone()
+    sets = _Sets(logarithm.for_one_call(metric, x.flatten(0, 1)), x, w, options)
+    every = torch.arange(len(x), device=x.device)
+    here = sets.pull(m, every, exact=False)
+    B = sets.sensitivity(m)
+    _, tried = _descend(sets, here, m, B, max_iterations - 1, exact=False)
 
-    pull = functools.partial(_pull, metric, options=options)
-    here = pull(m, x, w)
+    here, B = sets.pull(m, every, exact=True), sets.sensitivity(m)
     gap = torch.where(w > 0, (x - first[:, None]).square().sum(-1), torch.inf)
     nearest = x.gather(1, gap.argmin(-1)[:, None, None].expand(-1, 1, x.shape[-1]))[:, 0]
     for other in (first,) if start is not None else (first, nearest):
         lost = (here.force.isnan().any(-1) & (m != other).any(-1)).nonzero()[:, 0]
         if len(lost):
             m[lost] = other[lost]
-            for old, new in zip(here, pull(m[lost], x[lost], w[lost]), strict=True):
+            for old, new in zip(here, sets.pull(m[lost], lost, exact=True), strict=True):
                 old[lost] = new
-    error, _ = _descend(pull, here, m, B, x, w, max_iterations - tried, options)
+    error, _ = _descend(sets, here, m, B, max_iterations - tried, exact=True)
     return _Found(m, error, here.height)
 
 
-def _descend(
-    pull: Callable[..., _Pull],
-    here: _Pull,
-    m: Tensor,
-    B: Tensor,
-    x: Tensor,
-    w: Tensor,
-    max_iterations: int,
-    options: dict[str, Any],
-    shortest: float = _SHORTEST,
-) -> tuple[Tensor, int]:
+def _descend(sets: _Sets, here: _Pull, m: Tensor, B: Tensor, max_iterations: int, exact: bool) -> tuple[Tensor, int]:
     """Steps, written over m, the pull there, and the inverse derivatives B of forces: the last ones, and how many."""
     size, error = torch.ones_like(m[:, 0]), torch.full_like(m[:, 0], torch.inf)
+    shortest = _SHORTEST if exact else 1e-2
     on = here.force.isfinite().all(-1).nonzero()[:, 0]
     for tried in range(max_iterations):
         step = _downhill(here, B)
         error[on] = step[on].abs().amax(-1)
-        done = error[on] <= _goal(m[on], options)
+        done = error[on] <= _goal(m[on], sets.options[exact])
         m[on[done]] += step[on[done]]
         on = on[~done & (size[on] > shortest)]
         if len(on) == 0:
             return error, tried
         s = size[on, None] * step[on]
-        new = pull(m[on] + s, x[on], w[on])
+        new = sets.pull(m[on] + s, on, exact)
         better = _is_better(*(a[on] for a in here), s, new)
         size[on] = torch.where(better, 1.0, size[on] / 4)
         lanes = on[better]
@@ -367,7 +388,8 @@ def _implicit(
     if torch.is_grad_enabled() and carry_derivatives(x, w, jets_of(metric, m, 0)[0]):
 
         def force(m: Tensor) -> tuple[tuple[Tensor], list[Tensor]]:
-            here = _pull(metric, m, x, w, options)
+            v = log_map(metric, m[:, None], _weighty(m, x, w), throw=False, **options).velocities
+            here = _pull(metric, m, v, w)
             return (here.force,), [here.force, here.height]
 
         m, height = _jets.implicit(force, m, "frechet_mean")

@@ -118,7 +118,7 @@ def local(
     judge: Callable[[Immersion], Faults] = lambda here: {},
 ) -> Tensor:
     """The quantity at each point; NaN and one warning where the induced metric is none, or `judge` finds a fault."""
-    check_points(x)
+    check_points(x, function="map")
 
     def at(p: Tensor) -> Tensor:
         here, faults = immersion_at(map, p, ambient)

@@ -83,7 +83,7 @@ def _local(
     f: Field, x: Tensor, ambient: Metric | None, chunk_size: ChunkSize, quantity: Callable[[LevelSet, Tensor], Tensor],
     judge: Callable[[LevelSet], Faults] = lambda here: {},
 ) -> Tensor:  # fmt: skip
-    check_points(x)
+    check_points(x, function="function")
     if x.shape[-1] < 2:
         raise ValueError(f"`x` has {x.shape[-1]} coordinate, where level sets are points; 2 or more are needed")
 

@@ -167,8 +167,13 @@ def _cleared(g: Tensor, J: Tensor, G: Tensor | None) -> Tensor:
         return g
 
     def rest(g: Tensor, J: Tensor, G: Tensor) -> Tensor:
+        rounding = ROUNDING * torch.finfo(g.dtype).eps
+        if has_values(g) and g.numel():
+            most = G.abs().sum((-2, -1)).amax() * J.abs().amax() ** 2
+            if bool((g.abs() > rounding * most).all()):
+                return torch.zeros_like(g)
         size = _lower(G.abs(), J.abs().mT) @ J.abs()
-        return torch.where(g.abs() <= ROUNDING * torch.finfo(g.dtype).eps * size, g, torch.zeros_like(g))
+        return torch.where(g.abs() <= rounding * size, g, torch.zeros_like(g))
 
     return g - _jets.frozen(rest, g, J, G)  # a constant, so that derivatives of the entry stay
 
@@ -192,9 +197,14 @@ def _ambient(metric: Pullback, y: Tensor) -> Tensor | None:
 
 def _tangent(J: Tensor, G: Tensor | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """The inverse of the induced metric, and the normal part of rows `(*batch, r, m)` of ambient vectors."""
-    GJ = _lower(G, J.mT).mT
-    inverse = formulas.inverse_metric(_cleared(J.mT @ GJ, J, G))
+    inverse, GJ = _lowered(J, G)
     return inverse, lambda a: a - a @ GJ @ inverse @ J.mT
+
+
+def _lowered(J: Tensor, G: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The inverse of the induced metric, and G J."""
+    GJ = _lower(G, J.mT).mT
+    return formulas.inverse_metric(_cleared(J.mT @ GJ, J, G)), GJ
 
 
 def immersed(metric: Pullback, x: Tensor, what: str = _MAP) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
@@ -316,8 +326,8 @@ def christoffel_vector(metric: Pullback, x: Tensor, u: Tensor, v: Tensor) -> Ten
     metric = _shortened(metric)
     y, J = _map_jet(metric, x, 1)
     G = _ambient(metric, y)
-    inverse, _ = _tangent(J, G)
-    return (_lower(G, _acceleration(metric, x, y, J, u, v)) @ J @ inverse).squeeze(-2)
+    inverse, GJ = _lowered(J, G)
+    return (_acceleration(metric, x, y, J, u, v) @ GJ @ inverse).squeeze(-2)
 
 
 @route(_curvature.sectional_form, Pullback)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from riemann import _jets
 from riemann._curvature.variation import of_type
-from riemann.metrics._pullback import _MAP, Pullback, _ambient, _curved, _lower, _map_jet, _shortened, _tangent
+from riemann.metrics._pullback import _MAP, Pullback, _ambient, _curved, _lower, _lowered, _map_jet, _shortened
 from riemann.metrics._structure import part_field
 
 
@@ -22,9 +22,9 @@ def acceleration_derivatives(metric: Pullback, x: Tensor, v: Tensor) -> tuple[Te
     f = part_field(short.map, x, (None,), _MAP)
     y, J = _map_jet(short, x, 1)
     G = _ambient(short, y)
-    inverse, _ = _tangent(J, G)
+    inverse, GJ = _lowered(J, G)
     second = _jets.jets_along(f, x, (v,), 2)[2][..., 0, 0]
-    lowered = _lower(G, J.mT)  # (b, n, m)
+    lowered = GJ.mT  # (b, n, m)
     a = -(inverse @ lowered @ second.unsqueeze(-1)).squeeze(-1)
     normal = _lower(G, (second + (J @ a.unsqueeze(-1)).squeeze(-1)).unsqueeze(-2)).squeeze(-2)
 
