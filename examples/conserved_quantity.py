@@ -58,5 +58,7 @@ with torch.no_grad():
     truth = torch.einsum("...ij,...j->...", g, v)
 drift = float(q.var(1).mean().sqrt() / q.mean(1).std())
 correlation = abs(float(np.corrcoef(q.mean(1), truth.mean(1))[0, 1]))
-print(f"it changes along a motion by {drift:.3f} of its spread; correlation with the angular momentum {correlation:.4f}")
+print(
+    f"it changes along a motion by {drift:.3f} of its spread; correlation with the angular momentum {correlation:.4f}"
+)
 print("agrees" if QUICK or (correlation > 0.98 and drift < 0.2) else "WRONG")

@@ -185,7 +185,9 @@ def one(system, noise, seed, count, steps):
         p = y.reshape(-1, 2)
         a, b, g = more["field"](p), field(p), rm.at(metric, p, 0).g
         dot = lambda a, b: torch.einsum("zi,zij,zj->", a, g, b)
-        row["metric"]["angle"] = float(torch.rad2deg(torch.acos((dot(a, b).abs() / (dot(a, a) * dot(b, b)).sqrt()).clamp(max=1))))
+        row["metric"]["angle"] = float(
+            torch.rad2deg(torch.acos((dot(a, b).abs() / (dot(a, a) * dot(b, b)).sqrt()).clamp(max=1)))
+        )
     for kind in ("affine", "cubic", "trigonometric"):
         row[kind] = judged(directly(kind, y, t), truth, x, v)
     row["network"] = judged(by_network(y, t), truth, x, v)
