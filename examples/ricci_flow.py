@@ -165,7 +165,7 @@ def main():
     parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("RIEMANN_QUICK")))
     parser.add_argument("--out", type=Path, default=Path("build/ricci_flow"))
     arguments = parser.parse_args()
-    width, count, steps, depth = (8, 10, 16, 0.5) if arguments.quick else (14, 16, 200, 3.0)
+    width, count, steps, depth = (8, 10, 16, 0.5) if arguments.quick else (12, 14, 100, 2.0)
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
