@@ -1,4 +1,4 @@
-"""Three claims about geometry in generative models, each settled in one experiment.
+"""Three claims about geometry in generative models, each asked in one experiment.
 
 1. Geodesics of a probability-flow pull-back decode as straight lines. The flow of a mixture of Gaussians, whose score
    is known exactly, is a diffeomorphism phi from data to noise; its Runge-Kutta rule is one as well. Pulled back along
