@@ -22,6 +22,7 @@ from riemann._certified.forms import Box
 from riemann._certified.geometry import Enclosed, enclosed
 from riemann._certified.intervals import Interval
 from riemann._certified.library import precision
+from riemann._certified.planes import four_forms
 from riemann.bridge import _functions as bridge_functions
 from riemann.bridge import trace
 from riemann.bridge._digits import Digits
@@ -332,17 +333,39 @@ def test_all_planes_in_four_dimensions_where_the_curvature_operator_is_too_weak(
         assert not certificate.proved, str(certificate)
 
 
-def test_a_shift_along_the_star_changes_nothing_on_planes():
-    M, u, v = torch.randn(6, 6, dtype=torch.float64), *torch.randn(2, 4, dtype=torch.float64)
-    M, pairs = M + M.T, list(itertools.combinations(range(4), 2))
-    plane = torch.stack([u[a] * v[b] - u[b] * v[a] for a, b in pairs])
-    E = Boxes(torch.zeros(4, 1, dtype=torch.float64), torch.zeros(4, 1, dtype=torch.float64), 0)
-    as_forms = lambda F: [[E.constant(v) for v in row] for row in F.tolist()]
-    here = Enclosed(E, as_forms(torch.eye(4)))
-    shifted = here.with_star(as_forms(M), as_forms(torch.eye(6)))
+@pytest.mark.slow
+def test_all_planes_in_five_dimensions_where_the_curvature_operator_is_too_weak():
+    """0 <= K <= 4 on the product of the complex projective plane and a line; the operator has an eigenvalue 6."""
+    plane = spaces.complex_projective(2)
+    g = lambda x: torch.block_diag(plane(x[:4]), torch.ones(1, 1, dtype=x.dtype))
+    box = tuple((v, v + 0.002) for v in (0.1, 0.2, 0.3, 0.1, 0.0))
+    certificate = rm.certify(g, "sectional_curvature", box, below=4.2, above=-0.1, max_boxes=200)
+    assert certificate.proved and rm.check_certificate(g, certificate), str(certificate)
+    for bounds in ({"below": 3.9999}, {"above": 0.0001}):
+        assert rm.certify(g, "sectional_curvature", box, **bounds, max_boxes=5).refuted
+
+
+@pytest.mark.parametrize("n", [4, 5, 6])
+def test_four_forms_change_nothing_on_planes(n):
+    """The best one makes the smallest eigenvalue larger: of a form that is positive on planes, positive."""
+    pairs = list(itertools.combinations(range(n), 2))
+    M, hidden = torch.randn(2, len(pairs), len(pairs), dtype=torch.float64)
+    M, G = M @ M.T / 10, hidden @ hidden.T + torch.eye(len(pairs))
+    as_forms = lambda E, F: [[E.constant(v) for v in row] for row in F.tolist()]
+    E = Boxes(torch.zeros(n, 1, dtype=torch.float64), torch.zeros(n, 1, dtype=torch.float64), 0)
+    for entries in four_forms(n):
+        t = torch.randn(())
+        for i, j, sign in entries:
+            M[i, j] = M[j, i] = M[i, j] + sign * t
+    here = Enclosed(E, as_forms(E, torch.eye(n)))
+    shifted = here.with_four_form(as_forms(E, M), as_forms(E, G))
     N = torch.stack([torch.cat([e.value.mid for e in row]) for row in shifted])
-    torch.testing.assert_close(plane @ N @ plane, plane @ M @ plane)
-    assert torch.linalg.eigvalsh(N)[0] >= torch.linalg.eigvalsh(M)[0] - 1e-9 and not torch.equal(N, M)
+    u, v = torch.randn(2, 50, n, dtype=torch.float64)
+    planes = torch.stack([u[:, a] * v[:, b] - u[:, b] * v[:, a] for a, b in pairs], -1)
+    on = lambda F: torch.einsum("ki,ij,kj->k", planes, F, planes)
+    torch.testing.assert_close(on(N), on(M))
+    relative = lambda F: torch.linalg.eigvals(torch.linalg.solve(G, F)).real.min()
+    assert relative(M) < -1e-3 and relative(N) > relative(M) + 1e-3 and relative(N) > -2e-3 * M.abs().max()
 
 
 def _planted(count, seed):

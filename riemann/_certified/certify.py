@@ -152,9 +152,10 @@ def certify(
 
     Note:
         Bounds of sectional curvature and of Ricci's eigenvalues are for positive definite metrics (of two dimensions
-        any). Sectional curvature is bounded by the curvature operator R; in four dimensions by R + t * with the best
-        number t of each box, which loses nothing (Thorpe 1971). From five on, a claim that holds of all planes but not
-        of the operator stays undecided. A search over planes may refute a claim, and never proves one.
+        any). Sectional curvature is bounded by the curvature operator R; from four dimensions on by R and a four-form,
+        which is 0 on planes, the best one of each box: in four this loses nothing (Thorpe 1971), from five on a claim
+        may hold of all planes and of no such sum, and stays undecided. A search over planes may refute a claim, and
+        never proves one.
 
     Example:
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2

@@ -3,9 +3,8 @@ r"""What is claimed of a metric on a box: bounds of a number, or of all quotient
 A bound of numbers q is the sign of $c - q$. A bound of $Q(v) / G(v)$ for all v (eigenvalues of Ricci relative to g,
 sectional curvatures, eigenvalues of g) is that $cG - Q$ is positive definite: that its pivots are positive (Sylvester).
 In two and three dimensions every bivector is that of a plane, so the bound of sectional curvature is that of the
-curvature operator. In four, those of planes are the $\omega$ with $\omega \wedge \omega = 0$, and $Q > 0$ on them just
-where $Q + t *$ is positive definite for some number t (Thorpe, *Math. Ann.* 194, 1971): one t a box, the best at its
-centre. From five on the operator is sufficient only.
+curvature operator. From four on a four-form is added, which is 0 on planes: in four dimensions the best one loses nothing
+(Thorpe, *Math. Ann.* 194, 1971), from five on it is sufficient only. One a box, the best at its centre.
 """
 
 from dataclasses import dataclass
@@ -67,8 +66,8 @@ class Claim:
         for sign, c in sides:
             M = [[(a - b * here.ball(c)) * here.ball(sign) for a, b in zip(*rows, strict=True)]
                  for rows in zip(Q, G, strict=True)]  # fmt: skip
-            thorpe = self.name == "sectional_curvature" and here.dim == 4
-            found += here.pivots(here.with_star(M, G) if thorpe else M)
+            of_planes = self.name == "sectional_curvature" and here.dim > 3
+            found += here.pivots(here.with_four_form(M, G) if of_planes else M)
         return found
 
     def violated(self, ball: Any) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from riemann._certified.planes import best_shift, four_forms
 from riemann._certified.quantities import Quantity
 from riemann.symbolic._textbook import Textbook
 
@@ -57,16 +57,17 @@ class Enclosed(Textbook):
         R = [[self._riemann_lowered(*p, *q) for q in pairs] for p in pairs]
         return R, [[g[a][c] * g[b][d] - g[a][d] * g[b][c] for c, d in pairs] for a, b in pairs]
 
-    def with_star(self, M: list[list[Any]], G: list[list[Any]]) -> list[list[Any]]:
-        r"""M + t * on the bivectors of four dimensions, the best t of each box: the same as M on planes."""
+    def with_four_form(self, M: list[list[Any]], G: list[list[Any]]) -> list[list[Any]]:
+        """M and a four-form, the best of each box: the same as M on planes."""
         E = self._arithmetic
-        t = E.spread_numbers(best_shift(*(torch.stack([torch.stack([E.middle(e) for e in row], -1) for row in F], -2)
-                                          for F in (M, G))))  # fmt: skip
-        signs = {0: 1, 1: -1, 2: 1}  # of the pairs 01 23, 02 13, 03 12
+        t = best_shift(
+            *(torch.stack([torch.stack([E.middle(e) for e in row], -1) for row in F], -2) for F in (M, G)), self.dim
+        )
         shifted = [list(row) for row in M]
-        for k, sign in signs.items():
-            for i, j in ((k, 5 - k), (5 - k, k)):
-                shifted[i][j] = M[i][j] + t * E.number(sign)
+        for k, entries in enumerate(four_forms(self.dim)):
+            coefficient = E.spread_numbers(t[:, k])
+            for i, j, sign in entries:
+                shifted[i][j] = shifted[j][i] = M[i][j] + coefficient * E.number(sign)
         return shifted
 
     def ricci_forms(self) -> tuple[list[list[Any]], list[list[Any]]]:
@@ -89,32 +90,6 @@ class Enclosed(Textbook):
         E, matrices = self._arithmetic, (self._g, self._inverse) if quantity.inverse else (self._g,)
         entries = [entry for M in matrices for row in M for entry in row]
         return functools.reduce(operator.and_, (E.known(e, values=quantity.order == 0) for e in entries))
-
-
-def best_shift(M: Tensor, G: Tensor) -> Tensor:
-    """The t for which the smallest eigenvalue of M + t * relative to G is largest, nearly, `(boxes,)`; 0 where unknown.
-
-    That eigenvalue is a concave function of t. Nothing depends on how good t is but how much is proved.
-    """
-    star = M.new_zeros(6, 6)
-    for k, sign in enumerate((1.0, -1.0, 1.0)):
-        star[k, 5 - k] = star[5 - k, k] = sign
-    L, info = torch.linalg.cholesky_ex(G.nan_to_num(0.0))
-    good = (info == 0) & M.isfinite().flatten(1).all(1)
-    L = torch.where(good[:, None, None], L, torch.eye(6, dtype=M.dtype))
-    framed = lambda F: torch.linalg.solve_triangular(
-        L, torch.linalg.solve_triangular(L, F, upper=False).mT, upper=False
-    )
-    A, S = framed(torch.where(good[:, None, None], M, 0.0)), framed(star.expand_as(M))
-    smallest = lambda t: torch.linalg.eigvalsh(A + t[:, None, None] * S)[:, 0]
-    w, size = torch.linalg.eigvalsh(A), torch.linalg.eigvalsh(S)[:, -1]
-    high = (w[:, -1] - w[:, 0]) / size
-    low = -high
-    for _ in range(40):
-        left, right = low + (high - low) / 3, high - (high - low) / 3
-        better = smallest(left) < smallest(right)
-        low, high = torch.where(better, left, low), torch.where(better, high, right)
-    return torch.where(good, (low + high) / 2, 0.0)
 
 
 def enclosed(graph: Any, E: Any, centre: list[Any]) -> Enclosed:
