@@ -3,8 +3,8 @@ r"""What is claimed of a metric on a box: bounds of a number, or of all quotient
 A bound of numbers q is the sign of $c - q$. A bound of $Q(v) / G(v)$ for all v (eigenvalues of Ricci relative to g,
 sectional curvatures, eigenvalues of g) is that $cG - Q$ is positive definite: that its pivots are positive (Sylvester).
 In two and three dimensions every bivector is that of a plane, so the bound of sectional curvature is that of the
-curvature operator. From four on a four-form is added, which is 0 on planes: in four dimensions the best one loses nothing
-(Thorpe, *Math. Ann.* 194, 1971), from five on it is sufficient only. One a box, the best at its centre.
+curvature operator. From four on a four-form is added, which is 0 on planes: in four dimensions the best one loses
+nothing (Thorpe, *Math. Ann.* 194, 1971), from five on it is sufficient only. One a box, the best at its centre.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 r"""Four-forms as quadratic forms on bivectors: $\omega(u \wedge v \wedge u \wedge v) = 0$, so they are 0 on planes.
 
 A bound of $Q + \omega$ on all bivectors is one of Q on planes, whatever $\omega$ is. In four dimensions there is one
-four-form up to a factor, and the best factor loses nothing (Thorpe, *Math. Ann.* 194, 1971); from five on planes are cut
-out by several, and even the best may lose something.
+four-form up to a factor, and the best factor loses nothing (Thorpe, *Math. Ann.* 194, 1971); from five on planes are
+cut out by several, and even the best may lose something.
 """
 
 import functools
@@ -67,7 +67,7 @@ def _on_a_line(A: Tensor, S: Tensor) -> Tensor:
 
 
 def _ascended(A: Tensor, S: Tensor) -> Tensor:
-    r"""Accelerated gradients of the smooth minimum $-\mu \log \mathrm{tr}\, e^{-(A + \omega) / \mu}$, in stages of mu."""
+    r"""Accelerated gradients of the smooth minimum $-\mu \log \mathrm{tr}\, e^{-(A + \omega) / \mu}$, by stages."""
     C = torch.linalg.inv(torch.linalg.cholesky(torch.einsum("bqij,brij->bqr", S, S)))  # to an orthonormal basis
     S = torch.einsum("brq,bqij->brij", C, S)
     shifted = lambda s: A + torch.einsum("br,brij->bij", s, S)
