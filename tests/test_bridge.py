@@ -418,7 +418,7 @@ REFUSALS = {
     "svd": (lambda x: torch.linalg.svd(spd(x))[0], "calls `linalg_svd`, which has no exact form"),
     "complex eigenvectors": (
         lambda x: torch.eye(2) * torch.linalg.eigvalsh(torch.diag(x) * (1 + 0j))[0],
-        "calls `linalg_eigh`|calls `to_copy`, which makes complex",
+        "calls .*(linalg_eigh|makes complex numbers)",
     ),
     "random": (lambda x: torch.eye(2) * torch.rand(()), "calls `rand`"),
     "branch": (lambda x: torch.eye(2) * (x[0] if x[0] > 0 else 1), "calls `__bool__`.*use `torch.where`"),
