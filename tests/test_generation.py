@@ -216,11 +216,13 @@ def test_geodesics_of_a_sphere_are_great_circles():
 def test_polygons_converge_in_any_chart():
     """To the geodesic of a learned metric, with the square of the sides; one pair as a batch of them."""
     model = model_of("flow", metric=nn.MetricNet(2, (8,)), std=0.4)
-    a, b = model.sample(8, generator=torch.Generator().manual_seed(3)).chunk(2)
+    a, b = model.sample(4, generator=torch.Generator().manual_seed(3)).chunk(2)
     t = [0.25, 0.5]
     truth = model.interpolate(a, b, t)
     errors = [(model.interpolate(a, b, t, sides=k) - truth).abs().max() for k in (4, 16)]
     assert errors[1] < errors[0] / 6
+    same = model.interpolate(a, a, t, sides=2)
+    assert_equal(same, a.expand(2, *a.shape))
     one = model.interpolate(a[0], b[0], t, sides=16)
     assert one.shape == (2, 2) and (one - truth[:, 0]).abs().max() < 2 * errors[1]
 
@@ -286,6 +288,27 @@ def test_in_training_normalisers_are_drawn_anew():
     assert_equal(model.log_prob(x), model.eval().log_prob(x), rtol=1e-2)
 
 
+def test_where_no_geodesic_is_found():
+    """Between the halves of a plane without its middle."""
+    model = plain(lambda x: torch.eye(2, dtype=x.dtype) / x[1] ** 2)
+    a, b = torch.tensor([[0.0, 1.0], [0.0, 1.0]]).double(), torch.tensor([[0.0, -1.0], [0.0, 2.0]]).double()
+    found = model.interpolate(a, b, [0.5], throw=False, max_iterations=4, max_steps=50)[0]
+    assert found[0].isnan().all()
+    assert_equal(found[1], torch.tensor([0.0, 2**0.5]).double(), rtol=1e-6)
+
+
+def test_a_volume_without_a_mean_is_told():
+    model = plain(lambda x: torch.eye(2, dtype=x.dtype) * torch.exp(x @ x), coupling="volume")
+    with pytest.warns(UserWarning, match="log Z is known to"):
+        model.log_prob(points(3, n=2))
+
+
+def test_no_samples():
+    for kind in KINDS:
+        model = model_of(kind)
+        assert model.sample(0).shape == model.sample(0, 0).shape == model.sample_uniform(0).shape == (0, 2)
+
+
 @pytest.mark.unshaped
 @pytest.mark.parametrize(
     "call, error, words",
@@ -293,6 +316,9 @@ def test_in_training_normalisers_are_drawn_anew():
         (lambda m: m.log_prob(torch.ones(4, 3)), ValueError, "shape \\(4, 3\\), expected \\(\\*batch, 2\\)"),
         (lambda m: m.log_prob(torch.ones(4, 2), 3), ValueError, "expected classes 0 to 2"),
         (lambda m: m.log_prob(torch.ones(4, 2), torch.tensor([0.5] * 4)), TypeError, "expected whole numbers"),
+        (lambda m: m.log_prob(torch.ones(4, 2), torch.tensor([1, 2])), ValueError, "shape \\(2,\\), expected \\(4,\\)"),
+        (lambda m: m.log_prob(torch.ones(4, 2).double()), TypeError, "but the model is of torch.float32"),
+        (lambda m: m.sample(-1), ValueError, "`num_samples` is -1"),
         (lambda m: m.sample(5, torch.tensor([0, 1])), ValueError, "`condition` has shape \\(2,\\)"),
         (lambda m: m.sample_uniform(5, torch.tensor([0, 1])), ValueError, "expected one class"),
         (lambda m: m.sample_uniform(5, mass=1.0), ValueError, "`mass` is 1.0"),

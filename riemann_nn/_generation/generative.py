@@ -13,6 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import riemann
+from riemann._messages.frames import warn
+from riemann._points.checks import check_count
 from riemann.metrics import Conformal, Constant, Pullback
 from riemann.metrics.configuration import check_same, name_of, of_weights_alone, plain
 from riemann_nn._charts.chart import Chart, without_autocast
@@ -193,12 +195,21 @@ class GenerativeManifold(torch.nn.Module):
 
         Returns:
             `.value` and `.error`, `(classes,)`; the error is the standard error. 0 both without coupling.
+
+        Warns:
+            UserWarning: the error is more than 0.05: the volume element is not bounded.
         """
         mu = self.means
         if self.coupling is None:
             return riemann.Integral(mu.new_zeros(len(mu)), mu.new_zeros(len(mu)))
         generator = generator or torch.Generator(mu.device).manual_seed(0)
-        return log_mean_volume(self.metric, mu, num_samples, generator)
+        found = log_mean_volume(self.metric, mu, num_samples, generator)
+        if num_samples >= EVALUATION and not bool((found.error < 0.05).all()):
+            warn(
+                f"log Z is known to {float(found.error.max()):.2g} only: the volume element has a mean that is "
+                "infinite, or nearly so; couple by a metric of bounded volume, such as a `MetricNet`"
+            )
+        return found
 
     def _log_z(self) -> Tensor:
         """Of the moment: random in training, fixed in evaluation."""
@@ -227,7 +238,12 @@ class GenerativeManifold(torch.nn.Module):
         of_class = joint - self.log_weights.log_softmax(-1)
         if condition.ndim == 0:
             return of_class[..., int(condition)]
-        return of_class.gather(-1, condition.expand(of_class.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+        try:
+            condition = condition.expand(of_class.shape[:-1])
+        except RuntimeError:
+            said = tuple(condition.shape)
+            raise ValueError(f"`condition` has shape {said}, expected {tuple(of_class.shape[:-1])}") from None
+        return of_class.gather(-1, condition.unsqueeze(-1)).squeeze(-1)
 
     # ------------------------------------------------------------------------------------------------- sampling
 
@@ -266,6 +282,7 @@ class GenerativeManifold(torch.nn.Module):
             >>> bool((right[:, 0] > 0).all())
             True
         """
+        check_count("num_samples", num_samples, 0)
         c = self._classes(condition)
         if c is not None and c.shape not in ((), (num_samples,)):
             raise ValueError(f"`condition` has shape {tuple(c.shape)}, expected () or ({num_samples},)")
@@ -312,6 +329,7 @@ class GenerativeManifold(torch.nn.Module):
         Raises:
             ValueError: as `sample`; `mass` is not between 0 and 1.
         """
+        check_count("num_samples", num_samples, 0)
         c, log_z, level = self._one_class(condition), self.log_normalizers().value, self._level(condition, mass)
 
         def propose(lanes: Tensor) -> tuple[Tensor, Tensor]:
@@ -335,7 +353,7 @@ class GenerativeManifold(torch.nn.Module):
         """Points of the chart, one a lane, of the normal densities, and their classes."""
         lanes = lanes.to(self.means.device)
         if c is None:
-            of = torch.multinomial(self.log_weights.softmax(-1), len(lanes), replacement=True, generator=generator)
+            of = self.log_weights.softmax(-1).multinomial(max(1, len(lanes)), True, generator=generator)[: len(lanes)]
         else:
             of = c.expand(len(lanes)) if c.ndim == 0 else c[lanes]
         mu = self.means[of]
@@ -351,7 +369,8 @@ class GenerativeManifold(torch.nn.Module):
     def density_metric(self, strength: float = 1.0, condition: int | None = None, *, mass: float = 0.95) -> Conformal:
         r"""$(1 + p(x \mid c) / p_0)^{-2s/n}\, 1$, a metric of the data: short where they are dense, flat far from them.
 
-        Its geodesics keep to the data, and the more so the larger s is.
+        Its geodesics keep to the data, and the more so the larger s is. Make it when the model is trained: $p_0$ is
+        that of now.
 
         Args:
             strength: s; 0 is the flat metric of the data.
@@ -390,6 +409,7 @@ class GenerativeManifold(torch.nn.Module):
         *,
         metric: Any = None,
         sides: int | None = None,
+        throw: bool = True,
         **options: Any,
     ) -> Float[Tensor, "t *batch n"]:
         """Points on the geodesic from a (t = 0) to b (t = 1), `(t, *batch, n)`, in the coordinates of the data.
@@ -402,11 +422,12 @@ class GenerativeManifold(torch.nn.Module):
             sides: instead of the geodesic the polygon of least energy with so many sides, near the straight line of the
                 data or of the chart, whichever is better: in metrics that wind at the scale of noise, as those of
                 densities do, exact geodesics are not found, nor wanted. Without derivatives.
+            throw: whether to raise where no geodesic is found; otherwise points are NaN there.
             **options: as for `riemann.log_map`.
 
         Raises:
             ValueError: `sides` is less than 2, or parameters of a polygon are not between 0 and 1.
-            RuntimeError: no geodesic was found for some pair.
+            RuntimeError: no geodesic was found for some pair (with `throw`).
 
         Note:
             In a constant metric of the chart geodesics are straight there, and nothing is solved.
@@ -415,13 +436,13 @@ class GenerativeManifold(torch.nn.Module):
         t = torch.as_tensor(t, dtype=a.dtype, device=a.device).reshape(-1)
         if metric is not None:
             if sides is None:
-                return geodesics(metric, a, b, t, options)
+                return geodesics(metric, a, b, t, throw, options)
             return polygons(metric, (a, b), (self.map(a), self.map(b)), self.map.inverse, sides, t)
         start, end = self.map(a), self.map(b)
         if isinstance(self.metric, Constant):
             curve = straight(start, end, t)
         elif sides is None:
-            curve = geodesics(self.metric, start, end, t, options)
+            curve = geodesics(self.metric, start, end, t, throw, options)
         else:
             curve = polygons(self.metric, (start, end), (a, b), self.map, sides, t)
         return self.map.inverse(curve)
@@ -431,6 +452,11 @@ class GenerativeManifold(torch.nn.Module):
     def _checked(self, x: Tensor) -> Tensor:
         if x.shape[-1:] != (self.dim,):
             raise ValueError(f"got points of shape {tuple(x.shape)}, expected (*batch, {self.dim})")
+        if x.dtype != self.means.dtype:
+            raise TypeError(
+                f"got points of {x.dtype}, but the model is of {self.means.dtype}; use `model.to({x.dtype})`, or "
+                f"`x.to({self.means.dtype})`"
+            )
         return x
 
     def _classes(self, condition: Tensor | int | None) -> Tensor | None:

@@ -18,11 +18,14 @@ def straight(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     return torch.lerp(a, b, t.reshape(-1, *[1] * a.ndim))
 
 
-def geodesics(metric: Any, a: Tensor, b: Tensor, t: Tensor, options: dict[str, Any]) -> Tensor:
-    """Points of geodesics."""
-    v = riemann.log_map(metric, a, b, **options)
+def geodesics(metric: Any, a: Tensor, b: Tensor, t: Tensor, throw: bool, options: dict[str, Any]) -> Tensor:
+    """Points of geodesics; NaN where none is found, unless that is an error."""
+    found = riemann.log_map(metric, a, b, throw=False, **options)
+    v = found.checked() if throw else found.velocities
+    lost = v.isnan().any(-1, keepdim=True)
     shared = {key: options[key] for key in ("rtol", "atol", "max_steps", "chart") if key in options}
-    return riemann.geodesic(metric, a, v, t, **shared).points
+    curve = riemann.geodesic(metric, a, torch.where(lost, 0.0, v), t, throw=throw, **shared).points
+    return torch.where(lost, torch.nan, curve)
 
 
 def polygons(
@@ -64,7 +67,8 @@ def least_energy(metric: Any, lines: Tensor, max_iterations: int = 100) -> Tenso
     """
     lines = lines.detach()
     inner = lines.shape[1] - 2
-    bend = 2 * torch.eye(inner) - torch.eye(inner).roll(1, 0).tril() - torch.eye(inner).roll(-1, 0).triu()
+    beside = torch.ones(inner - 1).diag(1)
+    bend = 2 * torch.eye(inner) - beside - beside.mT
     R = torch.linalg.cholesky(bend.to(lines), upper=True)
     size = _energy(metric, lines).detach()
     size = torch.where(size > 0, size, torch.ones_like(size))
