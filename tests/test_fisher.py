@@ -251,6 +251,18 @@ def test_von_mises_far_out(kappa):
     assert_equal(got, torch.tensor([float(t) for t in truth], dtype=D64), rtol=1e-11)
 
 
+@pytest.mark.parametrize("nu", [0.05, 0.7, 5.0, 40.0, 1e4, 1e8])
+def test_degrees_of_freedom_far_out(nu):
+    """Two trigammas and a fraction, which cancel to 7 / (2 nu^4): by values at the door and by jets."""
+    with mpmath.workdps(60):
+        n = mpmath.mpf(nu)
+        half = (mpmath.psi(1, n / 2) - mpmath.psi(1, (n + 1) / 2)) / 4
+        truth = torch.tensor([[float(half - (n + 5) / (2 * n * (n + 1) * (n + 3)))]], dtype=D64)
+    metric, x = Fisher(lambda x: D.StudentT(x[0])), torch.tensor([nu], dtype=D64)
+    assert_equal(metric(x) / truth, torch.ones_like(truth), rtol=1e-13)
+    assert_equal(rm.at(metric, x).g / truth, torch.ones_like(truth), rtol=1e-13)
+
+
 def test_normal_far_from_zero():
     """Natural parameters would lose all digits of a location of a million scales."""
     x = torch.tensor([1e6, 1e-2], dtype=D64)

@@ -126,6 +126,15 @@ def test_geoopt_with_a_chart(geoopt):
         rm.adapt(manifold)
 
 
+def test_geoopt_points_and_inner_products_of_their_own(geoopt):
+    ball = geoopt.PoincareBall(1.0)
+    with pytest.raises(TypeError, match=r"a point of a manifold.*`riemann.adapt\(object.manifold\)`"):
+        rm.adapt(geoopt.ManifoldParameter(tensor(0.1, 0.2), manifold=ball))
+    disc, x = geoopt.BoundedDomain(), tensor(0.3, 0.2)  # |dz|^2 / (1 - |z|^2)^2, where its `dist` has twice the lengths
+    torch.testing.assert_close(rm.adapt(disc)(x), torch.eye(2, dtype=D) / (1 - x @ x) ** 2)
+    torch.testing.assert_close(rm.scalar_curvature(rm.adapt(disc), x), tensor(-8.0)[0])
+
+
 def test_geoopt_distances_that_are_not_those_of_the_inner_product(geoopt):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -277,7 +286,14 @@ def test_transforms_and_numbers():
 
 
 @pytest.mark.parametrize(
-    "object, words", [(3.0, "nothing is known of a float"), (Matrix, "nothing is known of a type")]
+    "object, words",
+    [
+        (3.0, "nothing is known of a float"),
+        (Matrix, r"the class Matrix .*`riemann.adapt\(Matrix\(…\)\)`"),
+        (torch.distributions.Dirichlet, r"`riemann.metrics.Fisher\(lambda x: Dirichlet\(…\)\)`"),
+        (torch.distributions.Normal(0.0, 1.0), r"`riemann.metrics.Fisher\(lambda x: Normal\(…\)\)`"),
+        ("kerr", r"`riemann.spaces.get\('kerr'\)`"),
+    ],
 )
 def test_what_is_no_metric(object, words):
     with pytest.raises(TypeError, match=words):

@@ -422,6 +422,8 @@ def test_warnings_point_at_the_line_that_calls():
         (lambda: riemann_nn.curvature_loss(sphere, [1.0]), TypeError, ["`x` is a list"]),
         (lambda: riemann_nn.volume_loss(sphere, None), TypeError, ["`x` is a NoneType"]),
         (lambda: rm.scalar_curvatur, AttributeError, ["did you mean `scalar_curvature`?"]),
+        (lambda: rm.Fisher, AttributeError, ["did you mean `riemann.metrics.Fisher`?"]),
+        (lambda: spaces.scalar_curvature, AttributeError, ["did you mean `riemann.scalar_curvature`?"]),
         (lambda: spaces.spere, AttributeError, ["did you mean `sphere`?"]),
         (lambda: metrics.Pulback, AttributeError, ["did you mean `Pullback`?"]),
         (lambda: riemann_nn.MetricNets, AttributeError, ["did you mean `MetricNet`?"]),
@@ -579,6 +581,8 @@ def test_arguments_are_called_by_their_names():
             call(sets / 0)
     with pytest.raises(TypeError, match=r"`w` is a list, .*`torch.as_tensor\(w, dtype=torch.float64\)`"):
         rm.parallel_transport(plane, line, [1.0, 0.0], 1.0)
+    with pytest.raises(TypeError, match=r"`weights` is a list, .*`torch.as_tensor\(weights\).to\(points\)`"):
+        rm.frechet_mean(plane, sets, [1, 1, 1, 1])
     with pytest.raises(TypeError, match=r"`start` is a list"):
         rm.frechet_mean(plane, sets, start=[0.5, 0.5])
     with pytest.raises(TypeError, match="the map is the first argument"):

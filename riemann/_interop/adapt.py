@@ -54,6 +54,8 @@ def adapt(
         tensor([[1., 0.],
                 [0., 1.]])
     """
+    if isinstance(getattr(object, "manifold", None), torch.nn.Module) and isinstance(object, Tensor):
+        raise TypeError("`object` is a point of a manifold, geoopt's parameter; give `riemann.adapt(object.manifold)`")
     known = package_of(object)
     if known == "sympy":
         return _exact(object, coordinates, parameters)
@@ -72,10 +74,25 @@ def adapt(
         return _by_inner_product(object, chart)
     if callable(object) and not isinstance(object, type):
         return object
-    raise TypeError(
-        f"nothing is known of a {type(object).__name__} as a metric; expected an object of geoopt, geomstats, "
-        "torch.distributions.transforms, SymPy or EinsteinPy, or one with a method `metric_matrix(x)` or "
-        "`inner(x, u, v)`, or write a function of one point: `def metric(x): return …`, (n,) to (n, n)"
+    raise TypeError(f"nothing is known of {_said(object)}")
+
+
+def _said(object: Any) -> str:
+    """What is no metric, and what would be one in its place."""
+    name = getattr(object, "__name__", type(object).__name__)
+    family = object if isinstance(object, type) else type(object)
+    if issubclass(family, torch.distributions.Distribution):
+        return f"{name}, a distribution, as a metric; that of a family is `riemann.metrics.Fisher(lambda x: {name}(…))`"
+    if isinstance(object, type):
+        return f"the class {name} as a metric; expected one of its objects, as in `riemann.adapt({name}(…))`"
+    if isinstance(object, str):
+        return (
+            f"the text {object!r} as a metric; a space of the catalogue by its name is `riemann.spaces.get({object!r})`"
+        )
+    return (
+        f"a {name} as a metric; expected an object of geoopt, geomstats, torch.distributions.transforms, SymPy or "
+        "EinsteinPy, or one with a method `metric_matrix(x)` or `inner(x, u, v)`, or write a function of one point: "
+        "`def metric(x): return …`, (n,) to (n, n)"
     )
 
 

@@ -125,7 +125,8 @@ def frechet_mean(
         Points inside a ball that is small enough for its curvature (of radius $\pi / 4$ on the unit sphere; any on a
         space of curvature $\le 0$) have one mean; others may have several, and one of them is found. First
         derivatives, to points, weights and parameters of the metric, are those of the implicit function; second ones
-        raise.
+        raise. They take longer than the mean itself: where none are wanted of a network that is trained, call this
+        under `torch.no_grad()`.
 
     Reference:
         Karcher, *Riemannian center of mass and mollifier smoothing*, Comm. Pure Appl. Math. 30 (1977).
@@ -200,7 +201,10 @@ def checked_sets(metric: Metric, points: Any, weights: Any) -> tuple[Tensor, Ten
     if weights is None:
         weights = torch.ones_like(points[..., 0])
     if not isinstance(weights, Tensor) or weights.dtype != points.dtype:
-        raise TypeError(f"`weights` is {_said(weights)}, expected a tensor like the points, {points.dtype}")
+        use = "weights" if isinstance(weights, Tensor) else "torch.as_tensor(weights)"
+        raise TypeError(
+            f"`weights` is {_said(weights)}, expected a tensor like the points, {points.dtype}; use `{use}.to(points)`"
+        )
     try:
         weights = weights.expand(points.shape[:-1])
     except RuntimeError:

@@ -125,14 +125,25 @@ def _student_t(y: Tensor) -> Tensor:
     """Of location, scale and degrees of freedom (Lange, Little, Taylor 1989)."""
     _, s, nu = y
     zero = torch.zeros_like(s)
-    half = 0.25 * (torch.polygamma(1, nu / 2) - torch.polygamma(1, (nu + 1) / 2))
     mixed = -2 / (s * (nu + 1) * (nu + 3))
     rows = [
         [(nu + 1) / (nu + 3) * s**-2, zero, zero],
         [zero, 2 * nu / (nu + 3) * s**-2, mixed],
-        [zero, mixed, half - (nu + 5) / (2 * nu * (nu + 1) * (nu + 3))],
+        [zero, mixed, (7 * nu + 3) / (2 * nu**3 * (nu + 1) * (nu + 3)) + _rest_of_trigammas(nu)],
     ]
     return torch.stack([torch.stack(row) for row in rows])
+
+
+def _rest_of_trigammas(nu: Tensor) -> Tensor:
+    r"""$r(\nu) = (\psi'(\nu / 2) - \psi'((\nu + 1) / 2)) / 4 - (\nu + 1) / (2 \nu^3)$, with all digits far out, too.
+
+    $r(z) = -r(z + 1) - (2 z + 1) / (2 z^3 (z + 1)^3)$ leads to where its series in 1 / z has converged.
+    """
+    z = nu + torch.arange(16, dtype=nu.dtype, device=nu.device)
+    steps = (2 * z + 1) / (2 * (z * (z + 1)) ** 3)
+    far = nu + 16
+    series = sum(c / 2 * far ** -(2 * k + 5) for k, c in enumerate((-1, 3, -17, 155, -2073, 38227, -929569)))
+    return series + (steps[1::2] - steps[::2]).sum()
 
 
 def _geometric(y: Tensor) -> Tensor:
