@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch._C import _functorch
 
 MANY = 32  # points from which on the layout matters
 SMALL = 6  # the most dimensions: in more, products of matrices are faster
@@ -29,10 +30,21 @@ def points_last(T: Tensor, rank: int) -> Tensor:
 
 
 def has_points_last(T: Tensor, rank: int) -> bool:
-    """Whether the points of a tensor with `rank` axes lie side by side in memory, and no gradient is recorded."""
+    """Whether the points of a tensor with `rank` axes lie side by side in memory, outside transforms and gradients."""
     axis = T.ndim - rank - 1
-    here = axis >= 0 and T.stride(axis) == 1 and not T.requires_grad
+    plain = not (T.requires_grad or _functorch.is_functorch_wrapped_tensor(T))
+    here = axis >= 0 and T.stride(axis) == 1 and plain
     return here and is_worth_points_last(T.shape[axis], T.shape[axis + 1 :])
+
+
+def may_write(*tensors: Tensor) -> bool:
+    """Whether the points of tensors of 2, 3, … axes lie side by side, and what is done with them is not recorded."""
+    return not _is_recorded() and all(has_points_last(T, rank) for rank, T in enumerate(tensors, start=2))
+
+
+def _is_recorded() -> bool:
+    """Whether operations are recorded: none may be in place."""
+    return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
 
 
 def like(T: Tensor, other: Tensor) -> Tensor:
@@ -63,7 +75,7 @@ def _contract_two(a: Tensor, of_a: str, b: Tensor, of_b: str, result: str) -> Te
     if math.prod(sizes) > TERMS:
         return (a * b).sum(tuple(range(len(summed))))
     total = None
-    add = torch.addcmul if torch._C._len_torch_dispatch_stack() else Tensor.addcmul_  # what is recorded is not in place
+    add = torch.addcmul if _is_recorded() else Tensor.addcmul_
     for at in itertools.product(*map(range, sizes)):
         p, q = (t[tuple(i % size for i, size in zip(at, t.shape, strict=False))] for t in (a, b))
         total = p * q if total is None else add(total, p, q)

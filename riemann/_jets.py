@@ -243,10 +243,15 @@ def _along_coordinates(
     while True:
         tables, seen = orders(len(read), order, x.device), set[int]()
         c = _coefficients(f, x, [basis[k] for k in read], tables, arguments, name, seen)
-        _remember_read(f, n, tuple(sorted(seen)) or (0,))
+        found = tuple(sorted(seen)) or read[:1]
+        _remember_read(f, n, found)
         if seen <= {*read}:
-            return tables, c, None if read == whole else read
+            break
         read = whole
+    if found != read:  # what is 0 is 0, also where it was made of what is not known
+        c = c[tables.inside(tuple(read.index(k) for k in found))]
+        tables = orders(len(found), order, x.device)
+    return tables, c, None if found == whole else found
 
 
 def _read_before(f: Callable[..., Any], n: int) -> tuple[int, ...] | None:

@@ -7,11 +7,13 @@ Lowered Riemann comes from `ddg` directly: no derivative of an inverse, whose ro
 Every formula of curvature stands here, once: therefore long.
 """
 
+import itertools
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann._contraction import contract, has_points_last, like, points_last
+from riemann._contraction import contract, has_points_last, like, may_write, points_last
 from riemann._indices import bilinear, check_positions, contract_axis, metric_trace, move_indices
 from riemann._nabla import derivatives_of_curvature
 from riemann._precision import full_precision
@@ -231,7 +233,43 @@ def riemann_tensor(
     (MTW 11.12, 14.10).
     """
     check_positions(indices, 4, "the Riemann tensor")
+    if indices in ("ulll", "llll") and may_write(g, dg, ddg):
+        return _riemann_by_pairs(g, dg, ddg, indices[0] == "u")
     return change_indices(g, _riemann_lowered(g, dg, ddg), "llll", indices)
+
+
+def _riemann_by_pairs(g: Tensor, dg: Tensor, ddg: Tensor, raised: bool) -> Tensor:
+    """Riemann with points side by side in memory: what is antisymmetric is computed once, for a < b and c < d."""
+    n, batch = g.shape[-1], range(g.ndim - 2)
+
+    def rows(T: Tensor) -> Tensor:  # (*indices, *batch)
+        return T.movedim(tuple(batch), tuple(range(-len(batch), 0)))
+
+    inverse, gamma = inverse_metric(g), _christoffel_first(dg)
+    second = rows(contract("...ef,...fad->...ead", inverse, gamma))
+    D, gamma, inverse = rows(ddg), rows(gamma), rows(inverse)
+    i, j = torch.triu_indices(n, n, 1, device=g.device)
+    a, b, c, d = i[:, None], j[:, None], i, j
+    R = 0.5 * (D[a, d, b, c] - D[b, d, a, c] - D[a, c, b, d] + D[b, c, a, d])
+    for e in range(n):
+        R.addcmul_(gamma[e][b, c], second[e][a, d]).addcmul_(gamma[e][b, d], second[e][a, c], value=-1)
+    R = _antisymmetric(R, n)
+    if raised:
+        lowered, R = R, inverse[:, 0, None, None] * R[0]
+        for e in range(1, n):
+            R.addcmul_(inverse[:, e, None, None], lowered[e])
+    R = _antisymmetric(R.movedim(2, 0), n).movedim((0, 1), (2, 3))
+    return R.movedim(tuple(range(4, 4 + len(batch))), tuple(batch))
+
+
+def _antisymmetric(pairs: Tensor, n: int) -> Tensor:
+    """The antisymmetric `(n, n, …)` of its entries with i < j, `(pairs, …)`; NaN where one is not finite."""
+    whole = pairs.new_empty((n, n, *pairs.shape[1:]))
+    whole.diagonal().copy_((0 * pairs.sum(0)).unsqueeze(-1))
+    for entry, (i, j) in zip(pairs, itertools.combinations(range(n), 2), strict=True):
+        whole[i, j] = entry
+        torch.neg(entry, out=whole[j, i])
+    return whole
 
 
 @full_precision()

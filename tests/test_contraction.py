@@ -82,3 +82,29 @@ def test_formulas_are_the_same_in_both_layouts(n):
     v = torch.randn(MANY, n, dtype=torch.float64)
     assert_close(formulas.christoffel_vector(*last[:2], v, v), formulas.christoffel_vector(*jets[:2], v, v))
     assert_close(formulas.geodesic_acceleration(*last[:2], v), formulas.geodesic_acceleration(*jets[:2], v))
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 6])
+def test_riemann_by_pairs_is_that_of_single_points(n):
+    g = random_metric(n, 1, 0)
+    x = 0.1 * torch.randn(3, MANY, n, dtype=torch.float64)
+    for indices in ("ulll", "llll"):
+        R = rm.riemann_tensor(g, x, indices=indices)
+        assert_close(R[2, :3], torch.stack([rm.riemann_tensor(g, p, indices=indices) for p in x[2, :3]]))
+        assert torch.equal(R, -R.mT)
+    assert torch.equal(R, -R.transpose(-4, -3))
+
+
+def test_riemann_by_pairs_is_nan_where_there_is_no_metric():
+    g = lambda x: torch.eye(3, dtype=x.dtype) * torch.where(x[0] > 0, 1 + x[1] ** 2, 0.0)  # noqa: E731
+    x = torch.randn(2 * MANY, 3, dtype=torch.float64)
+    with pytest.warns(UserWarning, match="singular|not finite|degenerate"):
+        R = rm.riemann_tensor(g, x)
+    assert torch.equal(R.isnan().all(dim=(1, 2, 3, 4)), x[:, 0] <= 0)
+    assert torch.equal(R.isnan().flatten(1).any(1), x[:, 0] <= 0)
+
+
+def test_formulas_of_riemann_inside_a_map():
+    g, x = random_metric(3, 1, 0), 0.1 * torch.randn(4, MANY, 3, dtype=torch.float64)
+    jets = tuple(points_last(y, k) for k, y in enumerate(rm.jet(g, x, 2), start=2))
+    assert_close(torch.func.vmap(formulas.riemann_tensor)(*jets), rm.riemann_tensor(g, x))

@@ -83,6 +83,16 @@ class Orders:
             self._places[key] = places.view([n] * k)
         return self._places[key]
 
+    def inside(self, variables: tuple[int, ...]) -> Tensor:
+        """Where the derivatives in some of the variables stand, in the order of tables for as many."""
+        if (key := ("inside", variables)) not in self._places:
+            found = [0]
+            for k in range(1, self.order + 1):
+                start, place = self.counts[k - 1], self.place[k]
+                found += [start + place[index] for index in itertools.combinations_with_replacement(variables, k)]
+            self._places[key] = torch.tensor(found, device=self.device)
+        return self._places[key]
+
     def degree(self, count: int) -> int:
         """The highest degree of so many derivatives."""
         return self.counts.index(count)
