@@ -105,3 +105,20 @@ def test_a_pole_on_the_way_stops_one_geodesic_of_those_that_are_compiled():
     truth = rm.geodesic(schwarzschild, x, v, t, rtol=1e-6, throw=False)
     assert path.status.tolist() == truth.status.tolist() == [0, Status.SINGULAR, 0]
     assert_close(path.points, truth.points, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+def test_no_size_is_compiled_for_when_a_guard_fails(monkeypatch):
+    """A graph that torch must make anew, here for another number of threads, is one for all sizes, too."""
+    from riemann._compiling import running
+
+    graphs, codes = running._graphs, []
+    monkeypatch.setattr(running, "_graphs", lambda code: codes.append(code) or graphs(code))
+    f, threads = rm.compile(sphere, "geodesic_acceleration", dim=2, backend="eager"), torch.get_num_threads()
+    try:
+        for count, more in ((5, 0), (7, 0), (9, 1), (11, 1), (4, 1)):
+            torch.set_num_threads(threads + more)
+            x, v = torch.rand(2, count, 2, dtype=torch.float64) + 0.5
+            assert_close(f(x, v), rm.geodesic_acceleration(sphere, x, v))
+    finally:
+        torch.set_num_threads(threads)
+    assert len(graphs(codes[-1])) == 1
