@@ -265,7 +265,7 @@ def _riemann_by_pairs(g: Tensor, dg: Tensor, ddg: Tensor, raised: bool) -> Tenso
 def _antisymmetric(pairs: Tensor, n: int) -> Tensor:
     """The antisymmetric `(n, n, …)` of its entries with i < j, `(pairs, …)`; NaN where one is not finite."""
     whole = pairs.new_empty((n, n, *pairs.shape[1:]))
-    whole.diagonal().copy_((0 * pairs.sum(0)).unsqueeze(-1))
+    whole.diagonal().copy_((0 * pairs).sum(0).unsqueeze(-1))
     for entry, (i, j) in zip(pairs, itertools.combinations(range(n), 2), strict=True):
         whole[i, j] = entry
         torch.neg(entry, out=whole[j, i])
