@@ -5,7 +5,12 @@ from riemann._calculus.bases import vector_fields as vector_fields
 from riemann._calculus.killing_fields import enough as enough
 from riemann._calculus.killing_fields import independent as independent
 from riemann._calculus.killing_fields import operators as operators
+from riemann._jets import field as field
+from riemann._jets import jets_along as jets_along
+from riemann._jets import jets_at as jets_at
+from riemann._jets import with_tensors as with_tensors
 from riemann._messages.frames import warn as warn
+from riemann._metric import jets_of as jets_of
 from riemann._points.checks import check_count as check_count
 from riemann._points.checks import door as door
 from riemann._types import Field as Field

@@ -9,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import riemann
-from riemann._messages.frames import warn
-from riemann._points.checks import check_count
+from riemann._shared import check_count, warn
 from riemann_nn._discovery.fitted import FitReport, FittedMetric, InUnits, Jacobi, MetricUncertainty, scale_of
 from riemann_nn._discovery.gauss_newton import NULL, Fit, Prior, minimise
 from riemann_nn._discovery.motion import Motion, flow

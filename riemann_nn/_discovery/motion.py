@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann import _jets, formulas, recorded_gradients
-from riemann._metric import jets_of
+from riemann import formulas, recorded_gradients
+from riemann._shared import field, jets_along, jets_at, jets_of, with_tensors
 
 
 class Motion:
@@ -60,7 +60,7 @@ class Motion:
     def acceleration(self, x: Tensor, v: Tensor) -> Tensor:
         """At points and velocities `(points, n)`."""
         with torch.no_grad():
-            dV = None if self.potential is None else _jets.jets_at(self.potential, x, 1, "potential")[1]
+            dV = None if self.potential is None else jets_at(self.potential, x, 1, "potential")[1]
             return _acceleration(*jets_of(self.metric, x, 1), v, dV)
 
     def signature(self, x: Tensor) -> Tensor:
@@ -82,12 +82,12 @@ class Motion:
         def called(function: Any, named: list[tuple[str, Tensor]], name: str) -> Callable[..., Tensor]:
             def at(point: Tensor, *tensors: Tensor) -> Tensor:
                 those = {name: t for (name, _), t in zip(named, tensors, strict=True)}
-                return _jets.field(lambda p: _jets.with_tensors(function, those, p), x, name)(point)
+                return field(lambda p: with_tensors(function, those, p), x, name)(point)
 
-            return at if named else _jets.field(function, x, name)
+            return at if named else field(function, x, name)
 
         with torch.enable_grad():
-            jet = lambda f, tensors, name: _jets.jets_along(f, x, None, 1, *tensors, name=name)
+            jet = lambda f, tensors, name: jets_along(f, x, None, 1, *tensors, name=name)
             count, dV = len(self._of_metric), None
             if self.potential is not None:
                 V = called(self.potential, self._of_potential, "potential")
