@@ -3,9 +3,9 @@
 Four systems in the plane, each with one quantity that is linear in the velocity; bases and sizes are chosen beforehand
 and are the same for all. `metric`: `fit_metric` with its default net (of Kepler's problem a net for the potential, and
 Jacobi's metric), then the best Killing field among affine ones at the data. Direct search: Q = p(x) v with the least
-variance along a motion for its variance in all, of velocities from local polynomials; p affine, cubic, trigonometric, or
-Q a network of x and v. Judged on other motions without noise: correlation with the truth, and drift, the deviation of Q
-along a motion over that among motions.
+variance along a motion for its variance in all, of velocities from local polynomials; p affine, cubic, trigonometric,
+or Q a network of x and v. Judged on other motions without noise: correlation with the truth, and drift, the deviation
+of Q along a motion over that among motions.
 """
 
 import argparse

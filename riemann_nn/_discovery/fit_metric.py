@@ -163,8 +163,8 @@ def _checked(trajectories: Any, times: Any) -> tuple[Tensor, Tensor]:
     if not bool((t.diff() > 0).all()):
         k = int((~(t.diff() > 0)).nonzero()[0, 0])
         raise ValueError(
-            f"`times` do not increase: {t[k].item():g} is followed by {t[k + 1].item():g} at {k + 1}; sort the positions "
-            "by time, and leave out repetitions"
+            f"`times` do not increase: {t[k].item():g} is followed by {t[k + 1].item():g} at {k + 1}; sort the "
+            "positions by time, and leave out repetitions"
         )
     if not bool(y.isfinite().all()):
         where = (~y.isfinite().all(-1)).nonzero()[0].tolist()
