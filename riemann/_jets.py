@@ -7,6 +7,7 @@ use torch's own differentiation: therefore long.
 
 import contextlib
 import functools
+import itertools
 import math
 import sys
 import warnings
@@ -374,8 +375,8 @@ def _leaves(values: Sequence[Tensor]) -> list[Tensor]:
     return found
 
 
-def second_derivatives_in_blocks(f: Field, x: Tensor, size: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """`D_k f` and `D_l D_k f` for `size` values of l at a time: half of the second derivatives is enough.
+def second_derivatives_in_tiles(f: Field, x: Tensor, size: int) -> Iterator[tuple[range, range, Tensor | None, Tensor]]:
+    """`D_k f` and `D_l D_k f` for l and k in blocks of `size` coordinates: half of the pairs of blocks is enough.
 
     Args:
         f: at one point, as in `jets_along`.
@@ -383,17 +384,20 @@ def second_derivatives_in_blocks(f: Field, x: Tensor, size: int) -> Iterator[tup
         size: how many.
 
     Yields:
-        The first l of the block, `(*batch, *s, k)` and `(*batch, *s, l, k)` for the l of the block and all k up to its
-        last l.
+        A block of l, and one of k that is the same or an earlier one; for the same one `(*batch, *s, k)`, else None;
+        `(*batch, *s, l, k)`.
     """
-    basis = _basis(x)
-    for start in range(0, len(basis), size):
-        upto = range(min(start + size, len(basis)))
-        block = upto[start:]
-        chosen = {(min(k, l), max(k, l)) for l in block for k in upto}
-        tables = orders(len(upto), 2, x.device, tuple(sorted(chosen)))
-        c = _coefficients(f, x, basis[: len(upto)], tables, ())
-        yield start, _placed(tables, c, upto), _placed(tables, c, block, upto)
+    basis, n = _basis(x), x.shape[-1]
+    blocks = [range(start, min(start + size, n)) for start in range(0, n, size)]
+    for i, rows in enumerate(blocks):
+        for columns in blocks[: i + 1]:
+            same = rows == columns
+            l = range(len(rows))
+            k = l if same else range(len(rows), len(rows) + len(columns))
+            tables = orders(k.stop, 2, x.device, None if same else tuple(itertools.product(l, k)))
+            vectors = [basis[j] for j in (rows if same else (*rows, *columns))]
+            c = _coefficients(f, x, vectors, tables, ())
+            yield rows, columns, _placed(tables, c, k) if same else None, _placed(tables, c, l, k)
 
 
 def second_derivatives(f: Field, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,5 +1,8 @@
 """Ricci and scalar curvature with second derivatives contracted block by block, against full jets."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -8,11 +11,12 @@ from riemann._curvature import blocks as ricci_blocks
 from tests.helpers import assert_equal, random_metric
 
 
-@pytest.fixture(params=[1, 3 * 4**3 * 8, 2**23], ids=["one row", "some rows", "all rows"])
+@pytest.fixture(params=[(1, 1), (4 * 4**2 * 8, 1), (2**23, 8)], ids=["one pair", "some pairs", "all pairs"])
 def blocks(request, monkeypatch):
-    """Blocks also where n is small, of different numbers of rows."""
+    """Tiles also where n is small, of different numbers of pairs."""
     monkeypatch.setattr("riemann._curvature.tensors.FULL_JETS", 0)
-    monkeypatch.setattr(ricci_blocks, "BYTES", request.param)
+    monkeypatch.setattr(ricci_blocks, "BYTES", request.param[0])
+    monkeypatch.setattr(ricci_blocks, "LEAST", request.param[1])
 
 
 @pytest.mark.parametrize("n, signature", [(n, s) for n in range(1, 9) for s in {0, n // 2}] + [(12, 1)])
@@ -70,3 +74,44 @@ def test_a_fault_of_the_first_derivatives_is_seen(blocks):
     with pytest.warns(UserWarning, match=r"not symmetric at point \[1\]") as said:
         S = rm.scalar_curvature(metric, torch.tensor([[0.0, 0.0], [0.0, 1.0]]), chunk_size=1)
     assert S.isnan().tolist() == [False, True] and len(said) == 1
+
+
+@pytest.mark.unshaped
+def test_a_long_time_is_announced_with_what_is_faster(blocks, monkeypatch):
+    monkeypatch.setattr(ricci_blocks, "LONG", 0.0)
+    monkeypatch.setattr(ricci_blocks, "TRIED", 0.0)
+    factor = lambda x: torch.linalg.matrix_exp(torch.outer(x, x.flip(0)))
+    metric, x = lambda x: factor(x) @ factor(x).mT, 0.3 * torch.randn(3, 4, dtype=torch.float64)
+    with pytest.warns(
+        UserWarning, match=r"in 4 dimensions takes about .* minutes.*`estimate_scalar_curvature`"
+    ) as said:
+        S = rm.scalar_curvature(metric, x)
+    assert len(said) == 1
+    assert_equal(S, rm.at(metric, x).scalar_curvature())
+    with pytest.warns(UserWarning, match=r"`Conformal`: `riemann.structured\(metric, 4\)`"):
+        rm.ricci_tensor(lambda x: 4 / (1 + x @ x) ** 2 * torch.eye(4), x)
+
+
+@pytest.mark.parametrize("function", [rm.at, rm.riemann_tensor, rm.kretschmann_scalar])
+def test_more_numbers_than_memory_holds_are_an_error(function):
+    metric = lambda x: torch.eye(2048, dtype=x.dtype) * torch.exp(x @ x)
+    with pytest.raises(MemoryError, match=r"in 2048 dimensions needs n\*\*4 numbers at one point, 131072 GiB"):
+        function(metric, torch.zeros(2048, dtype=torch.float64))
+
+
+@pytest.mark.slow
+def test_many_dimensions_take_little_memory():
+    """A process keeps tiles of n² numbers and the first derivatives, not n⁴ = 2 GB."""
+    script = """
+import resource, torch, riemann as rm
+n = 128
+W, V = torch.randn(2, 16, n, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) / n
+def metric(x):
+    U = torch.tanh(W @ x)[:, None] * V
+    return torch.eye(n) + U.T @ U + torch.outer(x, x) / n
+x = torch.ones(1, n, dtype=torch.float64) / n
+S = rm.scalar_curvature(metric, x)
+print(float(S), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    S, peak = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert float(S) < 0 and int(peak) < 1_500_000

@@ -41,10 +41,10 @@ def compile(
     warning says so, and the same code runs eagerly.
 
     Args:
-        metric: callable, one point `(n,)` to `(n, n)`. Numbers in it are compiled as they are now, floats as the
-            rational of their shortest decimal (see `bridge.to_symbolic`). Parameters and buffers of a module stay free:
-            later values are used, and results are differentiable to them. So do, with jets, all tensors of
-            floating-point numbers that the metric reads.
+        metric: callable, one point `(n,)` to `(n, n)`. Numbers in it are compiled, floats as the rational of their
+            shortest decimal (see `bridge.to_symbolic`). Parameters and buffers of a module stay free: later values are
+            used, and results are differentiable to them. So do, with jets, all tensors of floating-point numbers that
+            the metric reads.
         quantity: name of a function of metric and points: `"christoffel"`, `"riemann_tensor"`, …; of vectors, too:
             `"christoffel_vector"`, `"geodesic_acceleration"`, `"sectional_curvature"`, `"ricci_curvature"`. Or
             `"jet"`: `metric` is then any field, one point `(n,)` to a tensor, and the option `order` is that of `jet`.
@@ -68,9 +68,11 @@ def compile(
         TypeError: an option that the function does not have.
 
     Warns:
-        UserWarning: once, if the eager way is taken, or nothing compiles.
+        UserWarning: once, if the eager way is taken, or nothing compiles; if the metric changes again and again.
 
     Note:
+        Where the metric is written otherwise than when it was compiled (other numbers or functions in closures and
+        globals, attributes of modules, a `forward`, hooks), the next call compiles anew.
         The first call compiles, for each dtype and with gradients anew: 5 to 30 seconds; torch keeps what it compiled
         on disk, for the next process. Points where the code gives no finite number, g is singular to rounding, or the
         expressions need not be what the metric computes (at the edge of a domain, in `torch.where(x == 0, …)`) are

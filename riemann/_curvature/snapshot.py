@@ -1,5 +1,7 @@
 """`at`: a metric differentiated once, at points."""
 
+import math
+import os
 from typing import Any
 
 from jaxtyping import Float
@@ -41,6 +43,7 @@ def at(
     Raises:
         TypeError: `x` or what the metric returns is not a floating-point tensor.
         ValueError: wrong shape, dtype or device, coordinates that are not finite, a metric that drops derivatives.
+        MemoryError: the derivatives at one point are more than the machine's memory.
 
     Warns:
         UserWarning: where g is not finite, not symmetric or singular to rounding ("rank 2 of 3"), or its derivatives
@@ -60,6 +63,7 @@ def at(
     """
     check_count("order", order, 0)
     check_points(x)
+    _check_room("at", x, order)
     light = _jets.weight_of(metric)
     jets = in_chunks(
         lambda x: metric_jet(metric, x, order), x, rank=2 + order, light=light, chunk_size=chunk_size, progress=progress
@@ -75,9 +79,29 @@ at.register, at.route = jets_of.register, jets_of.route  # a route of `at` retur
 def local(name: str, metric: Metric, x: Tensor, **options: Any) -> Tensor:
     """A quantity of the table, from a snapshot of points that are checked already."""
     order = QUANTITIES[name].order
+    _check_room(name, x, order)
     if order >= 2 and x.shape[-1] >= 32:
         _say_generic(name, metric, x)
     return getattr(LocalGeometry(x, metric_jet(metric, x, order)), name)(**options)
+
+
+def _check_room(name: str, x: Tensor, order: int) -> None:
+    """Raises where the derivatives at one point are more than the machine's memory: a system may kill for that."""
+    numbers = x.shape[-1] ** (2 + order)
+    if numbers * x.element_size() > _memory() and x.device.type == "cpu":
+        raise MemoryError(
+            f"`{name}` in {x.shape[-1]} dimensions needs n**{2 + order} numbers at one point, "
+            f"{numbers * x.element_size() / 2**30:.0f} GiB, more than this machine has. `ricci_tensor` and "
+            "`scalar_curvature` contract them as they come, `sectional_curvature` and `estimate_scalar_curvature` need "
+            "n**2 numbers, and metrics of `riemann.metrics` what their structure costs: see `riemann.structure`"
+        )
+
+
+def _memory() -> float:
+    """The bytes of memory of this machine, where it says."""
+    if not hasattr(os, "sysconf") or not {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= os.sysconf_names.keys():
+        return math.inf
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 _SAID: set[str] = set()
@@ -88,16 +112,20 @@ def _say_generic(name: str, metric: Metric, x: Tensor) -> None:
     if name in _SAID:
         return
     _SAID.add(name)
-    found = name_structure(metric, x) if has_values(x) else None
-    said = (
-        f"This metric is a `{found}`: `riemann.structured(metric, {x.shape[-1]})` returns it as one, which is faster; "
-        if found
-        else "If the metric has structure, a type of `riemann.metrics` uses it; "
-    )
     warn(
-        f"`{name}` takes the generic route in 32 dimensions or more: n**4 numbers and n**2 derivatives a point. {said}"
+        f"`{name}` takes the generic route in 32 dimensions or more: n**4 numbers and n**2 derivatives a point. "
+        f"{structure_in_words(metric, x)}"
         "`sectional_curvature` and `estimate_scalar_curvature` need n**2 numbers; `chunk_size` bounds the points at a "
         "time. This is said once."
+    )
+
+
+def structure_in_words(metric: Metric, x: Tensor) -> str:
+    """What the metric is found to be, and which function returns it as that: the beginning of a sentence."""
+    if (found := name_structure(metric, x) if has_values(x) else None) is None:
+        return "If the metric has structure, a type of `riemann.metrics` uses it; "
+    return (
+        f"This metric is a `{found}`: `riemann.structured(metric, {x.shape[-1]})` returns it as one, which is faster; "
     )
 
 

@@ -135,6 +135,27 @@ def _conformal_to_known(look: Look, inner: Inner) -> Finding | None:
 # ---------------------------------------------------------------------------------------------------------- blocks
 
 
+def apart(look: Look, inner: Inner) -> Finding | None:
+    """Blocks that would be a product if their coordinates stood side by side."""
+    groups = _groups(look)
+    if len(groups) < 2 or len(_separate(look)) == len(groups) - 1:
+        return None
+    names = " and ".join(f"({', '.join(f'x{k}' for k in group)})" for group in groups)
+    why = f"a product of metrics of {names} if the coordinates of each stood side by side"
+    return Finding("Product", None, why, "write them in that order, and it is the sum of that of its parts")
+
+
+def _groups(look: Look) -> list[tuple[int, ...]]:
+    """Sets of coordinates that no entry and no dependence connects."""
+    joined = look.support | look.support.T
+    for i, j in look.support.nonzero().tolist():
+        joined[i] |= look.dependence[i, j]
+    joined = joined | joined.T | torch.eye(look.n, dtype=torch.bool)
+    for _ in range(look.n.bit_length()):
+        joined = (joined.double() @ joined.double()) > 0
+    return sorted({tuple(row.nonzero()[:, 0].tolist()) for row in joined})
+
+
 def _cuts(look: Look) -> list[int]:
     """Where the matrix falls into two blocks."""
     return [d for d in range(1, look.n) if not bool(look.support[:d, d:].any() or look.support[d:, :d].any())]

@@ -69,6 +69,11 @@ class Field(torch.nn.Module):
         graph.output(tuple(copies[n] for n in nodes))
         graph.eliminate_dead_code()
         self.program = torch.fx.GraphModule(constants, graph)
+        self.dtypes = self._dtypes()
+
+    def _dtypes(self) -> list[torch.dtype]:
+        """Of all tensors that it computes with."""
+        return [t.dtype for t in (*self.parameters(), *self.buffers())]
 
     def forward(self, x: Tensor) -> Tensor:
         """The value at one point, or for one value of the start."""
@@ -76,6 +81,11 @@ class Field(torch.nn.Module):
             raise ValueError(
                 f"`x` is {x.dtype}, but the structure of the metric was found at points in {self.dtype}; give "
                 "`structure` points of that dtype, `x=…`"
+            )
+        if self._dtypes() != self.dtypes:
+            raise ValueError(
+                "tensors of the metric are of another dtype than when its structure was found; ask `structure` again, "
+                "with points `x=…` of that dtype"
             )
         with torch._C.DisableTorchFunction():  # the calls were seen when they were recorded
             widths = [math.prod(shape) for shape in self.shapes]

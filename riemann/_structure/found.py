@@ -37,8 +37,9 @@ def structure(metric: Metric, dim: int, *, x: Tensor | None = None) -> Structure
     | `Hessian` | second derivatives of one function |
     | `LowRankPlusDiagonal` | a diagonal and a few directions |
 
-    Parts are looked at in the same way. Coordinates on which nothing depends are said, too. What is not seen to be the
-    same is not used: the metric itself is the answer then.
+    Parts are looked at in the same way. Blocks of coordinates stand side by side, in the order of the types; that a
+    metric would be a product with its coordinates in another order is said, and so are coordinates on which nothing
+    depends. What is not seen to be the same is not used: the metric itself is the answer then.
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.
@@ -143,9 +144,12 @@ def looked(metric: Metric, points: Tensor, depth: int = 0) -> Structure:
 
     findings: list[Finding] = []
     finders = [blocks.constant, blocks.conformal, blocks.warped, blocks.product, blocks.diagonal]
-    finders += [networks.mlp_cholesky, maps.pullback, maps.hessian, maps.low_rank, blocks.ignorable]
+    finders += [networks.mlp_cholesky, maps.pullback, maps.hessian, maps.low_rank, blocks.apart, blocks.ignorable]
     for finder in finders if look.n > 1 else finders[:1]:
-        finding = finder(look, inner)
+        try:
+            finding = finder(look, inner)
+        except (ValueError, TypeError, RuntimeError, NotImplementedError):  # of a part that is no field by itself
+            continue
         if finding is None:
             continue
         if finding.metric is None or depth or agree(metric, finding.metric, points[:LOOKED_AT]):

@@ -82,11 +82,9 @@ def _by_numbers(look: Look, maps: list[Node]) -> Finding | None:
 
 
 def _could_be_a_map(look: Look, node: Node) -> bool:
-    """Enough numbers; not the coordinates themselves, by which every metric is pulled back."""
+    """Enough numbers, and not affine in the point: by an affine map every metric is pulled back from itself."""
     rows = look.rows(node)
-    if rows[0, 0].numel() < look.n:
-        return False
-    return bool((rows[3] != 0).any()) or rows[0, 0].numel() > look.n
+    return rows[0, 0].numel() >= look.n and bool((rows[3] != 0).any())
 
 
 def _flat(look: Look, node: Node) -> torch.nn.Module:
@@ -104,11 +102,18 @@ def _with_ambient(look: Look, node: Node, inner: Inner) -> Finding | None:
         if H.shape[1:] != (m, m) or not torch.equal(_bilinear(rows, H), look.uv):
             continue
         ambient = _ambient(look, node, h, m, inner)
-        if ambient is not None:
+        if ambient is not None and _is_regular(look, node, ambient):
             what = "a constant matrix" if isinstance(ambient, Constant) else "a metric at the image"
             why = f"J^T h J of a map to {m} numbers, h {what}"
             return Finding("Pullback", Pullback(look.field(node), ambient), why, _BY_MAP)
     return None
+
+
+def _is_regular(look: Look, node: Node, ambient: Any) -> bool:
+    """Whether an ambient metric is one at the images of the points: also a singular matrix may give the metric."""
+    with torch.no_grad():
+        images = [look.field(node)(p) for p in look.points]
+        return all(int(torch.linalg.matrix_rank(ambient(y))) == len(y) for y in images)
 
 
 def _bilinear(rows: Tensor, H: Tensor) -> Tensor:

@@ -55,9 +55,9 @@ class Recording:
             self.reads[node] = frozenset((node,)) if node.op == "placeholder" else _union(self.reads, inputs)
 
     def varies(self, node: Node) -> bool:
-        """Whether a node holds floating-point numbers that depend on the point."""
+        """Whether a node holds numbers, of the dtype of points, that depend on the point."""
         value = node.meta.get("val")
-        return isinstance(value, Tensor) and value.is_floating_point() and self.point in self.reads[node]
+        return isinstance(value, Tensor) and value.dtype == self.like.dtype and self.point in self.reads[node]
 
     def shape(self, node: Node) -> tuple[int, ...] | None:
         """Of the value at one point, without axes of length 1; None if the node does not depend on the point."""
