@@ -35,6 +35,8 @@ from riemann._calculus.killing_fields import killing_fields as killing_fields
 from riemann._calculus.killing_rank import KillingRank as KillingRank
 from riemann._calculus.killing_rank import killing_dimension as killing_dimension
 from riemann._calculus.killing_rank import killing_rank as killing_rank
+from riemann._calculus.killing_spectrum import KillingSpectrum as KillingSpectrum
+from riemann._calculus.killing_spectrum import killing_spectrum as killing_spectrum
 from riemann._calculus.laplacians import bochner_laplacian as bochner_laplacian
 from riemann._calculus.laplacians import hodge_laplacian as hodge_laplacian
 from riemann._calculus.laplacians import lichnerowicz_laplacian as lichnerowicz_laplacian
@@ -140,6 +142,7 @@ if not TYPE_CHECKING:  # which knows the names by the imports
         "KMeans",
         "KillingFields",
         "KillingRank",
+        "KillingSpectrum",
         "Logarithm",
         "MetricReport",
         "PrincipalGeodesics",
@@ -184,6 +187,7 @@ if not TYPE_CHECKING:  # which knows the names by the imports
         "killing_fields",
         "killing_operator",
         "killing_rank",
+        "killing_spectrum",
         "laplacian",
         "level_set_gauss_curvature",
         "level_set_mean_curvature",

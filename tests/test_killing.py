@@ -234,3 +234,36 @@ def test_messages():
         rm.killing_fields(plane, ((0, 1), (1, 0)))
     with pytest.raises(ValueError, match="is not a metric at"), pytest.warns(UserWarning, match="results are NaN"):
         rm.killing_fields(lambda x: torch.diag(torch.sqrt(x)), ((-1, 1), (0, 1)))
+
+
+WRINKLED = {  # a metric, degree of the basis, and its symmetries but for wrinkles
+    "plane": (lambda x: torch.eye(2), 1, 3),
+    "sphere 3": (lambda x: 4 * torch.eye(3) / (1 + x @ x) ** 2, 2, 6),
+    "revolution": (lambda x: (1 + x @ x) * torch.eye(2) + torch.outer(x, x), 1, 1),
+    "none": (lambda x: torch.diag(torch.stack([2 + torch.sin(3 * x[0] * x[1]), 3 + x[0] ** 3 - x[1]])), 1, 0),
+}
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-5, 0.02])
+@pytest.mark.parametrize("name", WRINKLED)
+def test_the_spectrum_of_a_wrinkled_metric(name, size):
+    """Where `killing_dimension` sees 0, or nothing: the symmetries stand before a gap."""
+    metric, degree, count = WRINKLED[name]
+    n = 3 if name == "sphere 3" else 2
+    wrinkles = lambda x: metric(x) * (1 + size * torch.sin(4 * x[0]) * torch.cos(3 * x[1] + 1))
+    x = torch.rand(300, n, dtype=D) * 2 - 1
+    found = rm.killing_spectrum(wrinkles, points=x, degree=degree)
+    assert found.dimension == count
+    if count and 0 < size:
+        found = rm.killing_spectrum(lambda x: 1e5 * wrinkles(x), points=x, degree=degree)
+        assert found.dimension == count and float(found.values[count - 1]) < 10 * size
+        assert bool((found.gaps[count - 1] >= found.gaps).all())
+
+
+def test_the_spectrum_of_other_kinds():
+    box = ((1.0, 2.0), (1.0, 2.0))
+    cone = lambda x: torch.diag(torch.stack([2 + torch.sin(8 * x[1] / x[0]), 2 + torch.cos(5 * x[1] / x[0])]))
+    killing, scaling = (rm.killing_spectrum(cone, box, kind=kind).dimension for kind in ("killing", "homothetic"))
+    assert (killing, scaling) == (0, 1)
+    bent = lambda x: torch.eye(3) * (1 + x[0] ** 2)
+    assert rm.killing_spectrum(bent, ((1.0, 2.0),) * 3, kind="conformal", degree=2).dimension == 10

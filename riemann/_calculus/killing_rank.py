@@ -71,7 +71,8 @@ def killing_dimension(
         TypeError, ValueError: as `at`.
 
     Warns:
-        UserWarning: where the dimension is not determined: `killing_rank` shows why.
+        UserWarning: where the dimension is not determined: `killing_rank` shows why; `killing_spectrum` is for metrics
+            that are learned or noisy.
 
     Note:
         Derivatives of g to order `max_order + 3`, in float64; memory O(n⁷) a point, for n to 6 or so.
@@ -93,7 +94,8 @@ def killing_dimension(
             f"the dimension of the Killing fields is not determined at {int(unknown.sum())} points, first {where}, and "
             f"-1 there: curvature and its derivatives left {found.kernels[*where].tolist()} unknowns. A -1 says that "
             "the singular values have no gap (float32, no metric, a symmetry that is almost one: see `killing_rank`, "
-            "give `tolerance`), a number that still falls asks for a larger `max_order`."
+            "give `tolerance`, or of a learned metric ask `killing_spectrum`), a number that still falls asks for a "
+            "larger `max_order`."
         )
     return found.dimension
 

@@ -94,7 +94,7 @@ class Motion:
                 dV = jet(V, own[count:], "potential")[1]
             a = _acceleration(*jet(called(self.metric, self._of_metric, "metric"), own[:count], "metric"), v, dV)
             rows = [recorded_gradients(component.sum(), [x, v, *own]) for component in a.unbind(-1)]
-        joined = [(to_x, to_v, torch.cat([t.flatten(1) for t in rest], 1)) for to_x, to_v, *rest in rows]
+        joined = [(to_x, to_v, torch.cat([t.reshape(len(x), -1) for t in rest], 1)) for to_x, to_v, *rest in rows]
         return a.detach(), *(torch.stack(row, 1) for row in zip(*joined, strict=True))
 
 
