@@ -194,6 +194,14 @@ def test_a_small_net_trains():
     assert fitted.metric(y[0]).dtype == D
 
 
+def test_a_net_of_more_parameters_than_numbers():
+    true = lambda x: torch.exp(0.5 * x[0]) * torch.eye(2, dtype=x.dtype)
+    y, t = motions(true, around([0.0, 0.0]), 3, 8, 0.01)
+    fitted = fit_metric(y, t, MetricNet(2, (8, 8)), iterations=20)
+    assert fitted.report.parameters > y.numel() and fitted.report.identified < 15
+    assert float((fitted.points - y).square().mean().sqrt()) < 0.015
+
+
 @pytest.mark.unshaped
 def test_messages():
     y, t = torch.rand(3, 8, 2, dtype=D), torch.arange(8.0)

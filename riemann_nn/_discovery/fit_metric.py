@@ -118,7 +118,7 @@ def fit_metric(
             if length < whole:
                 break
             noise = torch.maximum(_noise(fit, y, pieces), least)
-            if not bool(((noise / weighed).log().abs() > 0.1).any()):
+            if many or not bool(((noise / weighed).log().abs() > 0.1).any()):
                 break
         states = pieces.joined(nodes, y)
     assert fit is not None

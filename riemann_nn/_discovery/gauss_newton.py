@@ -19,7 +19,7 @@ from riemann_nn._discovery.pieces import Pieces
 NULL = 1e-7  # singular values of the Jacobian that are smaller, of its largest, are 0
 _FAINT = 1e-5  # parameters that do less than this, of what the strongest does, keep to its unit
 _SUBSTEPS = 16  # of the solver between two samples, at most
-_PATIENCE = 4  # steps
+_PATIENCE = 8  # steps
 _POINTS_AT_ONCE = 2**21  # numbers of theta at so many points
 
 
@@ -113,7 +113,7 @@ def linearised(
     U, s, Vh = torch.linalg.svd(J * unit, full_matrices=False)
     if len(s) < P:
         U, s = (torch.nn.functional.pad(a, (0, P - len(s))) for a in (U, s))
-        Vh = torch.linalg.qr(Vh.mT, mode="complete")[0].mT if len(Vh) < P else Vh
+        Vh = torch.cat((Vh, torch.linalg.qr(Vh.mT, mode="complete")[0].mT[len(Vh) :]))
     projected = U.mT @ e
     rest = float((e.square().sum() - projected.square().sum()).clamp(min=0))
     step = lambda delta: to_theta[..., :-1] @ delta + to_theta[..., -1]
@@ -170,7 +170,7 @@ def minimise(
             return torch.nan
         return chi2(nodes, theta) + price * gaps(nodes)
 
-    damping, length, converged, effective = 1e-3, 1.0, False, 0.0
+    damping, converged, effective = 1e-3, False, 0.0
     history, held = [], False
     for iteration in range(iterations):
         theta = motion.theta
@@ -182,10 +182,10 @@ def minimise(
         now, gap = chi2(nodes, theta), float((linear.gap * in_noise).square().sum())
         history.append(now + gap)
         if prior is not None and len(history) > _PATIENCE and not history[-1 - _PATIENCE] - history[-1] > enough:
-            held, damping, length = True, 1e12, 1.0  # what is left is to close the gaps
+            held, damping = True, 1e12  # what is left is to close the gaps
         best = linear.solved(1e12 if held else 0.0, prior, theta)[1]
         converged = abs(now - best) <= enough + 1e-9 * now and gap <= min(enough, 1e-4)
-        price = 1.0  # of gaps, such that a step that closes them is worth it
+        price, length = 1.0, 1.0  # of gaps, such that a step that closes them is worth it
         for attempt in range(20):
             delta, then = linear.solved(damping, prior, theta)
             if gap > 0:
@@ -194,10 +194,10 @@ def minimise(
             tried = nodes + length * linear.step(delta)
             motion.set(theta + length * delta)
             if merit(tried, motion.theta, price) <= now + price * gap - 1e-4 * promised:  # NaN is not
-                nodes, damping, length = tried, damping / (10 if attempt == 0 else 1), min(1.0, 2 * length)
+                nodes, damping = tried, damping / (10 if attempt == 0 else 1)
                 break
             motion.set(theta)
-            damping, length = max(damping * 10, 1e-6), length / 2
+            damping, length = max(damping * 10, 1e-6), length / (1 if attempt < 4 else 2)
         else:
             break
         if converged:
