@@ -268,8 +268,12 @@ def table(rows, part):
     columns = list(next(iter(rows[0][part].values())))
     lines = [f"| {part} | {' | '.join(columns)} |", f"| --- |{' --- |' * len(columns)}"]
     for kind in rows[0][part]:
-        values = np.array([[row[part][kind][c] for c in columns] for row in rows])
-        cells = [f"{m:.3g} ± {s:.2g}" for m, s in zip(values.mean(0), values.std(0, ddof=1), strict=True)]
+        cells = []
+        for column in columns:
+            values = np.array([row[part][kind][column] for row in rows])
+            spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
+            whole = column in ("parameters", "seconds")
+            cells.append(f"{values.mean():,.0f}" if whole else f"{values.mean():.3f}{spread}")
         lines.append(f"| {kind} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -110,6 +110,15 @@ def test_conditions(kind):
     assert_equal(model.log_prob(x, 2), model.log_prob(x))
 
 
+def test_weights_are_how_often_classes_come():
+    model, c = plain(classes=3), torch.tensor([0] * 59 + [2] * 38)
+    model.start_at(points(97, n=2), c)
+    assert_equal(model.log_weights.exp(), torch.tensor([0.6, 0.01, 0.39]), rtol=1e-7)
+    x = points(4, n=2)
+    each = torch.stack([model.log_prob(x, c) for c in range(3)], -1)
+    assert_equal(model.log_prob(x), (each + model.log_weights).logsumexp(-1))
+
+
 def test_classes_are_drawn_each_by_its_own_law():
     model = plain(classes=2)
     model.means.copy_(torch.tensor([[-9.0, 0.0], [9.0, 0.0]]))
@@ -327,6 +336,7 @@ def test_no_samples():
         (lambda m: m.interpolate(*torch.eye(2), [2.0], metric=sphere, sides=4), ValueError, "`t` is not between"),
         (lambda m: m.interpolate(*torch.eye(2), 0.5, metric=sphere, sides=1), ValueError, "`sides` is 1"),
         (lambda m: m.start_at(torch.ones(1, 2)), ValueError, "1 points or is not finite"),
+        (lambda m: m.start_at(torch.ones(4, 2), torch.tensor([1, 2])), ValueError, "shape \\(2,\\), expected \\(4,\\)"),
         (lambda m: nn.GenerativeManifold(2, coupling="volume"), ValueError, "give a `metric`"),
         (lambda m: nn.GenerativeManifold(2, coupling="fisher"), ValueError, "expected 'volume' or None"),
         (lambda m: nn.GenerativeManifold(2, classes=0), ValueError, "`classes` is 0"),

@@ -145,12 +145,24 @@ class GenerativeManifold(torch.nn.Module):
         check_same("generative manifold", self.get_extra_state(), state)
 
     @torch.no_grad()
-    def start_at(self, x: Float[Tensor, "*batch n"]) -> None:
-        """Takes offset and unit of each coordinate from data: their mean and deviation. To be called before training.
+    def start_at(self, x: Float[Tensor, "*batch n"], condition: Int[Tensor, "*batch"] | None = None) -> None:
+        r"""Takes offset and unit of each coordinate from data: their mean and deviation. To be called before training.
+
+        Args:
+            x: data, `(*batch, n)`.
+            condition: their classes; the weights $\pi_c$ are then how often they come, by Laplace's rule. A likelihood
+                of points given their classes does not train the weights.
 
         Raises:
-            ValueError: data that are not `(*batch, n)` with two points or more, or not finite.
+            ValueError: data that are not `(*batch, n)` with two points or more, or not finite; classes that there are
+                not, or of another number.
         """
+        if condition is not None:
+            c = self._classes(condition)
+            if c.shape != x.shape[:-1]:
+                raise ValueError(f"`condition` has shape {tuple(c.shape)}, expected {tuple(x.shape[:-1])}")
+            counts = torch.bincount(c.flatten(), minlength=self.classes).to(self.log_weights)
+            self.log_weights.copy_(torch.log((counts + 1) / (counts + 1).sum()))
         x = self._checked(x).reshape(-1, self.dim)
         if len(x) < 2 or not bool(x.isfinite().all()):
             raise ValueError(f"`x` has {len(x)} points or is not finite; expected two points or more, all finite")
