@@ -13,8 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import riemann
-from riemann._messages.frames import warn
-from riemann._points.checks import check_count
+from riemann._shared import check_count, warn
 from riemann.metrics import Conformal, Constant, Pullback
 from riemann.metrics.configuration import check_same, name_of, of_weights_alone, plain
 from riemann_nn._charts.chart import Chart, without_autocast
