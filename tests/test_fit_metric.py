@@ -169,23 +169,6 @@ def test_pieces_of_long_motions():
     assert float(off.abs().max()) < 4 and fitted.report.states == 4 * 3 * 4
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("family", ["cholesky", "conformal", "diagonal"])
-def test_a_net_fits_and_knows_how_well(family):
-    true = lambda x: torch.exp(0.5 * torch.sin(x[0]) * x[1]) * torch.eye(2, dtype=x.dtype)
-    y, t = motions(true, around([0.0, 0.0]), 10, 30, 0.01)
-    fitted = fit_metric(y, t, family)
-    assert_equal(fitted.report.noise / 0.01, torch.ones(2, dtype=D), rtol=0.25)
-    x = y[:, ::5].reshape(-1, 2)
-    with torch.no_grad():
-        volume = lambda g: rm.log_volume_element(g, fitted.uncertainty.sample).mean()
-        known = rm.at(true, x, 0).g * torch.exp(volume(fitted.metric) - volume(true))
-        off = rm.at(fitted.metric, x, 0).g - known
-    assert float(off.norm() / known.norm()) < 0.15
-    off = (off / fitted.uncertainty.of_metric(x).clamp(min=1e-12))[:, [0, 1], [0, 1]]
-    assert float(off.square().mean().sqrt()) < 2.5
-
-
 def test_a_small_net_trains():
     true = lambda x: torch.exp(0.5 * x[0]) * torch.eye(2, dtype=x.dtype)
     y, t = motions(true, around([0.0, 0.0]), 4, 12, 0.01)

@@ -64,7 +64,7 @@ def fit_metric(
         RuntimeError: motions that cannot be followed.
 
     Warns:
-        UserWarning: the iterations did not converge; no metric of the family fits.
+        UserWarning: the iterations did not converge; no metric of the family fits, or a net stopped in a poor minimum.
 
     Note:
         Trajectories show the connection, where they pass. The scale of g is not seen, nor what parallel transport
@@ -272,11 +272,12 @@ def _warn(report: FitReport, motion: Motion, fit: Fit, pieces: Pieces) -> None:
     """Says what makes the fit doubtful."""
     if not report.converged:
         warn("the iterations did not converge; give more `iterations`, other parameters to start from, or a prior")
-    elif bool((report.noise > 2 * report.smoothing_noise.clamp(min=1e-6 * report.region.diff(dim=-1)[:, 0])).any()):
+    elif bool((report.noise > 1.5 * report.smoothing_noise.clamp(min=1e-6 * report.region.diff(dim=-1)[:, 0])).any()):
         worst = float((report.noise / report.smoothing_noise).max())
         warn(
             f"no metric of this family fits the data: motions leave {worst:.2g} times what smoothing leaves. Are they "
-            "free motions (or of this `potential`), and is the family large enough?"
+            "free motions (or of this `potential`), is the family large enough? A "
+            "net may have stopped in a poor minimum: another `torch.manual_seed` or more data help"
         )
     start, steps = fit.nodes[:, :-1].flatten(0, 1), pieces.steps.reshape(-1)
     once, twice = (flow(motion, start, steps, k * fit.substeps)[:, : len(report.noise)] for k in (1, 2))
