@@ -87,6 +87,10 @@ def test_ordinary_coordinates_have_digits_enough(name):
     metric, x = ENOUGH[name], points_of(name)
     f = (lambda x: x[0] * torch.cos(x[1])) if name == "polar" else (lambda x: x @ x)
     v = torch.ones_like(x)
-    rm.christoffel(metric, x), rm.christoffel_vector(metric, x, v, v), rm.scalar_curvature(metric, x)
-    rm.hessian(metric, f)(x), rm.laplacian(metric, f)(x), rm.divergence(metric, rm.gradient(metric, f))(x)
+    rm.christoffel(metric, x)
+    rm.christoffel_vector(metric, x, v, v)
+    rm.scalar_curvature(metric, x)
+    rm.hessian(metric, f)(x)
+    rm.laplacian(metric, f)(x)
+    rm.divergence(metric, rm.gradient(metric, f))(x)
     assert rm.covariant_derivative(metric, metric, "ll")(x).abs().max() < 1e-9
