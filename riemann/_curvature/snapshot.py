@@ -97,7 +97,7 @@ def _check_room(name: str, x: Tensor, order: int) -> None:
         )
 
 
-def _memory() -> float:
+def _memory() -> float | int:
     """The bytes of memory of this machine, where it says."""
     if not hasattr(os, "sysconf") or not {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= os.sysconf_names.keys():
         return math.inf
