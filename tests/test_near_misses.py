@@ -280,7 +280,7 @@ def cases(seed):
     return [(kind, seed, name) for kind in KINDS for name in kind(drawn(seed))]
 
 
-@pytest.mark.parametrize("kind, seed, name", cases(5)[::12], ids=str)
+@pytest.mark.parametrize("kind, seed, name", cases(5)[::12], ids=lambda a: getattr(a, "__name__", str(a)))
 def test_what_is_found_is_the_metric(kind, seed, name):
     check(kind, seed, name)
 
