@@ -6,8 +6,11 @@ import math
 import random
 import subprocess
 import sys
+from decimal import Decimal
+from fractions import Fraction
 
 import mpmath
+import numpy as np
 import pytest
 import sympy as sp
 import torch
@@ -17,9 +20,9 @@ from riemann import spaces
 from riemann._certified.balls import Balls
 from riemann._certified.boxes import Boxes
 from riemann._certified.certify import Certificate
-from riemann._certified.enclose import exact
 from riemann._certified.forms import Box
 from riemann._certified.geometry import Enclosed, enclosed
+from riemann._certified.given import exact
 from riemann._certified.intervals import Interval
 from riemann._certified.library import precision
 from riemann._certified.planes import four_forms
@@ -478,10 +481,85 @@ def test_a_witness_outside_the_box_is_none():
     (lambda: rm.certify(sphere, "scalar_curvature", ((0.5, 1), (0, 1)), below=math.nan), "finite number"),
     (lambda: rm.certify(spaces.sphere(3), "scalar_curvature", ((0.5, 1), (0, 1)), below=1), "n = 3"),
     (lambda: Certificate.from_json("{}"), "no certificate"),
+    (lambda: rm.certified_signs(sphere, "scalar_curvature", ((0.5, 1), (0, 1)), math.inf), "`level` is inf"),
+    (lambda: rm.certified_signs(sphere, "scalar_curvature", ((0.5, 1), (0, 1)), Fraction(1, 3)), "no float holds"),
+    (lambda: rm.certify(sphere, "scalar_curvature", ((Fraction(1, 3), 1), (0, 1)), below=1), "`box` is 1/3, which no"),
+    (lambda: rm.certify(sphere, "scalar_curvature", ((0.5, 10**400), (0, 1)), below=1), "no float holds"),
+    (lambda: rm.certify(sphere, "scalar_curvature", ((0.5, 1), (0, 1)), below=1, processes=0), "`processes` is 0"),
+    (lambda: rm.enclose(sphere, "metric", []), "`at` is neither a point"),
+    (lambda: rm.enclose(sphere, "metric", torch.ones(2, 3)), r"`at`, of shape \(2, 3\), is neither"),
+    (lambda: rm.enclose(sphere, "metric", torch.ones(2, device="meta")), "no values"),
+    (lambda: rm.enclose(sphere, "metric", [1.0, 2.0], 0), "`digits` is 0"),
 ])  # fmt: skip
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+CALLS = {
+    "at": lambda at: rm.enclose(sphere, "metric", at),
+    "box": lambda box: rm.certify(sphere, "scalar_curvature", box, below=1),
+    "box of signs": lambda box: rm.certified_signs(sphere, "scalar_curvature", box),
+}
+
+
+@pytest.mark.unshaped
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("given, message", [
+    (None, "`{}` is a NoneType, expected a point"),
+    (sphere, "`{}` is a function, .* the metric is the first argument"),
+    ("scalar_curvature", "`{}` is a str, .* the quantity the second"),
+    (0.5, r"`{}` is a float, .* use `\[{}\]`"),
+    (torch.tensor(0.5), r"`{}` is a Tensor, .* use `\[{}\]`"),
+    (zip((0, 1), (1, 2), strict=True), r"`{}` is a zip, .* use `list\({}\)`"),
+    ({0.5, 1.0}, "`{}` is a set"),
+    (torch.ones(2).to_sparse(), r"use `{}.to_dense\(\)`"),
+    (torch.tensor([0.5, 1 + 0j]), r"an entry of `{}` is \(0.5\+0j\), expected a real number"),
+    (np.array([0.5, 1j]), r"an entry of `{}` is \(0.5\+0j\), expected a real number"),
+    (((0.5, 1), (0, 1j)), "an entry of `{}` is 1j, expected a real number"),
+    (((0.5, 1), (0, None)), "an entry of `{}` is a NoneType"),
+    (torch.ones(2, 2, 2), "an entry of `{}` is a list"),
+    (torch.tensor([True, True]), "an entry of `{}` is a bool"),
+    ([Decimal("0.3"), 1], r"an entry of `{}` is a Decimal, .* `fractions.Fraction\(str"),
+])  # fmt: skip
+def test_what_is_no_point_and_no_box_is_named(call, given, message):
+    with pytest.raises(TypeError, match=message.replace("{}", call.split()[0])):
+        CALLS[call](given)
+
+
+@pytest.mark.unshaped
+@pytest.mark.parametrize("bound", ["1", 1j, [], torch.ones(2)])
+def test_what_is_no_bound_is_named(bound):
+    box = ((0.5, 1), (0, 1))
+    with pytest.raises(TypeError, match="`level` is .* expected a real number"):
+        rm.certified_signs(sphere, "scalar_curvature", box, bound)
+    with pytest.raises(TypeError, match="`below` is .* expected a real number"):
+        rm.certify(sphere, "scalar_curvature", box, below=bound)
+
+
+@pytest.mark.unshaped
+def test_one_quantity_is_no_list_of_them():
+    for one in ("metric", rm.scalar_curvature):
+        with pytest.raises(TypeError, match=r"use `\[quantities\]`"):
+            rm.bound_rounding(sphere, torch.ones(2, dtype=torch.float64), one)
+
+
+@pytest.mark.unshaped
+def test_exact_numbers_and_tensors_of_one_number_are_taken_as_they_are():
+    """At 1 / 3, which no float holds, and on a box whose sides are tensors."""
+    square = lambda x: torch.eye(2) * x[0] ** 2
+    ball = rm.enclose(square, "metric", [Fraction(1, 3), 0]).ball[0, 0]
+    with precision(400):
+        assert ball.contains(exact(Fraction(1, 9))) and not ball.contains(exact(1 / 3) ** 2)
+    here = rm.enclose(square, "metric", [(torch.tensor(0.5), np.float32(1)), torch.tensor([0, 1])])
+    assert here.lower[0, 0] <= 0.25 and here.upper[0, 0] >= 1
+
+
+def test_a_flat_box_is_decided_along_its_wide_sides():
+    for box, whole in ((((0.5, 1.0), (1, 1)), 1.0), (((1, 1), (1, 1)), 1.0)):
+        assert rm.certified_signs(sphere, "gauss_curvature", box).decided == whole
+    flat = rm.certified_signs(sphere, "gauss_curvature", ((1, 1), (1, 1)), level=2)
+    assert flat.decided == 1.0 and len(flat.below) == 1
 
 
 def test_flint_is_brought_in_when_it_is_needed_and_named_where_it_is_missing():

@@ -1,7 +1,9 @@
 """Enclosures of geodesics hold the closed forms, and end where nothing can be proved."""
 
 import math
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 
@@ -76,9 +78,43 @@ def test_where_nothing_can_be_proved_it_ends_and_says_why():
 
 @pytest.mark.unshaped
 def test_bad_starts_are_named():
-    for x, v, t in (([0.0], [1.0, 0.0], 1.0), ([0.0, math.nan], [1.0, 0.0], 1.0), ([0.0, 1.0], [1.0, 0.0], math.inf)):
-        with pytest.raises(ValueError, match="one length"):
-            rm.enclose_geodesic(half_plane, x, v, t)
+    x, v = [0.0, 1.0], [1.0, 0.0]
+    for arguments, message in (
+        (([0.0], v, 1.0), "`x` has 1 coordinates and `v` 2"),
+        (([0.0, math.nan], v, 1.0), "an entry of `x` is nan"),
+        ((x, v, math.inf), "`t` is inf"),
+        ((x, v, Fraction(1, 3)), "`t` is 1/3, which no float holds"),
+        ((x, torch.eye(2), 1.0), r"`v`, of shape \(2, 2\), is not one vector"),
+        ((x, [], 1.0), "`v` is not one vector"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            rm.enclose_geodesic(half_plane, *arguments)
+    for arguments, message in (
+        ((None, v, 1.0), "`x` is a NoneType, expected one vector"),
+        ((half_plane, x, v), "the metric is the first argument"),
+        ((0.5, v, 1.0), r"use `\[x\]`"),
+        ((torch.tensor([0.5 + 0j, 1.0]), v, 1.0), r"an entry of `x` is \(0.5\+0j\), expected a real number"),
+        ((x, np.array([1.0, 1j]), 1.0), r"an entry of `v` is \(1\+0j\), expected a real number"),
+        ((x, v, None), "`t` is a NoneType, expected a real number"),
+        ((x, v, "1"), "`t` is a str, expected a real number"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            rm.enclose_geodesic(half_plane, *arguments)
+    with pytest.raises(ValueError, match="`order` is 0"):
+        rm.enclose_geodesic(half_plane, x, v, 1.0, order=0)
+
+
+@pytest.mark.unshaped
+def test_numbers_that_no_float_holds_are_taken_as_they_are():
+    """1 / 3 less its float, along a line: not 0, as it is of the float."""
+    third = Fraction(1, 3)
+    flat = lambda x: torch.eye(2).to(x)
+    for sign in (1, -1):
+        path = rm.enclose_geodesic(flat, [sign * third, 0], [third.numerator / -3.0, 2**53 + 1], sign)
+        assert (
+            Fraction(path.lower[0, 0].item()) <= sign * (third - Fraction(1 / 3)) <= Fraction(path.upper[0, 0].item())
+        )
+        assert path.lower[1, 1] <= 2**53 < 2**53 + 2 <= path.upper[1, 1]
 
 
 @pytest.mark.slow

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from riemann._certified.claims import CLAIMS, Claim
-from riemann._certified.enclose import intervals
+from riemann._certified.given import as_float, intervals
 from riemann._certified.library import above as end_above
 from riemann._certified.library import below as end_below
 from riemann._certified.library import flint
 from riemann._certified.quantities import check_dimension, named
 from riemann._certified.search import Verdicts, Witness, judged, witness
 from riemann._certified.sources import source
+from riemann._points.checks import check_count
 from riemann._types import Metric
 
 BATCH = 128  # boxes at once
@@ -133,7 +134,7 @@ def certify(
             `"log_volume_element"`; `"sectional_curvature"`, of all planes; `"ricci_eigenvalues"`, relative to g; or
             `"metric_eigenvalues"`, of the matrix g (with `above=0`: g is positive definite). Both bounds of
             `"sectional_curvature"` together say how far it is from constant.
-        box: `((low, high), …)`.
+        box: `((low, high), …)`, of numbers that floats hold, as the bounds are.
         below: the claim is that the quantity is smaller, strictly.
         above: the claim is that it is larger, strictly.
         budget: seconds after which what is left is undecided.
@@ -147,8 +148,9 @@ def certify(
 
     Raises:
         ImportError: python-flint is not installed.
-        ValueError: no bound; an unknown quantity; `metric` cannot be traced, or calls an operation without enclosure
-            (named).
+        TypeError: `box` or a bound holds what is no real number.
+        ValueError: no bound; an unknown quantity; a number that no float holds; `metric` cannot be traced, or calls an
+            operation without enclosure (named).
 
     Note:
         Bounds of sectional curvature and of Ricci's eigenvalues are for positive definite metrics (of two dimensions
@@ -164,7 +166,9 @@ def certify(
         (True, True)
     """
     flint()
-    sides = sides_of(intervals(box))
+    check_count("max_boxes", max_boxes, 1)
+    check_count("processes", processes, 1)
+    sides = sides_of(intervals(box, "box"))
     claim = _claim(quantity, above, below)
     check_dimension(claim.name, len(sides))
     graph = source(metric, len(sides), dtype)
@@ -254,10 +258,7 @@ def box_of(sides: Sides) -> Tensor:
 
 def sides_of(box: Any) -> Sides:
     """A box as pairs of floats, from numbers that floats hold."""
-    sides = tuple((float(low), float(high)) for low, high in box)
-    if any(float(a) != a for side in box for a in side):
-        raise ValueError("`box` has a side that is no float")
-    return sides
+    return tuple((as_float(low, "box"), as_float(high, "box")) for low, high in box)
 
 
 def taken(queue: deque[Tensor], count: int) -> Tensor:
@@ -299,12 +300,8 @@ def _claim(quantity: Any, above: float | None, below: float | None) -> Claim:
     name = named(quantity, CLAIMS)
     if above is None and below is None:
         raise ValueError("a claim needs a bound; pass `below=` or `above=`")
-    for bound, value in (("above", above), ("below", below)):
-        if value is not None and not abs(value) < float("inf"):
-            raise ValueError(f"`{bound}` is {value}, expected a finite number")
-        if value is not None and float(value) != value:
-            raise ValueError(f"`{bound}` is {value!r}, which no float holds")
-    return Claim(name, *(None if v is None else float(v) for v in (above, below)))
+    bounds = {"above": above, "below": below}
+    return Claim(name, **{side: None if c is None else as_float(c, side) for side, c in bounds.items()})
 
 
 def _refuted(graph: Any, claim: Claim, boxes: Tensor, verdicts: Verdicts) -> Witness | None:

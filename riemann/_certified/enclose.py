@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,11 @@ from torch import Tensor
 from riemann._certified.balls import Balls
 from riemann._certified.forms import Box
 from riemann._certified.geometry import enclosed
+from riemann._certified.given import exact, intervals
 from riemann._certified.library import above, below, flint, precision
 from riemann._certified.quantities import QUANTITIES, REMAINDER, check_dimension, named
 from riemann._certified.sources import source
+from riemann._points.checks import check_count
 from riemann._types import Metric
 
 GUARD = 40  # bits beyond the digits asked for
@@ -69,7 +70,7 @@ def enclose(
             `"einstein_tensor"`, `"schouten_tensor"`, `"weyl_tensor"`, `"kretschmann_scalar"`, `"cotton_tensor"`,
             `"nabla_riemann"`, `"cotton_york_tensor"` (n = 3), `"bach_tensor"` (n = 4), in their default positions of
             indices; or the function of that name.
-        at: a point `(n,)`, or a box `((low, high), …)`.
+        at: a point `(n,)`, or a box `((low, high), …)`, of floats, ints and fractions, which are taken as they are.
         digits: decimal digits of the largest component. The precision rises until they are there or nothing is gained.
         dtype: of the point when the metric is traced; by default that of the parameters of a module, else float64.
 
@@ -79,6 +80,7 @@ def enclose(
 
     Raises:
         ImportError: python-flint is not installed.
+        TypeError: `at` holds what is no real number.
         ValueError: the quantity is not known; `metric` calls an operation that has no enclosure (named), or cannot be
             traced; a box is empty.
 
@@ -95,6 +97,7 @@ def enclose(
         tensor(True)
     """
     flint()
+    check_count("digits", digits, 1)
     sides = intervals(at)
     graph = source(metric, len(sides), dtype)
     return enclosure(graph, named(quantity, QUANTITIES), sides, digits)
@@ -125,24 +128,6 @@ def enclosure(graph: Any, name: str, sides: list[tuple[Any, Any]], digits: int) 
     return Enclosure(name, lower, upper, balls if balls.ndim else balls[()], found, "" if found >= digits else why)
 
 
-def intervals(at: Tensor | Sequence[Any]) -> list[tuple[Any, Any]]:
-    """A point or a box as pairs of numbers, low and high.
-
-    Raises:
-        ValueError: it is neither, or holds a NaN, or a side is empty.
-    """
-    rows = at.tolist() if isinstance(at, Tensor | np.ndarray) else list(at)
-    pairs = [tuple(row) if isinstance(row, Sequence) and not isinstance(row, str) else (row, row) for row in rows]
-    if not pairs or any(len(pair) != 2 for pair in pairs):
-        raise ValueError("`at` is neither a point (n,) nor a box ((low, high), ...)")
-    for low, high in pairs:
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise ValueError(f"`at` has a coordinate that is not finite: {low}, {high}")
-        if low > high:
-            raise ValueError(f"`at` has an empty side: {low} is above {high}")
-    return pairs
-
-
 def centred(sides: list[tuple[Any, Any]]) -> tuple[list[Any], Box | None]:
     """The centre as balls, and the box around it that holds all of the sides; no box at a point."""
     low, high = ([exact(side[k]) for side in sides] for k in (0, 1))
@@ -151,14 +136,6 @@ def centred(sides: list[tuple[Any, Any]]) -> tuple[list[Any], Box | None]:
     centre = [((a + b) / 2).mid() for a, b in zip(low, high, strict=True)]
     radii = [_larger((b - m).upper(), (m - a).upper()) for a, b, m in zip(low, high, centre, strict=True)]
     return centre, Box(radii)
-
-
-def exact(x: Any) -> Any:
-    """The ball of a coordinate."""
-    arb, fmpq = flint().arb, flint().fmpq
-    if isinstance(x, Fraction):
-        return arb(fmpq(x.numerator, x.denominator))
-    return arb(x.item() if isinstance(x, np.generic) else x)
 
 
 def _larger(a: Any, b: Any) -> Any:

@@ -10,7 +10,6 @@ solutions of initial value problems*, Appl. Math. Comput. 105, 1999).
 """
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +19,10 @@ import torch
 from torch import Tensor
 
 from riemann._certified.along import Along, accelerations
-from riemann._certified.enclose import exact
+from riemann._certified.given import as_float, exact, vector
 from riemann._certified.library import above, below, flint, precision, terms_kept
 from riemann._certified.sources import source
+from riemann._points.checks import check_count
 from riemann._types import Metric
 
 SMALLEST = 2.0**-30  # of a step, beside the whole time
@@ -70,7 +70,7 @@ def enclose_geodesic(
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`, of any signature.
-        x: the point where it starts, `(n,)`, floats as the binary numbers that they are.
+        x: the point where it starts, `(n,)`, of floats, ints and fractions, which are taken as they are.
         v: its velocity there, `(n,)`.
         t: how long to follow it, of either sign.
         order: of the Taylor polynomials; 10 to 20 are sensible.
@@ -85,6 +85,7 @@ def enclose_geodesic(
 
     Raises:
         ImportError: python-flint is not installed.
+        TypeError: `x`, `v` or `t` hold what is no real number.
         ValueError: `x` and `v` are no finite vectors of one length; `metric` as of `enclose`.
 
     Note:
@@ -92,6 +93,7 @@ def enclose_geodesic(
 
     Example:
         >>> half_plane = lambda x: torch.eye(2) / x[1] ** 2
+        >>> import math
         >>> path = enclose_geodesic(half_plane, [0.0, 1.0], [1.0, 0.0], 0.0625)  # x = tanh t, y = 1 / cosh t
         >>> bool((path.lower[0, 0] < math.tanh(0.0625)) & (path.upper[0, 0] > math.tanh(0.0625)))
         True
@@ -99,18 +101,22 @@ def enclose_geodesic(
         (tensor(True), tensor(True))
     """
     flint()
-    start = [list(map(float, u)) for u in (x, v)]
-    if len(start[0]) != len(start[1]) or not all(map(math.isfinite, (*start[0], *start[1], float(t)))):
-        raise ValueError("`x` and `v` are finite vectors (n,) of one length, and `t` a finite number")
-    n, sign = len(start[0]), -1.0 if t < 0 else 1.0
+    check_count("order", order, 1)
+    check_count("max_steps", max_steps, 1)
+    start, velocity, t = vector(x, "x"), vector(v, "v"), as_float(t, "t")
+    if len(start) != len(velocity):
+        raise ValueError(
+            f"`x` has {len(start)} coordinates and `v` {len(velocity)}, expected two vectors of one length"
+        )
+    n, sign = len(start), -1.0 if t < 0 else 1.0
     graph = source(metric, n, dtype)
     with torch.no_grad(), precision(BITS):
-        y = [*map(exact, start[0]), *(exact(sign * c) for c in start[1])]
+        y = [*map(exact, start), *(exact(-c if t < 0 else c) for c in velocity)]
         flow = Flow(graph, order, tolerance)
         speed = flow.speed(y)
         if speed is None:
-            raise ValueError(f"`metric` is singular, or not smooth, at the start {start[0]}")
-        state, now, h = Frame(y), 0.0, abs(float(t))
+            raise ValueError(f"`metric` is singular, or not smooth, at the start {start}")
+        state, now, h = Frame(y), 0.0, abs(t)
         times, tube, why = [0.0], [], ""
         while now < abs(t):
             if len(tube) >= max_steps:
@@ -118,7 +124,7 @@ def enclose_geodesic(
                 break
             step, after, growth = None, now, 2.0
             while step is None and h > SMALLEST * abs(t):
-                after = min(now + h, abs(float(t)))
+                after = min(now + h, abs(t))
                 step = flow.step(state, exact(after) - exact(now))
                 if step is None:
                     h, growth = 0.7 * h, 1.1

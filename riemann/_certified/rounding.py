@@ -13,14 +13,14 @@ from torch import Tensor
 
 from riemann import _curvature, formulas
 from riemann._certified.balls import Balls
-from riemann._certified.enclose import exact
 from riemann._certified.geometry import Enclosed, enclosed
+from riemann._certified.given import exact
 from riemann._certified.library import above as end_above
 from riemann._certified.library import flint, precision
 from riemann._certified.quantities import QUANTITIES, named
 from riemann._certified.running import NotKnown, errors_of_metric
 from riemann._metric import checked_jet
-from riemann._points.checks import door
+from riemann._points.checks import check_unmapped, door
 from riemann._points.chunks import in_chunks
 from riemann._points.faults import Note, warn_of
 from riemann._rounding import last_bits
@@ -81,6 +81,9 @@ def bound_rounding(
         tensor([True, True])
     """
     flint()
+    check_unmapped(x)
+    if isinstance(quantities, str) or callable(quantities):
+        raise TypeError("`quantities` is one quantity, expected a list of them; use `[quantities]`")
     names = [named(q, BOUNDED) for q in quantities]
     computed, terms = _computed(metric, x, names, chunk_size)
     points = x.detach().reshape(-1, x.shape[-1]).cpu()

@@ -12,8 +12,8 @@ from torch import Tensor
 from riemann._certified.balls import Balls
 from riemann._certified.boxes import Boxes
 from riemann._certified.claims import Claim
-from riemann._certified.enclose import exact
 from riemann._certified.geometry import enclosed
+from riemann._certified.given import exact
 from riemann._certified.intervals import Interval, up
 from riemann._certified.library import precision
 from riemann._certified.quantities import REMAINDER

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from riemann._certified.certify import BATCH, Sides, box_of, cut, sides_of, taken, workers
 from riemann._certified.claims import NUMBERS, Claim
-from riemann._certified.enclose import intervals
+from riemann._certified.given import as_float, intervals
 from riemann._certified.library import flint
 from riemann._certified.quantities import check_dimension, named
 from riemann._certified.sources import source
+from riemann._points.checks import check_count
 from riemann._types import Metric
 
 
@@ -36,9 +37,11 @@ class Signs:
 
     @property
     def decided(self) -> float:
-        """The share of the box, by coordinate volume, that is above or below."""
-        sizes = [float((part[..., 1] - part[..., 0]).prod(-1).sum()) for part in (self.above, self.below)]
-        return sum(sizes) / float(torch.tensor([high - low for low, high in self.box], dtype=torch.float64).prod())
+        """The share of the box, by coordinate volume, that is above or below; along a flat side all parts are alike."""
+        lengths = torch.tensor([high - low for low, high in self.box], dtype=torch.float64)
+        wide = lengths > 0
+        parts = torch.cat([self.above, self.below])[:, wide]
+        return float((parts[..., 1] - parts[..., 0]).prod(-1).sum() / lengths[wide].prod())
 
 
 def certified_signs(
@@ -58,7 +61,7 @@ def certified_signs(
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.
         quantity: a number of `certify`: `"gauss_curvature"`, `"scalar_curvature"`, `"kretschmann_scalar"`, ….
-        box: `((low, high), …)`.
+        box: `((low, high), …)`, of numbers that floats hold.
         level: what it is compared with.
         budget: seconds after which what is left is undecided; the largest boxes come first.
         max_boxes: boxes to look at.
@@ -70,7 +73,7 @@ def certified_signs(
         The parts: `.above`, `.below`, `.undecided`; `.decided` is the share that is decided.
 
     Raises:
-        ImportError, ValueError: as of `certify`.
+        ImportError, TypeError, ValueError: as of `certify`.
 
     Example:
         >>> def torus(x):
@@ -80,8 +83,10 @@ def certified_signs(
         (True, tensor(True))
     """
     flint()
-    sides = sides_of(intervals(box))
-    claim = Claim(named(quantity, NUMBERS), float(level), None)
+    check_count("max_boxes", max_boxes, 1)
+    check_count("processes", processes, 1)
+    sides = sides_of(intervals(box, "box"))
+    claim = Claim(named(quantity, NUMBERS), as_float(level, "level"), None)
     check_dimension(claim.name, len(sides))
     graph = source(metric, len(sides), dtype)
     deadline, seen = time.monotonic() + budget, 0
