@@ -17,6 +17,7 @@ from tests.helpers import assert_equal
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
+from mpl_toolkits.mplot3d import proj3d  # noqa: E402
 
 ROUND = (0, 2 * math.pi)
 
@@ -136,6 +137,14 @@ def test_a_surface_takes_another_quantity():
     assert ax.figure.axes[-1].get_ylabel() == "H"
 
 
+def test_a_surface_up_to_the_corners_of_its_box_is_not_cut_off():
+    ax = plot.surface(lambda x: stack([x[0], x[1], x[0] * x[1]]), ((-1, 1), (-1, 1)), resolution=6)
+    ax.figure.canvas.draw()
+    for x, y in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+        across, up, _ = proj3d.proj_transform(x, y, x * y, ax.get_proj())
+        assert ax.figure.bbox.contains(*ax.transData.transform((across, up)))
+
+
 def test_triangles_of_a_level_set_lie_on_it_and_cover_it():
     ellipsoid = lambda x: (x**2 * torch.tensor([1.0, 2.0, 4.0], dtype=x.dtype)).sum() - 1
     own = plt.figure().add_subplot(projection="3d")
@@ -151,6 +160,16 @@ def test_triangles_of_a_level_set_lie_on_it_and_cover_it():
     for box, words in ((((0, 1),) * 2, "three intervals"), (((2, 3),) * 3, "f = 0 nowhere in `box`: it goes from 27")):
         with pytest.raises(ValueError, match=words):
             plot.level_set(ellipsoid, box)
+
+
+@pytest.mark.parametrize("f", [lambda x: x.norm() - 1, lambda x: x @ x - 1, lambda x: (x @ x) ** 2 - 1])
+def test_a_round_level_set_has_one_colour(f):
+    """Triangles cut corners, and their centres are off the sphere: the curvature is that of the sphere all the same."""
+    seen = []
+    watched = lambda f, x: seen.append(rm.level_set_gauss_curvature(f, x)) or seen[-1]
+    faces = plot.level_set(f, ((-1.2, 1.2),) * 3, watched, resolution=6).collections[0]
+    torch.testing.assert_close(seen[0], torch.ones_like(seen[0]), rtol=1e-6, atol=0)
+    assert not faces.get_antialiased()[0]  # else what is behind shines through between triangles
 
 
 def test_curvature_is_drawn_of_whatever_gives_a_surface():

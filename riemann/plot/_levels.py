@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from matplotlib.cm import ScalarMappable
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+from torch import Tensor
 
 import riemann as rm
 from riemann._types import Field
@@ -92,14 +93,23 @@ def level_set(
     if not len(triangles):
         raise ValueError(f"f = 0 nowhere in `box`: it goes from {np.nanmin(values):.3g} to {np.nanmax(values):.3g}")
     ax = space_of(ax)
-    centres = quantity(f, torch.from_numpy(triangles.mean(1))).detach().cpu().numpy()
-    colours = Colours(centres)
+    centres, normals = _onto(f, torch.from_numpy(triangles.mean(1)), (lengths / counts).max())
+    values = quantity(f, centres).detach().cpu().numpy()
+    colours = Colours(values)
     scale = ScalarMappable(colours.norm, colours.name)
-    faces = scale.to_rgba(centres)
-    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-    faces[:, :3] *= light_on(normals)[:, None]
-    ax.add_collection3d(Poly3DCollection(triangles, facecolors=faces, edgecolors=faces, linewidths=0.2))
+    faces = scale.to_rgba(values)
+    faces[:, :3] *= light_on(normals.cpu().numpy())[:, None]
+    ax.add_collection3d(Poly3DCollection(triangles, facecolors=faces, linewidths=0, antialiased=False))
     return framed(ax, triangles, scale, name_of(quantity) if label is None else label, colours.extend)
+
+
+def _onto(f: Field, x: Tensor, cell: float) -> tuple[Tensor, Tensor]:
+    """Points moved onto f = 0 by steps of Newton, and the gradient: beside it the curvature is of others."""
+    for _ in range(4):
+        value, slope = (d.detach() for d in rm.jet(f, x, 1))
+        step = -value[:, None] * slope / slope.square().sum(-1, keepdim=True)
+        x = torch.where(step.norm(dim=-1, keepdim=True) < cell, x + step, x)  # else it is no step, or f has a kink
+    return x, slope
 
 
 def _triangles(points: np.ndarray, values: np.ndarray) -> np.ndarray:

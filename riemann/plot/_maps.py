@@ -154,7 +154,7 @@ def framed(ax: Any, vertices: np.ndarray, scale: ScalarMappable, label: str, ext
     """The axes around a surface, with equal scales, and its colour bar."""
     low, high = vertices.reshape(-1, 3).min(0), vertices.reshape(-1, 3).max(0)
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
-    ax.set_box_aspect(np.maximum(high - low, 1e-3 * (high - low).max()), zoom=1.15)
+    ax.set_box_aspect(np.maximum(high - low, 1e-3 * (high - low).max()), zoom=1.0)
     ax.set_axis_off()
     ax.figure.colorbar(scale, ax=ax, label=label, extend=extend, shrink=0.6)
     return ax
