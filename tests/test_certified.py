@@ -538,6 +538,12 @@ def test_what_is_no_bound_is_named(bound):
 
 
 @pytest.mark.unshaped
+def test_what_is_no_certificate_is_named():
+    with pytest.raises(TypeError, match="`certificate` is a NoneType"):
+        rm.check_certificate(sphere, None)
+
+
+@pytest.mark.unshaped
 def test_one_quantity_is_no_list_of_them():
     for one in ("metric", rm.scalar_curvature):
         with pytest.raises(TypeError, match=r"use `\[quantities\]`"):

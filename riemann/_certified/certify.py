@@ -166,7 +166,6 @@ def certify(
         (True, True)
     """
     flint()
-    check_count("max_boxes", max_boxes, 1)
     check_count("processes", processes, 1)
     sides = sides_of(intervals(box, "box"))
     claim = _claim(quantity, above, below)
@@ -224,6 +223,7 @@ def check_certificate(
         False else, and for what is undecided.
 
     Raises:
+        TypeError: `certificate` is neither.
         ValueError: the certificate contradicts itself; `metric` as of `certify`.
 
     Example:
@@ -232,6 +232,11 @@ def check_certificate(
         >>> certificate.refuted, check_certificate(half_plane, certificate)
         (True, True)
     """
+    if not isinstance(certificate, Certificate | str | Path):
+        raise TypeError(
+            f"`certificate` is a {type(certificate).__name__}, expected a `Certificate` of `certify`, or the path "
+            "of a file that it was saved to"
+        )
     c = certificate if isinstance(certificate, Certificate) else Certificate.load(certificate)
     if c.proved and c.refuted:
         raise ValueError("the certificate says that the claim is proved and that it is refuted")

@@ -102,7 +102,6 @@ def enclose_geodesic(
     """
     flint()
     check_count("order", order, 1)
-    check_count("max_steps", max_steps, 1)
     start, velocity, t = vector(x, "x"), vector(v, "v"), as_float(t, "t")
     if len(start) != len(velocity):
         raise ValueError(

@@ -97,7 +97,7 @@ def _rows(x: Any, name: str, wanted: str, order: str) -> list[Any]:
     if isinstance(x, Iterator):
         raise TypeError(f"{what}; use `list({name})`")
     if not isinstance(x, Tensor | np.ndarray | Sequence):
-        raise TypeError(what)
+        raise TypeError(what + (f"; use `numpy.asarray({name})`" if hasattr(x, "__array__") else ""))
     rows = _listed(x, name) if isinstance(x, Tensor | np.ndarray) else x
     return [_row(row, name) for row in rows]
 

@@ -83,7 +83,6 @@ def certified_signs(
         (True, tensor(True))
     """
     flint()
-    check_count("max_boxes", max_boxes, 1)
     check_count("processes", processes, 1)
     sides = sides_of(intervals(box, "box"))
     claim = Claim(named(quantity, NUMBERS), as_float(level, "level"), None)
