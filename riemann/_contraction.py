@@ -30,10 +30,14 @@ def points_last(T: Tensor, rank: int) -> Tensor:
 
 
 def has_points_last(T: Tensor, rank: int) -> bool:
-    """Whether the points of a tensor with `rank` axes lie side by side in memory, outside transforms and gradients."""
+    """Whether the points of a tensor with `rank` axes lie side by side in memory, outside transforms and gradients.
+
+    Torch's compiler, which lays out as it likes and for all numbers of points, is told no.
+    """
     axis = T.ndim - rank - 1
-    plain = not (T.requires_grad or _functorch.is_functorch_wrapped_tensor(T))
-    here = axis >= 0 and T.stride(axis) == 1 and plain
+    if torch.compiler.is_compiling() or T.requires_grad or _functorch.is_functorch_wrapped_tensor(T):
+        return False
+    here = axis >= 0 and T.stride(axis) == 1
     return here and is_worth_points_last(T.shape[axis], T.shape[axis + 1 :])
 
 

@@ -437,6 +437,53 @@ def test_one_graph_serves_all_sizes_and_functions_do_not_share_a_limit():
         assert len(graphs) == 1
 
 
+def test_one_point_has_one_graph_beside_that_of_all_sizes():
+    def wide(x):
+        return torch.diag(1 + x.roll(1) ** 2)
+
+    f = rm.compile(wide, "scalar_curvature", dim=running.FEW + 1, backend=counting(graphs := []), budget=0.1)
+    x = torch.rand(5, running.FEW + 1, dtype=torch.float64)
+    for size in (5, 1, 3, 1, 4):
+        assert_equal(f(x[:size]), rm.scalar_curvature(wide, x[:size]))
+    assert len(graphs) == 2
+
+
+def test_numbers_in_tensors_are_compiled_as_rows_of_one_and_stay_free():
+    scale, seen = torch.tensor(2.0, dtype=torch.float64, requires_grad=True), []
+
+    def rows_only(graph, inputs):
+        seen.extend(a.ndim for a in inputs if isinstance(a, torch.Tensor))
+        return graph.forward
+
+    def scaled(x):
+        return scale * sphere(x)
+
+    f = rm.compile(scaled, "scalar_curvature", dim=2, backend=rows_only)
+    for _ in range(2):
+        (value := f(X).sum()).backward()
+        assert_close(value, 4 / scale)
+        assert_close(scale.grad, -4 / scale.detach() ** 2)
+        with torch.no_grad():
+            scale *= 1.5
+        scale.grad = None
+    assert 0 not in seen
+
+
+def test_where_the_instructions_of_the_processor_do_not_compile_torch_tries_them(monkeypatch):
+    def compiling(kernel, *_):
+        def failing(*arguments):
+            raise RuntimeError("unknown instruction")
+
+        return failing if running._Processor.options() else kernel
+
+    monkeypatch.setattr(running._Processor, "is_believed", True)
+    monkeypatch.setattr(running, "_torch_compiled", compiling)
+    f = rm.compile(sphere, "scalar_curvature", dim=2)
+    assert_equal(f(X), 2.0)
+    assert f.route.endswith("by inductor")
+    assert running._Processor.options() == {}
+
+
 @pytest.mark.slow
 def test_inductor_compiles_what_is_derived():
     f = rm.compile(sphere, "riemann_tensor", dim=2)
@@ -546,7 +593,7 @@ def test_spaces_whose_entries_cancel():
 @pytest.mark.parametrize("metric", [sphere, MLPCholesky(2, (5,)).double(), KERR.metric], ids=["code", "closed", "Kerr"])
 @pytest.mark.parametrize("components", ["all", "independent"])
 def test_a_miscompiled_function_is_an_error_that_names_both(metric, components, monkeypatch):
-    def wrong(kernel, backend, leading):
+    def wrong(kernel, *_):
         def run(*arguments):
             values, doubt = kernel(*arguments)
             return values * 1.0001, doubt

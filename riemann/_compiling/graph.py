@@ -158,6 +158,12 @@ class _Recorder(TorchDispatchMode):
         """An argument; a constant, as it is now, among the tensors without values."""
         if not isinstance(a, Tensor) or isinstance(a, FakeTensor):
             return a
+        if a.ndim == 0 and a.is_floating_point():  # for such a number in a tensor, torch's compiler traces all twice
+            value, kind = a.item(), {"dtype": a.dtype, "device": a.device}
+            with self.fakes:
+                fake = aten.full.default([], value, **kind)
+            self.keep(fake, self.graph.call_function(aten.full.default, ([], value), kind))
+            return fake
         name = f"constant{len(self.constants)}"
         self.constants[name] = a.detach().clone()
         fake = self.fakes.from_tensor(self.constants[name], static_shapes=True)

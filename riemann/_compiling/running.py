@@ -43,10 +43,14 @@ class Runner:
             return values[:1], doubt[:1]
         key = kernel.prepare(x)
         if key not in self.compiled:
-            self.compiled[key] = _torch_compiled(kernel, self.backend, kernel.leading(x, *vectors))
+            arguments, leading = kernel.arguments(x, *vectors), kernel.leading(x, *vectors)
+            self.compiled[key] = _torch_compiled(kernel, self.backend, leading, [a.ndim == 0 for a in arguments])
         try:
             return self.run(x, *vectors)
         except Exception as error:
+            if self.backend == "inductor" and _Processor.asks_again():
+                self.compiled.clear()
+                return self(x, *vectors)
             result = kernel.shaped(*kernel(*kernel.arguments(x, *vectors)))  # raises where the code is at fault
             self.compiles, self.by = False, "as plain torch, for nothing compiles here"
             reason = str(error).strip().split("\n")[0]
@@ -68,23 +72,54 @@ class Runner:
         return kernel.shaped(*_jets.twice(compiled, kernel, kernel.arguments(x, *vectors)))
 
 
-def _torch_compiled(kernel: Kernel, backend: Any, leading: int) -> Callable[..., Any]:
+class _Processor:
+    """Which instructions there are: those that the processor names, until that fails.
+
+    Else torch compiles a program for each kind of them first, which takes as long as a graph does.
+    """
+
+    is_believed = True
+
+    @classmethod
+    def options(cls) -> dict[str, Any]:
+        """Of torch's compiler, but for who has chosen."""
+        from torch._inductor import config
+
+        return {"cpp.vec_isa_ok": True} if cls.is_believed and config.cpp.vec_isa_ok is None else {}
+
+    @classmethod
+    def asks_again(cls) -> bool:
+        """Whether torch tries all instructions from now on, and did not before."""
+        from torch._inductor import cpu_vec_isa
+
+        was, cls.is_believed = cls.is_believed, False
+        if was:
+            cpu_vec_isa.valid_vec_isa_list.cache_clear()
+        return was
+
+
+def _torch_compiled(kernel: Kernel, backend: Any, leading: int, single: list[bool]) -> Callable[..., Any]:
     """The kernel under `torch.compile`, once for all sizes of the batch, with which so many arguments lead.
 
     No other size is free: one that happened to be equal to that of the first batch would be taken for the same.
+    Arguments that are a `single` number are given as rows of one: numbers themselves make torch trace all twice.
     """
+    some = any(single)
 
     def run(*arguments: Tensor) -> tuple[Tensor, Tensor]:
-        return kernel(*arguments)
+        return kernel(*(a.squeeze(0) if one else a for a, one in zip(arguments, single, strict=True)))
 
     code = run.__code__.replace(co_name=f"{run.__name__}_{id(kernel)}")  # torch counts graphs by code, eight at most
     own = types.FunctionType(code, run.__globals__, run.__name__, None, run.__closure__)
-    options = {"max_fusion_size": 4096} if backend == "inductor" else None
+    options = {"max_fusion_size": 4096, **_Processor.options()} if backend == "inductor" else None
     compiled = torch.compile(own, dynamic=False, fullgraph=True, backend=backend, options=options)
     known: dict[tuple[Any, ...], int] = {}  # how arguments differ, and the number of graphs that were there after them
 
     def quiet(*arguments: Tensor) -> tuple[Tensor, Tensor]:
-        kind = (torch.is_grad_enabled(), *(a.requires_grad for a in arguments))
+        if some:
+            arguments = tuple(a.unsqueeze(0) if one else a for a, one in zip(arguments, single, strict=True))
+        alone = len(arguments[0]) == 1  # a graph of its own, which does not make those of all sizes void
+        kind = (torch.is_grad_enabled(), alone, *(a.requires_grad for a in arguments))
         if kind in known:  # nothing is to compile, and to say so at each argument takes longer than the call
             result = compiled(*arguments)
             if len(_graphs(code)) == known[kind]:
