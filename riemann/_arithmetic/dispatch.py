@@ -109,6 +109,7 @@ class Arithmetic(TorchDispatchMode):
         self.shadows: dict[int, Jet] = {}
         self.kinks = set() if (gathered := KINKS_CALLED.get()) is None else gathered
         self.bytes = 0  # of all jets that were made
+        self.differentiates = False  # whether the user's function asks for derivatives itself
         self.surfaces = 0  # how many functions of users this runs inside
         self.doubts: list[Tensor] = []  # where jets were taken for constants because they are to the degree asked for
         self.called: str | None = None  # what the user's code calls: operations have other names

@@ -1,8 +1,9 @@
 """A user's function over jets; and what vanishes to the degree asked for: does it stay, or does it move further on?
 
 Whether `x ** 2 > 0` jumps at 0 cannot be told from first derivatives. Where a kink, a tie or a root met such a jet, the
-function is called once more: along one generic direction, to a degree that tells. So is one inside the derivatives of
-another, but while that is called once more itself: each level would multiply the work of all others.
+function is called once more: along one generic direction, to a degree that tells. So is one directly inside the
+derivatives of another, which differentiates nothing itself. Further inside they are taken for constants: each level
+would multiply the work of all others.
 """
 
 import math
@@ -36,6 +37,8 @@ def evaluated(
     Returns:
         What `f` returns, a tensor or a tuple, as coefficients; NaN from the degree on at which they are not known.
     """
+    for A in running.users[-1:]:
+        A.differentiates = True
     arithmetic = Arithmetic(tables, arguments[0].shape[1], name)
     y = _coefficients(arithmetic, run(arithmetic, f, arguments, coordinates is not None))
     if coordinates is not None:
@@ -48,7 +51,10 @@ def evaluated(
             "softplus, silu)."
         )
     doubts = arithmetic.doubts
-    if not doubts or tables.order == 0 or max(tables.order, *(A.orders.order for A in running.users), 0) >= FAR:
+    inside = [A.orders.order for A in running.users]
+    if not doubts or tables.order == 0 or max(tables.order, *inside, 0) >= FAR:
+        return y
+    if len(inside) > 1 or (inside and arithmetic.differentiates):
         return y
     seen = [_seen(doubt) for doubt in doubts]
     if any(doubt is None for doubt in seen):  # nothing can be looked at: what is in doubt is not known
