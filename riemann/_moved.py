@@ -94,6 +94,7 @@ RENAMED = {
     "riemann_nn._heads._Distances": (_HEADS, "Distances"),
     **{f"riemann_nn._heads.{name}": (_HEADS, name) for name in ("MahalanobisHead", "KernelHead", "LinearHead")},
     "riemann_nn._metric_net._Scalar": ("riemann_nn._fields.metric_net", "Scalar"),
+    "riemann._compile.Pattern": ("riemann._compiling.components", "Pattern"),
     "riemann._compile._OfColumns": ("riemann._compiling.kernels", "OfColumns"),
     "riemann._compile._OfPoints": ("riemann._compiling.kernels", "OfPoints"),
     "riemann._compile._OfJets": ("riemann._compiling.kernels", "OfDerivatives"),

@@ -91,6 +91,9 @@ class GenerativeManifold(torch.nn.Module):
 
     map: Flow
     metric: Any
+    dim: int
+    classes: int
+    coupling: str | None
     __call__: Callable[[Tensor], Chart]
 
     def __init__(
