@@ -270,7 +270,7 @@ def check(kind, seed, name):
             if isinstance(wanted, ValueError | TypeError):
                 assert isinstance(ours, type(wanted)), (kind, seed, name, str(finding))
                 continue
-            # inside the metric torch differentiates softplus and mish as if they were straight above 20: 2e-9 is missing
+            # inside metrics torch differentiates softplus and mish as if they were straight above 20: 2e-9 is missing
             torch.testing.assert_close(ours[0], wanted[0], rtol=1e-8, atol=1e-8, equal_nan=True)
             condition = torch.linalg.cond(wanted[0].nan_to_num(0.0))
             rounding = 1e-12 * scales(*rm.at(metric, x, 2).jets)["scalar_curvature"].nan_to_num(0.0)
