@@ -114,4 +114,5 @@ S = rm.scalar_curvature(metric, x)
 print(float(S), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     S, peak = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    assert float(S) < 0 and int(peak) < 1_500_000
+    assert abs(float(S) - (128 - 1)) < 0.1  # near the vertex of a paraboloid, whose principal curvatures are n**-0.5
+    assert int(peak) < 1_500_000
