@@ -19,7 +19,7 @@ test: $(READY)  ## the suite, without the sweeps; messages and compilers run apa
 	$(BIN)/python -m pytest -q -n 2 -m "unshaped and not slow" tests
 
 sweep: $(READY)  ## the sweeps: every operation of torch, every mutant of a formula, examples that take long
-	$(BIN)/python -m pytest -q -n 2 -m slow tests
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow tests
 
 check: $(READY)  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

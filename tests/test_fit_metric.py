@@ -76,7 +76,8 @@ def test_the_truth_within_its_deviation(name):
 def test_deviations_are_those_of_many_fits(name, noise):
     off = torch.stack([deviations(name, noise)[1] for _ in range(20)])
     assert 0.6 < float(off.square().mean().sqrt()) < 1.35
-    assert float((off.abs() < 2).double().mean()) > 0.85 and float(off.abs().max()) < 4
+    assert float((off.abs() < 2).double().mean()) > 0.8  # 0.95 less three deviations of 20 independent fits
+    assert float(off.abs().max()) < 4
 
 
 def test_motions_are_geodesics_of_the_metric_found():
