@@ -111,13 +111,7 @@ def flow(motion: Motion, states: Tensor, steps: Tensor, substeps: int) -> Tensor
         x, v = states.chunk(2, -1)
         return torch.cat((v, motion.acceleration(x, v)), -1)
 
-    for _ in range(substeps):
-        k1 = slope(states)
-        k2 = slope(states + h / 2 * k1)
-        k3 = slope(states + h / 2 * k2)
-        k4 = slope(states + h * k3)
-        states = states + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-    return states
+    return _stepped(slope, states, h, substeps)
 
 
 def flow_and_derivatives(motion: Motion, states: Tensor, steps: Tensor, substeps: int) -> tuple[Tensor, Tensor]:
@@ -135,10 +129,16 @@ def flow_and_derivatives(motion: Motion, states: Tensor, steps: Tensor, substeps
 
     start = torch.eye(2 * n, 2 * n + len(motion.theta)).to(states).expand(len(states), -1, -1)
     both = torch.cat((states.unsqueeze(-1), start), -1)
-    for _ in range(substeps):
-        k1 = slope(both)
-        k2 = slope(both + h / 2 * k1)
-        k3 = slope(both + h / 2 * k2)
-        k4 = slope(both + h * k3)
-        both = both + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    both = _stepped(slope, both, h, substeps)
     return both[..., 0], both[..., 1:]
+
+
+def _stepped(slope: Callable[[Tensor], Tensor], y: Tensor, h: Tensor, steps: int) -> Tensor:
+    """Runge and Kutta's steps of order 4."""
+    for _ in range(steps):
+        k1 = slope(y)
+        k2 = slope(y + h / 2 * k1)
+        k3 = slope(y + h / 2 * k2)
+        k4 = slope(y + h * k3)
+        y = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    return y
