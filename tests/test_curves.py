@@ -597,6 +597,69 @@ def test_a_record_is_the_function():
         assert recorded.holds
 
 
+def test_a_record_is_of_any_number_of_points():
+    from riemann._curves.recorded import SPARED, Recorded
+
+    filled = lambda x: torch.eye(3, dtype=x.dtype).index_put((torch.tensor(0), torch.tensor(0)), 2 + x[1].sin())
+    for metric, n in ((sphere, 2), (Net(3), 3), (filled, 3), (kerr.__call__, 4)):
+        acceleration = lambda x, v, metric=metric: rm.geodesic_acceleration(lambda p: metric(p), x, v)
+        recorded = Recorded(acceleration)
+        with torch.no_grad():
+            for count in (240, *[120] * (2 * SPARED + 2), 240, 147, 2, 1):
+                x, v = torch.rand(2, count, n, dtype=f64) + 0.7
+                x[:, 1:2] += 5.0 * (n == 4)
+                strided = x.mT.contiguous().mT if count == 147 else x
+                assert_close(recorded(strided, v), acceleration(x, v), rtol=1e-13, atol=1e-13)
+            assert recorded.of_any is not None
+            recorded(torch.cat((x,) * 250), torch.cat((v,) * 250))  # more than were recorded: anew
+            assert recorded.of_any is None and recorded.holds
+
+
+def test_what_varies_otherwise_with_the_number_of_points_is_filled_up():
+    from riemann._curves.recorded import Recorded
+
+    def halves(x):
+        return torch.cat((x[: len(x) // 3].sin(), x[len(x) // 3 :].sin()))
+
+    def by_size(x):
+        return x.sin() if len(x) > 50 else 2 * (x / 2).sin() * (x / 2).cos()
+
+    weights = torch.rand(90, 1, dtype=f64)
+    for f in (halves, by_size, lambda x: x + weights[: len(x)]):
+        recorded = Recorded(f)
+        with torch.no_grad():
+            for count in (90, *[40] * 12, 7, 50, 1):
+                x = torch.rand(count, 2, dtype=f64)
+                assert_close(recorded(x), f(x))
+        assert recorded.of_any is None and recorded.holds
+    growing = Recorded(lambda x: (x.repeat(3, 1) + len(x)).view(3, -1, 2)[1, :, :] - len(x))
+    with torch.no_grad():
+        for count in (90, *[40] * 12, 7, 50, 1):
+            x = torch.rand(count, 2, dtype=f64)
+            assert_close(growing(x), x)
+    assert growing.of_any is not None
+
+
+def test_views_of_views_are_placed_as_they_lie():
+    from riemann._curves.recorded import Recorded
+
+    def f(x):
+        a = torch.stack((x, x.cos(), x.exp()))  # (3, points, 2)
+        first, second = a.permute(1, 2, 0).unbind(1)
+        z = torch.complex(first, second).conj()
+        part = torch.view_as_real(z.resolve_conj())[..., 1]
+        return (part.unsqueeze(0).expand(2, -1, -1).mT[1].mT + a[1:].transpose(0, 1).flatten(1)[:, 1:]).mul(
+            z.imag.mT.mT
+        )
+
+    recorded = Recorded(f)
+    with torch.no_grad():
+        for count in (90, *[40] * 12, 7, 50, 1):
+            x = torch.rand(count, 2, dtype=f64)
+            assert_close(recorded(x), f(x), rtol=1e-14, atol=0)
+    assert recorded.holds
+
+
 def test_nothing_is_recorded_that_depends_on_values():
     from riemann._curves.recorded import Recorded
 

@@ -179,7 +179,8 @@ def _advance(
     y, slope = y[lanes], slope[lanes]
     t = torch.zeros_like(y[:, 0])
     h = _first_step(flow, y, slope, end, rtol, atol)
-    error_before, grow = torch.full_like(t, 1e-4), torch.full_like(t, _LARGEST)
+    most = torch.full_like(t, _LARGEST)
+    error_before, grow = torch.full_like(t, 1e-4), most
     k = pair.Slopes(pair.table(y), slope)
 
     while len(lanes):
@@ -191,28 +192,37 @@ def _advance(
         slope_new = flow(t_new, y_new)
         k.append(slope_new)
         error = _error(k, h, y, y_new, rtol, atol)
-        finite = torch.isfinite(error) & torch.isfinite(slope_new).all(-1) & torch.isfinite(y_new).all(-1)
+        finite = torch.isfinite(error)
+        if not (surely_finite(slope_new) and surely_finite(y_new)):
+            finite &= torch.isfinite(slope_new).all(-1) & torch.isfinite(y_new).all(-1)
         accepted = finite & (error <= 1)
-        left = accepted & ~_stays(inside, h, y, k, y_new) if inside is not None else torch.zeros_like(accepted)
-        accepted &= ~left
+        left = torch.zeros_like(accepted)
+        if inside is not None:
+            left = accepted & ~_stays(inside, h, y, k, y_new)
+            accepted &= ~left
         tried[lanes] += 1
+        some, every = bool(accepted.any()), bool(accepted.all())
 
-        if bool(accepted.any()):
+        if some:
             step, found = _outputs(flow, lanes, accepted, t, t_new, h, y, k, y_new, times)
             steps.append(step)
             values += found
-            reached[lanes[accepted]] = t_new[accepted]
+            reached[step.lanes] = t_new if every else t_new[accepted]
 
         done = accepted & last
-        error = torch.where(finite, error, torch.inf).clamp(min=1e-20)
+        error = torch.where(finite, error, torch.inf).clamp_(min=1e-20)
         factor = _SAFETY * error**-_EXPONENT
-        factor = torch.where(accepted, torch.minimum(factor * error_before**_BETA, grow), factor)
-        h = h * factor.clamp(_SMALLEST, _LARGEST)
-        t = torch.where(accepted, t_new, t)
-        y = torch.where(accepted[:, None], y_new, y)
-        slope = torch.where(accepted[:, None], slope_new, slope)
-        error_before = torch.where(accepted, error.clamp(min=1e-4), error_before)
-        grow = torch.where(accepted, _LARGEST, 1.0)
+        after = torch.minimum(factor * error_before**_BETA, grow)  # a step that was accepted
+        if every:
+            t, y, slope = t_new, y_new, slope_new
+            h, error_before, grow = h * after.clamp_(_SMALLEST, _LARGEST), error.clamp_(min=1e-4), most
+        else:
+            h = h * torch.where(accepted, after, factor).clamp_(_SMALLEST, _LARGEST)
+            t = torch.where(accepted, t_new, t)
+            y = torch.where(accepted[:, None], y_new, y)
+            slope = torch.where(accepted[:, None], slope_new, slope)
+            error_before = torch.where(accepted, error.clamp_(min=1e-4), error_before)
+            grow = torch.where(accepted, _LARGEST, 1.0)
 
         stuck = (h <= _NOISE * bit * t) | (h <= 8 * bit * end)  # accepted or not: at a singularity steps creep
         tired = tried[lanes] >= max_steps
@@ -225,7 +235,7 @@ def _advance(
             status[lanes[over]] = fate[over]
             on = (~over).nonzero()[:, 0]
             lanes, t, h, y, slope = lanes[on], t[on], h[on], y[on], slope[on]
-            error_before, grow, k = error_before[on], grow[on], k.of(on)
+            error_before, grow, most, k = error_before[on], grow[on], most[on], k.of(on)
             report(len(status) - len(lanes))
     return steps, status, reached, tried, values
 
@@ -311,7 +321,8 @@ def _step(flow: Flow, t: Tensor, h: Tensor, y: Tensor, k: pair.Slopes | pair.Ter
 def _error(k: pair.Slopes, h: Tensor, y: Tensor, y_new: Tensor, rtol: float, atol: float) -> Tensor:
     """Estimate of the error of a step in units of the tolerance, `(b,)`."""
     scale = torch.maximum(y.abs(), y_new.abs()).mul_(rtol).add_(atol)
-    fifth, third = (k.combined(pair.ERRORS) / scale).square().mean(-1)
+    errors = (k.combined(pair.ERRORS) / scale).square_()
+    fifth, third = (errors @ errors.new_full((errors.shape[-1],), 1 / errors.shape[-1])).unbind(0)
     return h.abs() * fifth / (fifth + 0.01 * third).clamp(min=1e-300 if y.dtype == torch.float64 else 1e-37).sqrt()
 
 
