@@ -1,5 +1,6 @@
 """Riemann changes nothing outside it: looked at from a second thread, and beside other threads."""
 
+import gc
 import subprocess
 import sys
 import threading
@@ -72,6 +73,35 @@ assert before[1:] == look()[1:]
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_nothing_that_is_made_inside_a_transform_is_kept():
+    from torch._C._functorch import is_functorch_wrapped_tensor
+
+    from riemann._arithmetic.orders import orders
+
+    def wrapped():
+        gc.collect()
+        return {id(a) for a in gc.get_objects() if type(a) is torch.Tensor and is_functorch_wrapped_tensor(a)}
+
+    def bent(x):
+        return torch.eye(3, dtype=x.dtype) * (1 + x @ x) + 0.1 * torch.outer(x, x).sin()
+
+    v = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
+    calls = (
+        rm.scalar_curvature, rm.cotton_tensor, lambda g, x: rm.sectional_curvature(g, x, x, v.flip(0)),
+        rm.volume_element,
+        lambda g, x: rm.ricci_curvature(g, x, v), lambda g, x: rm.laplacian(g, lambda p: p.sin().sum())(x),
+        lambda g, x: rm.lie_derivative(torch.cos, torch.sin, "u")(x), lambda g, x: rm.exp_map(g, x, v),
+    )  # fmt: skip
+    before = wrapped()
+    orders.cache_clear()
+    for call in calls:
+        torch.func.grad(lambda x, call=call: call(bent, x).sum())(v)
+        torch.func.jacfwd(lambda x, call=call: call(bent, x).sum())(v)
+    assert wrapped() <= before
+    for call in calls:
+        assert bool(call(bent, v).isfinite().all())
 
 
 def test_many_threads_at_once():

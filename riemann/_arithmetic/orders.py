@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+from torch.utils._python_dispatch import _disable_current_modes
 
 Index = tuple[int, ...]
 
@@ -48,7 +50,7 @@ class Orders:
         def of(k: int, places: tuple[int, ...]) -> Tensor:
             """Where the derivatives in some of the places of those of degree k stand."""
             found = [self.place[len(places)][tuple(index[p] for p in places)] for index in indices[k]]
-            return torch.tensor(found, dtype=torch.long, device=device)
+            return table(found, device)
 
         self.splits: list[list[tuple[int, Tensor, int, Tensor]]] = []
         self.partitions: list[dict[int, list[list[tuple[int, Tensor]]]]] = []
@@ -70,8 +72,7 @@ class Orders:
         if axes not in self._places:
             place = self.place[len(axes)]
             found = [place[tuple(sorted(index))] for index in itertools.product(*axes)]
-            places = torch.tensor(found, dtype=torch.long, device=self.device)
-            self._places[axes] = places.view(*map(len, axes))
+            self._places[axes] = table(found, self.device, *map(len, axes))
         return self._places[axes]
 
     def places_among(self, k: int, variables: tuple[int, ...], n: int) -> Tensor:
@@ -79,8 +80,8 @@ class Orders:
         if (key := (k, variables, n)) not in self._places:
             ours, place = {v: own for own, v in enumerate(variables)}, self.place[k]
             indices = (tuple(sorted(ours.get(v, -1) for v in index)) for index in itertools.product(range(n), repeat=k))
-            places = torch.tensor([place.get(index, len(place)) for index in indices], device=self.device)
-            self._places[key] = places.view([n] * k)
+            found = [place.get(index, len(place)) for index in indices]
+            self._places[key] = table(found, self.device, *[n] * k)
         return self._places[key]
 
     def inside(self, variables: tuple[int, ...]) -> Tensor:
@@ -90,7 +91,7 @@ class Orders:
             for k in range(1, self.order + 1):
                 start, place = self.counts[k - 1], self.place[k]
                 found += [start + place[index] for index in itertools.combinations_with_replacement(variables, k)]
-            self._places[key] = torch.tensor(found, device=self.device)
+            self._places[key] = table(found, self.device)
         return self._places[key]
 
     def degree(self, count: int) -> int:
@@ -100,6 +101,12 @@ class Orders:
     def block(self, c: Tensor, k: int) -> Tensor:
         """The derivatives of degree k among `c`, `(count, …)`."""
         return c[0 if k == 0 else self.counts[k - 1] : self.counts[k]]
+
+
+def table(numbers: list[int], device: torch.device, *shape: int) -> Tensor:
+    """Whole numbers that are kept: they outlive the transforms and the modes around the call that makes them."""
+    with temporarily_clear_interpreter_stack(), _disable_current_modes(), torch.inference_mode(False):
+        return torch.tensor(numbers, dtype=torch.long, device=device).view(*(shape or (-1,)))
 
 
 def generic(variables: int, like: Tensor) -> Tensor:
