@@ -30,6 +30,7 @@ from riemann._types import Field, Metric, Progress, SearchOptions
 
 _STARTS = ((1.0, 3.0), (1e3, 10.0), (1.0, 1.0))  # shift of the first step, growth of the tension that is let pass
 _LARGEST = 1e6  # shift
+_GAIN = 0.03  # of a step, by which the next one may take the derivatives of this one
 _STEADY = 0.02  # variation of the speed along a curve that counts as a geodesic
 _INDEX_NODES = 24, 64  # where conjugate points are looked for
 _PIECE = 32  # points between two reports of progress
@@ -158,7 +159,7 @@ def log_map(
     check_count("max_iterations", max_iterations, 1)
     check_count("restarts", restarts, 0)
     check_unmapped(x, y)
-    metric_jet(metric, torch.stack((x.detach(), y.detach())), 1)  # warns where it is no metric
+    metric_jet(metric, torch.stack((x.detach(), y.detach())), 0)  # warns where it is no metric
     n, batch = x.shape[-1], x.shape[:-1]
     with torch.no_grad():
         flat = x.detach().reshape(-1, n), y.detach().reshape(-1, n)
@@ -192,7 +193,8 @@ def _without_derivatives(metric: Metric, x: Tensor, y: Tensor, v: Tensor, lanes:
 def _implicit(metric: Metric, x: Tensor, y: Tensor, v: Tensor, good: Tensor, options: dict[str, Any]) -> Tensor:
     r"""One Newton step from the solution, $v - (\partial \exp)^{-1} (\exp_x(v) - y)$: its derivatives are implicit."""
     n = x.shape[-1]
-    if not carry_derivatives(x, y, geodesic_acceleration(metric, x[good], v[good])):
+    one = good.nonzero()[:1, 0]  # tells whether parameters of the metric ask for derivatives, as well as all do
+    if not carry_derivatives(x, y, geodesic_acceleration(metric, x[one], v[one])):
         return v
     miss = exp_map(metric, x[good], v[good], throw=False, **options).points[0] - y[good]
     with torch.no_grad():
@@ -613,18 +615,23 @@ def _relaxed(
         if len(left) == 0:
             break
         shift, on = shift[open], size[left].isfinite().nonzero()[:, 0]
+        known: tuple[Tensor, Tensor] | None = None  # derivatives nearby, while a step with them gains much
         for _ in range(max_iterations if len(on) else 0):
             lanes = left[on]
             here = curves.of(lanes)
-            trial = here.changed(-here.solve(tension[on], shift[on]))
+            if known is None and curves.x.shape[-1] <= FULL_JETS:
+                known = here.derivatives()
+            trial = here.changed(-here.solve(tension[on], shift[on], known))
             rest, new = trial.tension()
             better = new < leeway * size[lanes]
             gain, ratio = lanes[better], new / size[lanes]
             curves.bend[gain], size[gain], tension[on[better]] = trial.bend[better], new[better], rest[better]
             shift[on] = torch.where(better, shift[on] * ratio.clamp(0.1, 10), (10 * shift[on]).clamp(min=10.0))
-            on = on[(size[lanes] > goal[lanes]) & (shift[on] < _LARGEST)]
-            if len(on) == 0:
+            more = (size[lanes] > goal[lanes]) & (shift[on] < _LARGEST)
+            if not bool(more.any()):
                 break
+            on, ratio = on[more], ratio[more]
+            known = None if known is None or bool((ratio > _GAIN).any()) else (known[0][more], known[1][more])
         change[left] = (curves.velocities()[:, 0] - before)[left].abs().amax(-1)
     return curves, size, change
 
