@@ -400,6 +400,44 @@ def second_derivatives_in_tiles(f: Field, x: Tensor, size: int) -> Iterator[tupl
             yield rows, columns, _placed(tables, c, k) if same else None, _placed(tables, c, l, k)
 
 
+def derivatives_in_blocks(f: Field, x: Tensor, v: Tensor, size: int) -> Iterator[tuple[range, Tensor, Tensor]]:
+    """`D_k f` and `D_v D_k f` for k in blocks of `size` coordinates, which come with them: `(*batch, *s, k)` each."""
+    basis, n = _basis(x), x.shape[-1]
+    for start in range(0, n, size):
+        block = range(start, min(start + size, n))
+        k = range(1, 1 + len(block))
+        tables = orders(k.stop, 2, x.device, tuple((0, j) for j in k))
+        c = _coefficients(f, x, [v, *basis[block.start : block.stop]], tables, ())
+        yield block, _placed(tables, c, k), _placed(tables, c, range(1), k).squeeze(-2)
+
+
+def hessian(f: Callable[..., Tensor], x: Tensor, *arguments: Tensor, together: int) -> Tensor:
+    """Second derivatives `(*batch, n, n)` of a scalar function; in many dimensions so many rows at a time, backwards.
+
+    Args:
+        f: `f(p, *arguments)` at one point, as in `jets_along`.
+        x: points, `(*batch, n)`.
+        arguments: constants, `(*batch, …)`.
+        together: how many rows.
+    """
+    n, tables = x.shape[-1], orders(1, 1, x.device)
+    if n <= FEW:
+        return jets_along(f, x, None, 2, *arguments)[2]
+    rows = []
+    for some in torch.eye(n, dtype=x.dtype, device=x.device).split(together):
+        e = some.reshape(-1, *[1] * (x.ndim - 1), n).expand(-1, *x.shape)
+        p, *constants = (a.expand(len(some), *a.shape) for a in (x, *arguments))
+
+        def slopes(p: Tensor, e: Tensor = e, constants: Sequence[Tensor] = constants) -> tuple[tuple[Tensor], list]:
+            return (_placed(tables, _coefficients(f, p, (e,), tables, constants), range(1)),), []
+
+        with _explaining(x.reshape(-1, n)):
+            (found,), _ = _backwards(slopes, p)
+        rows.append(found.squeeze(-2))
+    kinks = jets_along(f, x, (generic(n, x).expand(x.shape),), 2, *arguments)[2]
+    return torch.cat(rows).movedim(0, -2) + 0 * kinks
+
+
 def second_derivatives(f: Field, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """`f`, `D_k f` and `D_k D_k f` for every coordinate: `(*batch, *s)` and twice `(*batch, *s, n)`."""
     n = x.shape[-1]

@@ -37,6 +37,41 @@ def test_any_signature(n, signature):
     assert_equal(rm.curvature_endomorphism(metric, x, u, v, w), here.curvature_endomorphism(u, v, w))
 
 
+def many(x):
+    """18 dimensions, of which one is time."""
+    u, eta = torch.sin(x + x.roll(1)), torch.ones(18).index_fill(0, torch.tensor(0), -1.0)
+    return torch.diag(eta * torch.exp(0.3 * x.roll(2))) + 0.1 * torch.outer(u, u)
+
+
+def test_ricci_in_many_dimensions():
+    """By rows backwards."""
+    x, v = 0.2 * torch.randn(2, 18, dtype=torch.float64)
+    x.requires_grad_()
+    value, truth = rm.ricci_curvature(many, x, v), v @ rm.ricci_tensor(many, x) @ v
+    assert_equal(value, truth)
+    assert_equal(*(torch.autograd.grad(r, x)[0] for r in (value, truth)))
+    of_all = torch.func.vmap(lambda x, v: rm.ricci_curvature(many, x, v))(x.detach().expand(2, 18), v.expand(2, 18))
+    assert_equal(of_all, value.detach().expand(2))
+
+
+def test_ricci_in_many_dimensions_is_nan_on_kinks():
+    x = torch.zeros(2, 18, dtype=torch.float64)
+    x[1, 0] = 1.0
+    with pytest.warns(UserWarning, match=r"at point \[0\]"):
+        value = rm.ricci_curvature(lambda x: many(x) * (1 + x[0].abs()), x, torch.ones_like(x))
+    assert value.isnan().tolist() == [True, False]
+
+
+def test_ricci_in_many_dimensions_says_where_digits_are_lost():
+    """At a pole, also along what does not feel it."""
+    sphere = lambda x: torch.diag(torch.cat([torch.ones(1), torch.sin(x[:1]) ** 2, torch.ones(16)]))
+    x, v = torch.full((2, 18), 0.3, dtype=torch.float64), torch.eye(18, dtype=torch.float64)[0]
+    x[1, 0] = 1e-10
+    with pytest.warns(UserWarning, match=r"rounding leaves about . digits? of the curvature .* at point \[1\]"):
+        value = rm.ricci_curvature(sphere, x, v)
+    assert_equal(value[0], 1.0)
+
+
 def test_vectors_broadcast_against_points():
     case = BY_NAME["ball"]
     x = case.x()[:, None]  # (2, 1, 3)

@@ -103,17 +103,41 @@ def _product(g: Field, i: int, j: int) -> Lower:
 
 
 def ricci_form(g: Field, x: Tensor, inverse: Tensor, v: Tensor) -> Tensor:
-    r"""$\mathrm{Ric}(v,v) = g^{ac} (g R(\partial_a, v) v)_c$, n passes, as many at a time as the budget holds.
+    r"""$\mathrm{Ric}(v,v)$, and the sum of absolute values of its terms: `(*batch, 2)`.
 
-    Returns:
-        It, and the sum of absolute values of its terms: `(*batch, 2)`.
+    $g^{ac} (D_v \partial_c (g v)_a - \tfrac12 \partial_a \partial_c\, g(v,v) - \tfrac12 D_v D_v g_{ac})
+    + g^{ac} g^{ef} (\Gamma_{evc} \Gamma_{fav} - \Gamma_{evv} \Gamma_{fac})$: n passes, as many at a time as the budget
+    holds, none of which has three directions.
     """
     n = x.shape[-1]
     together = max(1, BUDGET // (ALIVE * n * n * x.element_size() * max(1, x.shape[:-1].numel())))
-    images = []
-    for basis in torch.eye(n, dtype=x.dtype, device=x.device).split(together):
-        e = basis.reshape(-1, *[1] * (x.ndim - 1), n).expand(-1, *x.shape)
-        x_, inverse_, v_ = (a.expand(len(basis), *a.shape) for a in (x, inverse, v))
-        images.append(curvature_covector(g, x_, inverse_, e, v_, v_))
-    value, terms = torch.cat(images).movedim(0, -2).unbind(-3)  # [..., a, c]
-    return torch.stack(((inverse * value).sum((-2, -1)), (inverse.abs() * terms).sum((-2, -1))), -1)
+    _, along, twice = _jets.jets_along(g, x, (v,), 2)
+    along, twice = along.squeeze(-1), twice.flatten(-2).squeeze(-1)
+    hessian = _jets.hessian(lambda p, v: v @ g(p) @ v, x, v, together=together)
+    size, blocks = inverse.abs(), []
+    divergence, of_divergence = torch.zeros_like(v), torch.zeros_like(v)
+    for k, d, dd in _jets.derivatives_in_blocks(g, x, v, together):  # g_ij,k and D_v g_ij,k
+        rows = slice(k.start, k.stop)
+        divergence = divergence + torch.einsum("...kj,...ijk->...i", inverse[..., rows, :], d)
+        of_divergence = of_divergence + torch.einsum("...kj,...ijk->...i", size[..., rows, :], d.abs())
+        traces = (torch.einsum("...ij,...ijk->...k", h, y) for h, y in ((inverse, d), (size, d.abs())))
+        slopes_of_v = (torch.einsum("...ijk,...j->...ik", y, v) for y in (d, dd))  # of (g v)_i and D_v (g v)_i
+        blocks.append((*slopes_of_v, *traces))
+    slopes, mixed, trace, of_trace = (torch.cat(y, -1) for y in zip(*blocks, strict=True))
+    connection = 0.5 * (along + slopes - slopes.mT)  # Gamma_evc
+    of_connection = 0.5 * (along.abs() + slopes.abs() + slopes.abs().mT)
+    vv = matvec(slopes, v) - 0.5 * matvec(slopes.mT, v)  # Gamma_evv
+    of_vv = matvec(slopes.abs(), v.abs()) + 0.5 * matvec(slopes.abs().mT, v.abs())
+    traced = divergence - 0.5 * trace  # g^ac Gamma_fac
+    of_traced = of_divergence + 0.5 * of_trace
+    value = (
+        (inverse * (mixed - 0.5 * hessian - 0.5 * twice)).sum((-2, -1))
+        + ((inverse @ connection @ inverse) * connection).sum((-2, -1))
+        - (traced * matvec(inverse, vv)).sum(-1)
+    )
+    terms = (
+        (size * (mixed.abs() + 0.5 * hessian.abs() + 0.5 * twice.abs())).sum((-2, -1))
+        + ((size @ of_connection @ size) * of_connection).sum((-2, -1))
+        + (of_traced * matvec(size, of_vv)).sum(-1)
+    )
+    return torch.stack((value, terms), -1)
