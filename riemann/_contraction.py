@@ -4,9 +4,8 @@ Small tensors at many points are fastest with the points last: every sum is then
 no transpose costs anything. Which of the two it is tells the layout of the arguments, and results keep it.
 """
 
-import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -80,11 +79,18 @@ def _contract_two(a: Tensor, of_a: str, b: Tensor, of_b: str, result: str) -> Te
         return (a * b).sum(tuple(range(len(summed))))
     total = None
     add = torch.addcmul if _is_recorded() else Tensor.addcmul_
-    for at in itertools.product(*map(range, sizes)):
-        p, q = (t[tuple(i % size for i, size in zip(at, t.shape, strict=False))] for t in (a, b))
+    for p, q in zip(_parts(a, sizes), _parts(b, sizes), strict=True):
         total = p * q if total is None else add(total, p, q)
     assert total is not None
     return total
+
+
+def _parts(T: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Those at all positions on the first axes, which are of these sizes, or of length 1."""
+    parts = [T]
+    for size in sizes:
+        parts = [part for whole in parts for part in (whole.unbind(0) if len(whole) == size else [whole[0]] * size)]
+    return parts
 
 
 def _aligned(T: Tensor, name: str, summed: str, result: str) -> Tensor:

@@ -284,10 +284,13 @@ def ricci_tensor(
     if g.shape[-1] == 1:
         return 0 * g
     inverse = inverse_metric(g)
+    return move_indices(_ricci(inverse, dg, ddg), g, inverse, "ll", indices)
+
+
+def _ricci(inverse: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
     mixed = contract("...ac,...adbc->...bd", inverse, ddg)
     traces = contract("...ac,...acbd->...bd", inverse, ddg) + contract("...ac,...bdac->...bd", inverse, ddg)
-    ricci = 0.5 * (mixed + mixed.mT - traces) + ricci_products(inverse, dg)
-    return move_indices(ricci, g, inverse, "ll", indices)
+    return 0.5 * (mixed + mixed.mT - traces) + ricci_products(inverse, dg)
 
 
 @full_precision()
@@ -308,7 +311,10 @@ def scalar_curvature(
     g: Float[Tensor, "*batch n n"], dg: Float[Tensor, "*batch n n n"], ddg: Float[Tensor, "*batch n n n n"]
 ) -> Float[Tensor, "*batch"]:
     r"""Scalar curvature $S = g^{bd} \mathrm{Ric}_{bd}$, `(*batch,)`; $n(n-1)$ on the unit sphere."""
-    return scalar_from_ricci(g, ricci_tensor(g, dg, ddg))
+    if g.shape[-1] == 1:
+        return scalar_from_ricci(g, 0 * g)
+    inverse = inverse_metric(g)
+    return metric_trace(inverse, _ricci(inverse, dg, ddg))
 
 
 @full_precision()

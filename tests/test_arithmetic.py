@@ -572,3 +572,29 @@ def test_jets_do_not_outlive_their_call() -> None:
 def test_values_alone_are_those_of_the_function() -> None:
     f = lambda x: torch.linalg.eigh(spd(x))[0] * torch.tanh(x)
     assert_close(_jets.jets_at(f, X, 0)[0], torch.stack([f(x) for x in X]))
+
+
+@pytest.mark.parametrize("many", [1, 40])
+def test_numbers_are_put_at_places_of_any_kind(many: int) -> None:
+    """Counted from either end, broadcast against each other, added up where they meet."""
+    rows, columns = torch.tensor([[0], [-1]]), torch.tensor([0, 2, 2])
+    zeros, x = torch.zeros(2, 3, dtype=torch.float64), torch.randn(many, 6, dtype=torch.float64)
+
+    def added(x: Tensor) -> Tensor:
+        return (zeros + x[0]).index_put((rows, columns), x.sin().view(2, 3), accumulate=True)
+
+    def one_by_one(x: Tensor) -> Tensor:
+        y = x.sin().view(2, 3)
+        return x[0] + torch.stack([y[:, 0], 0 * y[:, 0], y[:, 1] + y[:, 2]], -1)
+
+    def put(x: Tensor) -> Tensor:
+        return zeros.index_put((rows, columns[:2]), x[:4].exp().view(2, 2))
+
+    def stacked(x: Tensor) -> Tensor:
+        y = x[:4].exp().view(2, 2)
+        return torch.stack([y[:, 0], 0 * y[:, 0], y[:, 1]], -1)
+
+    for f, g in ((added, one_by_one), (put, stacked)):
+        assert_close(jet(f, x), jet(g, x))
+    with pytest.raises(IndexError, match="out of bounds"):
+        jet(lambda x: zeros.index_put((rows, columns + 1), x.view(2, 3)), x)
