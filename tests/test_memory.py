@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 
+import riemann as rm
 from riemann._points import memory
 from riemann._points.memory import room
 
@@ -29,3 +30,14 @@ def test_room(large, dtype, monkeypatch):
 
 def test_no_room_is_needed_for_no_points():
     assert room(torch.ones(1, 3), 0).shape == (0, 3)
+
+
+@pytest.mark.parametrize("chunk_size", ["4MB", 500])
+def test_results_lie_as_those_of_many_points_do(chunk_size):
+    """A first piece of one point tells nothing of it: the points of small tensors lie side by side."""
+    x = torch.rand(2000, 4, dtype=torch.float64)
+    riemann = rm.riemann_tensor(lambda x: torch.diag(2 + torch.sin(x + x.roll(1))), x, chunk_size=chunk_size)
+    assert riemann.stride(0) == 1
+    torch.testing.assert_close(
+        riemann[:3], rm.riemann_tensor(lambda x: torch.diag(2 + torch.sin(x + x.roll(1))), x[:3])
+    )

@@ -108,7 +108,7 @@ def _joined(
 ) -> Any:
     """The results of pieces, written into one tensor as they come; joined at the end where gradients are recorded."""
     weights = [(0, 0)]  # of pieces: their points, their bytes
-    start, results, whole = 0, [], None
+    start, results, whole, one = 0, [], None, None
     while start < count:
         stop = min(count, start + _whole_points(size, start, many))
         if budget is None:
@@ -121,17 +121,26 @@ def _joined(
                 enough = _power_of_two((stop - start) * long * weight.arrays // weight.made)
                 size, filled = min(size, enough), filled or enough <= size
             budget = None if filled else budget
-        if whole is None and any(y.requires_grad or not has_values(y) for y in tree_leaves(result)):
+        if whole is None and one is None and any(y.requires_grad or not has_values(y) for y in tree_leaves(result)):
             results.append(result)
+        elif start == 0 and stop == 1:  # how one point lies in memory does not tell how many do
+            one = result
         else:
             if whole is None:
                 whole = tree_map(lambda y: room(y, count), result)
-            for y, part in zip(tree_leaves(whole), tree_leaves(result), strict=True):
-                y[start:stop] = part
+                if one is not None:
+                    _write(one, whole, slice(0, 1))
+            _write(result, whole, slice(start, stop))
         del result
         start = stop
         report(stop)
     return tree_map(lambda *parts: torch.cat(parts), *results) if results else whole
+
+
+def _write(result: Any, whole: Any, some: slice) -> None:
+    """Puts the results of a piece at their points of those of all."""
+    for y, part in zip(tree_leaves(whole), tree_leaves(result), strict=True):
+        y[some] = part
 
 
 def _whole_points(size: int, start: int, many: int) -> int:
