@@ -87,9 +87,14 @@ def _contract_two(a: Tensor, of_a: str, b: Tensor, of_b: str, result: str) -> Te
 
 def _parts(T: Tensor, sizes: Sequence[int]) -> list[Tensor]:
     """Those at all positions on the first axes, which are of these sizes, or of length 1."""
-    parts = [T]
+    parts, recorded = [T], _is_recorded()
     for size in sizes:
-        parts = [part for whole in parts for part in (whole.unbind(0) if len(whole) == size else [whole[0]] * size)]
+        if len(parts[0]) < size:
+            parts = [whole[0] for whole in parts for _ in range(size)]
+        elif recorded:  # in a graph, by operations of one result
+            parts = [whole[k] for whole in parts for k in range(size)]
+        else:
+            parts = [part for whole in parts for part in whole.unbind()]
     return parts
 
 
