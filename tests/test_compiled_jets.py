@@ -5,12 +5,14 @@ Most tests leave the code as it is (`backend=None`): what is compiled is the sam
 
 import copy
 import pickle
+import warnings
 
 import pytest
 import torch
 from torch.testing import assert_close
 
 import riemann as rm
+from riemann._compiling.graph import recorded
 
 pytestmark = pytest.mark.unshaped
 
@@ -261,3 +263,89 @@ def test_gradients_of_closed_forms_reach_parameters_and_points_at_once(metric):
     assert_close(ours, truth, rtol=1e-9, atol=1e-9)
     assert f.route.startswith("closed form")
     assert_close(f(x[:3]), rm.scalar_curvature(metric, x[:3]))
+
+
+def test_operations_are_recorded_once():
+    """Also those of what is cut off from gradients, which stays cut off; numbers that are not the same stay apart."""
+
+    def f(x):
+        y = torch.sin(x).sum(-1)
+        cut = torch.sin(x.detach()).sum(-1)
+        zeros = torch.copysign(y, torch.tensor(-0.0)) + torch.copysign(y, torch.tensor(0.0))
+        return y + torch.sin(x).sum(-1), 3 * cut, zeros, torch.full_like(y, torch.nan) + torch.full_like(y, torch.nan)
+
+    graph, outside, _ = recorded(f, [X], {})
+    done = [str(node.target) for node in graph.graph.nodes]
+    assert [done.count(f"aten.{name}.default") for name in ("sin", "full_like")] == [1, 1]
+    x = X.clone().requires_grad_()
+    y, cut, zeros, _ = graph(x, *outside)
+    assert_close((y, cut, zeros), (2 * X.sin().sum(-1), 3 * X.sin().sum(-1), 0 * y))
+    assert not cut.requires_grad
+    assert_close(torch.autograd.grad(y.sum(), x)[0], 2 * X.cos())
+
+
+def test_what_is_random_or_written_is_not_shared():
+    def f(x):
+        y = torch.zeros_like(x)
+        y[:, 0] = 1
+        return torch.rand_like(x) - torch.rand_like(x), torch.zeros_like(x), y
+
+    graph, outside, _ = recorded(f, [X], {})
+    random, zeros, y = graph(X, *outside)
+    assert bool((random != 0).all()) and not zeros.any() and y.any()
+
+
+@pytest.mark.parametrize("m, k, l", [(5, 6, 7), (2, 3, 4)], ids=["large", "small"])
+def test_products_of_matrices_of_any_degree(m, k, l):
+    """One product of all first derivatives gives the second ones; a factor may be linear, or constant."""
+    draw = torch.Generator().manual_seed(1)
+    P, Q = (torch.randn(*s, 3, dtype=torch.float64, generator=draw) for s in ((m, k), (k, l)))
+
+    def field(x):
+        A, B = P.to(x) @ x, Q.to(x) @ x
+        return A @ B + torch.tanh(A) @ B + A @ torch.sin(B) + torch.tanh(A) @ torch.sin(B)
+
+    jets = rm.compile(field, "jet", dim=3, backend=None)
+    for ours, truth in zip(jets(X), rm.jet(field, X), strict=True):
+        assert_close(ours, truth, rtol=1e-12, atol=1e-12)
+
+
+def test_inverses_of_two_rows_and_where_there_are_none():
+    def indefinite(x):
+        M = (W[1].to(x) @ torch.tanh(W[0][:, :2].to(x) @ x))[:4].reshape(2, 2)
+        return M + M.T
+
+    f = rm.compile(indefinite, "scalar_curvature", dim=2, backend=None, budget=0.01)
+    assert f.route.startswith("jets, ")
+    x = X[:, :2]
+    assert_close(f(x), rm.scalar_curvature(indefinite, x), rtol=1e-9, atol=1e-9)
+    with pytest.warns(UserWarning, match="is singular"):
+        assert bool(f(torch.zeros(2, 2, dtype=torch.float64)).isnan().all())
+
+
+@pytest.mark.slow
+def test_calls_like_earlier_ones_are_those_of_the_function(monkeypatch):
+    """Without inductor itself: the second and later calls go to what it made, where all that it reads is the same."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from torch._inductor import compile_fx
+
+    monkeypatch.setattr(compile_fx, "compile_fx", lambda graph, inputs, config_patches: graph.forward)
+    scale = torch.tensor(2.0, dtype=torch.float64)
+
+    def stretched(x):
+        return scale.to(x) * network(x)
+
+    f = rm.compile(stretched, "ricci_tensor", dim=3, budget=1.0)
+    for x in (X, X[0]):
+        for k in range(4):
+            y = x + 0.01 * k
+            scale.mul_(1.5)
+            assert_close(f(y), rm.ricci_tensor(stretched, y), rtol=1e-9, atol=1e-10)
+        with pytest.raises(ValueError, match="not finite"):
+            f(torch.full_like(x, torch.inf))
+    p = X.clone().requires_grad_()
+    assert_close(torch.autograd.grad(f(p).sum(), p), torch.autograd.grad(rm.ricci_tensor(stretched, p).sum(), p))
+    g = rm.compile(network, "christoffel_vector", dim=3, budget=1.0)
+    for u, v in ((U, U), (U, U), (U, U), (U, V), (U, V), (V, U), (U, V)):
+        assert_close(g(X, u, v), rm.christoffel_vector(network, X, u, v))

@@ -16,6 +16,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
+from riemann._compiling.shared import share
+
 aten = torch.ops.aten
 MANY = 10007  # points that stand for any number of them: no other size is as large, or divides it
 SYMBOLS = torch.SymInt, torch.SymFloat, torch.SymBool
@@ -79,6 +81,7 @@ def recorded(
     if not isinstance(count, torch.SymInt) or not count.node.expr.is_Symbol:  # it became a number
         raise Unrecorded("what it does depends on the number of points")
     recorder.graph.eliminate_dead_code()
+    share(recorder.graph, recorder.constants)
     graph = torch.fx.GraphModule(recorder.constants, recorder.graph)
     for node in graph.graph.nodes:
         node.meta.clear()

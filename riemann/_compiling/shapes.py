@@ -1,4 +1,4 @@
-"""Operations as compilers are fast at them: small products of matrices written out."""
+"""Operations as compilers are fast at them: small products and inverses of matrices written out."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 aten = torch.ops.aten
-SMALL = 8  # terms of a sum that are written out
+SMALL = 4  # terms of a sum that are written out
 
 
 def bmm(a: Tensor, b: Tensor) -> Any:
@@ -16,4 +16,14 @@ def bmm(a: Tensor, b: Tensor) -> Any:
     return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)
 
 
-RULES = {aten.bmm.default: bmm}
+def inv_ex(a: Tensor, *, check_errors: bool = False) -> Any:
+    """Inverses of matrices of two rows, written out: as exact as by elimination."""
+    if a.shape[-1] != 2 or a.ndim < 3 or not isinstance(a.shape[0], torch.SymInt):
+        return NotImplemented
+    p, q, r, s = (a[..., i, j] for i in range(2) for j in range(2))
+    det = p * s - q * r
+    inverse = torch.stack([torch.stack([s, -q], -1), torch.stack([-r, p], -1)], -2) / det[..., None, None]
+    return inverse, (det == 0).to(torch.int32)
+
+
+RULES = {aten.bmm.default: bmm, aten.linalg_inv_ex.default: inv_ex}
