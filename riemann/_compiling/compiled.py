@@ -25,6 +25,7 @@ from riemann._precision import full_precision
 from riemann._types import Metric
 
 TILE = 2**22  # bytes of results that are written at a time
+CERTAIN = 0.25  # the doubt up to which values are those of the quantity
 BETWEEN = 2**23  # bytes of the largest tensor between that a graph makes at a time
 
 
@@ -59,8 +60,8 @@ class Compiled(Renewed):
     _kernel: Kernel | None
     _pattern: Pattern
 
-    MADE = "_kernel", "_pattern", "_route", "_runner", "_compared", "_looping", "_written"
-    LOCAL = "_runner", "_compared", "_looping"
+    MADE = "_kernel", "_pattern", "_route", "_runner", "_compared", "_looping", "_repeating", "_written"
+    LOCAL = "_runner", "_compared", "_looping", "_repeating"
 
     def _renew(self) -> None:
         """Takes the first way that there is; says why, if it is the eager one."""
@@ -77,6 +78,7 @@ class Compiled(Renewed):
         self._runner = None if self._kernel is None else Runner(self._kernel, self._chosen)
         self._compared: set[tuple[Any, ...]] = set()
         self._looping: set[tuple[Any, ...]] = set()  # shapes and dtypes that need no checks any more
+        self._repeating: set[tuple[Any, ...]] = set()  # and those of calls
         self._written = None if self._kernel is None else Written(unwrapped(self.metric), self._kernel.is_fixed)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -100,10 +102,42 @@ class Compiled(Renewed):
     @full_precision()
     def __call__(self, x: Tensor, *vectors: Tensor, **named: Tensor) -> Any:
         """The quantity at points `(*batch, n)`, of vectors broadcast against them."""
+        if not (vectors or named) and (values := self._again(x)) is not None:
+            return values
         x, *given = self._checked(x, vectors, named)
         self._look()
         with checks.inside(x):
-            return self._at(x, *given)
+            y = self._at(x, *given)
+        if not given and self._may_repeat(x):
+            self._repeating.add((x.shape, x.dtype, x.device, x.layout))
+        return y
+
+    def _again(self, x: Any) -> Tensor | None:
+        """The quantity at points like some before, with little around the code; None where something is new."""
+        if not self._repeating or not isinstance(x, Tensor):
+            return None
+        if (x.shape, x.dtype, x.device, x.layout) not in self._repeating or checks.carry_derivatives(x):
+            return None
+        self._look()
+        if (runner := self._runner) is None or not self._repeating or not checks.surely_finite(x):
+            return None
+        values, doubt = runner.run(x.reshape(-1, self._dim))
+        if not doubt.amax().item() <= CERTAIN:
+            return None
+        return values.reshape((*x.shape[:-1], *values.shape[1:]))
+
+    def _may_repeat(self, x: Tensor) -> bool:
+        """Whether what was just done for points of this shape is code that gives the tensor, at once."""
+        return (
+            self._runner is not None
+            and self._runner.compiles
+            and not self._independent
+            and not self._says_digits
+            and x.numel() > 0
+            and not checks.carry_derivatives(x)
+            and (x.dtype, x.device, False, True) in self._compared
+            and not self._is_large(x.reshape(-1, self._dim))
+        )
 
     def _at(self, x: Tensor, *given: Tensor) -> Any:
         """The quantity at points and vectors that were checked."""
@@ -132,9 +166,9 @@ class Compiled(Renewed):
                 return self(x, *vectors)
             self._looping.add(kind)
         values, doubt = runner.run(x, *vectors)
-        if doubt.amax().item() <= 0.25:
+        if doubt.amax().item() <= CERTAIN:
             return values
-        return self._mended(x, vectors, values, (~(doubt <= 0.25)).nonzero()[:, 0], x.shape[:1])
+        return self._mended(x, vectors, values, (~(doubt <= CERTAIN)).nonzero()[:, 0], x.shape[:1])
 
     def _may_loop(self, x: Tensor, vectors: tuple[Tensor, ...]) -> bool:
         """Whether the code for points and vectors of these shapes is compiled, was compared, and gives the tensor."""
@@ -184,7 +218,7 @@ class Compiled(Renewed):
             return None
         values, doubt = self._run(x, vectors)
         if len(x) and checks.has_values(doubt):
-            if bool((doubtful := ~(doubt <= 0.25)).any()):
+            if bool((doubtful := ~(doubt <= CERTAIN)).any()):
                 values = self._mended(x, vectors, values, doubtful.nonzero()[:, 0], batch)
             if not torch.compiler.is_compiling() and not self._compare(x, vectors, values):
                 return self._values(x, vectors, batch)

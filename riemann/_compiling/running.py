@@ -1,5 +1,7 @@
 """How what is compiled runs: by torch's compiler, and without it where it fails."""
 
+import contextlib
+import operator
 import types
 import warnings
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from riemann._compiling.kernels import Kernel
 from riemann._messages.frames import warn
 from riemann._points import checks
 
+MOST = 100  # numbers of points that are remembered
 FEW = 8  # dimensions in which a point costs less than another graph, for it alone, is to compile
 
 
@@ -38,13 +41,11 @@ class Runner:
         lost = checks.carry_derivatives(x, *vectors) and not kernel.knows_all(x)  # gradients of what it reads unseen
         if not self.compiles or lost or not all(map(checks.has_values, (x, *vectors))):
             return kernel.shaped(*kernel(*kernel.arguments(x, *vectors)))
-        if len(x) == 1 and x.shape[-1] <= FEW:  # to compilers one is a size of its own
-            values, doubt = self(*(a.repeat(2, 1) for a in (x, *vectors)))
-            return values[:1], doubt[:1]
         key = kernel.prepare(x)
         if key not in self.compiled:
             arguments, leading = kernel.arguments(x, *vectors), kernel.leading(x, *vectors)
-            self.compiled[key] = _torch_compiled(kernel, self.backend, leading, [a.ndim == 0 for a in arguments])
+            single, closed = [a.ndim == 0 for a in arguments], kernel.knows_all(x)
+            self.compiled[key] = _torch_compiled(kernel, self.backend, leading, single, closed)
         try:
             return self.run(x, *vectors)
         except Exception as error:
@@ -66,7 +67,10 @@ class Runner:
         return self.compiles and plain and self.kernel.prepare(x) in self.compiled
 
     def run(self, x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Values and doubts at two points and vectors or more, by what is compiled for them."""
+        """Values and doubts at points and vectors, by what is compiled for them."""
+        if len(x) == 1 and x.shape[-1] <= FEW:  # to compilers one is a size of its own
+            values, doubt = self.run(*(torch.cat([a, a]) for a in (x, *vectors)))
+            return values[:1], doubt[:1]
         kernel = self.kernel
         compiled = self.compiled[kernel.prepare(x)]
         return kernel.shaped(*_jets.twice(compiled, kernel, kernel.arguments(x, *vectors)))
@@ -98,11 +102,53 @@ class _Processor:
         return was
 
 
-def _torch_compiled(kernel: Kernel, backend: Any, leading: int, single: list[bool]) -> Callable[..., Any]:
+class _Inside:
+    """What inductor makes of graphs, to be called without torch asking each time which of them it is.
+
+    Only for arguments of the same kind and the same number of points as in a call before, which torch has looked at.
+    """
+
+    def __init__(self) -> None:
+        self.options: dict[str, Any] = {}
+        self.last: tuple[Any, ...] | None = None
+
+    def __call__(self, graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
+        """The backend: inductor, that is seen being called."""
+        from torch._inductor.compile_fx import compile_fx
+
+        inner = compile_fx(graph, inputs, config_patches=self.options)
+
+        def seen(*given: Any) -> Any:
+            y = inner(*given)
+            self.last = inner, given, y
+            return y
+
+        return seen
+
+    def of(self, arguments: tuple[Tensor, ...], result: tuple[Tensor, Tensor]) -> Callable[..., Any] | None:
+        """The function of arguments like these by which this result was made just now; None if it is not known."""
+        if self.last is None:
+            return None
+        inner, given, y = self.last
+        self.last = None
+        places = {id(a): k for k, a in enumerate(arguments)}
+        if len(y) != len(result) or any(map(operator.is_not, y, result)) or len(places) < len(arguments):
+            return None  # of what was given twice, the graph takes one
+        taken = [places.get(id(a), -1) for a in given]  # others are constants of the graph, and the number of points
+        constants = [a if k < 0 else None for a, k in zip(given, taken, strict=True)]
+
+        def again(arguments: tuple[Tensor, ...]) -> Any:
+            return inner(*(a if k < 0 else arguments[k] for a, k in zip(constants, taken, strict=True)))
+
+        return again
+
+
+def _torch_compiled(kernel: Kernel, backend: Any, leading: int, single: list[bool], closed: bool) -> Callable[..., Any]:
     """The kernel under `torch.compile`, once for all sizes of the batch, with which so many arguments lead.
 
     No other size is free: one that happened to be equal to that of the first batch would be taken for the same.
     Arguments that are a `single` number are given as rows of one: numbers themselves make torch trace all twice.
+    The kernel is `closed` if it reads nothing but its arguments, and constants.
     """
     some = any(single)
 
@@ -111,19 +157,32 @@ def _torch_compiled(kernel: Kernel, backend: Any, leading: int, single: list[boo
 
     code = run.__code__.replace(co_name=f"{run.__name__}_{id(kernel)}")  # torch counts graphs by code, eight at most
     own = types.FunctionType(code, run.__globals__, run.__name__, None, run.__closure__)
-    options = {"max_fusion_size": 4096, **_Processor.options()} if backend == "inductor" else None
-    compiled = torch.compile(own, dynamic=False, fullgraph=True, backend=backend, options=options)
+    inside = _Inside()
+    if backend == "inductor":
+        inside.options = {"max_fusion_size": 4096, **_Processor.options()}
+        backend = inside
+    compiled = torch.compile(own, dynamic=False, fullgraph=True, backend=backend)
+    direct: dict[tuple[Any, ...], Callable[..., Any]] = {}
     known: dict[tuple[Any, ...], int] = {}  # how arguments differ, and the number of graphs that were there after them
 
     def quiet(*arguments: Tensor) -> tuple[Tensor, Tensor]:
         if some:
             arguments = tuple(a.unsqueeze(0) if one else a for a, one in zip(arguments, single, strict=True))
         alone = len(arguments[0]) == 1  # a graph of its own, which does not make those of all sizes void
-        kind = (torch.is_grad_enabled(), alone, *(a.requires_grad for a in arguments))
+        recording, first = torch.is_grad_enabled(), arguments[0]
+        kind = (recording, alone, *(a.requires_grad for a in arguments))
+        like = len(first), first.dtype, first.device, torch.get_num_threads(), *kind
+        if (again := direct.get(like)) is not None:
+            with contextlib.suppress(AssertionError):  # an argument is laid out otherwise than it was
+                return again(arguments)
         if kind in known:  # nothing is to compile, and to say so at each argument takes longer than the call
             result = compiled(*arguments)
             if len(_graphs(code)) == known[kind]:
+                again = inside.of(arguments, result)
+                if closed and again is not None and len(direct) < MOST and not (recording and any(kind[2:])):
+                    direct[like] = again
                 return result
+            direct.clear()
             torch._dynamo.reset_code(code)  # a graph was compiled for one size
             known.clear()
         for a in arguments[:leading]:
@@ -132,6 +191,7 @@ def _torch_compiled(kernel: Kernel, backend: Any, leading: int, single: list[boo
         with lean, warnings.catch_warnings():  # torch's own, while it compiles: not for who calls this
             warnings.simplefilter("ignore")
             result = compiled(*arguments)
+        inside.last = None
         known.update(dict.fromkeys([*known, kind], len(_graphs(code))))
         return result
 
