@@ -1,5 +1,6 @@
 """Points in pieces: the same results within a memory budget, interruptible, with progress, one warning."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -149,6 +150,24 @@ def test_weight_is_what_is_alive():
     with pytest.raises(KeyError):
         weighed(lambda: {}[0])
     assert weighed(lambda: torch.empty(2))[1] == (8, 8, 1)
+
+
+def test_old_garbage_is_not_collected_while_work_is_weighed(capfd):
+    """Torch writes a line to stderr at each thousandth block that dies in its record and was made before."""
+    gc.disable()
+    for _ in range(1001):
+        cycle = [torch.ones(2)]
+        cycle.append(cycle)
+    gc.enable()
+    assert weighed(lambda: len([[] for _ in range(5000)]))[0] == 5000
+    assert gc.isenabled() and not weighed(gc.isenabled)[0]
+    gc.disable()
+    try:
+        weighed(lambda: None)
+        assert not gc.isenabled()  # as the user wants it
+    finally:
+        gc.enable()
+    assert not capfd.readouterr().err
 
 
 def test_what_kernels_ask_for_is_weighed():

@@ -5,8 +5,11 @@ on any device. Nothing of ours runs (so nothing of ours can fail) while torch di
 left out of it: thousands of small notes between large arrays would keep the C library from using these again.
 """
 
+import contextlib
+import gc
 import itertools
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -42,14 +45,40 @@ def can_weigh() -> bool:
 def weighed(work: Callable[[], Any]) -> tuple[Any, Weight]:
     """What `work` returns, and its weight."""
     nothing = torch._C._profiler._ExperimentalConfig()
-    _enable_profiler_legacy(ProfilerConfig(ProfilerState.CPU, False, True, False, False, False, nothing))
-    _enable_record_function(False)
-    try:
-        result = work()
-    finally:
-        _enable_record_function(True)
-        record = _disable_profiler_legacy()
+    with _nothing_collected():
+        _enable_profiler_legacy(ProfilerConfig(ProfilerState.CPU, False, True, False, False, False, nothing))
+        _enable_record_function(False)
+        try:
+            result = work()
+        finally:
+            _enable_record_function(True)
+            record = _disable_profiler_legacy()
     return result, _read(record)
+
+
+class _Collector:
+    """Of Python's garbage: how many threads let it wait, and whether it was on before."""
+
+    lock = threading.Lock()
+    waiting = 0
+    was_on = True
+
+
+@contextlib.contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Inside, no tensor in a cycle dies: torch writes to stderr where memory is freed that is not in the record."""
+    with _Collector.lock:
+        if not _Collector.waiting:
+            _Collector.was_on = gc.isenabled()
+            gc.disable()
+        _Collector.waiting += 1
+    try:
+        yield
+    finally:
+        with _Collector.lock:
+            _Collector.waiting -= 1
+            if not _Collector.waiting and _Collector.was_on:
+                gc.enable()
 
 
 def _read(record: list[list[Any]]) -> Weight:
