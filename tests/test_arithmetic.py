@@ -236,6 +236,59 @@ def test_kinks_by_other_names(name: str) -> None:
         assert_close(jet(f, tensor(x), 1)[1][0], slope, rtol=1e-6, atol=1e-6)
 
 
+def over(x: Tensor) -> Tensor:
+    return 1 / (x[0] - 0.5)
+
+
+def ratio(x: Tensor) -> Tensor:
+    return torch.sin(x[0] - 0.5) / (x[0] - 0.5)
+
+
+REPLACED: dict[str, Callable[[Tensor], Tensor]] = {
+    "nan_to_num": lambda x: torch.nan_to_num(ratio(x), nan=1.0),
+    "isnan": lambda x: torch.where(torch.isnan(ratio(x)), 1.0, ratio(x)),
+    "isfinite": lambda x: torch.where(ratio(x).isfinite(), ratio(x), 1.0),
+    "isinf": lambda x: over(x).masked_fill(over(x).isinf(), 1.0),
+    "not equal to itself": lambda x: torch.where(ratio(x) != ratio(x), 1.0, ratio(x)),
+    "nansum": lambda x: torch.nansum(torch.stack([ratio(x), x[0]])),
+    "nanmean": lambda x: torch.nanmean(torch.stack([ratio(x), x[0]])),
+    "nanquantile": lambda x: torch.nanquantile(torch.stack([ratio(x), x[0]]), 0.5),
+    "clamp": lambda x: over(x).clamp(-9.0, 9.0),
+    "minimum": lambda x: torch.minimum(over(x), x[0]),
+    "min": lambda x: torch.stack([over(x), x[0]]).min(),
+    "sort": lambda x: torch.stack([over(x), x[0]]).sort().values[0],
+    "sign": lambda x: torch.sign(over(x)) * x[0],
+    "signbit": lambda x: torch.where(torch.signbit(over(x)), x[0], 2.0),
+    "copysign": lambda x: torch.copysign(x[0], over(x)),
+    "bucketize": lambda x: TABLE[torch.bucketize(over(x), KNOTS[:2])] * x[0],
+    "an infinite slope beside a constant": lambda x: torch.where(x[0] > 0.5, (x[0] - 0.5) ** 0.5, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", REPLACED)
+def test_what_replaces_an_infinite_value_tells_no_derivatives(name: str) -> None:
+    """Nor what is decided by it: a function need not be continuous there."""
+    f = REPLACED[name]
+    value, slope = jet(f, tensor([0.5], [0.8]), 1)
+    assert value.isfinite().all() and slope[0].isnan().all()
+    h = 1e-4
+    assert_close(slope[1, 0], (f(tensor(0.8 + h)) - f(tensor(0.8 - h))) / (2 * h), rtol=1e-6, atol=1e-6)
+
+
+def test_infinite_constants_may_be_replaced() -> None:
+    hidden = tensor(-torch.inf, 0.0)
+    for f, g in (
+        (
+            lambda x: torch.softmax(torch.cat([x, hidden]), 0)[0],
+            lambda x: torch.softmax(torch.cat([x, hidden[1:]]), 0)[0],
+        ),
+        (lambda x: torch.cat([x, hidden]).nan_to_num().amax() ** 3, lambda x: x[0] ** 3),
+        (lambda x: torch.cat([x, hidden]).sort().values[2] ** 3, lambda x: x[0] ** 3),
+        (lambda x: x[0].clamp(max=torch.inf) ** 3, lambda x: x[0] ** 3),
+    ):
+        assert_close(jet(f, tensor(0.7), 3), jet(g, tensor(0.7), 3))
+
+
 def test_branches_that_agree_are_no_kinks() -> None:
     f = lambda x: torch.where(x[0] < 1, x[0] ** 2, 2 * x[0] - 1)  # with one derivative, not with two
     _, df, ddf = jet(f, tensor(1.0), 2)

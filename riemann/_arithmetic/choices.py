@@ -30,7 +30,7 @@ from riemann._arithmetic.elementwise import (
     sum_of,
 )
 from riemann._arithmetic.jet import Jet, Refused, aligned, rule
-from riemann._arithmetic.leibniz import moves, product
+from riemann._arithmetic.leibniz import agree, moves, product, strays
 from riemann._arithmetic.powers import _atan2
 
 
@@ -70,13 +70,16 @@ def _frac(A: Arithmetic, a: Jet) -> Jet:
 
 
 def compare(A: Arithmetic, f: Callable[[Tensor, Tensor], Tensor], a: Any, b: Any) -> Jet:
-    """A comparison, which jumps where both sides meet and do not stay together."""
+    """A comparison, which jumps where both sides meet and do not stay together, and where one strays."""
     if is_discrete(a, b):
         return discrete(A, f, a, b)
     (a, b), _ = promoted(A, a, b)
     left, right = values(a, b)
     y = f(left, right)
     jumps = moves(A, difference_of(A, a, b).c, left == right)
+    for t in (a, b):
+        if isinstance(t, Jet):
+            jumps = jumps | aligned(strays(t.c).unsqueeze(0), y.ndim - 1)[0]
     carried = any_jumps(a, b)
     return Jet(y.unsqueeze(0), jumps if carried is None else jumps | carried)
 
@@ -111,12 +114,16 @@ def _logical(A: Arithmetic, f: Callable[..., Tensor], *args: Any) -> Jet:
 
 
 for _name in ("isnan", "isinf", "isfinite", "isposinf", "isneginf"):
-    rule(_name)(functools.partial(lambda A, a, f: Jet(f(a.c[0]).unsqueeze(0)), f=getattr(torch, _name)))
+    rule(_name)(functools.partial(lambda A, a, f: Jet(f(a.c[0]).unsqueeze(0), strays(a.c)), f=getattr(torch, _name)))
 
 
 @rule("signbit")
 def _signbit(A: Arithmetic, a: Jet) -> Jet:
-    return Jet(torch.signbit(a.c[:1]), moves(A, a.c, a.c[0] == 0))
+    return Jet(torch.signbit(a.c[:1]), _changes_sign(A, a))
+
+
+def _changes_sign(A: Arithmetic, a: Jet) -> Tensor:
+    return moves(A, a.c, a.c[0] == 0) | strays(a.c)
 
 
 def choose(A: Arithmetic, condition: Any, a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
@@ -136,11 +143,9 @@ def choose(A: Arithmetic, condition: Any, a: Tensor, b: Tensor, dtype: torch.dty
 
 def agreed(A: Arithmetic, y: Tensor, a: Tensor, b: Tensor, where: Tensor) -> Tensor:
     """y, whose derivatives are NaN from the first degree on at which a and b differ, at the places given."""
-    close = 64 * torch.finfo(y.dtype).eps
     count = A.orders.counts[-1]
     y, a, b = A.padded(y, count), A.padded(a, count), A.padded(b, count)
-    size = a.abs() + b.abs()
-    differ = ~((a - b).abs() <= close * size)
+    differ = ~agree(a, b)
     blocks, unknown = [y[:1]], where & differ[0]
     for k in range(1, A.orders.order + 1):
         unknown = unknown | (where & A.orders.block(differ, k).any(0))
@@ -202,8 +207,7 @@ def _sign(A: Arithmetic, a: Jet) -> Jet:
         return quotient_of(A, a, cast(A, _abs(A, a), a.dtype))
     if not a.is_floating_point():
         return discrete(A, torch.sign, a)
-    y = torch.sign(a.c[:1])
-    return Jet(A.unknown_from(y, moves(A, a.c, a.c[0] == 0)))
+    return Jet(A.unknown_from(torch.sign(a.c[:1]), _changes_sign(A, a)))
 
 
 @rule("angle")
@@ -211,8 +215,7 @@ def _angle(A: Arithmetic, a: Jet) -> Jet:
     if a.is_complex():
         re, im = (Jet(part) for part in torch.view_as_real(a.c).unbind(-1))
         return _atan2(A, im, re)
-    y = torch.angle(a.c[:1])
-    return Jet(A.unknown_from(y, moves(A, a.c, a.c[0] == 0)))
+    return Jet(A.unknown_from(torch.angle(a.c[:1]), _changes_sign(A, a)))
 
 
 @rule("relu")
@@ -304,5 +307,5 @@ def _copysign(A: Arithmetic, a: Any, b: Any) -> Jet:
 def _nan_to_num(A: Arithmetic, a: Jet, nan: Any = None, posinf: Any = None, neginf: Any = None) -> Jet:
     v = a.c[0]
     y = torch.nan_to_num(v, nan, posinf, neginf)
-    finite = v.isfinite()
-    return Jet(torch.cat([y.unsqueeze(0), torch.where(finite, a.c[1:], 0)]))
+    c = torch.cat([y.unsqueeze(0), torch.where(v.isfinite(), a.c[1:], 0)])
+    return Jet(A.unknown_from(c, strays(a.c)))

@@ -94,5 +94,16 @@ def moves(A: Arithmetic, c: Tensor, where: Tensor) -> Tensor:
     return where & ~stays(A, c, where)
 
 
+def strays(c: Tensor) -> Tensor:
+    """Where a jet is infinite or NaN and does not stay: what replaces it, or is decided by it, tells no derivatives."""
+    return ~c[0].isfinite() & (c[1:] != 0).any(0)
+
+
+def agree(a: Tensor, b: Tensor) -> Tensor:
+    """Where two numbers are the same up to rounding, and finite."""
+    gap = (a - b).abs()
+    return (gap <= 64 * torch.finfo(gap.dtype).eps * (a.abs() + b.abs())) & gap.isfinite()
+
+
 def _is_zero(term: Any) -> bool:
     return isinstance(term, numbers.Number) and term == 0

@@ -11,17 +11,20 @@ from torch import Tensor
 from riemann._arithmetic.arguments import is_discrete
 from riemann._arithmetic.dispatch import Arithmetic
 from riemann._arithmetic.jet import Jet, Refused, rule, wrapped
-from riemann._arithmetic.leibniz import moves
+from riemann._arithmetic.leibniz import agree, moves, strays
 from riemann._arithmetic.moves import of_values
 
 
 def _tied(A: Arithmetic, c: Tensor, y: Tensor, axis: int) -> Tensor:
-    """The selected entries y (axis kept), unknown from the degree on at which entries of equal value differ from it."""
-    count, close, constants = A.orders.counts[-1], 64 * torch.finfo(c.dtype).eps, len(c) == 1
+    """The selected entries y (axis kept), unknown from the degree on at which entries of equal value differ from it.
+
+    All derivatives are unknown where an entry strays.
+    """
+    count, constants = A.orders.counts[-1], len(c) == 1
+    blocks, unknown = [y[:1]], strays(c).any(axis - 1, keepdim=True)
     c, y = A.padded(c, count), A.padded(y, count)
     ties = c[0] == y[0]
-    differ = ties & ~((c - y).abs() <= close * (c.abs() + y.abs()))
-    blocks, unknown = [y[:1]], torch.zeros_like(y[0], dtype=torch.bool)
+    differ = ties & ~agree(c, y)
     for k in range(1, A.orders.order + 1):
         block = A.orders.block(differ, k)
         if len(block):
@@ -123,13 +126,12 @@ def _sorted(A: Arithmetic, a: Jet, dim: int, descending: bool, stable: bool = Tr
     y = A.padded(_picked(A, a, index, axis), A.orders.counts[-1])
     if y.shape[axis] < 2:
         return y, index
-    close = 64 * torch.finfo(y.dtype).eps
     low, high = y.narrow(axis, 0, y.shape[axis] - 1), y.narrow(axis, 1, y.shape[axis] - 1)
     tie = low[0] == high[0]
-    differ = tie & ~((low - high).abs() <= close * (low.abs() + high.abs()))
+    differ = tie & ~agree(low, high)
     edge = torch.zeros_like(y[0].narrow(axis - 1, 0, 1), dtype=torch.bool)
     group = torch.cat([edge, ~tie], axis - 1).cumsum(axis - 1)  # what ties is unknown as one
-    blocks, unknown = [y[:1]], torch.zeros_like(y[0], dtype=torch.bool)
+    blocks, unknown = [y[:1]], strays(y).any(axis - 1, keepdim=True)
     for k in range(1, A.orders.order + 1):
         block = A.orders.block(differ, k).any(0)
         marks = torch.cat([edge, block], axis - 1) | torch.cat([block, edge], axis - 1)
@@ -244,7 +246,7 @@ def _positions(A: Arithmetic, boundaries: Any, numbers: Any, find: Callable[[Ten
     meets = (v_all.unsqueeze(-1) == _facing(b_all, v_all, lead)).any(-1)
     varies = torch.zeros_like(meets)
     if isinstance(numbers, Jet):
-        varies = varies | moves(A, numbers.c, meets)
+        varies = varies | moves(A, numbers.c, meets) | strays(numbers.c)
     if isinstance(boundaries, Jet):
         sizes = boundaries.c.abs().flatten(2).sum(-1) if boundaries.ndim else boundaries.c.abs()
         varies = varies | moves(A, sizes.reshape(*sizes.shape, *[1] * (meets.ndim - 1)), meets)
