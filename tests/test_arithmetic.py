@@ -121,6 +121,7 @@ SCALARS: dict[str, Callable[[Tensor], Tensor]] = {
     "pinv": lambda x: torch.linalg.pinv(spd(x)).sum(),
     "layer norm": lambda x: NORM(x * x)[0],
     "batch norm": lambda x: BATCH(x[None]).sin().sum(),
+    "instance norm": lambda x: F.instance_norm(torch.stack([x * x, x.sin()])[None], weight=x[:2]).sin().sum(),
     "attention": lambda x: ATTENTION(*[tokens(x)] * 3)[0].sum(),
     "gru": lambda x: GRU(x[None], x.sin()[None]).sum(),
     "softmax": lambda x: torch.softmax(x * x, 0)[0],
@@ -394,6 +395,10 @@ with warnings.catch_warnings():
             factor = factor + torch.logdet(torch.eye(3, dtype=x.dtype) + torch.outer(x, x)) * 0.0
         return torch.eye(3, dtype=x.dtype) * factor
 
+    @torch.jit.script
+    def branching(x: Tensor) -> Tensor:
+        return torch.diag(x) if bool(x[0] > 0.5) else torch.diag(x * x)
+
 
 class Cube(torch.autograd.Function):
     """Whose gradient is wrong: what its forward computes is differentiated, and not what it says."""
@@ -527,6 +532,11 @@ def test_scripted_modules_are_metrics() -> None:
 
     x = tensor(0.7, 0.4)
     assert_close(scalar_curvature(torch.jit.trace(Bowl(), x), x), scalar_curvature(Bowl(), x))
+
+
+def test_a_branch_in_a_script_is_named() -> None:
+    with pytest.raises(ValueError, match=r"(?s)in TorchScript.*`torch.where` for `if`.*x\[0\] > 0.5"):
+        scalar_curvature(branching, X[0])
 
 
 FRAMES = {

@@ -338,6 +338,16 @@ def raising(x):
             ValueError,
             ["`torch.autograd.functional.hessian`", "`torch.func.jacrev`"],
         ),
+        (
+            lambda x: torch.diag(torch.autograd.grad((x**4).sum(), x, create_graph=True)[0]),
+            RuntimeError,
+            ["called with one point of shape (2,)", "use `torch.func.grad`"],
+        ),
+        (
+            torch.inference_mode()(lambda x: torch.eye(2) * (1 + x[1] ** 2)),
+            ValueError,
+            ["leave out `torch.inference_mode`"],
+        ),
         (lambda x: torch.eye(2) * len(f"{x[0]:.2f}"), ValueError, ["`torch._tensor.__format__`", "print outside"]),
         (metrics.Conformal, TypeError, ["`metric` is Conformal itself", "`Conformal(…)`"]),
         (spaces.sphere, TypeError, ["`metric` is sphere itself"]),
@@ -462,6 +472,8 @@ def network(name):
                                   nn.Flatten()),
         "as many channels as positions": lambda: trained(nn.Linear(2, 16), nn.Unflatten(-1, (4, 4)),
                                                          nn.BatchNorm1d(4), nn.Tanh(), nn.Flatten()),
+        "InstanceNorm1d": lambda: trained(nn.Linear(2, 16), nn.Unflatten(1, (4, 4)), nn.InstanceNorm1d(4, affine=True),
+                                          nn.Tanh(), nn.Flatten()),
         "GroupNorm": lambda: trained(nn.Linear(2, 16), nn.Unflatten(-1, (4, 4)), nn.GroupNorm(2, 4), nn.Tanh(),
                                      nn.Flatten()),
         "ConvTranspose2d": lambda: trained(nn.Linear(2, 12), nn.Unflatten(-1, (3, 2, 2)),
@@ -486,7 +498,7 @@ single = lambda f: lambda x: f(x[None])[0]
 
 
 @pytest.mark.parametrize(
-    "name", ["BatchNorm1d", "Conv1d", "as many channels as positions", "GroupNorm", "ConvTranspose2d"]
+    "name", ["BatchNorm1d", "Conv1d", "as many channels as positions", "InstanceNorm1d", "GroupNorm", "ConvTranspose2d"]
 )
 def test_decoders_that_take_batches(name):
     f = network(name)

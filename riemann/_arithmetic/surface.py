@@ -6,6 +6,7 @@ derivatives, which the user's function takes itself, are wrong.
 """
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -171,6 +172,16 @@ class Surface(TorchFunctionMode):
         axis = parts.index(next(p for p in parts if _is_position(p))) if len(parts) == 1 else _axis_of(parts)
         return func(x, widened).squeeze(axis)
 
+    def of_instances(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
+        """Of each channel of a point by itself: torch takes it for a batch in training, of channels."""
+        if func is not torch.nn.functional.instance_norm:
+            return func(*args, **kwargs)
+        given = inspect.signature(func).bind(*args, **kwargs).arguments
+        if not given.get("use_input_stats", True):
+            return func(*args, **kwargs)
+        x = given["input"]
+        return _group_norm(x, x.shape[1], given.get("weight"), given.get("bias"), given.get("eps", 1e-5))
+
     def trained(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         """A layer that in training mode makes the value at one point depend on others."""
         if kwargs.get("training") or (len(args) > 5 and args[5]):
@@ -322,5 +333,6 @@ _HANDLERS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(ALWAYS, lambda self, name, func, args, kwargs: ALWAYS[name](*args, **kwargs)),
     "__getitem__": Surface.getitem,
     "batch_norm": Surface.trained,
+    "instance_norm": Surface.of_instances,
     "__get__": Surface.cut,  # of `.data`
 }

@@ -8,7 +8,7 @@ _ARRAY = (
     "turns a tensor into an array of NumPy, which has no derivatives; use the torch function of the same name, that of "
     "`torch.special` for one of `scipy.special`, and a fixed quadrature or number of steps in torch for a solver"
 )
-_BRANCH = (
+BRANCH = (
     "makes the result branch on the value of a coordinate; use `torch.where` for `if`, `torch.maximum` for `max`, a "
     "fixed number of steps for a `while` loop (an implicit function has all its digits and derivatives after some ten "
     "of Newton's)"
@@ -21,7 +21,7 @@ CUTS = {
     "__deepcopy__": "copies the numbers without their derivatives; use `clone`",
     **dict.fromkeys(("numpy", "__array__"), _ARRAY),
     "__index__": "makes a value of the point an index: the result would branch on data; use `torch.where`",
-    **dict.fromkeys(("__bool__", "is_nonzero", "equal", "allclose"), _BRANCH),
+    **dict.fromkeys(("__bool__", "is_nonzero", "equal", "allclose"), BRANCH),
 }
 """What cuts a value off from its derivatives, by the name of the function."""
 
@@ -32,15 +32,16 @@ PYTHON = {
 }
 """Functions of torch, written in Python, that do so inside: by module, or by module and name."""
 
-_GRADIENTS = "use `torch.func.grad`, `jacrev` or `hessian` of a function, which are differentiated like any function"
+GRADIENTS = "use `torch.func.grad`, `jacrev` or `hessian` of a function, which are differentiated like any function"
 _BY_NAME = {
-    **dict.fromkeys(("requires_grad_", "backward", "retain_grad", "_set_grad_enabled"), _GRADIENTS),
+    **dict.fromkeys(("requires_grad_", "backward", "retain_grad", "_set_grad_enabled"), GRADIENTS),
     "cond": "use `torch.where(condition, one, other)`, where both are computed, and finite",
     **dict.fromkeys(("while_loop", "scan", "associative_scan", "map"), "use a Python loop of a fixed number of steps"),
 }
 _BY_REASON = {
     "randomness": "draw random numbers once, outside, so that it is one function of the point",
     "dynamic shape": "a mask chooses how many entries there are: use `torch.where`, or a fixed index",
+    "inference tensor": "leave out `torch.inference_mode`; `torch.no_grad` may stay",
     "fallback path": "use the form that returns a new tensor",
 }
 

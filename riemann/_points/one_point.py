@@ -12,7 +12,7 @@ from torch import Tensor
 
 from riemann._arithmetic import Refusal
 from riemann._messages.frames import function_called, is_own, is_raised, shortened
-from riemann._messages.remedies import remedy
+from riemann._messages.remedies import BRANCH, GRADIENTS, remedy
 
 Fits = Callable[[Any], bool]
 _NORMS = (torch.nn.modules.batchnorm._NormBase, torch.nn.GroupNorm)  # (C, L) is a batch of C to them
@@ -84,10 +84,16 @@ def explained(error: Exception, x: Tensor | None) -> Exception:
                 not_differentiable(name, function_called(plain), plain).with_traceback(plain.__traceback__)
             )
         said = f"`{name}` was called with one point of shape {tuple(x.shape)}, {x.dtype}."
+        if "does not require grad" in str(plain):
+            said += f" For derivatives inside, {GRADIENTS}."
         return shortened(plain if is_own(plain) else _with(plain, said))
-    if isinstance(error, KeyError | AssertionError | NotImplementedError) and not is_own(error):
+    unknown = isinstance(error, KeyError | AssertionError | NotImplementedError) and not is_own(error)
+    if unknown or "inference tensor" in str(error):
         refusal = not_differentiable(name, function_called(error), error)
         return shortened(refusal.with_traceback(error.__traceback__))
+    if "TorchScript interpreter" in str(error):  # which drops the message of what is refused inside
+        said = f"the {name} does in TorchScript what has no derivatives, or {BRANCH}.\n{str(error).strip()}"
+        return shortened(Refusal(said).with_traceback(error.__traceback__))
     return shortened(error)
 
 
