@@ -348,6 +348,29 @@ def test_what_vanishes_with_its_derivatives_is_no_constant(name: str, order: int
     assert_close(jet(f, tensor(0.3), order)[1][0], slope, rtol=1e-6, atol=1e-6)
 
 
+def bent(x: Tensor) -> Tensor:
+    """With a kink at x[0] = 0, where the condition vanishes with three derivatives."""
+    return torch.where(x[0] ** 4 > 0, x[0], -x[0]) * (1 + x[1] ** 3) + (x**4).sum()
+
+
+by_torch = lambda f: lambda x: torch.func.grad(f)(x)[1]
+by_jets = lambda f: lambda x: jet(f, x, 1)[1][1]
+
+
+@pytest.mark.parametrize("f", [
+    by_torch(by_torch(bent)),
+    by_torch(by_torch(by_torch(bent))),
+    lambda x: torch.func.hessian(bent)(x)[1, 1],
+    lambda x: torch.func.jacfwd(torch.func.jacfwd(bent))(x)[1, 1],
+    by_jets(by_jets(bent)),
+    by_jets(by_torch(bent)),
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:.*not finite")
+def test_kinks_inside_derivatives_of_derivatives(f: Callable[[Tensor], Tensor]) -> None:
+    metric = lambda x: torch.eye(2, dtype=D) * (9 + f(x))
+    assert scalar_curvature(metric, tensor([0.0, 0.4], [0.3, 0.4])).isnan().tolist() == [True, False]
+
+
 def test_a_norm_that_vanishes_with_its_slope_has_no_known_curvature() -> None:
     f = lambda x: torch.linalg.norm(torch.stack([x[0] ** 2, x[0] ** 2]))  # sqrt 2 x², whose second derivative is not 0
     assert jet(f, tensor(0.0), 2)[2].isnan().all()
