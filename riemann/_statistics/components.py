@@ -8,6 +8,7 @@ from torch import Tensor
 
 from riemann._curves.logarithm import log_map, relaxed_log
 from riemann._curves.ode import Status
+from riemann._indices import bilinear
 from riemann._metric import jets_of
 from riemann._points.checks import carry_derivatives, check_count, door
 from riemann._statistics.mean import checked_sets, frechet_mean, loosened
@@ -190,7 +191,7 @@ def _squares(metric: Metric, centres: Tensor, x: Tensor, options: dict[str, Any]
     v = relaxed_log(metric, centres[:, None], x, **options) if rough else torch.full_like(x[:1], torch.nan)
     if not bool(v.isfinite().all()):
         v = log_map(metric, centres[:, None], x, **options)
-    return torch.einsum("kij,kNi,kNj->kN", jets_of(metric, centres, 0)[0], v, v)
+    return bilinear(jets_of(metric, centres, 0)[0][:, None], v, v)
 
 
 def _seeds(metric: Metric, x: Tensor, k: int, generator: torch.Generator | None, options: dict[str, Any]) -> Tensor:

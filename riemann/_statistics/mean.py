@@ -12,6 +12,7 @@ from riemann._curves import logarithm
 from riemann._curves.geodesic import tolerance
 from riemann._curves.logarithm import followed_log, log_map, moved_log
 from riemann._curves.ode import Status
+from riemann._indices import bilinear
 from riemann._metric import jets_of
 from riemann._points.checks import carry_derivatives, check_count, check_points, check_unmapped, door
 from riemann._points.faults import first
@@ -357,14 +358,13 @@ def _descend(sets: _Sets, here: _Pull, m: Tensor, B: Tensor, max_iterations: int
 def _downhill(here: _Pull, B: Tensor) -> Tensor:
     """The step that B makes of the force, where it leads down; the force itself elsewhere."""
     step = torch.einsum("bij,bj->bi", B, here.force)
-    down = torch.einsum("bij,bi,bj->b", here.g, here.force, step)
-    full = torch.einsum("bij,bi,bj->b", here.g, here.force, here.force)
+    down, full = (bilinear(here.g, here.force, v) for v in (step, here.force))
     return torch.where((down > 0.1 * full)[:, None], step, here.force)
 
 
 def _is_better(force: Tensor, height: Tensor, g: Tensor, s: Tensor, new: _Pull) -> Tensor:
     """Whether the sum of squares falls as its slope promises, or, near the mean, where it rounds, the force does."""
-    slope = torch.einsum("bij,bi,bj->b", g, force, s)
+    slope = bilinear(g, force, s)
     falls = new.height <= height - 1e-4 * slope
     weaker = (new.force.abs().amax(-1) <= 0.5 * force.abs().amax(-1)) & (new.height <= height * (1 + 1e-6))
     return (falls | weaker) & new.force.isfinite().all(-1)
