@@ -95,8 +95,11 @@ def moves(A: Arithmetic, c: Tensor, where: Tensor) -> Tensor:
 
 
 def strays(c: Tensor) -> Tensor:
-    """Where a jet is infinite or NaN and does not stay: what replaces it, or is decided by it, tells no derivatives."""
-    return ~c[0].isfinite() & (c[1:] != 0).any(0)
+    """Where a jet is infinite or NaN, and its derivatives: what replaces it, or is decided by it, tells none.
+
+    With finite derivatives it is a constant that is not finite, and what was added to it.
+    """
+    return ~c[0].isfinite() & ~c[1:].isfinite().all(0)
 
 
 def agree(a: Tensor, b: Tensor) -> Tensor:
