@@ -361,6 +361,23 @@ def implicit(
     return once(root - (step - step.detach()), name), *rest
 
 
+def linearised(f: Callable[..., Any], x: Tensor, name: str = "function") -> tuple[Tensor, Field, Field]:
+    r"""f at one point `(n,)`, to `(m,)`, and its derivative there: $v \mapsto J v$, and $w \mapsto J^T w$.
+
+    f is evaluated once, however many products are taken, which are constants. Where it has a kink nothing says so.
+    """
+    with torch.enable_grad():
+        p = x.detach().requires_grad_()
+        (y,) = jets_at(f, p, 0, name)
+        if not y.requires_grad:
+            return y, lambda v: torch.zeros_like(y), lambda w: torch.zeros_like(x)
+        any_w = torch.zeros_like(y, requires_grad=True)
+        options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
+        (pulled,) = torch.autograd.grad(y, p, any_w, create_graph=True, **options)  # linear in w: its transpose is J
+    push = lambda v: torch.autograd.grad(pulled, any_w, v, **options)[0]  # noqa: E731
+    return y.detach(), push, lambda w: torch.autograd.grad(y, p, w, **options)[0]
+
+
 def _leaves(values: Sequence[Tensor]) -> list[Tensor]:
     """The tensors that gradients of values would be accumulated in."""
     nodes, found, seen = [t.grad_fn for t in values], [], set()

@@ -1,6 +1,10 @@
-r"""How the acceleration of geodesics, $a(x, v) = -\Gamma(v, v)$, changes with the point and with the velocity."""
+r"""The acceleration of geodesics, $a(x, v) = -\Gamma(v, v)$: how it changes with the point and with the velocity.
+
+And what a type of metric has for it while one solver runs.
+"""
 
 import functools
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -25,3 +29,27 @@ def of_type(metric: Metric, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     X = torch.cat((unit, torch.zeros_like(unit)), -1)
     A = formulas.varied_acceleration(*jets_of(metric, x, 2), v, X, X.roll(x.shape[-1], -1))[1]
     return A[..., : x.shape[-1]], A[..., x.shape[-1] :]
+
+
+class Accelerations(Protocol):
+    """What takes the place of g in one run of a solver."""
+
+    def __call__(self, x: Tensor, v: Tensor, /) -> Tensor:
+        r"""$-\Gamma(v, v)$ at points and velocities `(points, n)`."""
+        ...
+
+    def squared_speed(self, x: Tensor, v: Tensor, /) -> tuple[Tensor, Tensor]:
+        """`g(v, v)`, and the size of its terms, at points and velocities `(*batch, n)`; constants."""
+        ...
+
+
+def accelerations(metric: Metric, x: Tensor) -> Accelerations | None:
+    """What a type of metric has for one run of a solver that starts at points x; None where that is nothing."""
+    inner = unwrapped(metric)
+    return dispatched(solver, inner)(inner, x)
+
+
+@functools.singledispatch
+def solver(metric: Metric, x: Tensor) -> Accelerations | None:
+    """`accelerations`; types of metrics may bring their own."""
+    return None

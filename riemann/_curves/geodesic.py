@@ -13,6 +13,7 @@ from riemann import _jets, formulas
 from riemann._curvature import christoffel_vector
 from riemann._curvature.directional import connection_vector
 from riemann._curvature.tensors import FULL_JETS
+from riemann._curvature.variation import Accelerations, accelerations
 from riemann._curves.ode import Report, Solution, Status, solve
 from riemann._indices import bilinear
 from riemann._metric import jets_of, metric_field, metric_jet
@@ -147,7 +148,9 @@ def geodesic(
     Note:
         Each point has its own step size (order 8, dense output), so that none disturbs the others. Derivatives to x,
         v and the parameters of the metric are those of the steps taken, of every order, by `backward` or `torch.func`;
-        memory grows with the steps. `vmap` cannot map a solver that looks at values: give it the batch.
+        memory grows with the steps. Of pull-backs and `Fisher` metrics in many dimensions, where no derivatives are
+        wanted (`torch.no_grad()`), conjugate gradients take the place of g. `vmap` cannot map a solver that looks at
+        values: give it the batch.
 
     Reference:
         do Carmo, *Riemannian Geometry* (1992), chapter 3, section 2.
@@ -160,9 +163,10 @@ def geodesic(
     """
     x, v = alike(x, v=v)
     t = checked_times(t, x)
-    speed = _speed(metric, x, v)
+    own = accelerations(metric, x)
+    speed, _ = _squared_speed(metric, own, x.detach(), v.detach(), 1)
     n = x.shape[-1]
-    accelerate = acceleration or (lambda x, v: geodesic_acceleration(metric, x, v))
+    accelerate = acceleration or own or (lambda x, v: geodesic_acceleration(metric, x, v))
     accelerate = accelerate.in_loops if isinstance(accelerate, InLoops) else accelerate
 
     def flow(_: Tensor, y: Tensor) -> Tensor:
@@ -171,11 +175,11 @@ def geodesic(
 
     y = torch.cat((x, v), -1).reshape(-1, 2 * n)
     with reported(progress, len(y)) as report:
-        solution = integrated(flow, y, t, rtol, atol, max_steps, chart, n, report, acceleration is None)
+        solution = integrated(flow, y, t, rtol, atol, max_steps, chart, n, report, acceleration is None and own is None)
     states = solution.states.reshape(len(t), *x.shape[:-1], 2 * n)
     status, reached = (a.reshape(x.shape[:-1]) for a in (solution.status, solution.reached))
     points, velocities = states.split(n, -1)
-    drift = _drift(metric, speed, points.detach(), velocities.detach())
+    drift = _drift(metric, own, speed, points.detach(), velocities.detach())
     lost = (drift > tolerance(rtol, x) ** 0.5) & (status == Status.SUCCESS)
     status = torch.where(lost, Status.DRIFT, status)
     result = Geodesic(t, points, velocities, status, reached, drift, (x, v))
@@ -290,13 +294,17 @@ def checked_times(t: Any, x: Tensor) -> Tensor:
     return t
 
 
-def _speed(metric: Metric, x: Tensor, v: Tensor) -> Tensor:
-    r"""$g(v, v)$, `(*batch,)`; the metric is looked at, and warned of where it is none."""
-    g, _ = metric_jet(metric, x.detach(), 1)
-    return bilinear(g.detach(), v.detach(), v.detach())
+def _squared_speed(
+    metric: Metric, own: Accelerations | None, x: Tensor, v: Tensor, order: int = 0
+) -> tuple[Tensor, Tensor]:
+    r"""$g(v, v)$, `(*batch,)`, and the size of its terms; the metric is looked at, and warned of where it is none."""
+    if own is not None:
+        return own.squared_speed(x, v)
+    g = metric_jet(metric, x, order)[0].detach()
+    return bilinear(g, v, v), bilinear(g.abs(), v.abs(), v.abs())
 
 
-def _drift(metric: Metric, speed: Tensor, points: Tensor, velocities: Tensor) -> Tensor:
+def _drift(metric: Metric, own: Accelerations | None, speed: Tensor, points: Tensor, velocities: Tensor) -> Tensor:
     """Change of the squared speed at the last finite output of each point, over the size of its terms."""
     good = torch.isfinite(points).all(-1) & torch.isfinite(velocities).all(-1)
     last = (good * torch.arange(1, len(good) + 1, device=good.device).reshape(-1, *[1] * (good.ndim - 1))).argmax(0)
@@ -307,10 +315,8 @@ def _drift(metric: Metric, speed: Tensor, points: Tensor, velocities: Tensor) ->
         return torch.full_like(speed, torch.nan)
     p = torch.where(some[..., None], p, p[first(some)])
     with _quiet():
-        (g,) = metric_jet(metric, p, 0)
-    g = g.detach()
-    size = bilinear(g.abs(), v.abs(), v.abs())
-    drift = (bilinear(g, v, v) - speed).abs() / torch.where(size > 0, size, 1.0)
+        now, size = _squared_speed(metric, own, p, v)
+    drift = (now - speed).abs() / torch.where(size > 0, size, 1.0)
     return torch.where(some, drift, torch.nan)
 
 

@@ -7,6 +7,7 @@ from riemann._moved import belong as _belong
 from riemann.metrics import _eigenpairs as _eigenpairs
 from riemann.metrics import _mlp_routes as _mlp_routes
 from riemann.metrics import _pullback_curves as _pullback_curves
+from riemann.metrics import _pullback_wide as _pullback_wide
 from riemann.metrics._cholesky import Cholesky as Cholesky
 from riemann.metrics._conformal import Conformal as Conformal
 from riemann.metrics._constant import Constant as Constant

@@ -9,7 +9,7 @@ from riemann import _jets
 from riemann._curvature.eigenpairs import largest, of_matrix
 from riemann._metric import jets_of
 from riemann.metrics._pullback import _MAP, Pullback, _ambient, _lower, _shortened
-from riemann.metrics._structure import part_field, part_jet, route
+from riemann.metrics._structure import part_field, route
 
 DENSE = 400  # dimensions up to which g is formed
 MORE = 4  # vectors of a block beyond those asked for
@@ -33,15 +33,13 @@ def eigenpairs(metric: Pullback, x: Tensor, *, k: int) -> tuple[Tensor, Tensor, 
 def _product(metric: Pullback, x: Tensor) -> Callable[[Tensor], Tensor]:
     r"""$V \mapsto J^T G J V$, of columns `(n, b)` at a point `(n,)`."""
     metric = _shortened(metric)
-    f = part_field(metric.map, x, (None,), _MAP)
-    (y,) = part_jet(metric.map, x, 0, (None,), _MAP)
+    y, push, pull = _jets.linearised(part_field(metric.map, x, (None,), _MAP), x, _MAP)
     G = _ambient(metric, y)
 
     def product(V: Tensor) -> Tensor:
-        points = x.expand(V.shape[1], -1)
-        pushed = _jets.jets_along(f, points, (V.mT,), 1)[1][..., 0]
+        pushed = torch.stack([push(v) for v in V.mT])
         lowered = _lower(G, pushed) + 0 * y  # NaN where the map has no value
-        return _jets.gradients(lambda p, w: (w * f(p)).sum(), points, lowered)[0].mT
+        return torch.stack([pull(w) for w in lowered], -1)
 
     return product
 

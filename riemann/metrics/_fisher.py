@@ -10,7 +10,7 @@ from torch import Tensor
 from torch import distributions as D
 
 from riemann import _curvature, _jets
-from riemann._curvature import at
+from riemann._curvature import at, variation
 from riemann._metric import jets_of
 from riemann._modules import unwrapped
 from riemann._open import open_functions
@@ -288,3 +288,15 @@ def _ask_structure(function: Any) -> None:
 
 for _function in open_functions():
     _ask_structure(_function)
+
+
+@variation.of_type.register(Fisher)
+def acceleration_derivatives(metric: Fisher, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the structure."""
+    return variation.acceleration_derivatives(structure(metric, x), x, v)
+
+
+@variation.solver.register(Fisher)
+def accelerations(metric: Fisher, x: Tensor) -> variation.Accelerations | None:
+    """Of the structure."""
+    return variation.accelerations(structure(metric, x), x)
