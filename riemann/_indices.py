@@ -5,12 +5,13 @@ from torch import Tensor
 from riemann._contraction import contract
 
 
-def check_positions(indices: str, rank: int, what: str) -> None:
-    """Raises unless `indices` has one `u` or `l` for each of `rank` indices."""
-    if not isinstance(indices, str) or len(indices) != rank or set(indices) - set("ul"):
+def check_positions(indices: str, rank: int | None, what: str) -> None:
+    """Raises unless `indices` has one `u` or `l` for each of `rank` indices; of any number of them for None."""
+    if not isinstance(indices, str) or rank not in (None, len(indices)) or set(indices) - set("ul"):
+        count = "" if rank is None else f"{rank} "
         raise ValueError(
-            f"`indices` of {what} is {indices!r}, expected {rank} letters, each `u` (upper) or `l` (lower), "
-            f"as in {'ulllllll'[:rank]!r}"
+            f"`indices` of {what} is {indices!r}, expected {count}letters, each `u` (upper) or `l` (lower), "
+            f"as in {'ulllllll'[: rank or 4]!r}"
         )
 
 

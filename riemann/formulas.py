@@ -57,7 +57,7 @@ def change_indices(g: Tensor, T: Tensor, old: str, new: str) -> Tensor:
             f"got a {got}, expected a tensor `T`, and its positions `old`, a string as in 'ull'; use "
             "`torch.as_tensor(T)`"
         )
-    check_positions(old, len(old), "a tensor")
+    check_positions(old, None, "a tensor")
     check_positions(new, len(old), f"a tensor of rank {len(old)}")
     n, rank = g.shape[-1], len(old)
     if T.ndim < rank or T.shape[T.ndim - rank :] != (n,) * rank or T.dtype != g.dtype:
@@ -153,8 +153,8 @@ def covariant_derivative(gamma: Tensor, T: Tensor, dT: Tensor, indices: str) -> 
 
     $\nabla_k T^a{}_b = \partial_k T^a{}_b + \Gamma^a_{ke} T^e{}_b - \Gamma^e_{kb} T^a{}_e$ (MTW 10.18).
     """
+    check_positions(indices, None, "T")
     rank = len(indices)
-    check_positions(indices, rank, "T")
     nabla = dT
     for axis, position in enumerate(indices):
         moved = T.movedim(axis - rank, -1)
@@ -181,8 +181,8 @@ def lie_derivative(X: Tensor, dX: Tensor, T: Tensor, dT: Tensor, indices: str) -
 
     $(L_X T)^a{}_b = X^k \partial_k T^a{}_b - T^e{}_b \partial_e X^a + T^a{}_e \partial_b X^e$.
     """
+    check_positions(indices, None, "T")
     rank = len(indices)
-    check_positions(indices, rank, "T")
     n = X.shape[-1]
     lie = contract("...rk,...k->...r", dT.reshape((*X.shape[:-1], n**rank, n)), X).reshape(T.shape)
     for axis, position in enumerate(indices):

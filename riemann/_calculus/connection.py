@@ -173,7 +173,7 @@ def covariant_derivative(metric: Metric, T: Field, indices: str) -> Field:
         >>> covariant_derivative(half_plane, half_plane, "ll")(torch.tensor([0.0, 2.0])).abs().max()
         tensor(0.)
     """
-    check_positions(indices, len(indices), "T")
+    check_positions(indices, None, "T")
 
     @as_field(max(3, len(indices) + 1), metric, T)
     def at(x: Tensor) -> Tensor:

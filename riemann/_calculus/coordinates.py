@@ -36,7 +36,7 @@ def change_coordinates(field: Field, map: Field, indices: str = "ll") -> Field:
         tensor([[1., 0.],
                 [0., 9.]])
     """
-    check_positions(indices, len(indices), "the field")
+    check_positions(indices, None, "the field")
     rank = len(indices)
 
     @as_field(max(2, rank), map)

@@ -35,7 +35,7 @@ def lie_derivative(X: Field, T: Field, indices: str) -> Field:
         tensor([[0., 0.],
                 [0., 0.]])
     """
-    check_positions(indices, len(indices), "T")
+    check_positions(indices, None, "T")
 
     @as_field(len(indices) + 1, X, T)
     def at(x: Tensor) -> Tensor:
