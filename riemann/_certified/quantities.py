@@ -38,9 +38,12 @@ QUANTITIES = {
     "bach_tensor": Quantity(4, 2),
 }
 INJECTIVITY = (
-    "the injectivity radius is not bounded by curvature on a box: it depends on short loops anywhere. Klingenberg's "
-    "theorem (1959) says that it is at least pi / sqrt(D) on a compact orientable manifold of even dimension with "
-    "0 < K <= D: certify `sectional_curvature` with `above=0` and `below=D` on charts that cover it"
+    "the injectivity radius is not bounded by curvature on a box: it depends on short loops anywhere. Theorems "
+    "bound it on a complete manifold, by `sectional_curvature` K certified on charts that cover it. It is "
+    "infinite where K <= 0 and the manifold is simply connected (Cartan, Hadamard). It is at least pi / sqrt(D) "
+    "where 0 < K <= D and the manifold is not compact (Gromoll, Meyer 1969), or compact, orientable and of even "
+    "dimension (Klingenberg 1959); and where D / 4 < K <= D and it is compact and simply connected (Klingenberg "
+    "1961). Certify with `above=0`, or D / 4, and `below=D`; what is said of the manifold is for you to know"
 )
 REMAINDER = 2  # degree of the Taylor form of a quantity over a box
 
