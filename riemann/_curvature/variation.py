@@ -4,7 +4,7 @@ And what a type of metric has for it while one solver runs.
 """
 
 import functools
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ def of_type(metric: Metric, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     return A[..., : x.shape[-1]], A[..., x.shape[-1] :]
 
 
+@runtime_checkable
 class Accelerations(Protocol):
     """What takes the place of g in one run of a solver."""
 
