@@ -5,6 +5,8 @@ from riemann._calculus.bases import vector_fields as vector_fields
 from riemann._calculus.killing_fields import enough as enough
 from riemann._calculus.killing_fields import independent as independent
 from riemann._calculus.killing_fields import operators as operators
+from riemann._curves.logarithm import along as along
+from riemann._curves.logarithm import followed_log as followed_log
 from riemann._jets import field as field
 from riemann._jets import jets_along as jets_along
 from riemann._jets import jets_at as jets_at

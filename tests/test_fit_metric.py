@@ -1,10 +1,13 @@
 """Metrics from trajectories: the truth of known families, with the deviations that are claimed; nets; messages."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 import riemann as rm
 from riemann_nn import MetricNet, fit_metric
+from riemann_nn._discovery.distances import geodesics, lengths
 from riemann_nn._discovery.motion import Motion, flow, flow_and_derivatives
 from tests.fields import D
 from tests.helpers import assert_equal
@@ -184,6 +187,161 @@ def test_a_net_of_more_parameters_than_numbers():
     fitted = fit_metric(y, t, MetricNet(2, (8, 8)), iterations=20)
     assert fitted.report.parameters > y.numel() and fitted.report.identified < 15
     assert float((fitted.points - y).square().mean().sqrt()) < 0.015
+
+
+def measured(name, count, noise):
+    """Distances between pairs of points, in a family's true metric."""
+    true, _, where = FAMILIES[name]
+    pairs = torch.stack((where(count), where(count)), 1)
+    with torch.no_grad():
+        d = rm.distance(true, *pairs.unbind(1))
+    return pairs, d + noise * torch.randn_like(d)
+
+
+@pytest.mark.parametrize("name", ["bowl", "power"])
+def test_distances_show_the_metric_and_its_scale(name):
+    true, start, _ = FAMILIES[name]
+    pairs, d = measured(name, 8, 0.0)
+    fitted = fit_metric(pairs=pairs, distances=d, metric=start)
+    assert_equal(fitted.metric.p.detach(), true.p.detach(), rtol=1e-6)
+    assert not fitted.report.scale_is_free and fitted.report.converged
+    speeds = torch.einsum("...ij,...i,...j->...", rm.at(true, fitted.points, 0).g, *[fitted.velocities] * 2).sqrt()
+    assert_equal(speeds, d.unsqueeze(1).expand_as(speeds), rtol=1e-4)  # they are geodesics, of those lengths
+
+
+def test_noisy_distances_and_their_deviations():
+    true, start, _ = FAMILIES["power"]
+    pairs, d = measured("power", 40, 0.01)
+    fitted = fit_metric(pairs=pairs.unbind(1), distances=d, metric=start)
+    off = (fitted.metric.p - true.p).detach() / fitted.uncertainty.parameters
+    assert float(off.abs().max()) < 4
+    assert_equal(fitted.report.noise / 0.01, torch.ones(1, dtype=D), rtol=0.4)
+    assert "Distances show the metric, its scale too" in str(fitted.report)
+
+
+def test_derivatives_of_lengths():
+    motion, (x, y) = Motion(Bowl(0.7, 1.5, 1.0)), measured("bowl", 2, 0.0)[0].unbind(1)
+    bend, found = geodesics(motion, x, y, None)
+    slopes, theta, change = lengths(motion, x, y, bend)[1], motion.theta, torch.randn(3, dtype=D)
+    ends = []
+    for h in (1e-4, -1e-4):
+        motion.set(theta + h * change)
+        ends.append(rm.distance(motion.metric, x, y).detach())
+    assert bool(found.all())
+    assert_equal((ends[0] - ends[1]) / 2e-4, slopes @ change, rtol=1e-5)
+
+
+def test_distances_along_geodesics_that_are_not_the_shortest_are_said():
+    true = FAMILIES["revolution"][0]
+    pairs = torch.tensor([[[0.0, 0.0], [0.0, 3.0]], [[0.5, 0.0], [1.0, 0.5]]], dtype=D)
+    d = rm.distance(true, *pairs.unbind(1), throw=False).length.detach()
+    with pytest.warns(UserWarning, match="1 geodesics pass a point conjugate to their start"):
+        fit_metric(pairs=pairs, distances=d, metric=Revolution(1.0, 0.5))
+
+
+@pytest.mark.slow
+def test_a_net_of_distances():
+    true = lambda x: 5e6 * torch.exp(0.5 * x[0]) * torch.eye(2, dtype=x.dtype)
+    pairs = torch.rand(80, 2, 2, dtype=D) * 3 - 1.5
+    d = rm.distance(true, *pairs.unbind(1))
+    fitted = fit_metric(pairs=pairs, distances=d + 20 * torch.randn_like(d))
+    x = torch.rand(10, 2, dtype=D) * 2 - 1
+    g, sure = rm.at(fitted.metric, x, 0).g.detach(), fitted.uncertainty.of_metric(x)
+    off = (g - rm.at(true, x, 0).g) / sure
+    assert float(off.square().mean().sqrt()) < 2.5 and float((sure / 5e6).max()) < 0.3
+
+
+def test_the_bootstrap_of_linear_least_squares():
+    """Refits of a problem that is linear: its covariance is known in the mean over resamples."""
+    pairs = torch.randn(30, 2, 2, dtype=D)
+    sizes = (pairs[:, 0] - pairs[:, 1]).norm(dim=-1)
+    d = sizes * 1.3 * (1 + 0.02 * torch.randn(30, dtype=D))  # the noise grows with the distance
+    fitted = fit_metric(pairs=pairs, distances=d, metric=Flat(1.0), uncertainty="bootstrap", resamples=60)
+    assert_equal(fitted.metric.p.detach(), ((sizes @ d) / (sizes @ sizes)).reshape(1), rtol=1e-6)
+    rest = d - fitted.metric.p.detach() * sizes
+    sandwich = (sizes * rest).norm() / (sizes @ sizes)
+    assert_equal(fitted.uncertainty.parameters, sandwich.reshape(1), rtol=0.4)
+
+
+class Flat(Family):
+    def forward(self, x):
+        return self.p[0] ** 2 * torch.eye(2, dtype=x.dtype)
+
+
+def test_the_bootstrap_sees_that_noise_is_not_independent():
+    """Trajectories shifted as a whole: Laplace's approximation takes their positions for many independent ones."""
+    true, start, where = FAMILIES["power"]
+    y, t = motions(true, where, 8, 10, 0.001)
+    y = y + 0.03 * torch.randn(8, 1, 2, dtype=D)
+    sure = [
+        fit_metric(y, t, start, uncertainty=how, resamples=8).uncertainty.parameters[0]
+        for how in ("laplace", "bootstrap")
+    ]
+    assert sure[1] > 1.5 * sure[0]
+
+
+def test_a_prior_keeps_what_data_leave_open_uncertain():
+    """Of a direction that nothing shows, refits keep the prior's deviation."""
+    pairs = torch.randn(8, 2, 2, dtype=D)
+    d = 2 * (pairs[:, 0] - pairs[:, 1]).norm(dim=-1) * (1 + 0.01 * torch.randn(8, dtype=D))
+    options = {"metric": Twice(1.0, 1.0), "prior": True}
+    laplace = fit_metric(pairs=pairs, distances=d, **options).uncertainty
+    refits = fit_metric(pairs=pairs, distances=d, **options, uncertainty="bootstrap", resamples=30).uncertainty
+    open_ = torch.tensor([1.0, -1.0], dtype=D) / 2**0.5
+    assert_equal(
+        (open_ @ refits.covariance @ open_) / (open_ @ laplace.covariance @ open_), torch.tensor(1.0), rtol=0.6
+    )
+
+
+class Twice(Family):
+    def forward(self, x):
+        return (self.p[0] + self.p[1]) * torch.eye(2, dtype=x.dtype)
+
+
+def test_a_net_starts_anew_from_a_poor_minimum(monkeypatch):
+    """Of starts that fit badly, the best is kept; a good one ends the search."""
+    tried = []
+
+    def fitted(motion, prior, y, *rest):
+        tried.append(motion)
+        return SimpleNamespace(excess=(9.0, 1.2, 0.0)[len(tried) - 1], record=lambda *_: motion)
+
+    monkeypatch.setattr("riemann_nn._discovery.fit_metric.to_motions", fitted)
+    y, t = motions(FAMILIES["bowl"][0], around([0.0, 0.0]), 3, 5, 0.01)
+    assert fit_metric(y, t) is tried[1] and len(tried) == 2
+    assert not torch.equal(tried[0].theta, tried[1].theta)
+    tried.clear()
+    assert fit_metric(y, t, restarts=0) is tried[0]
+
+
+@pytest.mark.unshaped
+def test_messages_of_distances():
+    x, d = torch.rand(8, 2, 2, dtype=D), torch.rand(8, dtype=D) + 1
+    for arguments, message in (
+        ({"pairs": x[:, 0]}, r"`pairs` has shape \(8, 2\), expected \(N, 2, n\)"),
+        ({"pairs": (x[:, 0], x[1:, 1])}, r"`pairs` have shapes \(8, 2\) and \(7, 2\), expected \(N, n\) both"),
+        ({"distances": d[:3]}, r"`distances` has shape \(3,\), expected \(8,\)"),
+        ({"distances": d - d}, "`distances` has 0 at 0, expected positive numbers"),
+        ({"distances": d * torch.nan}, "`distances` has nan at 0, expected positive numbers"),
+        ({"pairs": x / 0}, "`pairs` is not finite at 0"),
+        ({"pairs": x[:, :1].expand(8, 2, 2)}, "`pairs` has the same point twice at 0"),
+        ({"times": d}, "are given beside `times`, which is of motions"),
+        ({"energy": 1.0}, "are given beside `energy`, which is of motions"),
+        ({"uncertainty": "sandwich"}, "`uncertainty` is 'sandwich', expected 'laplace' or 'bootstrap'"),
+        ({"pairs": x[:4], "distances": d[:4], "uncertainty": "bootstrap"}, "`pairs` are 4, too few to resample"),
+        ({"metric": Lorentz(1.0)}, "`metric` is indefinite"),
+        ({"resamples": 1}, "`resamples` is 1, expected a whole number, 2 or more"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fit_metric(**{"pairs": x, "distances": d, **arguments})
+    for arguments in ({"pairs": x}, {"distances": d}):
+        with pytest.raises(TypeError, match="is a NoneType, expected a torch.Tensor"):
+            fit_metric(**arguments)
+
+
+class Lorentz(Family):
+    def forward(self, x):
+        return self.p[0] * torch.diag(torch.tensor([-1.0, 1.0], dtype=x.dtype))
 
 
 @pytest.mark.unshaped

@@ -333,6 +333,13 @@ def moved_log(metric: Metric, x: Tensor, y: Tensor, bend: Tensor) -> Tensor:
     return torch.stack([curves.turned(e.expand_as(bend[:, 0]), 0, known) for e in torch.eye(x.shape[-1]).to(bend)], -1)
 
 
+def along(x: Tensor, y: Tensor, bend: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Points and velocities of curves that bend so, `(b, k + 1, n)`, at nodes whose weights integrate over [0, 1]."""
+    count, line = bend.shape[1] - 1, (y - x)[:, None]
+    s = _nodes(count, bend)[0][:, None]
+    return x[:, None] + s * line + bend, line + _differentiation(count, bend) @ bend, _quadrature(count, bend)
+
+
 def _close(y: Tensor) -> Tensor:
     """The size of a tension below which a curve is next to a geodesic."""
     return 1e-4 * y.abs().amax(-1).clamp(min=1.0)

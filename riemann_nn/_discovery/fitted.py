@@ -16,24 +16,26 @@ _OF_NULL = 1e-6  # a derivative along what is not identified counts as 0, relati
 
 @dataclass(frozen=True, eq=False)
 class FitReport:
-    r"""How well motions fit the data, and what the data identify.
+    r"""How well the metric fits the data, and what the data identify.
 
     Attributes:
-        noise: deviation of the positions from the motions in each coordinate, `(n,)`, corrected for what was fitted.
+        noise: deviation of the positions from the motions in each coordinate, `(n,)`, corrected for what was fitted; of
+            distances one number, `(1,)`.
         smoothing_noise: what local polynomials leave, `(n,)`: less than `noise` where the family cannot fit the data.
+            None for distances.
         numbers: of the data.
         parameters: of the metric (and the potential).
         identified: how many of them the data determine; with a prior a fraction each, as much as they do.
-        states: numbers of the first states, fitted along.
+        states: numbers of the first states, fitted along; 0 for distances.
         scale_is_free: whether no data of the kind show the scale of the metric.
         precision: of the prior on parameters, or None.
         region: the range of the data in each coordinate, `(n, 2)`; elsewhere the metric is what its family makes it.
-        substeps: of the solver between two samples.
-        iterations: whether they converged.
+        substeps: of the solver between two samples; 0 for distances.
+        converged: whether the iterations did.
     """
 
     noise: Tensor
-    smoothing_noise: Tensor
+    smoothing_noise: Tensor | None
     numbers: int
     parameters: int
     identified: float
@@ -48,8 +50,10 @@ class FitReport:
     def words(self) -> str:
         """What these data identify."""
         text = (
-            "Trajectories show the connection, where they pass; a metric follows up to what parallel transport keeps, "
-            "and its scale at least is free. "
+            "Distances show the metric, its scale too, where geodesics between the pairs pass. "
+            if self.smoothing_noise is None
+            else "Trajectories show the connection, where they pass; a metric follows up to what parallel transport "
+            "keeps, and its scale at least is free. "
         )
         if self.precision is not None:
             text += "What the data leave open is held near the start by the prior."
@@ -66,11 +70,15 @@ class FitReport:
 
     def __str__(self) -> str:
         some = lambda a: ", ".join(f"{s:.3g}" for s in a.tolist())
+        of_motions = (
+            {}
+            if self.smoothing_noise is None
+            else {"noise of smoothing": some(self.smoothing_noise), "first states": f"{self.states} numbers"}
+        )
         rows = {
             "noise": some(self.noise),
-            "noise of smoothing": some(self.smoothing_noise),
             "data": f"{self.numbers} numbers",
-            "first states": f"{self.states} numbers",
+            **of_motions,
             "parameters": str(self.parameters),
             "identified": f"{self.identified:.4g}",
             "region": ", ".join(f"[{a:.3g}, {b:.3g}]" for a, b in self.region.tolist()),
@@ -82,7 +90,10 @@ class FitReport:
 
 @dataclass(frozen=True, eq=False)
 class MetricUncertainty:
-    r"""Laplace's approximation: parameters are normal around the fit, with the inverse of Gauss and Newton's matrix.
+    r"""How far fitted parameters may be off: they are normal around the fit.
+
+    Their covariance is the inverse of Gauss and Newton's matrix (Laplace's approximation), or that of refits to
+    resampled data (bootstrap).
 
     Directions that the data do not show have no deviation: what depends on them is uncertain by infinity. Where the
     scale of the metric is one of them, functions are asked for metrics of one scale, that of the fit: the mean
@@ -161,13 +172,14 @@ class MetricUncertainty:
 
 @dataclass(frozen=True, eq=False)
 class FittedMetric:
-    """A metric found in trajectories.
+    """A metric found in trajectories, or in distances.
 
     Attributes:
         metric: a metric and a module.
         report: how well it fits, and what is identified; prints as a table.
         uncertainty: how far it may be off.
-        points: positions on the fitted motions at the times, `(N, T, n)`.
+        points: positions on the fitted motions at the times, `(N, T, n)`; on the geodesics between pairs at parameters
+            from 0 to 1, closer to each other at the ends.
         velocities: likewise.
         potential: the one that was fitted along, or given, or None.
     """
@@ -196,17 +208,18 @@ class Scaled(torch.nn.Module):
 
 
 class InUnits(torch.nn.Module):
-    """A metric of standardised coordinates, $(x - middle) / unit$, in those of the data."""
+    """A metric of standardised coordinates, $(x - middle) / unit$, in those of the data, times the square of `size`."""
 
     def __init__(self, metric: torch.nn.Module, middle: Tensor, unit: Tensor):
         super().__init__()
         self.metric = metric
         self.register_buffer("middle", middle)
         self.register_buffer("unit", unit)
+        self.register_buffer("size", torch.ones_like(unit[0]))
 
     def forward(self, x: Tensor) -> Tensor:
         """At points `(*batch, n)`; in units of the data, of which the geometric mean is 1."""
-        scale = self.unit / torch.exp(self.unit.log().mean())
+        scale = self.unit / torch.exp(self.unit.log().mean()) / self.size
         return self.metric((x - self.middle) / self.unit) / (scale.unsqueeze(-1) * scale)
 
 

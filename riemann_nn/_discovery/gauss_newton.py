@@ -20,18 +20,24 @@ NULL = 1e-7  # singular values of the Jacobian that are smaller, of its largest,
 _FAINT = 1e-5  # parameters that do less than this, of what the strongest does, keep to its unit
 _SUBSTEPS = 16  # of the solver between two samples, at most
 _PATIENCE = 8  # steps
-_POINTS_AT_ONCE = 2**21  # numbers of theta at so many points
+NUMBERS_AT_ONCE = 2**21  # numbers of theta at so many points
 
 
 class Prior(NamedTuple):
-    """A normal distribution of theta, around `mean`; its precision is what makes the data most likely, or None."""
+    """A normal distribution of theta around `mean`; of the precision that makes the data most likely, or `known`."""
 
     mean: Tensor
     precision: float
+    known: bool = False
+
+
+def penalty(prior: Prior | None, theta: Tensor) -> float:
+    """What a prior adds to the sum of squares."""
+    return 0.0 if prior is None else prior.precision * float((theta - prior.mean).square().sum())
 
 
 class Linear(NamedTuple):
-    r"""Linearised: residuals in units of the noise, $e + J\,\delta\theta$, with the first states solved for.
+    r"""Linearised: residuals in units of the noise, $e + J\,\delta\theta$.
 
     Attributes:
         values: singular values of J in units of `unit`.
@@ -39,8 +45,6 @@ class Linear(NamedTuple):
         projected: e on the vectors of the other side.
         rest: the square of what no parameter reduces.
         unit: of each parameter, `(P,)`.
-        step: of theta to the states of all pieces, `(pieces, samples, 2n)`.
-        gap: how far each state is from where its predecessor's motion arrives, `(pieces, samples - 1, 2n)`.
     """
 
     values: Tensor
@@ -48,8 +52,29 @@ class Linear(NamedTuple):
     projected: Tensor
     rest: float
     unit: Tensor
-    step: Callable[[Tensor], Tensor]
-    gap: Tensor
+
+    @classmethod
+    def of(cls, J: Tensor, e: Tensor, theta: Tensor, equal: bool) -> "Linear":
+        """In units in which all parameters do as much, or in `equal` ones, for a prior."""
+        P = J.shape[1]
+        effects = J.norm(dim=0) * (size := theta.abs().clamp(min=1))
+        unit = size / effects.clamp(min=max(_FAINT * float(effects.max()), 1e-300))
+        if equal:
+            unit = torch.full_like(unit, P**0.5 / max(float(J.norm()), 1e-300))
+        U, s, Vh = torch.linalg.svd(J * unit, full_matrices=False)
+        if len(s) < P:
+            U, s = (torch.nn.functional.pad(a, (0, P - len(s))) for a in (U, s))
+            Vh = torch.cat((Vh, torch.linalg.qr(Vh.mT, mode="complete")[0].mT[len(Vh) :]))
+        projected = U.mT @ e
+        rest = float((e.square().sum() - projected.square().sum()).clamp(min=0))
+        return cls(s, Vh.mT, projected, rest, unit)
+
+    def effective(self, prior: Prior | None) -> float:
+        """How many parameters the data determine; with a prior a fraction of each."""
+        if prior is None:
+            return float((self.values > NULL * self.values.max()).sum())
+        s = self.values.square() / self.unit[0] ** 2
+        return float((s / (s + prior.precision)).sum())
 
     def solved(self, damping: float, prior: Prior | None, theta: Tensor) -> tuple[Tensor, float]:
         """The step of theta, and the sum of squares that it should lead to, that of the prior included."""
@@ -67,14 +92,28 @@ class Linear(NamedTuple):
         return self.unit * (self.right @ along), self.rest + left + penalty
 
 
-def linearised(
+class Condensed(NamedTuple):
+    """The problem of all motions, with their first states solved for.
+
+    Attributes:
+        linear: for theta alone.
+        step: of theta to the states of all pieces, `(pieces, samples, 2n)`.
+        gap: how far each state is from where its predecessor's motion arrives, `(pieces, samples - 1, 2n)`.
+    """
+
+    linear: Linear
+    step: Callable[[Tensor], Tensor]
+    gap: Tensor
+
+
+def condensed(
     motion: Motion, nodes: Tensor, y: Tensor, weights: Tensor, pieces: Pieces, substeps: int, equal: bool
-) -> Linear:
+) -> Condensed:
     """The problem at states `nodes` along pieces and positions y; `equal` units of all parameters, for a prior."""
     n, P = y.shape[-1], len(motion.theta)
     count, samples = nodes.shape[:2]
     scale = torch.where(pieces.present, 1.0, 0.0).unsqueeze(-1) * weights
-    e, at_once = [], max(1, _POINTS_AT_ONCE // ((P + 20) * samples))
+    at_once = max(1, NUMBERS_AT_ONCE // ((P + 20) * samples))
     parts, rows = [], y.new_zeros(0, P + 1)
     for piece in torch.arange(count, device=y.device).split(at_once):
         start, end = nodes[piece, :-1].flatten(0, 1), nodes[piece, 1:]
@@ -105,19 +144,9 @@ def linearised(
             "derivatives of the motions are not finite: `metric` (or `potential`) has none at points of the data, or "
             "the motions are too unstable to follow for so long; keep the data inside the chart, or lower `longest`"
         )
-    J, e = rows[:, :-1], rows[:, -1]
-    effects = J.norm(dim=0) * (size := motion.theta.abs().clamp(min=1))
-    unit = size / effects.clamp(min=max(_FAINT * float(effects.max()), 1e-300))
-    if equal:
-        unit = torch.full_like(unit, P**0.5 / max(float(J.norm()), 1e-300))
-    U, s, Vh = torch.linalg.svd(J * unit, full_matrices=False)
-    if len(s) < P:
-        U, s = (torch.nn.functional.pad(a, (0, P - len(s))) for a in (U, s))
-        Vh = torch.cat((Vh, torch.linalg.qr(Vh.mT, mode="complete")[0].mT[len(Vh) :]))
-    projected = U.mT @ e
-    rest = float((e.square().sum() - projected.square().sum()).clamp(min=0))
     step = lambda delta: to_theta[..., :-1] @ delta + to_theta[..., -1]
-    return Linear(s, Vh.mT, projected, rest, unit, step, torch.cat([gap for _, gap in parts]))
+    linear = Linear.of(rows[:, :-1], rows[:, -1], motion.theta, equal)
+    return Condensed(linear, step, torch.cat([gap for _, gap in parts]))
 
 
 class Fit(NamedTuple):
@@ -156,7 +185,7 @@ def minimise(
 
     def chi2(nodes: Tensor, theta: Tensor) -> float:
         squares = ((nodes[..., :n] - y) * weights * present).square().sum()
-        return float(squares) + (0.0 if prior is None else prior.precision * float((theta - prior.mean).square().sum()))
+        return float(squares) + penalty(prior, theta)
 
     def gaps(nodes: Tensor) -> float:
         moved = flow(motion, nodes[:, :-1].flatten(0, 1), pieces.steps.reshape(-1), substeps)
@@ -174,12 +203,11 @@ def minimise(
     history, held = [], False
     for iteration in range(iterations):
         theta = motion.theta
-        linear = linearised(motion, nodes, y, weights, pieces, substeps, prior is not None)
+        linear, step, gaps_now = condensed(motion, nodes, y, weights, pieces, substeps, prior is not None)
         if prior is not None:
-            prior, effective = _likelier(linear, prior, theta, iteration > 0)
-        else:
-            effective = float((linear.values > NULL * linear.values.max()).sum())
-        now, gap = chi2(nodes, theta), float((linear.gap * in_noise).square().sum())
+            prior = likelier(linear, prior, theta, iteration > 0)
+        effective = linear.effective(prior)
+        now, gap = chi2(nodes, theta), float((gaps_now * in_noise).square().sum())
         history.append(now + gap)
         if prior is not None and len(history) > _PATIENCE and not history[-1 - _PATIENCE] - history[-1] > enough:
             held, damping = True, 1e12  # what is left is to close the gaps
@@ -191,7 +219,7 @@ def minimise(
             if gap > 0:
                 price = max(price, 2 * (then - now) / gap)
             promised = length * (now - then) + price * gap * (2 - length) * length
-            tried = nodes + length * linear.step(delta)
+            tried = nodes + length * step(delta)
             motion.set(theta + length * delta)
             if merit(tried, motion.theta, price) <= now + price * gap - 1e-4 * promised:  # NaN is not
                 nodes, damping = tried, damping / (10 if attempt == 0 else 1)
@@ -205,14 +233,13 @@ def minimise(
     return Fit(nodes, linear, prior, chi2(nodes, motion.theta), effective, substeps, converged)
 
 
-def _likelier(linear: Linear, prior: Prior, theta: Tensor, known: bool) -> tuple[Prior, float]:
-    """MacKay's step towards the precision that makes the data most likely; how many parameters they determine."""
-    s = linear.values.square() / linear.unit[0] ** 2
-    effective = float((s / (s + prior.precision)).sum())
+def likelier(linear: Linear, prior: Prior, theta: Tensor, moved: bool) -> Prior:
+    """MacKay's step towards the precision that makes the data most likely."""
     square = float((theta - prior.mean).square().sum())
-    if known and square > 0:
-        prior = prior._replace(precision=min(max(effective / square, prior.precision / 10), prior.precision * 10))
-    return prior, effective
+    if prior.known or not moved or square == 0:
+        return prior
+    wanted = linear.effective(prior) / square
+    return prior._replace(precision=min(max(wanted, prior.precision / 10), prior.precision * 10))
 
 
 def enough_substeps(motion: Motion, nodes: Tensor, pieces: Pieces, noise: Tensor) -> int:

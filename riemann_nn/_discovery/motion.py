@@ -75,27 +75,40 @@ class Motion:
     def derivatives(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The acceleration and its derivatives to x, v, theta, `(points, n, …)`."""
         # each point has parameters of its own, so that one gradient is that of every point
-        each = lambda p: p.detach().expand(len(x), *p.shape).clone().requires_grad_()
-        own = [each(p) for p in self.parameters]
+        own = self._own(len(x))
         x, v = (a.detach().requires_grad_() for a in (x, v))
-
-        def called(function: Any, named: list[tuple[str, Tensor]], name: str) -> Callable[..., Tensor]:
-            def at(point: Tensor, *tensors: Tensor) -> Tensor:
-                those = {name: t for (name, _), t in zip(named, tensors, strict=True)}
-                return field(lambda p: with_tensors(function, those, p), x, name)(point)
-
-            return at if named else field(function, x, name)
-
         with torch.enable_grad():
             jet = lambda f, tensors, name: jets_along(f, x, None, 1, *tensors, name=name)
             count, dV = len(self._of_metric), None
             if self.potential is not None:
-                V = called(self.potential, self._of_potential, "potential")
+                V = _called(self.potential, self._of_potential, x, "potential")
                 dV = jet(V, own[count:], "potential")[1]
-            a = _acceleration(*jet(called(self.metric, self._of_metric, "metric"), own[:count], "metric"), v, dV)
+            a = _acceleration(*jet(_called(self.metric, self._of_metric, x, "metric"), own[:count], "metric"), v, dV)
             rows = [recorded_gradients(component.sum(), [x, v, *own]) for component in a.unbind(-1)]
         joined = [(to_x, to_v, torch.cat([t.reshape(len(x), -1) for t in rest], 1)) for to_x, to_v, *rest in rows]
         return a.detach(), *(torch.stack(row, 1) for row in zip(*joined, strict=True))
+
+    def squares(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """g(v, v) at points and velocities `(points, n)`, and its derivatives to theta, `(points, P)`."""
+        own = self._own(len(x))
+        with torch.enable_grad():
+            (g,) = jets_along(_called(self.metric, self._of_metric, x, "metric"), x, None, 0, *own, name="metric")
+            square = torch.einsum("zij,zi,zj->z", g, v, v)
+            rows = recorded_gradients(square.sum(), own)
+        return square.detach(), torch.cat([row.reshape(len(x), -1) for row in rows], 1)
+
+    def _own(self, count: int) -> list[Tensor]:
+        return [p.detach().expand(count, *p.shape).clone().requires_grad_() for p in self.parameters]
+
+
+def _called(function: Any, named: list[tuple[str, Tensor]], x: Tensor, name: str) -> Callable[..., Tensor]:
+    """A function of a point and of those parameters."""
+
+    def at(point: Tensor, *tensors: Tensor) -> Tensor:
+        those = {name: t for (name, _), t in zip(named, tensors, strict=True)}
+        return field(lambda p: with_tensors(function, those, p), x, name)(point)
+
+    return at if named else field(function, x, name)
 
 
 def _acceleration(g: Tensor, dg: Tensor, v: Tensor, dV: Tensor | None) -> Tensor:
