@@ -74,7 +74,7 @@ def check_metric_callable(metric: Any) -> None:
     """Raises unless `metric` can be called, and is not a class nor what makes a metric."""
     if (
         isinstance(metric, type)
-        or getattr(metric, "__module__", "").startswith("riemann.spaces.")
+        or (getattr(metric, "__module__", None) or "").startswith("riemann.spaces.")
         and inspect.isfunction(metric)
     ):
         raise TypeError(

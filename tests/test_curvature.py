@@ -179,3 +179,11 @@ def test_a_metric_that_is_evaluated_otherwise_than_its_type_takes_no_route_of_it
         assert_equal(rm.scalar_curvature(metric, x), rm.scalar_curvature(lambda p, g=metric: g(p), x))
         assert_equal(rm.at(metric, x).g, rm.at(lambda p, g=metric: g(p), x).g)
     assert rm.scalar_curvature.route(Recorded(None, exponent)) == rm.scalar_curvature.route(Conformal(None, exponent))
+
+
+def test_a_function_of_no_module():
+    """As `exec` makes them where its names do not hold `__name__`."""
+    plane = lambda x: (1 + x @ x) * torch.eye(2).to(x)
+    plane.__module__ = None
+    x = torch.tensor([0.0, 0.0], dtype=torch.float64)
+    assert_equal(rm.scalar_curvature(plane, x), torch.tensor(-4.0, dtype=torch.float64))
