@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TypedDict
 
+import torch
 from torch import Tensor
 
 Field = Callable[[Tensor], Tensor]
@@ -23,6 +24,18 @@ class CurveOptions(SolverOptions, total=False):
     """How a curve of a chart is integrated: see `geodesic`."""
 
     chart: Field | None
+
+
+class KillingOptions(TypedDict, total=False):
+    """Where and how symmetries are looked for: see `killing_fields`."""
+
+    points: Tensor | None
+    weights: Tensor | None
+    kind: str
+    tolerance: float | int
+    num_points: int | None
+    dtype: torch.dtype
+    device: torch.device | str | None
 
 
 class GeodesicOptions(CurveOptions, total=False):

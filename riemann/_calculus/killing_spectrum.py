@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 from torch import Tensor
 
 from riemann._calculus.killing_fields import killing_fields
-from riemann._types import Field, Metric
+from riemann._types import Field, KillingOptions, Metric
 
 _ZERO = 1e-9  # residuals that are less count as this much
 _GAP = 3.0  # between residuals of symmetries, and the least of what is none
@@ -33,11 +33,8 @@ def killing_spectrum(
     box: Sequence[Sequence[int | float]] | None = None,
     basis: str | Field | Sequence[Field] = "polynomial",
     *,
-    points: Tensor | None = None,
-    weights: Tensor | None = None,
-    kind: str = "killing",
     degree: int = 1,
-    **options: Any,
+    **options: Unpack[KillingOptions],
 ) -> KillingSpectrum:
     r"""How nearly a metric has symmetries: for learned and noisy metrics, where `killing_dimension` is 0 or -1.
 
@@ -47,13 +44,10 @@ def killing_spectrum(
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`.
-        box: as for `killing_fields`, and so are the others; the degree is 1 by default: a large basis fits noise.
+        box: as for `killing_fields`.
         basis: as for `killing_fields`.
-        points: where the metric is asked, `(N, n)`; for a learned one, its data.
-        weights: of the points, `(N,)`.
-        kind: `"killing"`, `"homothetic"` or `"conformal"`.
-        degree: of the named bases.
-        **options: of `killing_fields`.
+        degree: of the named bases; lower than there, for a large basis fits noise.
+        **options: as for `killing_fields`; `points` of a learned metric are its data.
 
     Returns:
         `.values`, `.gaps`, `.dimension`.
@@ -66,9 +60,9 @@ def killing_spectrum(
         >>> killing_spectrum(wrinkled, ((-1, 1), (-1, 1))).dimension
         1
     """
-    options = {"tolerance": math.inf, **options}
-    n = points.shape[-1] if isinstance(points, Tensor) and points.ndim else len(box or ())
-    found = killing_fields(metric, box, basis, points=points, weights=weights, kind=kind, degree=degree, **options)
+    found = killing_fields(metric, box, basis, degree=degree, **{"tolerance": math.inf, **options})
+    points, kind = options.get("points"), options.get("kind", "killing")
+    n = len(box or ()) if points is None else points.shape[-1]
     values = found.spectrum
     most = n * (n + 1) // 2 + (kind == "homothetic")
     if kind == "conformal":  # of which there is no end in the plane
