@@ -334,6 +334,31 @@ def test_inverses_are_kept_for_the_refresh_period():
         assert_equal(step, torch.linalg.solve(G, gradient))
 
 
+@pytest.mark.parametrize(("widths", "count"), [((3, 40, 2), 8), ((20, 4, 3), 2000)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_share_of_the_work_is_a_period(kind, widths, count):
+    """The least that keeps refreshes within the share, counted by hand; the same after a resumption."""
+    model, (x, y) = network(*widths), data(count, widths[0], widths[-1])
+    optimizer = NaturalGradient(model, metric=kind, refresh=0.25)
+    refreshes = []
+    for _ in range(2):
+        cross_entropy(model(x), y).backward()
+        refreshes.append(bool(optimizer._pending))
+        optimizer.step()
+    columns = widths[-1] if kind == "fisher" else 0
+    pairs = [(i + 1, m) for i, m in zip(widths, widths[1:], strict=False)]
+    step = sum(6 * count * n * m + 2 * n * m * (n + m) for n, m in pairs)
+    refresh = sum(2 * count * (n * n + columns * (m * m + n * m)) + 32 * (n**3 + m**3) for n, m in pairs)
+    (group,) = optimizer.param_groups
+    period = group["period"]
+    share = lambda period: refresh / period / (refresh / period + step)
+    assert share(period) <= 0.25 and (period == 1 or share(period - 1) > 0.25)
+    assert refreshes == [True, period == 1]
+    again = NaturalGradient(model, metric=kind, refresh=0.25)
+    again.load_state_dict(optimizer.state_dict())
+    assert again.param_groups[0]["period"] == period
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_resumes_exactly(kind):
     def make():
@@ -832,6 +857,7 @@ def test_a_step_without_statistics_is_refused():
         ({"damping": -1}, "`damping` is -1"),
         ({"decay": 1}, "`decay` is 1"),
         ({"refresh": 0}, "`refresh` is 0"),
+        ({"refresh": 1.5}, "`refresh` is 1.5, expected a whole number, 1 or more, or a share between 0 and 1"),
         ({"clip": 0}, "`clip` is 0"),
         ({"metric": "euclid"}, "`metric` is 'euclid', expected 'learned'"),
         ({"metric": "learned"}, "no method `induced_metrics"),

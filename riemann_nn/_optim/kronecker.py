@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+_EIGH = 30  # n³ operations that take as long as an eigendecomposition does: 15 products (7 to 24, n = 512 to 32)
+
 
 class Factors(NamedTuple):
     """Sums over data: of a aᵀ, of g, of 1."""
@@ -44,6 +46,17 @@ def _inverse(A: Tensor, shift: Tensor | None) -> Tensor:
     else:
         inverse = 1 / (values.clamp_min(0) + shift)
     return (vectors * inverse) @ vectors.mT
+
+
+def refresh_operations(count: float, n: int, m: int, columns: int) -> float:
+    """Of the factors of a layer from n to m at `count` data, and their inverses; g is pulled back by `columns`."""
+    factors = 2 * count * (n**2 + columns * (m**2 + n * m))
+    return factors + (_EIGH + 2) * (n**3 + m**3)
+
+
+def step_operations(count: float, n: int, m: int) -> float:
+    """Of such a layer in each step: forward, backward, and the product with the inverses."""
+    return 6 * count * n * m + 2 * (n**2 * m + n * m**2)
 
 
 def relative_error(a: Tensor, g: Tensor | None) -> float:

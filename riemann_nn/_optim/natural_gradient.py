@@ -1,6 +1,7 @@
 r"""Natural gradient in the metric $G = E[J^T g J]$ that a metric g on representations induces on parameters."""
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from riemann_nn._losses.likelihoods import Metric, factor_of, fisher_factor
 from riemann_nn._optim import kronecker as kronecker
 from riemann_nn._optim.covered import Layer, bare, covered_layers, metrics_of, widths
 from riemann_nn._optim.observer import Observer, Seen
+from riemann_nn._optim.options import check_options, parameters_of, period
 
 _LOGGER = logging.getLogger("riemann_nn")
 
@@ -49,7 +51,9 @@ class NaturalGradient(torch.optim.Optimizer):
         damping: $\lambda$; with 0 the inverses are pseudo-inverses.
         decay: of the running averages of A and B; $\min(\text{decay}, 1 - 1/k)$ at the k-th, so that the first is the
             batch's own; 0 keeps no past.
-        refresh: number of steps for which statistics and inverses are kept.
+        refresh: number of steps for which statistics and inverses are kept; or a share less than 1, such as 0.25: as
+            few steps as keep refreshes within that share of the work. Operations are counted, once, on the first
+            batch, those of the model's linear layers and of this optimiser; no clock is read.
         clip: the trust region: greatest natural length $\mathrm{lr} \sqrt{\nabla^T G^{-1} \nabla}$ of a step, in each
             parameter group and before momentum; None for steps of any length. In the Fisher metric half its square is
             how far, in nats, predictions move.
@@ -104,7 +108,7 @@ class NaturalGradient(torch.optim.Optimizer):
         likelihood: str | Metric = "categorical",
         damping: float = 1e-3,
         decay: float = 0.95,
-        refresh: int = 1,
+        refresh: int | float = 1,
         clip: float | None = 0.5,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
@@ -128,6 +132,7 @@ class NaturalGradient(torch.optim.Optimizer):
         self._layers = covered_layers(model, metric, on_modules, exclude)
         self._by_weight = {layer.weight: layer for layer in self._layers}
         self._pending: dict[Layer, kronecker.Factors] = {}
+        self._columns: dict[Layer, int] = {}  # backward passes that the metric of a layer takes
 
         options = {"lr": lr, "damping": damping, "decay": decay, "refresh": refresh, "clip": clip, "momentum": momentum}
         defaults = {**options, "weight_decay": weight_decay, "inner_lr": inner_lr}
@@ -163,7 +168,7 @@ class NaturalGradient(torch.optim.Optimizer):
     ) -> list[dict[str, Any]]:
         """The user's groups and the rest, each in two: what has an induced metric, and what goes to Adam."""
         names = {p: name for name, p in model.named_parameters()}
-        stated = [{**group, "params": _parameters(group["params"])} for group in groups]
+        stated = [{**group, "params": parameters_of(group["params"])} for group in groups]
         taken = [p for group in stated for p in group["params"]]
         if len(set(taken)) < len(taken) or not names.keys() >= set(taken):
             raise ValueError("`groups` holds a parameter twice, or one that is not the model's")
@@ -173,7 +178,7 @@ class NaturalGradient(torch.optim.Optimizer):
             if unknown := group.keys() - defaults.keys() - {"params"}:
                 raise ValueError(f"`groups` has options {sorted(unknown)}, expected some of {sorted(defaults)}")
             options = {**defaults, **group}
-            _check_options(options)
+            check_options(options)
             inner_lr, params = options.pop("inner_lr"), dict.fromkeys(options.pop("params"))
             natural = [p for layer in self._layers for p in (layer.weight, layer.bias) if p in params]
             for layer, name in self._layers.items():
@@ -199,7 +204,7 @@ class NaturalGradient(torch.optim.Optimizer):
         """Whether the next step takes statistics: by its number, or for a layer that has none yet."""
         natural = [g for g in self.param_groups if g["kind"] == "natural"]
         late = (p.requires_grad and "A" not in self.state.get(p, {}) for p in self._by_weight)
-        return any(g["steps"] % g["refresh"] == 0 for g in natural) or any(late)
+        return any(g["steps"] % period(g) == 0 for g in natural) or any(late)
 
     @torch.no_grad()
     def _receive(self, seen: dict[Layer, Seen]) -> None:
@@ -209,6 +214,7 @@ class NaturalGradient(torch.optim.Optimizer):
             if self._kronecker_error:
                 self.kronecker_errors[self._layers[layer]] = kronecker.relative_error(a, g)
             self._pending[layer] = sums + self._pending[layer] if layer in self._pending else sums
+            self._columns[layer] = 0 if here.V is None else here.V.shape[-1]
 
     def _reduce(self) -> None:
         """Adds the sums of all processes: one message, of the same length on each of them."""
@@ -253,7 +259,7 @@ class NaturalGradient(torch.optim.Optimizer):
 
     def _natural_step(self, group: dict[str, Any]) -> list[Tensor]:
         """Steps of the layers of a group; returns parameters that Adam is to train after all."""
-        due = group["steps"] % group["refresh"] == 0
+        due = group["steps"] % period(group) == 0
         steps: list[tuple[Tensor, Tensor]] = []
         strays: list[Tensor] = []
         square: Any = 0.0  # of the natural norm of the gradient
@@ -271,6 +277,8 @@ class NaturalGradient(torch.optim.Optimizer):
             pieces = natural.split([p.numel() // widths(layer)[1] for p in params], -1)
             steps += [(p, piece.reshape(p.shape)) for p, piece in zip(params, pieces, strict=True)]
         group["steps"] += 1
+        if due and self._pending and group["refresh"] < 1 and "period" not in group:
+            group["period"] = self._affordable(group)
 
         lr, clip = group["lr"], group["clip"]
         shrink = 1.0
@@ -283,6 +291,19 @@ class NaturalGradient(torch.optim.Optimizer):
                 self.state[p]["velocity"] = step
             p.mul_(1 - lr * group["weight_decay"]).sub_(lr * step)
         return strays
+
+    def _affordable(self, group: dict[str, Any]) -> int:
+        """Steps between refreshes that keep them within a share of the work, by operations on the last batch."""
+        processes = 1 if self._process_group is None else torch.distributed.get_world_size(self._process_group)
+        seen = [layer for layer in self._pending if any(layer.weight is p for p in group["params"])]
+        refresh = step = 0.0
+        for layer in seen:
+            inputs, m = widths(layer)
+            count, n = float(self._pending[layer].count) / processes, inputs + (layer.bias is not None)
+            refresh += kronecker.refresh_operations(count, n, m, self._columns[layer])
+            step += kronecker.step_operations(count, n, m)
+        share = group["refresh"]
+        return max(1, math.ceil(refresh * (1 - share) / (share * step))) if step else 1
 
     def _is_stray(self, layer: Layer) -> bool:
         """Whether a layer has a gradient and never statistics: something takes its weights and does not call it."""
@@ -361,25 +382,3 @@ _STEPS = {"natural": "natural gradient", "adam": "Adam"}
 def _homogeneous(layer: Layer, a: Tensor) -> Tensor:
     """Inputs with a last coordinate 1 for the bias, if there is one."""
     return a if layer.bias is None else torch.cat((a, a.new_ones(len(a), 1)), -1)
-
-
-def _parameters(params: Any) -> list[Tensor]:
-    """The tensors of a parameter group: one, several, or named."""
-    params = [params] if isinstance(params, Tensor) else list(params)
-    return [p[1] if isinstance(p, tuple) else p for p in params]
-
-
-def _check_options(options: Mapping[str, Any]) -> None:
-    ranges = {
-        "lr": (lambda v: v >= 0, "0 or more"),
-        "inner_lr": (lambda v: v >= 0, "0 or more"),
-        "damping": (lambda v: v >= 0, "0 or more"),
-        "weight_decay": (lambda v: v >= 0, "0 or more"),
-        "decay": (lambda v: 0 <= v < 1, "at least 0 and less than 1"),
-        "momentum": (lambda v: 0 <= v < 1, "at least 0 and less than 1"),
-        "refresh": (lambda v: isinstance(v, int) and v >= 1, "a whole number, 1 or more"),
-        "clip": (lambda v: v is None or v > 0, "None or positive"),
-    }
-    for name, (holds, wanted) in ranges.items():
-        if not holds(options[name]):
-            raise ValueError(f"`{name}` is {options[name]!r}, expected {wanted}")
