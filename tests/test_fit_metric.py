@@ -327,6 +327,7 @@ def test_messages_of_distances():
         ({"distances": d * torch.nan}, "`distances` has nan at 0, expected positive numbers"),
         ({"pairs": x / 0}, "`pairs` is not finite at 0"),
         ({"pairs": x[:, :1].expand(8, 2, 2)}, "`pairs` has the same point twice at 0"),
+        ({"pairs": x * torch.tensor([1.0, 0.0])}, "`pairs` have the same coordinate 1 throughout"),
         ({"times": d}, "are given beside `times`, which is of motions"),
         ({"energy": 1.0}, "are given beside `energy`, which is of motions"),
         ({"uncertainty": "sandwich"}, "`uncertainty` is 'sandwich', expected 'laplace' or 'bootstrap'"),

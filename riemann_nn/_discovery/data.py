@@ -32,10 +32,7 @@ def checked_trajectories(trajectories: Any, times: Any) -> tuple[Tensor, Tensor]
         raise ValueError(f"`trajectories` is not finite at {where}; leave such trajectories out, or cut them before")
     if bool((y == y[:, :1]).all()):
         raise ValueError("`trajectories` do not move: points at rest say nothing of a metric")
-    still = (y == y[:1, :1]).all(0).all(0)
-    if bool(still.any()):
-        k = int(still.nonzero()[0, 0])
-        raise ValueError(f"`trajectories` have the same coordinate {k} throughout; leave it out")
+    _vary(y, "trajectories")
     return y, t
 
 
@@ -60,10 +57,17 @@ def checked_pairs(pairs: Any, distances: Any) -> tuple[Tensor, Tensor]:
     if not bool((d.isfinite() & (d > 0)).all()):
         k = int((~(d.isfinite() & (d > 0))).nonzero()[0, 0])
         raise ValueError(f"`distances` has {float(d[k]):g} at {k}, expected positive numbers; leave such pairs out")
+    _vary(points, "pairs")
     same = (points[:, 0] == points[:, 1]).all(-1)
     if bool(same.any()):
         raise ValueError(f"`pairs` has the same point twice at {int(same.nonzero()[0, 0])}; leave such pairs out")
     return points, d
+
+
+def _vary(points: Tensor, name: str) -> None:
+    still = (points == points[:1, :1]).all(0).all(0)
+    if bool(still.any()):
+        raise ValueError(f"`{name}` have the same coordinate {int(still.nonzero()[0, 0])} throughout; leave it out")
 
 
 def _are_tensors(**given: Any) -> None:
