@@ -4,8 +4,10 @@ Four systems in the plane, each with one quantity that is linear in the velocity
 and are the same for all. `metric`: `fit_metric` with its default net (of Kepler's problem a net for the potential, and
 Jacobi's metric), then the best Killing field among affine ones at the data. Direct search: Q = p(x) v with the least
 variance along a motion for its variance in all, of velocities from local polynomials; p affine, cubic, trigonometric,
-or Q a network of x and v. Judged on other motions without noise: correlation with the truth, and drift, the deviation
-of Q along a motion over that among motions.
+or Q a network of x and v. Networks of mechanics, fitted to velocities and accelerations of local polynomials: a
+Hamiltonian one (HNN), to which velocities are the momenta, for there are no others, and a Lagrangian one (LNN); Q is
+then the best momentum along an affine field, by their own equations of motion. Judged on other motions without noise:
+correlation with the truth, and drift, the deviation of Q along a motion over that among motions.
 """
 
 import argparse
@@ -136,31 +138,90 @@ def functions(kind, x):
     return torch.stack([a**i * b**j for i in range(degree + 1) for j in range(degree + 1 - i)], -1)
 
 
+def steadiest(changes, values):
+    """The combination of features, the last axis, whose changes are least for the variance of its values."""
+    changes, total = changes.flatten(0, -2), (values - values.flatten(0, -2).mean(0)).flatten(0, -2)
+    total = total.T @ total
+    L = torch.linalg.cholesky(total + 1e-9 * total.trace() * torch.eye(len(total), dtype=values.dtype))
+    _, vectors = torch.linalg.eigh(torch.linalg.inv(L) @ (changes.T @ changes) @ torch.linalg.inv(L).T)
+    return torch.linalg.solve(L.T, vectors[:, 0])
+
+
+def products(a, b):
+    return (a.unsqueeze(-1) * b.unsqueeze(-2)).flatten(-2)
+
+
 def directly(kind, y, t):
     """Q = p(x) v of least variance along motions."""
-    features = lambda x, v: (functions(kind, x).unsqueeze(-1) * v.unsqueeze(-2)).flatten(-2)
+    features = lambda x, v: products(functions(kind, x), v)
     F = features(*smoothed(y, t)[0].chunk(2, -1))
-    within, total = (F - F.mean(1, keepdim=True)).flatten(0, 1), (F - F.mean((0, 1))).flatten(0, 1)
-    total = total.T @ total
-    L = torch.linalg.cholesky(total + 1e-9 * total.trace() * torch.eye(len(total), dtype=y.dtype))
-    _, vectors = torch.linalg.eigh(torch.linalg.inv(L) @ (within.T @ within) @ torch.linalg.inv(L).T)
-    c = torch.linalg.solve(L.T, vectors[:, 0])
+    c = steadiest(F - F.mean(1, keepdim=True), F)
     return lambda x, v: features(x, v) @ c
+
+
+def network(y):
+    layer = lambda a, b: torch.nn.Linear(a, b, dtype=y.dtype)
+    return torch.nn.Sequential(layer(4, 32), torch.nn.Tanh(), layer(32, 32), torch.nn.Tanh(), layer(32, 1))
+
+
+def trained(net, loss):
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    for _ in range(600):
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
 
 
 def by_network(y, t):
     """Q a network of x and v, of least variance along motions."""
     x, v = smoothed(y, t)[0].chunk(2, -1)
-    layer = lambda a, b: torch.nn.Linear(a, b, dtype=y.dtype)
-    net = torch.nn.Sequential(layer(4, 32), torch.nn.Tanh(), layer(32, 32), torch.nn.Tanh(), layer(32, 1))
-    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
-    for _ in range(600):
-        q = net(torch.cat((x, v), -1)).squeeze(-1)
-        loss = q.var(1).mean() / q.var()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return lambda x, v: net(torch.cat((x, v), -1)).squeeze(-1)
+    net = network(y)
+    Q = lambda x, v: net(torch.cat((x, v), -1)).squeeze(-1)
+
+    def loss():
+        q = Q(x, v)
+        return q.var(1).mean() / q.var()
+
+    trained(net, loss)
+    return Q
+
+
+def by_mechanics(kind, y, t):
+    """The best momentum along an affine field, of a Hamiltonian or a Lagrangian that is a network."""
+    x, v = smoothed(y, t)[0].chunk(2, -1)
+    a = torch.gradient(v, spacing=(t,), dim=1)[0]
+    x, v, a = (b.flatten(0, 1) for b in (x, v, a))
+    net = network(y)
+    f = lambda x, v: 0.5 * (v @ v) + net(torch.cat((x, v))).squeeze(-1)  # H of x and p, or L of x and v
+    slopes = torch.vmap(torch.func.grad(f, (0, 1)))
+
+    def hamiltonian():
+        to_x, to_p = slopes(x, v)
+        return ((to_p - v).square() + (to_x + a).square()).mean()
+
+    def lagrangian():
+        to_x, _ = slopes(x, v)
+        (_, _), (mixed, mass) = torch.vmap(torch.func.hessian(f, (0, 1)))(x, v)
+        force = to_x - torch.einsum("zij,zj->zi", mixed, v)
+        return (torch.linalg.solve(mass, force) - a).square().mean()
+
+    trained(net, {"HNN": hamiltonian, "LNN": lagrangian}[kind])
+
+    def parts(x, v):
+        """Velocity, momentum and its rate, by the network's equations of motion."""
+        to_x, to_v = slopes(x, v)
+        return (to_v, v, -to_x) if kind == "HNN" else (v, to_v, to_x)
+
+    with torch.no_grad():
+        w, p, rate = parts(x, v)
+        affine, along = torch.func.jvp(lambda x: functions("affine", x), (x,), (w,))
+        c = steadiest(products(along, p) + products(affine, rate), products(affine, p))
+
+    def Q(x, v):
+        p = parts(x.flatten(0, -2), v.flatten(0, -2))[1].reshape(x.shape)
+        return products(functions("affine", x), p) @ c
+
+    return Q
 
 
 @torch.no_grad()
@@ -191,6 +252,9 @@ def one(system, noise, seed, count, steps):
     for kind in ("affine", "cubic", "trigonometric"):
         row[kind] = judged(directly(kind, y, t), truth, x, v)
     row["network"] = judged(by_network(y, t), truth, x, v)
+    for kind in ("HNN", "LNN"):
+        start = time.process_time()
+        row[kind] = judged(by_mechanics(kind, y, t), truth, x, v) | {"seconds": time.process_time() - start}
     return row
 
 
@@ -219,7 +283,7 @@ def main():
 
 def table(rows):
     """As the documentation shows it: medians over seeds of the correlation (and drift)."""
-    methods = ["metric", "affine", "cubic", "trigonometric", "network"]
+    methods = ["metric", "affine", "cubic", "trigonometric", "network", "HNN", "LNN"]
     lines = [f"| system, noise | {' | '.join(methods)} | angle | runs |", "| --- " * (len(methods) + 3) + "|"]
     for system in SYSTEMS:
         for noise in sorted({row["noise"] for row in rows}):
