@@ -96,6 +96,37 @@ def compiled_unstructured_scalar_curvature(x, **weights):
     return _compiled(_unstructured(**weights), "scalar_curvature", x)
 
 
+def _spelled_otherwise(W0, b0, W1, b1, W2, b2):
+    """The same in loops: columns of ones and twos, `stack` and `einsum`."""
+    W0, b0, W1, b1, W2, b2 = map(torch.tensor, (W0, b0, W1, b1, W2, b2))
+    n = W0.shape[1]
+
+    def g(x):
+        h = x
+        for W, b in ((W0, b0), (W1, b1)):
+            h = torch.einsum("ij,j->i", W, h).add(b).tanh()
+        p = torch.einsum("ij,j->i", W2, h) + b2
+        rows = [p[n + n * a : n + n * (a + 1)] for a in range(n)]
+        total = torch.eye(n)
+        for a, u in enumerate(rows):
+            total = total + torch.log1p(torch.exp(p[a])) * torch.outer(u, u)
+        U = torch.stack(rows)
+        S = torch.einsum("ab,bc->ac", torch.tanh(U), U)
+        return total + 0.1 * (S + S.transpose(0, 1)) / 2
+
+    return g
+
+
+def compiled_unstructured_spelled_otherwise(x, **weights):
+    return _compiled(_spelled_otherwise(**weights), "scalar_curvature", x)
+
+
+def structured_scalar_curvature(x, **weights):
+    """By what is found in the plain function, called eagerly."""
+    metric, x = rm.structured(_plain_network(**weights), x.shape[-1]), torch.tensor(x)
+    return lambda: rm.scalar_curvature(metric, x)
+
+
 def ricci_tensor(x, **weights):
     metric, x = _network(weights), torch.tensor(x)
     return lambda: rm.ricci_tensor(metric, x)
@@ -114,11 +145,16 @@ def estimate_scalar_curvature(x, **weights):
 
 def _loss(kind, estimator, x, weights):
     metric, x = _network(weights, torch.float32, trainable=True), torch.tensor(x, dtype=torch.float32)
+    return _descent(metric, metric, x, kind, estimator)
+
+
+def _descent(module, curvature, x, *options):
+    """The loss and its gradients by the parameters of a module."""
 
     def work():
-        metric.zero_grad()
+        module.zero_grad()
         generator = torch.Generator().manual_seed(0)
-        loss = nn.curvature_loss(metric, x, kind, estimator, num_samples=2, generator=generator)
+        loss = nn.curvature_loss(curvature, x, *options, num_samples=2, generator=generator)
         loss.backward()
         return loss.detach()
 
@@ -128,6 +164,29 @@ def _loss(kind, estimator, x, weights):
 def curvature_loss(x, **weights):
     """The mean square of the scalar curvature in float32, forward and backward."""
     return _loss("scalar", "exact", x, weights)
+
+
+class _Plain(torch.nn.Module):
+    """The network metric as a module that a stranger writes."""
+
+    def __init__(self, n, weights):
+        super().__init__()
+        self.rows, self.columns = torch.tril_indices(n, n)
+        layers = [torch.nn.utils.skip_init(torch.nn.Linear, *weights[f"W{i}"].shape[::-1]) for i in range(3)]
+        self.net = torch.nn.Sequential(layers[0], torch.nn.Tanh(), layers[1], torch.nn.Tanh(), layers[2])
+        for i, layer in enumerate(layers):
+            layer.weight.data, layer.bias.data = (torch.tensor(weights[f"{a}{i}"]).float() for a in "Wb")
+
+    def forward(self, x):
+        L = x.new_zeros(len(x), len(x)).index_put((self.rows, self.columns), self.net(x))
+        L = torch.tril(L, -1) + torch.diag(torch.nn.functional.softplus(torch.diagonal(L)) + 0.1)
+        return L @ L.T
+
+
+def compiled_plain_curvature_loss(x, **weights):
+    """The same loss of the module, by its compiled scalar curvature."""
+    metric, x = _Plain(x.shape[-1], weights), torch.tensor(x, dtype=torch.float32)
+    return _descent(metric, rm.compile(metric, "scalar_curvature", dim=x.shape[-1]), x, "scalar", "exact")
 
 
 def sampled_curvature_loss(x, **weights):
