@@ -113,8 +113,12 @@ def _logical(A: Arithmetic, f: Callable[..., Tensor], *args: Any) -> Jet:
     return y
 
 
+def _is(A: Arithmetic, a: Jet, f: Callable[[Tensor], Tensor]) -> Jet:
+    return Jet(f(a.c[:1]), strays(a.c)) if len(a.c) > 1 else Jet(f(a.c))
+
+
 for _name in ("isnan", "isinf", "isfinite", "isposinf", "isneginf"):
-    rule(_name)(functools.partial(lambda A, a, f: Jet(f(a.c[0]).unsqueeze(0), strays(a.c)), f=getattr(torch, _name)))
+    rule(_name)(functools.partial(_is, f=getattr(torch, _name)))
 
 
 @rule("signbit")
@@ -307,5 +311,7 @@ def _copysign(A: Arithmetic, a: Any, b: Any) -> Jet:
 def _nan_to_num(A: Arithmetic, a: Jet, nan: Any = None, posinf: Any = None, neginf: Any = None) -> Jet:
     v = a.c[0]
     y = torch.nan_to_num(v, nan, posinf, neginf)
+    if len(a.c) == 1:  # a constant
+        return Jet(y.unsqueeze(0))
     c = torch.cat([y.unsqueeze(0), torch.where(v.isfinite(), a.c[1:], 0)])
     return Jet(A.unknown_from(c, strays(a.c)))
