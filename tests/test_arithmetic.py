@@ -680,7 +680,13 @@ def test_numbers_are_put_at_places_of_any_kind(many: int) -> None:
         y = x[:4].exp().view(2, 2)
         return torch.stack([y[:, 0], 0 * y[:, 0], y[:, 1]], -1)
 
-    for f, g in ((added, one_by_one), (put, stacked)):
+    def at_one_place(x: Tensor) -> Tensor:
+        return (zeros + x[0]).index_put((torch.tensor(1), torch.tensor(-1)), x[1].exp())
+
+    def written(x: Tensor) -> Tensor:
+        return torch.stack([*5 * [x[0]], x[1].exp()]).view(2, 3)
+
+    for f, g in ((added, one_by_one), (put, stacked), (at_one_place, written)):
         assert_close(jet(f, x), jet(g, x))
     with pytest.raises(IndexError, match="out of bounds"):
         jet(lambda x: zeros.index_put((rows, columns + 1), x.view(2, 3)), x)

@@ -320,7 +320,7 @@ def _index_put(A: Arithmetic, a: Any, indices: Any, values: Any, accumulate: boo
     if A.anew or len(given) < a.ndim:
         return Jet(torch.ops.aten.index_put(c, [None, None, *indices], v, accumulate))
     places = torch.arange(a.numel(), device=c.device).view(a.shape)[tuple(indices)]  # a number each: copied at once
-    v = v.expand(*c.shape[:2], *places.shape).flatten(2)
+    v = v.expand(*c.shape[:2], *places.shape).reshape(*c.shape[:2], -1)
     put = torch.scatter_add if accumulate else torch.scatter
     return Jet(put(c.flatten(2), 2, places.reshape(-1).expand_as(v), v).unflatten(2, a.shape))
 
