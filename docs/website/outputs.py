@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 KEPT = ROOT / "build" / "outputs"
 SHOWN = ("index.md", "training.md", "tutorials/")  # the pages whose outputs are shown
 BLOCK = re.compile(r"^```python\n(.*?)^```\n", re.M | re.S)
+WRITTEN = re.compile(rf"({BLOCK.pattern})(\n```text\n.*?^```\n)?", BLOCK.flags)  # and what a page says that it prints
 BELOW: dict[str, list[str]] = {}  # page: what is to stand under each of its blocks
 
 
@@ -80,4 +81,9 @@ def on_files(files: Any, config: Any) -> None:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Called by mkdocs with the source of each page."""
     below = iter(BELOW.get(page.file.src_uri, ()))
-    return BLOCK.sub(lambda block: block[0] + next(below, ""), markdown)
+
+    def shown(block: re.Match[str]) -> str:
+        printed = next(below, "")
+        return block[1] + printed if printed else block[0]
+
+    return WRITTEN.sub(shown, markdown)
