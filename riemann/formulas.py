@@ -313,8 +313,9 @@ def scalar_curvature(
     r"""Scalar curvature $S = g^{bd} \mathrm{Ric}_{bd}$, `(*batch,)`; $n(n-1)$ on the unit sphere."""
     if g.shape[-1] == 1:
         return scalar_from_ricci(g, 0 * g)
-    inverse = inverse_metric(g)
-    return metric_trace(inverse, _ricci(inverse, dg, ddg))
+    inverse = inverse_metric(g)  # both traces of second derivatives in Ricci have the same trace: one is enough
+    second = contract("...ac,...adbc->...bd", inverse, ddg) - contract("...ac,...acbd->...bd", inverse, ddg)
+    return metric_trace(inverse, second + ricci_products(inverse, dg))
 
 
 @full_precision()
