@@ -10,6 +10,7 @@ import riemann as rm
 import riemann_nn
 from riemann import metrics, spaces
 from riemann._arithmetic.jet import kinks_called
+from riemann._metric import ASYMMETRY, is_asymmetric
 from riemann.symbolic import SymbolicMetric
 
 pytestmark = pytest.mark.unshaped
@@ -128,6 +129,16 @@ def test_a_metric_that_is_symmetric_at_this_point_only():
     in_seconds = lambda x: torch.block_diag(torch.full((1, 1), -9e16), half(x[1:]))
     with pytest.warns(UserWarning, match="not symmetric"):
         assert S(in_seconds, torch.ones(3, dtype=torch.float64)).isnan()
+
+
+@pytest.mark.parametrize("entry, gap, said", [(1, 1e-8, False), (1, 1e-4, True), (2, 1e-3, False), (2, 1.0, True)])
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_asymmetry_counts_against_the_rows_that_it_is_in(entry, gap, said, order):
+    g = torch.diag(torch.tensor([1.0, 1.0, 1e8], dtype=torch.float64)).expand(2, 3, 3)
+    jets = [g, torch.zeros(2, 3, 3, 3, dtype=torch.float64), torch.zeros(2, 3, 3, 3, 3, dtype=torch.float64)]
+    jets[order] = jets[order].clone()
+    jets[order][1, 0, entry] += gap
+    assert is_asymmetric(tuple(jets), ASYMMETRY[torch.float64]).tolist() == [False, said]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
