@@ -74,7 +74,7 @@ def contract(formula: str, *tensors: Tensor) -> Tensor:
 def _contract_two(a: Tensor, of_a: str, b: Tensor, of_b: str, result: str) -> Tensor:
     summed = "".join(sorted({*of_a, *of_b} - {*result}))
     a, b = _aligned(a, of_a, summed, result), _aligned(b, of_b, summed, result)
-    sizes = torch.broadcast_shapes(a.shape, b.shape)[: len(summed)]
+    sizes = [*map(max, a.shape[: len(summed)], b.shape[: len(summed)])]
     if math.prod(sizes) > TERMS:
         return (a * b).sum(tuple(range(len(summed))))
     total = None

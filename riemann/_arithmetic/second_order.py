@@ -3,10 +3,14 @@
 Of eager calls only: not where gradients or operations are recorded, nor inside transforms.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from riemann._arithmetic.dispatch import Arithmetic
+
+PIECE = 2**17  # numbers that are made together
 
 
 def applies(A: Arithmetic, *coefficients: Tensor) -> bool:
@@ -20,11 +24,16 @@ def applies(A: Arithmetic, *coefficients: Tensor) -> bool:
     )
 
 
+def _together(a: torch.Size, b: torch.Size) -> torch.Size:
+    """The shape of what is made of two, where torch's own function would take as long as a product."""
+    return a if a == b else torch.broadcast_shapes(a, b)
+
+
 def product(A: Arithmetic, a: Tensor, b: Tensor) -> Tensor:
     """Coefficients of the product of two jets, entry by entry, b of no higher degree than a."""
     O, twice = A.orders, b is a
     count = len(a) if len(b) == 1 else O.counts[2]
-    y = a.new_empty(count, *torch.broadcast_shapes(a.shape[1:], b.shape[1:]))
+    y = a.new_empty(count, *_together(a.shape[1:], b.shape[1:]))
     torch.mul(a, b[:1], out=y[: len(a)])
     y[len(a) :] = 0
     if len(b) > 1:
@@ -39,7 +48,7 @@ def product(A: Arithmetic, a: Tensor, b: Tensor) -> Tensor:
 def composed(A: Arithmetic, f: Tensor, df: Tensor | float, ddf: Tensor | float, c: Tensor) -> Tensor:
     """Coefficients of f(a) from its value and derivatives at the value of a."""
     O = A.orders
-    y = c.new_empty(O.counts[2], *torch.broadcast_shapes(c.shape[1:], f.shape))
+    y = c.new_empty(O.counts[2], *_together(c.shape[1:], f.shape))
     y[0] = f
     torch.mul(c[1:], df, out=y[1 : len(c)])
     y[len(c) :] = 0
@@ -69,26 +78,35 @@ def matmul(A: Arithmetic, a: Tensor, b: Tensor) -> Tensor:
     if is_transposed(a, b):
         return _times_own_transpose(A, a)
     O, batch, m, l = A.orders, a.shape[1:-2], a.shape[-2], b.shape[-1]
-    left = a.flatten(1, -3).transpose(0, 1).contiguous()  # (batch, count, m, k)
-    right = b.flatten(1, -3).permute(1, 2, 0, 3).contiguous()  # (batch, k, count, l)
+    first = slice(0, O.counts[1])
+    left = a.flatten(1, -3).transpose(0, 1)  # (batch, count, m, k)
+    right = b.flatten(1, -3).permute(1, 2, 0, 3)  # (batch, k, count, l)
+    low, right_low = left[:, first].contiguous(), right[:, :, first].contiguous()
 
-    def one_by(i: int, others: slice) -> Tensor:
-        return (left[:, i] @ right[:, :, others].flatten(2)).unflatten(2, (-1, l)).permute(2, 0, 1, 3)
+    def one_by(i: int, many: Tensor) -> Tensor:
+        return (low[:, i] @ many.flatten(2)).unflatten(2, (-1, l)).permute(2, 0, 1, 3)
 
-    def by_one(others: slice, i: int) -> Tensor:
-        return (left[:, others].flatten(1, 2) @ right[:, :, i]).unflatten(1, (-1, m)).transpose(0, 1)
+    def by_one(many: Tensor, i: int) -> Tensor:
+        return (many.flatten(1, 2) @ right_low[:, :, i]).unflatten(1, (-1, m)).transpose(0, 1)
 
     mixed = len(a) > 1 and len(b) > 1
     y = a.new_empty(O.counts[2] if mixed else max(len(a), len(b)), len(left), m, l)
-    y[: len(a)] = by_one(slice(0, len(a)), 0)
+    for some in _pieces(y[: len(a)]):
+        y[some] = by_one(left[:, some], 0)
     y[len(a) :] = 0
-    if len(b) > 1:
-        y[1 : len(b)] += one_by(0, slice(1, len(b)))
+    for some in _pieces(y[: len(b)], start=1):
+        y[some] += one_by(0, right[:, :, some])
     if mixed:
         for i, others, row in O.rows:
-            y[row] += one_by(i, others)
-            y[row] += by_one(others, i)
+            y[row] += one_by(i, right_low[:, :, others])
+            y[row] += by_one(low[:, others], i)
     return y.view(len(y), *batch, m, l)
+
+
+def _pieces(y: Tensor, start: int = 0) -> Iterator[slice]:
+    """Coefficients some at a time: what is made of them needs no new memory, which would cost more than products."""
+    step = max(1, PIECE * len(y) // max(1, y.numel()))
+    return (slice(k, min(k + step, len(y))) for k in range(start, len(y), step))
 
 
 def is_transposed(a: Tensor, b: Tensor) -> bool:
@@ -105,14 +123,20 @@ def is_transposed(a: Tensor, b: Tensor) -> bool:
 def _times_own_transpose(A: Arithmetic, a: Tensor) -> Tensor:
     """Coefficients of $a a^T$: half of the terms, and their transposes."""
     O, batch, m = A.orders, a.shape[1:-2], a.shape[-2]
-    left = a.flatten(1, -3).transpose(0, 1).contiguous()
-    half = a.new_empty(O.counts[2] if len(a) > 1 else 1, len(left), m, m)
-    half[: len(a)] = (left.flatten(1, 2) @ left[:, 0].mT).unflatten(1, (-1, m)).transpose(0, 1)
-    half[len(a) :] = 0
+    left = a.flatten(1, -3).transpose(0, 1)
+    low = left[:, : O.counts[1]].contiguous()
+    y = a.new_empty(O.counts[2] if len(a) > 1 else 1, len(left), m, m)
+
+    def half(i: int, many: Tensor) -> Tensor:
+        return (low[:, i] @ many.flatten(1, 2).mT).unflatten(2, (-1, m)).permute(2, 0, 1, 3)
+
+    for some in _pieces(y[: len(a)]):
+        y[some] = half(0, left[:, some])
+    y[len(a) :] = 0
     if len(a) > 1:
         for i, others, row in O.rows:
-            pairs = left[:, i] @ left[:, others].flatten(1, 2).mT
-            half[row] += pairs.unflatten(2, (-1, m)).permute(2, 0, 1, 3)
-    y = half + half.mT
+            y[row] += half(i, low[:, others])
+    for some in _pieces(y):
+        y[some] = y[some] + y[some].mT
     y[0] *= 0.5
     return y.view(len(y), *batch, m, m)
