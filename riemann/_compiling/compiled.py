@@ -1,6 +1,7 @@
 """A compiled quantity: the code at points, what it cannot be trusted with done by the function, and both compared."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -155,9 +156,13 @@ class Compiled(Renewed):
         values = values.reshape((*batch, *values.shape[1:]))
         return Components(values, self._pattern) if self._independent else values
 
-    def in_loops(self, x: Tensor, *vectors: Tensor) -> Any:
-        """The quantity at points and vectors `(z, n)` that a loop has looked at, with little around the code."""
+    def in_loops(self) -> Callable[..., Any]:
+        """The quantity of the metric as it is now, at points and vectors `(z, n)` that a loop has looked at."""
         self._look()
+        return self._in_a_loop
+
+    def _in_a_loop(self, x: Tensor, *vectors: Tensor) -> Any:
+        """It, with little around the code."""
         runner, kind = self._runner, (x.shape, x.dtype, x.device, len(vectors))
         if runner is None or not runner.compiles or checks.carry_derivatives(x, *vectors):
             return self(x, *vectors)

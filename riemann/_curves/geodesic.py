@@ -31,8 +31,8 @@ Acceleration = Callable[[Tensor, Tensor], Tensor]
 class InLoops(Protocol):
     """An acceleration that does with less around it in a loop, which has looked at points and velocities itself."""
 
-    def in_loops(self, x: Tensor, v: Tensor, /) -> Tensor:
-        """The acceleration at points and velocities `(points, n)`."""
+    def in_loops(self) -> Acceleration:
+        """The acceleration at points and velocities `(points, n)`, for one loop."""
 
 
 # -------------------------------------------------------------------------------------------------- accelerations
@@ -167,7 +167,7 @@ def geodesic(
     speed, _ = _squared_speed(metric, own, x.detach(), v.detach(), 1)
     n = x.shape[-1]
     accelerate = acceleration or own or (lambda x, v: geodesic_acceleration(metric, x, v))
-    accelerate = accelerate.in_loops if isinstance(accelerate, InLoops) else accelerate
+    accelerate = accelerate.in_loops() if isinstance(accelerate, InLoops) else accelerate
 
     def flow(_: Tensor, y: Tensor) -> Tensor:
         x, v = y.split(n, -1)
