@@ -284,6 +284,19 @@ def test_operations_are_recorded_once():
     assert_close(torch.autograd.grad(y.sum(), x)[0], 2 * X.cos())
 
 
+def test_constants_that_lie_otherwise_in_memory_stay_apart():
+    places = torch.tensor([[0, 1], [2, 0]])
+
+    def f(x):
+        rows, columns = (x[:, p] for p in (places.clone(), places.mT.contiguous().mT))
+        return rows, columns
+
+    graph, outside, _ = recorded(f, [X], {})
+    for y, truth in zip(graph(X, *outside), f(X), strict=True):
+        assert_close(y, truth)
+        assert y.stride() == truth.stride()
+
+
 def test_what_is_random_or_written_is_not_shared():
     def f(x):
         y = torch.zeros_like(x)
@@ -321,6 +334,21 @@ def test_inverses_of_two_rows_and_where_there_are_none():
     assert_close(f(x), rm.scalar_curvature(indefinite, x), rtol=1e-9, atol=1e-9)
     with pytest.warns(UserWarning, match="is singular"):
         assert bool(f(torch.zeros(2, 2, dtype=torch.float64)).isnan().all())
+
+
+@pytest.mark.parametrize("large", [2.0, -2.0], ids=["e^400", "e^-400"])
+def test_inverses_of_two_rows_where_products_of_entries_are_no_numbers(large):
+    """Of the size that squares of entries do not have: points after the first call, whose values are compared."""
+
+    def stretched(x):
+        return torch.exp(200 * x[0]) * torch.diag(torch.stack([torch.ones_like(x[0]), 1 + x[1] ** 2]))
+
+    f = rm.compile(stretched, "christoffel", dim=2, backend=None, budget=1e-6)
+    assert f.route.startswith("jets, ")
+    for first in (0.0, large):
+        x = torch.tensor([[first, 0.5], [first, 1.0]], dtype=torch.float64)
+        assert_close(f(x), rm.christoffel(stretched, x), rtol=1e-9, atol=1e-9)
+        assert_close(f(x)[:, 0, 0, 0], torch.full((2,), 100.0, dtype=torch.float64))
 
 
 @pytest.mark.slow

@@ -17,13 +17,18 @@ def bmm(a: Tensor, b: Tensor) -> Any:
 
 
 def inv_ex(a: Tensor, *, check_errors: bool = False) -> Any:
-    """Inverses of matrices of two rows, written out: as exact as by elimination."""
+    """Inverses of matrices of two rows, written out: as exact as by elimination.
+
+    Of what is divided by its largest entry first: products of two entries would be too large, or too small, sooner
+    than the entries of the inverse are.
+    """
     if a.shape[-1] != 2 or a.ndim < 3 or not isinstance(a.shape[0], torch.SymInt):
         return NotImplemented
-    p, q, r, s = (a[..., i, j] for i in range(2) for j in range(2))
+    size = a.detach().abs().amax((-2, -1), keepdim=True)
+    p, q, r, s = ((a / size)[..., i, j] for i in range(2) for j in range(2))
     det = p * s - q * r
-    inverse = torch.stack([torch.stack([s, -q], -1), torch.stack([-r, p], -1)], -2) / det[..., None, None]
-    return inverse, (det == 0).to(torch.int32)
+    inverse = torch.stack([torch.stack([s, -q], -1), torch.stack([-r, p], -1)], -2) / det[..., None, None] / size
+    return inverse, (~(det.abs() > 0)).to(torch.int32)
 
 
 RULES = {aten.bmm.default: bmm, aten.linalg_inv_ex.default: inv_ex}

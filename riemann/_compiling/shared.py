@@ -58,7 +58,7 @@ def _key(node: Node, constants: Mapping[str, Tensor], instead: Mapping[Node, Nod
     """What is done, and of what."""
     if node.op == "get_attr":
         a = constants[node.target]
-        return a.shape, a.dtype, a.device, repr(a.tolist())
+        return a.shape, a.stride(), a.dtype, a.device, repr(a.tolist())
 
     def of(a: Any) -> Any:
         if isinstance(a, Node):
