@@ -8,6 +8,7 @@ from riemann._contraction import contract
 def check_positions(indices: str, rank: int | None, what: str) -> None:
     """Raises unless `indices` has one `u` or `l` for each of `rank` indices; of any number of them for None."""
     if not isinstance(indices, str) or rank not in (None, len(indices)) or set(indices) - set("ul"):
+        rank = len(indices) if rank is None and isinstance(indices, str) else rank
         count = "" if rank is None else f"{rank} "
         raise ValueError(
             f"`indices` of {what} is {indices!r}, expected {count}letters, each `u` (upper) or `l` (lower), "

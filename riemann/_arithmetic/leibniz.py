@@ -10,6 +10,7 @@ from torch import Tensor
 
 from riemann._arithmetic import second_order
 from riemann._arithmetic.dispatch import Arithmetic
+from riemann._arithmetic.jet import Jet
 
 
 def product(A: Arithmetic, a: Tensor, b: Tensor, times: Callable[[Tensor, Tensor], Tensor] = torch.mul) -> Tensor:
@@ -97,8 +98,11 @@ def moves(A: Arithmetic, c: Tensor, where: Tensor) -> Tensor:
 def strays(c: Tensor) -> Tensor:
     """Where a jet is infinite or NaN, and its derivatives: what replaces it, or is decided by it, tells none.
 
-    With finite derivatives it is a constant that is not finite, and what was added to it.
+    With finite derivatives it is a constant that is not finite, and what was added to it. Nowhere for coefficients that
+    are jets themselves: the mask would vary with what is NaN beside it.
     """
+    if isinstance(c, Jet):
+        return torch.zeros_like(c[0], dtype=torch.bool)
     return ~c[0].isfinite() & ~c[1:].isfinite().all(0)
 
 

@@ -178,7 +178,7 @@ def ellis_wormhole(b: Number = 1) -> Space:
     Example:
         >>> import torch
         >>> from riemann import scalar_curvature, spaces
-        >>> scalar_curvature(spaces.ellis_wormhole(), torch.tensor([0.0, 0.0, 1.0, 0.0]))
+        >>> scalar_curvature(spaces.ellis_wormhole(), torch.tensor([0.0, 0.0, 1.0, 0.0])).round(decimals=4)
         tensor(-2.)
     """
     b, ell = parameter("b", b, positive=True), sp.Symbol("l")
