@@ -179,8 +179,7 @@ def _advance(
     y, slope = y[lanes], slope[lanes]
     t = torch.zeros_like(y[:, 0])
     h = _first_step(flow, y, slope, end, rtol, atol)
-    most = torch.full_like(t, _LARGEST)
-    error_before, grow = torch.full_like(t, 1e-4), most
+    error_before, grow = torch.full_like(t, 1e-4), torch.full_like(t, _LARGEST)
     k = pair.Slopes(pair.table(y), slope)
 
     while len(lanes):
@@ -201,28 +200,23 @@ def _advance(
             left = accepted & ~_stays(inside, h, y, k, y_new)
             accepted &= ~left
         tried[lanes] += 1
-        some, every = bool(accepted.any()), bool(accepted.all())
 
-        if some:
+        if bool(accepted.any()):
             step, found = _outputs(flow, lanes, accepted, t, t_new, h, y, k, y_new, times)
             steps.append(step)
             values += found
-            reached[step.lanes] = t_new if every else t_new[accepted]
+            reached[step.lanes] = t_new[accepted]
 
         done = accepted & last
         error = torch.where(finite, error, torch.inf).clamp_(min=1e-20)
         factor = _SAFETY * error**-_EXPONENT
-        after = torch.minimum(factor * error_before**_BETA, grow)  # a step that was accepted
-        if every:
-            t, y, slope = t_new, y_new, slope_new
-            h, error_before, grow = h * after.clamp_(_SMALLEST, _LARGEST), error.clamp_(min=1e-4), most
-        else:
-            h = h * torch.where(accepted, after, factor).clamp_(_SMALLEST, _LARGEST)
-            t = torch.where(accepted, t_new, t)
-            y = torch.where(accepted[:, None], y_new, y)
-            slope = torch.where(accepted[:, None], slope_new, slope)
-            error_before = torch.where(accepted, error.clamp_(min=1e-4), error_before)
-            grow = torch.where(accepted, _LARGEST, 1.0)
+        factor = torch.where(accepted, torch.minimum(factor * error_before**_BETA, grow), factor)
+        h = h * factor.clamp_(_SMALLEST, _LARGEST)
+        t = torch.where(accepted, t_new, t)
+        y = torch.where(accepted[:, None], y_new, y)
+        slope = torch.where(accepted[:, None], slope_new, slope)
+        error_before = torch.where(accepted, error.clamp_(min=1e-4), error_before)
+        grow = torch.where(accepted, _LARGEST, 1.0)
 
         stuck = (h <= _NOISE * bit * t) | (h <= 8 * bit * end)  # accepted or not: at a singularity steps creep
         tired = tried[lanes] >= max_steps
@@ -235,7 +229,7 @@ def _advance(
             status[lanes[over]] = fate[over]
             on = (~over).nonzero()[:, 0]
             lanes, t, h, y, slope = lanes[on], t[on], h[on], y[on], slope[on]
-            error_before, grow, most, k = error_before[on], grow[on], most[on], k.of(on)
+            error_before, grow, k = error_before[on], grow[on], k.of(on)
             report(len(status) - len(lanes))
     return steps, status, reached, tried, values
 
