@@ -284,13 +284,10 @@ def ricci_tensor(
     if g.shape[-1] == 1:
         return 0 * g
     inverse = inverse_metric(g)
-    return move_indices(_ricci(inverse, dg, ddg), g, inverse, "ll", indices)
-
-
-def _ricci(inverse: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
     mixed = contract("...ac,...adbc->...bd", inverse, ddg)
     traces = contract("...ac,...acbd->...bd", inverse, ddg) + contract("...ac,...bdac->...bd", inverse, ddg)
-    return 0.5 * (mixed + mixed.mT - traces) + ricci_products(inverse, dg)
+    ricci = 0.5 * (mixed + mixed.mT - traces) + ricci_products(inverse, dg)
+    return move_indices(ricci, g, inverse, "ll", indices)
 
 
 @full_precision()

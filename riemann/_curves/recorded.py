@@ -248,8 +248,7 @@ class _Tape(TorchDispatchMode):
 
     def place(self, part: Tensor, whole: str) -> None:
         """A line for a tensor by its place in memory: views of views are one."""
-        numbers = (part.shape, part.stride(), part.storage_offset())
-        size, stride, offset = (self.text(a, set()) for a in map(_plain, numbers))
+        size, stride, offset = (self.text(a, set()) for a in (part.shape, part.stride(), part.storage_offset()))
         self.names[id(part)] = self.line(f"{whole}.as_strided({size}, {stride}, {offset})", {whole}, ())
         self.whole[id(part)] = whole
 
@@ -313,10 +312,6 @@ class _Tape(TorchDispatchMode):
         text.reverse()
         used = set(re.findall(r"\bc\d+\b", " ".join(text)))
         return _Record(count, self.inputs, text, {k: v for k, v in self.constants.items() if k in used or k[0] != "c"})
-
-
-def _plain(number: Any) -> Any:
-    return list(number) if isinstance(number, tuple) else number
 
 
 def _looks_at_values(func: Any, tensors: list[Tensor]) -> bool:

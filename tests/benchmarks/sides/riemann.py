@@ -97,7 +97,7 @@ def compiled_unstructured_scalar_curvature(x, **weights):
 
 
 def _spelled_otherwise(W0, b0, W1, b1, W2, b2):
-    """The same in loops: columns of ones and twos, `stack` and `einsum`."""
+    """The same in loops, by `stack` and `einsum`."""
     W0, b0, W1, b1, W2, b2 = map(torch.tensor, (W0, b0, W1, b1, W2, b2))
     n = W0.shape[1]
 
