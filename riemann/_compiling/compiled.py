@@ -132,12 +132,18 @@ class Compiled(Renewed):
         return (
             self._runner is not None
             and self._runner.compiles
-            and not self._independent
-            and not self._says_digits
             and x.numel() > 0
             and not checks.carry_derivatives(x)
+            and self._is_compared_code(x.reshape(-1, self._dim))
+        )
+
+    def _is_compared_code(self, x: Tensor) -> bool:
+        """Whether the code was compared for points like `(z, n)` without gradients, and gives the tensor at once."""
+        return (
+            not self._independent
+            and not self._says_digits
             and (x.dtype, x.device, False, True) in self._compared
-            and not self._is_large(x.reshape(-1, self._dim))
+            and not self._is_large(x)
         )
 
     def _at(self, x: Tensor, *given: Tensor) -> Any:
@@ -181,11 +187,8 @@ class Compiled(Renewed):
         return (
             x.shape[-1] == self._dim
             and len(vectors) == len(vectors_of(self.quantity))
-            and not self._independent
-            and not self._says_digits
             and self._runner.is_compiled(x, *vectors)
-            and (x.dtype, x.device, False, True) in self._compared
-            and not self._is_large(x)
+            and self._is_compared_code(x)
         )
 
     def _say_digits(self, x: Tensor) -> None:
