@@ -193,8 +193,8 @@ def _without_derivatives(metric: Metric, x: Tensor, y: Tensor, v: Tensor, lanes:
 def _implicit(metric: Metric, x: Tensor, y: Tensor, v: Tensor, good: Tensor, options: dict[str, Any]) -> Tensor:
     r"""One Newton step from the solution, $v - (\partial \exp)^{-1} (\exp_x(v) - y)$: its derivatives are implicit."""
     n = x.shape[-1]
-    one = good.nonzero()[:1, 0]  # tells whether parameters of the metric ask for derivatives, as well as all do
-    if not carry_derivatives(x, y, geodesic_acceleration(metric, x[one], v[one])):
+    first_good = good.nonzero()[:1, 0]  # tells whether parameters of the metric ask for derivatives, as well as all do
+    if not carry_derivatives(x, y, geodesic_acceleration(metric, x[first_good], v[first_good])):
         return v
     miss = exp_map(metric, x[good], v[good], throw=False, **options).points[0] - y[good]
     with torch.no_grad():
@@ -335,9 +335,15 @@ def moved_log(metric: Metric, x: Tensor, y: Tensor, bend: Tensor) -> Tensor:
 
 def along(x: Tensor, y: Tensor, bend: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Points and velocities of curves that bend so, `(b, k + 1, n)`, at nodes whose weights integrate over [0, 1]."""
-    count, line = bend.shape[1] - 1, (y - x)[:, None]
-    s = _nodes(count, bend)[0][:, None]
-    return x[:, None] + s * line + bend, line + _differentiation(count, bend) @ bend, _quadrature(count, bend)
+    return _points(x, y, bend), _velocities(x, y, bend), _quadrature(bend.shape[1] - 1, bend)
+
+
+def _points(x: Tensor, y: Tensor, bend: Tensor) -> Tensor:
+    return x[:, None] + _nodes(bend.shape[1] - 1, bend)[0][:, None] * (y - x)[:, None] + bend
+
+
+def _velocities(x: Tensor, y: Tensor, bend: Tensor) -> Tensor:
+    return (y - x)[:, None] + _differentiation(bend.shape[1] - 1, bend) @ bend
 
 
 def _close(y: Tensor) -> Tensor:
@@ -487,7 +493,7 @@ class _Curves(NamedTuple):
         return _differentiation(self.bend.shape[1] - 1, self.bend)
 
     def velocities(self) -> Tensor:
-        return (self.y - self.x)[:, None] + self.D @ self.bend
+        return _velocities(self.x, self.y, self.bend)
 
     def length(self) -> tuple[Tensor, Tensor]:
         """Lengths, and by how much the speed varies along the curve, relative, `(b,)`: 0 for a geodesic.
@@ -506,8 +512,7 @@ class _Curves(NamedTuple):
 
     def _inner(self) -> list[Tensor]:
         """Points and velocities at the inner nodes."""
-        s = _nodes(self.bend.shape[1] - 1, self.bend)[0][:, None]
-        points = self.x[:, None] + s * (self.y - self.x)[:, None] + self.bend
+        points = _points(self.x, self.y, self.bend)
         return [a[:, 1:-1].to(self.dtype) for a in (points, self.velocities())]
 
     def tension(self) -> tuple[Tensor, Tensor]:
