@@ -1,6 +1,8 @@
 """Fresh memory for large results is like any other, and lies as the results do."""
 
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -41,3 +43,23 @@ def test_results_lie_as_those_of_many_points_do(chunk_size):
     torch.testing.assert_close(
         riemann[:3], rm.riemann_tensor(lambda x: torch.diag(2 + torch.sin(x + x.roll(1))), x[:3])
     )
+
+
+FAULTS = """
+import resource, torch, riemann as rm
+W, V = torch.linspace(-1, 1, 128, dtype=torch.float64).view(64, 2), torch.linspace(-1, 1, 4096, dtype=torch.float64)
+g = lambda x: torch.eye(2) + W.T @ (torch.tanh(V.view(64, 64) @ torch.tanh(W @ x))[:, None] ** 2 * W)
+x = torch.rand(512, 2, dtype=torch.float64)
+rm.scalar_curvature(g, x)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(7):
+    rm.scalar_curvature(g, x)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="page faults of Linux")
+def test_the_memory_of_a_call_serves_the_next():
+    """Else there is a page fault for every 4 kB of some megabytes."""
+    result = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    assert int(result.stdout) < 1000

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from riemann._messages.frames import shortens
 from riemann._points.checks import has_values, inside
 from riemann._points.faults import Faults, collected, say
-from riemann._points.memory import room
+from riemann._points.memory import reuse, room
 from riemann._points.weight import can_weigh, weighed
 from riemann._types import ChunkSize, Progress
 
@@ -57,11 +57,13 @@ def in_chunks(
         progress: True for a bar, or a function of the numbers of points done and of all.
     """
     size, budget = _parsed(chunk_size)
+    if known := all(map(has_values, (x, *vectors))):
+        reuse()
     batch, n = x.shape[:-1], x.shape[-1]
     samples = vectors[0].shape[:extra] if extra else torch.Size()
     points, many = batch.numel(), samples.numel()
     count = points * many
-    if budget is None or count <= 1 or not all(map(has_values, (x, *vectors))):
+    if budget is None or count <= 1 or not known:
         size, budget = size or count, None
     elif not can_weigh():
         size, budget = max(1, UNWEIGHED // (x.element_size() * n**2 * (n ** (rank - 2) + MARGIN))), None
