@@ -31,7 +31,7 @@ def scalar_curvature(metric: MLPCholesky, x: Tensor) -> Tensor:
     v = sum(M[:, k, k] - M[k, :, k] for k in range(n))
     inverse = (E[:, :, None] * E[:, None]).sum(0)
     second = torch.zeros_like(products)
-    for p, (j, l) in enumerate(_pairs(n)):
+    for p, (j, l) in enumerate(zip(*_pairs(n), strict=True)):
         weights = inverse[j, l] * E.transpose(0, 1) - 0.5 * (
             inverse[:, j, None] * E[:, l] + inverse[:, l, None] * E[:, j]
         )
@@ -39,47 +39,53 @@ def scalar_curvature(metric: MLPCholesky, x: Tensor) -> Tensor:
     return products + (v * (2 * u - v)).sum(0) - 2 * second
 
 
-def _pairs(n: int) -> list[tuple[int, int]]:
-    return [(j, l) for j in range(n) for l in range(j + 1)]
+def _pairs(n: int) -> tuple[list[int], list[int]]:
+    """The lower triangle, row by row: j and l."""
+    pairs = [(j, l) for j in range(n) for l in range(j + 1)]
+    return [j for j, _ in pairs], [l for _, l in pairs]
+
+
+def _taken(a: Tensor, dim: int, places: list[int]) -> Tensor:
+    return a.index_select(dim, torch.tensor(places, dtype=torch.int64, device=a.device))
 
 
 def _factor_jets(metric: MLPCholesky, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     r"""`L[i, k]`, `dL[i, k, j]` and `ddL[i, k, jl]` for $l \le j$, points last."""
-    n = metric.dim
-    o, do, ddo = _output_jets(metric, x)
-    zero, entries = torch.zeros_like(o[0]), {}
-    for p, (i, k) in enumerate(_pairs(n)):
-        head = metric.diagonal if i == k else metric.off_diagonal
-        if head is None:
-            entries[i, k] = o[p], do[p], ddo[p]
-        else:
-            f, first, second = elementwise_jet(head, o[p])
-            bent = torch.stack([do[p, j] * do[p, l] for j, l in _pairs(n)])
-            entries[i, k] = f, first * do[p], first * ddo[p] + second * bent
-    zeros = zero, torch.zeros_like(do[0]), torch.zeros_like(ddo[0])
-    jets = [[entries.get((i, k), zeros) for k in range(n)] for i in range(n)]
-    L, dL, ddL = (torch.stack([torch.stack([jet[r] for jet in row]) for row in jets]) for r in range(3))
-    sound = torch.stack([(L[k, k] > 0) & L[k].isfinite().all(0) for k in range(n)]).all(0)
+    n, jets = metric.dim, _output_jets(metric, x)
+    rows, columns = _pairs(n)
+    on = [p for p, (i, k) in enumerate(zip(rows, columns, strict=True)) if i == k]
+    off = [p for p in range(len(rows)) if p not in on]
+    found, order = [], off + on
+    for head, some in ((metric.off_diagonal, off), (metric.diagonal, on)):
+        o, do, ddo = (_taken(a, 0, some) for a in jets)
+        if head is not None and some:
+            o, *slopes = elementwise_jet(head, o)
+            first, second = (a[:, None] for a in slopes)
+            ddo = first * ddo + second * (_taken(do, 1, rows) * _taken(do, 1, columns))
+            do = first * do
+        found.append((o, do, ddo))
+    places = {(rows[p], columns[p]): k for k, p in enumerate(order)}
+    lower = [places.get((i, k), len(order)) for i in range(n) for k in range(n)]
+    entries = (torch.cat([*parts, torch.zeros_like(parts[0][:1])]) for parts in zip(*found, strict=True))
+    L, dL, ddL = (_taken(a, 0, lower).unflatten(0, (n, n)) for a in entries)
+    sound = (L.isfinite().all(1) & (L.diagonal().mT > 0)).all(0)
     return torch.where(sound, L, torch.nan), dL, ddL
 
 
 def _output_jets(metric: MLPCholesky, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The network's outputs and their derivatives: `(m, z)`, `(m, n, z)` and `(m, n(n+1)/2, z)`."""
-    n, pairs = metric.dim, _pairs(metric.dim)
+    n, (rows, columns) = metric.dim, _pairs(metric.dim)
     layer, *others = metric.layers
     s, ds, dds = torch.addmm(layer.bias[:, None], layer.weight, x.mT), layer.weight[:, :, None], None
     for k, layer in enumerate(others):
-        h, first, second = metric.units_jet(k, s, 0)
-        rows = [h, *(first * ds[:, j] for j in range(n))]
-        for p, (j, l) in enumerate(pairs):
-            bent = second * (ds[:, j] * ds[:, l])
-            rows.append(bent if dds is None else bent + first * dds[:, p])
-        jets = torch.stack(rows, 1)
-        jets = (layer.weight @ jets.flatten(1)).unflatten(1, (len(rows), -1))
+        h, first, second = (a[:, None] for a in metric.units_jet(k, s, 0))
+        bent = second * (_taken(ds, 1, rows) * _taken(ds, 1, columns))
+        jets = torch.cat([h, first * ds, bent if dds is None else bent + first * dds], 1)
+        jets = (layer.weight @ jets.flatten(1)).unflatten(1, (jets.shape[1], -1))
         s, ds, dds = jets[:, 0] + layer.bias[:, None], jets[:, 1 : n + 1], jets[:, n + 1 :]
     if dds is None:
         ds = ds.expand(-1, -1, s.shape[-1])
-        dds = s.new_zeros((len(s), len(pairs), s.shape[-1]))
+        dds = s.new_zeros((len(s), len(rows), s.shape[-1]))
     return s, ds, dds
 
 
