@@ -254,7 +254,7 @@ def test_enclosures_on_boxes_hold_the_truth_inside(name, radius):
     with torch.no_grad(), precision(120):
         E = Boxes(centre, torch.full_like(centre, radius), 4)
         here = enclosed(graph, E, list(centre))
-        known, S = here.known(rm._certified.quantities.QUANTITIES["scalar_curvature"]), here.scalar_curvature().value
+        known, S = here.known("scalar_curvature"), here.scalar_curvature().value
         assert name in ("kinks", "cut") or bool(known.any()) or radius > 0.05
         for k in known.nonzero()[:, 0].tolist():
             point = centre[:, k] + radius * (2 * torch.rand(n, dtype=torch.float64) - 1) * 0.999

@@ -11,13 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from riemann._certified.geometry import Enclosed
-from riemann._certified.quantities import QUANTITIES, Quantity
+from riemann._certified.quantities import FORMS, QUANTITIES
 
-FORMS = {
-    "sectional_curvature": Quantity(2, 2),
-    "ricci_eigenvalues": Quantity(2, 2),
-    "metric_eigenvalues": Quantity(0, 2, inverse=False),
-}
 NUMBERS = tuple(name for name, quantity in QUANTITIES.items() if quantity.rank == 0)
 CLAIMS = (*NUMBERS, *FORMS)
 
@@ -31,9 +26,9 @@ class Claim:
     below: float | None
 
     @property
-    def quantity(self) -> Quantity:
-        """What it needs of g."""
-        return FORMS[self.name] if self.name in FORMS else QUANTITIES[self.name]
+    def order(self) -> int:
+        """The highest derivative of g in it."""
+        return (QUANTITIES | FORMS)[self.name].order
 
     def number(self, here: Enclosed) -> Any:
         """The quantity itself, where it is a number."""

@@ -147,7 +147,7 @@ def _balls(graph: Any, name: str, sides: list[tuple[Any, Any]]) -> tuple[np.ndar
     q = QUANTITIES[name]
     E = Balls(graph.dim, q.order + (REMAINDER if box else 0), box)
     here = enclosed(graph, E, centre)
-    if here.known(q):
+    if here.known(name):
         T = getattr(here, name)()
     else:
         E.notes["g is singular or not smooth there, or a function leaves its domain, or may do so"] = None

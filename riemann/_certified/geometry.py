@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from riemann._certified.planes import best_shift, four_forms
-from riemann._certified.quantities import Quantity
+from riemann._certified.quantities import FORMS, QUANTITIES, WITHOUT_INVERSE
 from riemann.symbolic._textbook import Textbook
 
 
@@ -82,14 +82,15 @@ class Enclosed(Textbook):
 
     # ------------------------------------------------------------------------------------------------------ regularity
 
-    def known(self, quantity: Quantity) -> Any:
-        """Whether g is finite, smooth and not singular for certain: a bool, or a mask of boxes.
+    def known(self, name: str) -> Any:
+        """Whether g is for certain as finite, smooth and nonsingular as a quantity needs: a bool, or a mask of boxes.
 
         What is 0 by the structure of g is left out of sums, so a singularity might be left out, too.
         """
-        E, matrices = self._arithmetic, (self._g, self._inverse) if quantity.inverse else (self._g,)
+        E, values = self._arithmetic, (QUANTITIES | FORMS)[name].order == 0
+        matrices = (self._g,) if name in WITHOUT_INVERSE else (self._g, self._inverse)
         entries = [entry for M in matrices for row in M for entry in row]
-        return functools.reduce(operator.and_, (E.known(e, values=quantity.order == 0) for e in entries))
+        return functools.reduce(operator.and_, (E.known(e, values=values) for e in entries))
 
 
 def enclosed(graph: Any, E: Any, centre: list[Any]) -> Enclosed:

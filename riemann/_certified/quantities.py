@@ -1,42 +1,20 @@
-"""The quantities that can be enclosed, and what they need of g."""
+"""The quantities that can be enclosed, or bounded, and what they need of g."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
+from riemann._curvature import QUANTITIES as CURVATURE
+from riemann._curvature import Quantity
 
-class Quantity(NamedTuple):
-    """What a quantity is.
-
-    Attributes:
-        order: the highest derivative of g in it.
-        rank: the number of its indices.
-        inverse: whether it needs the inverse of g.
-    """
-
-    order: int
-    rank: int
-    inverse: bool = True
-
-
-QUANTITIES = {
-    "metric": Quantity(0, 2, inverse=False),
-    "inverse_metric": Quantity(0, 2),
-    "volume_element": Quantity(0, 0, inverse=False),
-    "log_volume_element": Quantity(0, 0, inverse=False),
-    "christoffel": Quantity(1, 3),
-    "riemann_tensor": Quantity(2, 4),
-    "ricci_tensor": Quantity(2, 2),
-    "scalar_curvature": Quantity(2, 0),
-    "gauss_curvature": Quantity(2, 0),
-    "einstein_tensor": Quantity(2, 2),
-    "schouten_tensor": Quantity(2, 2),
-    "weyl_tensor": Quantity(2, 4),
-    "kretschmann_scalar": Quantity(2, 0),
-    "cotton_tensor": Quantity(3, 3),
-    "nabla_riemann": Quantity(3, 5),
-    "cotton_york_tensor": Quantity(3, 2),
-    "bach_tensor": Quantity(4, 2),
+QUANTITIES = {"metric": Quantity(0, "ll"), **CURVATURE, "gauss_curvature": Quantity(2)}
+"""The table of quantities, and what can be enclosed beside it."""
+FORMS = {
+    "sectional_curvature": Quantity(2, "ll", least=2),
+    "ricci_eigenvalues": Quantity(2, "ll"),
+    "metric_eigenvalues": Quantity(0, "ll"),
 }
+"""Pairs of quadratic forms, whose quotients can be bounded."""
+WITHOUT_INVERSE = {"metric", "volume_element", "log_volume_element", "metric_eigenvalues"}
 INJECTIVITY = (
     "the injectivity radius is not bounded by curvature on a box: it depends on short loops anywhere. Theorems "
     "bound it on a complete manifold, by `sectional_curvature` K certified on charts that cover it. It is "
@@ -66,10 +44,7 @@ def check_dimension(name: str, n: int) -> None:
     """Refuses a quantity that does not exist in n dimensions."""
     if name == "gauss_curvature" and n != 2:
         raise ValueError(f"`gauss_curvature` is that of a surface, and this metric has n = {n}")
-    if name in ("schouten_tensor", "cotton_tensor") and n < 3:
-        raise ValueError(f"`{name}` needs n >= 3, and this metric has n = {n}")
-    only = {"cotton_york_tensor": 3, "bach_tensor": 4}.get(name, n)
-    if n != only:
-        raise ValueError(f"`{name}` needs n = {only}, and this metric has n = {n}")
-    if name == "sectional_curvature" and n < 2:
-        raise ValueError("`sectional_curvature` needs n >= 2, and this metric has n = 1")
+    known = (QUANTITIES | FORMS)[name]
+    if not known.least <= n <= (known.most or n):
+        needs = f"n = {known.most}" if known.most else f"n >= {known.least}"
+        raise ValueError(f"`{name}` needs {needs}, and this metric has n = {n}")

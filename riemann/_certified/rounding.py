@@ -19,6 +19,7 @@ from riemann._certified.library import above as end_above
 from riemann._certified.library import flint, precision
 from riemann._certified.quantities import QUANTITIES, named
 from riemann._certified.running import NotKnown, errors_of_metric
+from riemann._curvature.quantities import VERIFIED
 from riemann._metric import checked_jet
 from riemann._points.checks import check_unmapped, door
 from riemann._points.chunks import in_chunks
@@ -29,10 +30,6 @@ from riemann._types import ChunkSize, Metric
 from riemann.bridge import Trace, trace
 from riemann.bridge._functions import matrix
 
-BOUNDED = (
-    "metric", "christoffel", "riemann_tensor", "ricci_tensor", "scalar_curvature", "weyl_tensor", "kretschmann_scalar",
-    "volume_element",
-)  # fmt: skip
 BITS = (160, 640, 2560)  # of FLINT: the next where nothing is known yet
 
 
@@ -40,7 +37,7 @@ BITS = (160, 640, 2560)  # of FLINT: the next where nothing is known yet
 def bound_rounding(
     metric: Metric,
     x: Float[Tensor, "*batch n"],
-    quantities: Sequence[str | Callable[..., Any]] = BOUNDED,
+    quantities: Sequence[str | Callable[..., Any]] = VERIFIED,
     *,
     chunk_size: ChunkSize = "auto",
 ) -> dict[str, Tensor]:
@@ -84,7 +81,7 @@ def bound_rounding(
     check_unmapped(x)
     if isinstance(quantities, str) or callable(quantities):
         raise TypeError("`quantities` is one quantity, expected a list of them; use `[quantities]`")
-    names = [named(q, BOUNDED) for q in quantities]
+    names = [named(q, VERIFIED) for q in quantities]
     computed, terms = _computed(metric, x, names, chunk_size)
     points = x.detach().reshape(-1, x.shape[-1]).cpu()
     flat = {name: T.double().cpu().reshape(len(points), *T.shape[x.ndim - 1 :]) for name, T in computed.items()}
@@ -147,10 +144,9 @@ def geometries(graph: Any, point: Sequence[Any]) -> Iterator[tuple[int, Callable
 
 
 def _balls(E: Balls, here: Enclosed, name: str) -> np.ndarray:
-    q = QUANTITIES[name]
-    unknown = np.full((here.dim,) * q.rank, E.nowhere())
-    T = getattr(here, name)() if here.known(q) else unknown
-    return matrix([[E.number(E.value(e)) for e in np.asarray(T, dtype=object).flat]]).reshape((here.dim,) * q.rank)
+    shape = (here.dim,) * QUANTITIES[name].rank
+    T = getattr(here, name)() if here.known(name) else np.full(shape, E.nowhere())
+    return matrix([[E.number(E.value(e)) for e in np.asarray(T, dtype=object).flat]]).reshape(shape)
 
 
 def distances(T: Tensor, balls: np.ndarray) -> Tensor:

@@ -47,9 +47,9 @@ def judged(graph: Any, claim: Claim, low: Tensor, high: Tensor) -> Verdicts:
     centre = low + (high - low) / 2
     radii = up(torch.maximum(high - centre, centre - low))
     with torch.no_grad(), precision(BITS):
-        E = Boxes(centre, radii, claim.quantity.order + REMAINDER)
+        E = Boxes(centre, radii, claim.order + REMAINDER)
         here = enclosed(graph, E, list(centre))
-        known = here.known(claim.quantity)
+        known = here.known(claim.name)
         positive = [x if isinstance(x, Stack) else E.constant(x) for x in claim.positive(here)]
     proved, suspect = known.clone(), torch.zeros_like(known)
     opposed, reach = torch.zeros_like(known), torch.zeros_like(radii)
@@ -90,9 +90,9 @@ def witness(
     """The value at a point, if it contradicts the claim for certain; vectors are looked for where none are given."""
     point = tuple(map(float, point))
     with torch.no_grad(), precision(BITS):
-        E = Balls(graph.dim, claim.quantity.order)
+        E = Balls(graph.dim, claim.order)
         here = enclosed(graph, E, [exact(v) for v in point])
-        if not here.known(claim.quantity):
+        if not here.known(claim.name):
             return None
         if claim.is_number(graph.dim):
             ball = E.number(E.value(claim.number(here)))

@@ -87,6 +87,9 @@ QUANTITIES = {
 }
 """The table: the quantities of a metric at points, by the name of their formula, which is that of their functions."""
 
+VERIFIED = ("metric", *(name for name, quantity in QUANTITIES.items() if quantity.verified))
+"""What is compared with exact truth, and has bounds of its rounding."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LocalGeometry:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from riemann._clock import within
-from riemann._curvature import QUANTITIES, LocalGeometry
+from riemann._curvature.quantities import VERIFIED, LocalGeometry
 from riemann._metric import metric_jet
 from riemann._types import Metric
 from riemann._verification.check import central_differences
@@ -25,7 +25,6 @@ DIGITS = 40
 ENOUGH = 15  # digits of a truth that are as good as all
 ZERO = 1e-100  # of the terms: what is smaller is 0
 MOST_FUNCTIONS = 12  # of one metric: expressions of networks have no end
-VERIFIED = ("metric", *(name for name, quantity in QUANTITIES.items() if quantity.verified))
 
 Values = dict[str, Tensor]
 """Quantities by name, `(points, …)` each, NaN at a point where there is no truth."""

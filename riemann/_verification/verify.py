@@ -12,6 +12,7 @@ from torch import Tensor
 from riemann import _curvature
 from riemann._arithmetic import Refusal
 from riemann._curvature import QUANTITIES, at
+from riemann._curvature.quantities import VERIFIED
 from riemann._messages import html
 from riemann._points.checks import check_points, inside
 from riemann._points.faults import first
@@ -21,7 +22,7 @@ from riemann._terms import scales
 from riemann._types import Metric
 from riemann._verification import truth
 from riemann._verification.sample import sample_points
-from riemann._verification.truth import DIGITS, VERIFIED, Values
+from riemann._verification.truth import DIGITS, Values
 
 if TYPE_CHECKING:
     from riemann.symbolic import SymbolicMetric

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import riemann as rm
 from riemann import spaces
+from riemann._curvature.quantities import VERIFIED
 from riemann._terms import scales
 from riemann._verification import truth
 from riemann._verification.verify import _error, _lost
@@ -51,7 +52,7 @@ def errors(space: spaces.Space, x: Tensor) -> Errors:
         points = x.to(dtype)
         jets = rm.at(space, points).jets
         terms = scales(*(jet.double() for jet in jets))
-        values = {"metric": jets[0], **{n: getattr(rm, n)(space, points) for n in truth.VERIFIED if n != "metric"}}
+        values = {"metric": jets[0], **{n: getattr(rm, n)(space, points) for n in VERIFIED if n != "metric"}}
         for name in QUANTITIES:
             error = _error(values[name], exact[name], terms[name])
             assert not bool(error.isnan().any()), f"{space!r} has no exact {name} somewhere: {why}"
