@@ -13,6 +13,7 @@ from riemann import formulas
 from riemann._nabla import derivatives_of_curvature
 from riemann._terms import scales
 from riemann.symbolic import SymbolicMetric
+from riemann.symbolic._textbook import LETTERS
 from tests.helpers import assert_equal, random_metric
 
 QUANTITIES = rm.QUANTITIES
@@ -83,6 +84,15 @@ def test_dimensions_in_which_it_is_not_defined(name):
         for door in (jets, exact):
             with pytest.raises(ValueError, match=f"needs n .*{quantity.most or quantity.least}.*n = {n}"):
                 getattr(door, name)()
+
+
+def test_the_exact_side_knows_each():
+    assert {*LETTERS} == {"metric", *NAMES} - {"log_volume_element"}
+    for name in {*LETTERS} - {"metric"}:
+        fixed = QUANTITIES[name].option != "indices"
+        text = SymbolicMetric(sp.eye(dimension(QUANTITIES[name])), sp.symbols(f"x:{dimension(QUANTITIES[name])}"))
+        below = text.latex(name, indices=QUANTITIES[name].indices if fixed else "l" * QUANTITIES[name].rank)
+        assert text.latex(name) == below
 
 
 def test_what_is_verified_has_a_scale():

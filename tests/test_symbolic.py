@@ -543,6 +543,33 @@ def test_latex_says_what_it_has_not(arguments, words):
         metric("Schwarzschild").latex(*arguments)
 
 
+@pytest.mark.parametrize(
+    "quantity, indices, words",
+    [
+        ("metric", "uu", "expected 'll'"),
+        ("inverse_metric", "ll", "expected 'uu'"),
+        ("christoffel", "uul", "expected 'ull' or 'lll'"),
+        ("nabla_riemann", "ullll", "expected 'lllll'"),
+        ("kretschmann_scalar", "l", "expected none"),
+        ("ricci_tensor", "", "expected 2 letters"),
+    ],
+)
+def test_latex_puts_no_index_where_the_component_is_another(quantity, indices, words):
+    with pytest.raises(ValueError, match=words):
+        metric("Schwarzschild").latex(quantity, indices=indices)
+
+
+def test_latex_of_derivatives_of_curvature():
+    x, y, z = sp.symbols("x y z")
+    nil = SymbolicMetric([[1, 0, 0], [0, 1 + x**2, -x], [0, -x, 1]], (x, y, z))
+    assert nil.latex("cotton_york_tensor", "z", "z") == "Y_{z z} = -1"
+    assert nil.latex("nabla_riemann", "x", "y", "x", "y", "x") == "R_{x y x y ; x} = x"
+    lines = nil.latex("nabla_riemann").count("&=")
+    T = nil.nabla_riemann()
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    assert lines == sum(T[*p, *q, e] != 0 for p in pairs for q in pairs if p <= q for e in range(3))
+
+
 def test_geodesic_equations():
     """Straight lines of the plane solve them."""
     s, b = sp.symbols("s b", real=True)

@@ -19,21 +19,6 @@ from riemann._arithmetic import special_functions
 if TYPE_CHECKING:
     from riemann.symbolic import SymbolicMetric
 
-QUANTITIES = (
-    "metric",
-    "inverse_metric",
-    "christoffel",
-    "riemann_tensor",
-    "ricci_tensor",
-    "scalar_curvature",
-    "einstein_tensor",
-    "weyl_tensor",
-    "schouten_tensor",
-    "cotton_tensor",
-    "kretschmann_scalar",
-    "volume_element",
-)
-
 
 def to_torch(symbolic: "SymbolicMetric", quantity: str = "metric", **parameters: Any) -> Callable[[Tensor], Tensor]:
     r"""A symbolic metric, or a curvature of it in closed form, as a torch function of points.
@@ -63,8 +48,10 @@ def to_torch(symbolic: "SymbolicMetric", quantity: str = "metric", **parameters:
         >>> to_torch(sphere, "christoffel")(torch.tensor([math.pi / 4, 0.0]))[0, 1, 1]
         tensor(-0.5000)
     """
-    if quantity not in QUANTITIES:
-        raise ValueError(f"`quantity` is {quantity!r}, expected one of {', '.join(QUANTITIES)}")
+    from riemann.symbolic._textbook import LETTERS
+
+    if quantity not in LETTERS:
+        raise ValueError(f"`quantity` is {quantity!r}, expected one of {', '.join(LETTERS)}")
     tensor = symbolic.matrix if quantity == "metric" else getattr(symbolic, quantity)()
     shape = tuple(map(int, getattr(tensor, "shape", ())))
     entries = [tensor] if shape == () else tensor.reshape(math.prod(shape)).tolist() if len(shape) > 2 else list(tensor)

@@ -12,6 +12,24 @@ from typing import Any, Protocol, runtime_checkable
 import sympy as sp
 
 Array = sp.ImmutableDenseNDimArray
+LETTERS = {
+    "metric": "g",
+    "inverse_metric": "g",
+    "christoffel": r"\Gamma",
+    "riemann_tensor": "R",
+    "ricci_tensor": "R",
+    "scalar_curvature": "R",
+    "einstein_tensor": "G",
+    "schouten_tensor": "P",
+    "weyl_tensor": "C",
+    "cotton_tensor": "C",
+    "cotton_york_tensor": "Y",
+    "bach_tensor": "B",
+    "nabla_riemann": "R",
+    "kretschmann_scalar": "K",
+    "volume_element": r"\sqrt{|g|}",
+}
+"""The quantities of the textbook, and the letter of each."""
 
 
 @runtime_checkable
