@@ -10,7 +10,6 @@ from typing import Any
 
 MOVED = {
     "riemann._aten": "riemann.bridge._aten",
-    "riemann._bound": "riemann._curvature.bound",
     "riemann._check": "riemann._verification.check",
     "riemann._chunks": "riemann._points.chunks",
     "riemann._comparison": "riemann._compiling.comparison",
@@ -94,6 +93,7 @@ RENAMED = {
     "riemann_nn._heads._Distances": (_HEADS, "Distances"),
     **{f"riemann_nn._heads.{name}": (_HEADS, name) for name in ("MahalanobisHead", "KernelHead", "LinearHead")},
     "riemann_nn._metric_net._Scalar": ("riemann_nn._fields.metric_net", "Scalar"),
+    "riemann_nn._smooth._Function": ("riemann_nn._fields.smooth", "Function"),
     "riemann._compile.Pattern": ("riemann._compiling.components", "Pattern"),
     "riemann._compile._OfColumns": ("riemann._compiling.kernels", "OfColumns"),
     "riemann._compile._OfPoints": ("riemann._compiling.kernels", "OfPoints"),

@@ -1,5 +1,6 @@
 """What version 0.1.0 saved loads, and says what it said; what is saved now names public packages only."""
 
+import importlib.util
 import io
 import pickle
 import pickletools
@@ -12,6 +13,7 @@ import torch
 
 import riemann as rm
 import riemann_nn as rn
+from riemann._moved import MOVED, RENAMED
 from tests.helpers import assert_equal
 
 ELEMENTWISE = "riemann.metrics.elementwise"
@@ -40,6 +42,20 @@ def test_records_of_0_1_0_load():
     assert saved["components"].full().shape == (3, 2, 2, 2, 2)
     for name, kind in {"estimate": rm.Estimate, "geodesic": rm.Geodesic, "snapshot": rm.LocalGeometry}.items():
         assert type(saved[name]) is kind
+
+
+def test_layers_of_functions_and_logarithms_of_0_1_0_load():
+    saved = pickle.loads((SAVED / "0.1.0.layer.pickle").read_bytes())
+    assert_equal(saved["layer"](saved["x"]), saved["image"])
+    assert type(saved["logarithm"]) is rm.Logarithm
+    assert_equal(saved["logarithm"].checked(), saved["logarithm"].velocities)
+
+
+def test_every_old_place_has_a_new_one():
+    for old, new in MOVED.items():
+        assert importlib.util.find_spec(new), f"{old} is said to be {new}"
+    for module, name in RENAMED.values():
+        assert isinstance(getattr(importlib.import_module(module), name), type), f"{module}.{name}"
 
 
 def test_a_fresh_process_loads_them_without_an_import_of_ours():

@@ -56,7 +56,7 @@ class Logarithm(NamedTuple):
     error: Tensor
     status: Tensor
     length: Tensor
-    conjugate_points: Tensor
+    conjugate_points: Tensor = torch.zeros((), dtype=torch.long)  # in files of 0.1.0, which did not look for them
 
     @property
     def message(self) -> str:
