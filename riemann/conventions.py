@@ -13,7 +13,7 @@ tensor(1.)
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -21,8 +21,11 @@ from torch import Tensor
 
 from riemann._calculus.connection import laplacian
 from riemann._curvature import tensors
+from riemann._messages.names import only as _only
 
-QUANTITIES = ("christoffel", "riemann_tensor", "ricci_tensor", "cotton_tensor")
+__all__ = [
+    "Order", "PACKAGES", "QUANTITIES", "SelfTest", "convert", "self_test",
+]  # fmt: skip
 
 
 class Order(NamedTuple):
@@ -47,7 +50,8 @@ _OURS = {
     "ricci_tensor": _order("ij", "R^a_iaj"),
     "cotton_tensor": _order("ijk", "D_k P_ij − D_j P_ik"),
 }
-_ALIKE = {name: _OURS[name] for name in ("christoffel", "riemann_tensor", "ricci_tensor")}
+QUANTITIES = tuple(_OURS)
+_ALIKE = {name: _OURS[name] for name in QUANTITIES[:3]}
 
 PACKAGES: Mapping[str, Mapping[str, Order]] = {
     "mtw": _OURS,
@@ -233,3 +237,7 @@ def _sphere(x: Tensor) -> Tensor:
 
 def _half_plane(x: Tensor) -> Tensor:
     return torch.eye(2, dtype=x.dtype, device=x.device) / x[1] ** 2
+
+
+if not TYPE_CHECKING:  # which knows the names
+    __dir__, __getattr__ = _only(__name__, __all__)

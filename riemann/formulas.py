@@ -8,6 +8,7 @@ Every formula of curvature stands here, once: therefore long.
 """
 
 import itertools
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -15,9 +16,20 @@ from torch import Tensor
 
 from riemann._contraction import contract, has_points_last, like, may_write, points_last
 from riemann._indices import bilinear, check_positions, contract_axis, metric_trace, move_indices
+from riemann._messages.names import only as _only
 from riemann._nabla import derivatives_of_curvature
 from riemann._precision import full_precision
 from riemann._rank import is_singular
+
+__all__ = [
+    "area_or_nan", "bach_tensor", "change_indices", "christoffel", "christoffel_vector", "cotton_tensor",
+    "cotton_york_tensor", "covariant_derivative", "curvature_endomorphism", "einstein_from_ricci",
+    "einstein_tensor", "geodesic_acceleration", "hessian", "inverse_metric", "kretschmann_from_riemann",
+    "kretschmann_scalar", "kulkarni_nomizu", "lie_derivative", "log_volume_element", "nabla_riemann",
+    "ricci_curvature", "ricci_products", "ricci_tensor", "riemann_tensor", "scalar_curvature", "scalar_from_ricci",
+    "schouten_from_ricci", "schouten_tensor", "sectional_curvature", "squared_area", "varied_acceleration",
+    "volume_element", "weyl_from_riemann", "weyl_tensor",
+]  # fmt: skip
 
 # ----------------------------------------------------------------------------------------------------- the metric
 
@@ -611,3 +623,7 @@ def cotton_york_tensor(
     # of its last two indices it is antisymmetric: epsilon adds up two equal terms
     york = torch.stack([cotton[..., (i + 2) % 3, (i + 1) % 3] for i in range(3)], -2)
     return move_indices(volume_element(g)[..., None, None] * york, g, inverse, "ll", indices)
+
+
+if not TYPE_CHECKING:  # which knows the names
+    __dir__, __getattr__ = _only(__name__, __all__)

@@ -1,10 +1,10 @@
 """Neural differential manifolds, built from `riemann`'s public names."""
 
-import difflib as _difflib
 import importlib as _importlib
-import sys as _sys
 from typing import TYPE_CHECKING, Any
 
+from riemann._shared import belong as _belong
+from riemann._shared import no_such_name as _no_such_name
 from riemann.metrics import MLPCholesky as MLPCholesky
 from riemann.metrics.elementwise import Bounded as Bounded
 from riemann.metrics.elementwise import BoundedExp as BoundedExp
@@ -102,11 +102,7 @@ if not TYPE_CHECKING:  # which knows the names
                 return getattr(_importlib.import_module("riemann_nn._estimators.estimators"), name)
             except ModuleNotFoundError as error:
                 raise ImportError(f"{name} needs scikit-learn: pip install 'riemann-torch[sklearn]'") from error
-        alike = [] if name.startswith("_") else _difflib.get_close_matches(name, __all__, n=1)
-        hint = f"; did you mean `{alike[0]}`?" if alike else ""
-        raise AttributeError(f"module 'riemann_nn' has no attribute {name!r}{hint}")
+        raise _no_such_name("riemann_nn", name)
 
 
-for _public in (vars(_sys.modules["riemann_nn"])[_name] for _name in __all__):
-    if isinstance(_public, type) and _public.__module__.startswith("riemann_nn."):
-        _public.__module__ = "riemann_nn"  # whatever room it stands in: pickles name the package
+_belong("riemann_nn", __all__)

@@ -2,6 +2,8 @@
 
 import difflib
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 _PLACES = "riemann", "riemann.metrics", "riemann.spaces", "riemann.symbolic", "riemann.bridge", "riemann_nn"
 
@@ -15,3 +17,12 @@ def no_such_name(module: str, name: str) -> AttributeError:
     alike = elsewhere or difflib.get_close_matches(name, public.get(module, []), n=1)
     hint = f"; did you mean `{alike[0]}`?" if alike else ""
     return AttributeError(f"module {module!r} has no attribute {name!r}{hint}")
+
+
+def only(module: str, names: Sequence[str]) -> tuple[Callable[[], list[str]], Callable[[str], Any]]:
+    """`__dir__` and `__getattr__` of a module that shows its public names only, and says which one was meant."""
+
+    def missing(name: str) -> Any:
+        raise no_such_name(module, name)
+
+    return lambda: sorted(names), missing

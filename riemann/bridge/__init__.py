@@ -1,8 +1,8 @@
 """Between torch and the exact side: metrics traced into SymPy or into many digits, and expressions run by torch."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from riemann._messages.names import no_such_name as _no_such_name
+from riemann._messages.names import only as _only
 from riemann._moved import belong as _belong
 from riemann.bridge._emit import to_torch as to_torch
 from riemann.bridge._trace import Trace as Trace
@@ -19,14 +19,8 @@ __all__ = [
 ]
 
 
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
-
 if not TYPE_CHECKING:  # which knows the names
-
-    def __getattr__(name: str) -> Any:
-        raise _no_such_name("riemann.bridge", name)
+    __dir__, __getattr__ = _only(__name__, __all__)
 
 
 _belong("riemann.bridge", __all__)

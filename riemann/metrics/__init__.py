@@ -1,8 +1,8 @@
 """Metrics that know their structure: callables like any other, whose types bring cheaper exact routes."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from riemann._messages.names import no_such_name as _no_such_name
+from riemann._messages.names import only as _only
 from riemann._moved import belong as _belong
 from riemann.metrics import _eigenpairs as _eigenpairs
 from riemann.metrics import _mlp_routes as _mlp_routes
@@ -35,14 +35,8 @@ __all__ = [
 ]
 
 
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
-
 if not TYPE_CHECKING:  # which knows the names
-
-    def __getattr__(name: str) -> Any:
-        raise _no_such_name("riemann.metrics", name)
+    __dir__, __getattr__ = _only(__name__, __all__)
 
 
 _belong("riemann.metrics", __all__)

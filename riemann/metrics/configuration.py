@@ -2,12 +2,17 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from riemann._messages.names import only as _only
 from riemann.metrics.elementwise import described
+
+__all__ = [
+    "check_same", "name_of", "of_weights_alone", "plain",
+]  # fmt: skip
 
 
 def name_of(activation: Any) -> Any:
@@ -54,3 +59,7 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, float) and isinstance(b, float):
         return math.isclose(a, b, rel_tol=1e-6)
     return a == b
+
+
+if not TYPE_CHECKING:  # which knows the names
+    __dir__, __getattr__ = _only(__name__, __all__)

@@ -3,11 +3,18 @@
 import math
 from collections.abc import Callable, Hashable, Sequence
 from numbers import Integral
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from riemann._jets import jet
+from riemann._messages.names import only as _only
+
+__all__ = [
+    "Bounded", "BoundedExp", "Elementwise", "Softplus", "check_elementwise", "check_widths", "described",
+    "elementwise_jet", "has_closed_jet",
+]  # fmt: skip
 
 Elementwise = Callable[[Tensor], Tensor]
 
@@ -226,3 +233,7 @@ _CLOSED_FORMS = {
     **dict.fromkeys((_F.gelu, torch.nn.GELU), _gelu),
     torch.sin: _sin,
 }
+
+
+if not TYPE_CHECKING:  # which knows the names
+    __dir__, __getattr__ = _only(__name__, __all__)

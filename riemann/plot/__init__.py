@@ -4,9 +4,9 @@ matplotlib is an extra: `pip install riemann-torch[plot]`. Every function takes 
 leaves the rest (limits, titles, saving) to matplotlib.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from riemann._messages.names import no_such_name as _no_such_name
+from riemann._messages.names import only as _only
 
 try:
     import matplotlib  # noqa: F401
@@ -40,11 +40,5 @@ __all__ = [
 ]
 
 
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
-
 if not TYPE_CHECKING:  # which knows the names
-
-    def __getattr__(name: str) -> Any:
-        raise _no_such_name("riemann.plot", name)
+    __dir__, __getattr__ = _only(__name__, __all__)

@@ -7,7 +7,7 @@ tests, on the exact and on the numeric side.
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from riemann._messages.names import no_such_name as _no_such_name
+from riemann._messages.names import only as _only
 from riemann._moved import belong as _belong
 from riemann.spaces._black_holes import kerr as kerr
 from riemann.spaces._black_holes import kerr_de_sitter as kerr_de_sitter
@@ -221,14 +221,8 @@ __all__ = [
 ]
 
 
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
-
 if not TYPE_CHECKING:  # which knows the names
-
-    def __getattr__(name: str) -> Any:
-        raise _no_such_name("riemann.spaces", name)
+    __dir__, __getattr__ = _only(__name__, __all__)
 
 
 _belong("riemann.spaces", __all__)

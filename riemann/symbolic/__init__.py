@@ -1,8 +1,8 @@
 """Exact curvature with SymPy. Imports neither torch nor the numeric core, and shares no formula with it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from riemann._messages.names import no_such_name as _no_such_name
+from riemann._messages.names import only as _only
 from riemann._moved import belong as _belong
 from riemann.symbolic._metric import SymbolicMetric as SymbolicMetric
 
@@ -11,14 +11,8 @@ __all__ = [
 ]
 
 
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
-
 if not TYPE_CHECKING:  # which knows the names
-
-    def __getattr__(name: str) -> Any:
-        raise _no_such_name("riemann.symbolic", name)
+    __dir__, __getattr__ = _only(__name__, __all__)
 
 
 _belong("riemann.symbolic", __all__)
