@@ -9,6 +9,7 @@ import riemann as rm
 import riemann_nn as rn
 from riemann._points import checks
 from tests.cases import BY_NAME
+from tests.helpers import random_metric
 
 M = rm.metrics
 SPHERE = BY_NAME["sphere 2"].metric
@@ -39,12 +40,25 @@ def functions_of(*first):
 OF_METRICS = [name for name in functions_of("metric", "x") if name != "enclose_geodesic"]  # of one exact point
 OF_MAPS = functions_of("map", "x") + functions_of("f", "x")
 GRAPH = lambda x: torch.stack([x[0], x[1], x @ x])
+F, X = lambda x: x[0] ** 2 * x[1], lambda x: torch.stack([x[1], x[0] ** 2])
 FIELDS = {
-    "gradient": lambda g: rm.gradient(g, lambda x: x[0]),
-    "hessian": lambda g: rm.hessian(g, lambda x: x @ x),
-    "bochner_laplacian": lambda g: rm.bochner_laplacian(g, lambda x: x, "u"),
-    "hodge_laplacian": lambda g: rm.hodge_laplacian(g, lambda x: x, 1),
-    "lie_derivative": lambda g: rm.lie_derivative(lambda x: x, g, "ll"),
+    "gradient": lambda g: rm.gradient(g, F),
+    "hessian": lambda g: rm.hessian(g, F),
+    "laplacian": lambda g: rm.laplacian(g, F),
+    "divergence": lambda g: rm.divergence(g, rm.gradient(g, F)),
+    "covariant_derivative": lambda g: rm.covariant_derivative(g, lambda x: rm.ricci_tensor(g, x), "ll"),
+    "bochner_laplacian": lambda g: rm.bochner_laplacian(g, X, "u"),
+    "hodge_laplacian": lambda g: rm.hodge_laplacian(g, X, 1),
+    "lichnerowicz_laplacian": lambda g: rm.lichnerowicz_laplacian(g, torch.diag),
+    "lie_derivative": lambda g: rm.lie_derivative(X, g, "ll"),
+    "lie_bracket": lambda g: rm.lie_bracket(X, X),
+    "killing_operator": lambda g: rm.killing_operator(g, X),
+    "exterior_derivative": lambda g: rm.exterior_derivative(X, 1),
+    "wedge": lambda g: rm.wedge(X, 1, X, 1),
+    "interior_product": lambda g: rm.interior_product(X, X, 1),
+    "hodge_star": lambda g: rm.hodge_star(g, X, 1),
+    "codifferential": lambda g: rm.codifferential(g, X, 1),
+    "change_coordinates": lambda g: rm.change_coordinates(X, torch.exp, "u"),
 }
 
 
@@ -74,6 +88,13 @@ def test_points_are_looked_at_once_a_call(name, metric, looks):
     assert len(looks) == 1
 
 
+@pytest.mark.parametrize("name", [name for name, quantity in rm.QUANTITIES.items() if quantity.least > 2])
+def test_points_of_more_dimensions_are_looked_at_once(name, looks):
+    n = rm.QUANTITIES[name].least
+    getattr(rm, name)(random_metric(n, 1, 0), torch.rand(3, n, dtype=torch.float64))
+    assert len(looks) == 1
+
+
 @pytest.mark.parametrize("name", OF_MAPS)
 def test_points_of_maps_are_looked_at_once(name, looks):
     f = getattr(rm, name)
@@ -93,6 +114,14 @@ def test_points_of_fields_are_looked_at_once(name, looks):
 def test_points_of_sets_are_looked_at_once(name, looks):
     times = (torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64),) if name == "geodesic_regression" else ()
     getattr(rm, name)(SPHERE, *times, points(), **({"throw": False, "max_iterations": 1} if times else {}))
+    assert len(looks) == 1
+
+
+@pytest.mark.parametrize("name", ["k_means", "killing_fields", "killing_spectrum", "conserved_quantities"])
+def test_points_that_a_search_is_made_on_are_looked_at_once(name, looks):
+    x = 0.5 + torch.rand(60, 2, dtype=torch.float64)
+    f = getattr(rm, name)
+    f(SPHERE, x[:3], 2) if name == "k_means" else f(SPHERE, points=x)
     assert len(looks) == 1
 
 

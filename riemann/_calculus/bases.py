@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from riemann._calculus.integrate import checked_dimension
+from riemann._points.checks import check_points
 from riemann._types import Field
 
 
@@ -58,7 +59,9 @@ def places(
         checked_dimension(box)
         low, high = torch.tensor(box, dtype=dtype, device=device).T
         return Places(low, high, None, None, generator)
-    _check_given(points)
+    check_points(points, "points")
+    if points.ndim < 2 or points.numel() == 0:
+        raise ValueError(f"`points` has shape {tuple(points.shape)}, expected (N, n): coordinates on the last axis")
     points = points.detach().reshape(-1, points.shape[-1])
     if box is None:
         low, high = points.amin(0), points.amax(0)
@@ -74,18 +77,6 @@ def places(
     weights = _checked_weights(weights, points)
     counted = weights > 0
     return Places(low, high, points[counted], weights[counted], generator)
-
-
-def _check_given(points: object) -> None:
-    """Raises unless `points` are points."""
-    if not isinstance(points, Tensor):
-        raise TypeError(f"`points` is a {type(points).__name__}, expected a torch.Tensor of shape (N, n)")
-    if points.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"`points` has dtype {points.dtype}, expected float64 (or float32)")
-    if points.ndim < 2 or points.numel() == 0:
-        raise ValueError(f"`points` has shape {tuple(points.shape)}, expected (N, n): coordinates on the last axis")
-    if not bool(points.isfinite().all()):
-        raise ValueError("`points` has coordinates that are not finite; remove such points")
 
 
 def _checked_weights(weights: Tensor | None, points: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from riemann import _jets, formulas
 from riemann._calculus.bases import Places, places, scalar_functions
 from riemann._calculus.killing_fields import enough, framed, independent, killing_fields, least
 from riemann._metric import metric_jet
-from riemann._points.checks import broadcast_vectors, check_count
+from riemann._points.checks import broadcast_vectors, check_count, inside
 from riemann._types import Field, Metric
 
 _IGNORED = 1e-10  # a coordinate along which g changes by less, in its range, is one that g does not depend on
@@ -112,15 +112,16 @@ def conserved_quantities(
         raise ValueError(
             f"`basis` is a {type(basis).__name__}, expected 'polynomial', 'trigonometric', or scalar functions"
         )
-    found = killing_fields(
-        metric, box, basis, points=points, weights=weights, tolerance=tolerance, dtype=dtype, device=device,
-        degree=_highest(basis, n, n, _MOST[1], where) if degree is None else degree,
-    )  # fmt: skip
+    with inside(where.low):
+        found = killing_fields(
+            metric, box, basis, points=points, weights=weights, tolerance=tolerance, dtype=dtype, device=device,
+            degree=_highest(basis, n, n, _MOST[1], where) if degree is None else degree,
+        )  # fmt: skip
+        quadratic = [] if max_degree == 1 else _killing_tensors(metric, where, basis, degree, tolerance, found.fields)
     linear = [
         ConservedQuantity(1, float(error), X, "linear", metric)
         for X, error in zip(found.fields, found.residuals, strict=True)
     ]
-    quadratic = [] if max_degree == 1 else _killing_tensors(metric, where, basis, degree, tolerance, found.fields)
     inverse = lambda x: formulas.inverse_metric(metric_jet(metric, x, 0)[0])
     return [*linear, *quadratic, ConservedQuantity(2, 0.0, inverse, "energy", metric)]
 

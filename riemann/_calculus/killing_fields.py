@@ -9,7 +9,7 @@ from torch import Tensor
 from riemann import _jets, formulas
 from riemann._calculus.bases import places, vector_fields
 from riemann._metric import metric_jet
-from riemann._points.checks import check_count
+from riemann._points.checks import check_count, inside
 from riemann._points.faults import first
 from riemann._types import Field, Metric
 
@@ -95,7 +95,7 @@ def killing_fields(
     if num_points is not None:
         check_count("num_points", num_points, 1)
     vectors, scalar = vector_fields(basis, degree, where.low, where.high)
-    with torch.no_grad():
+    with torch.no_grad(), inside(where.low):
         size = _jets.jet(vectors, ((where.low + where.high) / 2).unsqueeze(0), 0)[0].shape[-2]
         count = max(16 * n, 2 * size) if num_points is None else num_points
         here, there = where.halves(count, enough(size, n))
