@@ -220,7 +220,7 @@ def check_certificate(
 
     Returns:
         True where the claim of a certificate that says `proved` is proved, or of one that says `refuted` is refuted;
-        False else, and for what is undecided.
+        False otherwise, and for what is undecided.
 
     Raises:
         TypeError: `certificate` is neither.

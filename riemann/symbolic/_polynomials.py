@@ -75,7 +75,7 @@ def content(p: Poly) -> int:
 
 
 def quotient(a: Poly, b: Poly) -> Poly | None:
-    """A / b if b divides a, else None."""
+    """a / b if b divides a, otherwise None."""
     lead = max(b)
     leading = b[lead]
     if len(b) == 1:

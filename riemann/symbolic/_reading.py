@@ -328,7 +328,7 @@ class Reader:
         return lambda n: power ** _integer(n, atom)
 
     def _multiplicative(self, a: Element) -> dict[Any, sp.Rational]:
-        """A as a product: exponents of primes (and -1), of factors; of a itself where it does not factor."""
+        """a as a product: exponents of primes (and -1), of factors; of a itself where it does not factor."""
         square = self.field.sum((a * a,))
         if self.field.is_rational(a.top):
             half = sp.S.One

@@ -28,7 +28,7 @@ class Roots:
         self._positive: set[int] = set()  # factors known to be positive: roots of them are given
 
     def power(self, a: Element, exponent: sp.Rational, expression: sp.Expr) -> Element:
-        """A to a rational exponent; `expression` is what a stands for."""
+        """a to a rational exponent; `expression` is what a stands for."""
         if exponent.q == 1:
             return a ** int(exponent.p)
         even = exponent.q & -exponent.q
