@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,9 @@ def test_a_second_room_that_differentiates_is_caught(line, tmp_path):
         ("formulas.py", "from riemann._curvature import ricci_tensor", "one staircase"),
         ("_jets.py", "import riemann_nn", "does not know its neural layer"),
         ("../riemann_nn/__init__.py", "from riemann._metric import judged", "takes public names"),
+        ("../riemann_nn/_fields/smooth.py", "from riemann_nn._losses.means import mixed", "neural layer has one stair"),
+        ("_calculus/lie.py", "from riemann._curvature import ricci_tensor", "one staircase"),  # a room beside it
+        ("_anywhere.py", "import math", "one staircase"),  # a room on no step
     ],
 )
 def test_an_import_against_the_rules_is_caught(module, line, contract, tmp_path):
@@ -82,6 +86,13 @@ def test_an_import_against_the_rules_is_caught(module, line, contract, tmp_path)
     assert result.returncode == 1, result.stdout + result.stderr
     broken = [text for text in result.stdout.splitlines() if "BROKEN" in text]
     assert any(contract in text for text in broken), result.stdout
+
+
+def test_every_private_room_but_the_shared_one_is_closed_to_the_neural_layer():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (closed,) = (c["forbidden_modules"] for c in contracts if "takes public names" in c["name"])
+    rooms = {path.stem for path in (ROOT / "riemann").iterdir() if path.name[0] == "_" and path.name[1] != "_"}
+    assert {f"riemann.{room}" for room in rooms - {"_shared"}} == {*closed}
 
 
 def test_importing_riemann_loads_no_more_than_torch_does():

@@ -23,4 +23,5 @@ from riemann._arithmetic.jet import frozen as frozen
 from riemann._arithmetic.orders import Orders as Orders
 from riemann._arithmetic.orders import generic as generic
 from riemann._arithmetic.orders import orders as orders
+from riemann._arithmetic.orders import outside as outside
 from riemann._arithmetic.recording import values_at_a_point as values_at_a_point

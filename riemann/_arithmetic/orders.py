@@ -5,8 +5,10 @@ no factorials. Some of them are enough for second derivatives along a vector, sa
 over the ways to deal the k places out.
 """
 
+import contextlib
 import functools
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -103,9 +105,16 @@ class Orders:
         return c[0 if k == 0 else self.counts[k - 1] : self.counts[k]]
 
 
-def table(numbers: list[int], device: torch.device, *shape: int) -> Tensor:
-    """Whole numbers that are kept: they outlive the transforms and the modes around the call that makes them."""
+@contextlib.contextmanager
+def outside() -> Iterator[None]:
+    """Without the transforms and the modes around the call: what is made here outlives them."""
     with temporarily_clear_interpreter_stack(), _disable_current_modes(), torch.inference_mode(False):
+        yield
+
+
+def table(numbers: list[int], device: torch.device, *shape: int) -> Tensor:
+    """Whole numbers that are kept."""
+    with outside():
         return torch.tensor(numbers, dtype=torch.long, device=device).view(*(shape or (-1,)))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from riemann import _jets, formulas
 from riemann._calculus.bases import Places, places, scalar_functions
 from riemann._calculus.killing_fields import enough, framed, independent, killing_fields, least
+from riemann._indices import bilinear, matvec
 from riemann._metric import metric_jet
 from riemann._points.checks import broadcast_vectors, check_count, inside
 from riemann._types import Field, Metric
@@ -42,12 +43,12 @@ class ConservedQuantity:
         r"""$X^a p_a$ or $K^{ab} p_a p_b$, where $p_a = g_{ab} v^b$, at points and velocities `(*batch, n)`."""
         x, v = broadcast_vectors(x, v=v)
         (g,) = metric_jet(self.metric, x, 0)
-        p = torch.einsum("...ab,...b->...a", g, v)
+        p = matvec(g, v)
         if self.name == "energy":
             return torch.einsum("...a,...a->...", p, v)
         if self.degree == 1:
             return torch.einsum("...a,...a->...", self.tensor(x), p)
-        return torch.einsum("...ab,...a,...b->...", self.tensor(x), p, p)
+        return bilinear(self.tensor(x), p, p)
 
 
 def conserved_quantities(

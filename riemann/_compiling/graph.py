@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from riemann._arithmetic import outside
 from riemann._compiling.shared import share
 
 aten = torch.ops.aten
@@ -57,7 +57,7 @@ def recorded(
     """
     from torch.fx.experimental.symbolic_shapes import ShapeEnv  # loads SymPy
 
-    with temporarily_clear_interpreter_stack(), _disable_current_modes(), torch.inference_mode(False), torch.no_grad():
+    with outside(), torch.no_grad():
         fakes = FakeTensorMode(shape_env=ShapeEnv())
         recorder = _Recorder(fakes, rules)
         count = _symbol(fakes)

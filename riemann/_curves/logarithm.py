@@ -245,7 +245,7 @@ def _all_relaxed(
     options: dict[str, Any],
     x: Tensor,
     y: Tensor,
-    near: Tensor | None = None,
+    near: Tensor | None,
 ) -> tuple["_Curves", Tensor, Tensor]:
     """The best curves from all starts, the sizes of their tension, and the last changes of their first velocities.
 
@@ -663,7 +663,7 @@ def _minimal_residual(operator: Callable[[Tensor], Tensor], r: Tensor) -> Tensor
         if bool((rest.norm(dim=1) <= 1e-3 * norm).all()):
             break
         for _ in range(2):
-            w = w - (B.mT @ (B @ w.unsqueeze(-1))).squeeze(-1)
+            w = w - matvec(B.mT, matvec(B, w))
         basis.append(w / w.norm(dim=1).clamp(min=1e-300)[:, None])
     solution = (torch.stack(basis[: len(images)], 2) @ coefficients).squeeze(-1)
     return solution.reshape(shape)

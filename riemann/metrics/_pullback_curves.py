@@ -5,6 +5,7 @@ from torch import Tensor
 
 from riemann import _jets
 from riemann._curvature.variation import of_type
+from riemann._indices import matvec
 from riemann.metrics._pullback import _MAP, Pullback, _ambient, _curved, _lower, _lowered, _map_jet, _shortened
 from riemann.metrics._structure import part_field
 
@@ -25,8 +26,8 @@ def acceleration_derivatives(metric: Pullback, x: Tensor, v: Tensor) -> tuple[Te
     inverse, GJ = _lowered(J, G)
     second = _jets.jets_along(f, x, (v,), 2)[2][..., 0, 0]
     lowered = GJ.mT  # (b, n, m)
-    a = -(inverse @ lowered @ second.unsqueeze(-1)).squeeze(-1)
-    normal = _lower(G, (second + (J @ a.unsqueeze(-1)).squeeze(-1)).unsqueeze(-2)).squeeze(-2)
+    a = -matvec(inverse @ lowered, second)
+    normal = _lower(G, (second + matvec(J, a)).unsqueeze(-2)).squeeze(-2)
 
     bent = _jets.jets_along(lambda p, c: f(p) @ c, x, None, 2, normal)[2]  # [..., k, l], of the normal part
     by_v, by_vv, by_a = _jets.gradients(f, x, along=((v,), (v, v), (a,)))
