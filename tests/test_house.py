@@ -1,5 +1,6 @@
 """The rules of the house hold, and the tools that enforce them catch a planted violation."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -51,7 +52,8 @@ def test_the_top_level_holds_no_other_folder():
 
 
 @pytest.mark.parametrize("line", ["import torch.func", "from torch.func import jvp", "from torch.autograd import grad",
-                                  "import torch\ntorch.func.vmap", "import torch\ntorch.autograd.grad"])  # fmt: skip
+                                  "import torch\ntorch.func.vmap", "import torch\ntorch.autograd.grad",
+                                  "from torch._functorch.eager_transforms import jvp"])  # fmt: skip
 def test_a_second_room_that_differentiates_is_caught(line, tmp_path):
     shutil.copytree(ROOT / "riemann", tmp_path / "riemann", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
@@ -60,6 +62,17 @@ def test_a_second_room_that_differentiates_is_caught(line, tmp_path):
         planted.write(f"\n{line}\n")
     result = run("ruff", "check", "--select", "TID251", "riemann", cwd=tmp_path)
     assert result.returncode == 1 and "only riemann/_jets.py differentiates" in result.stdout
+
+
+def test_backward_is_called_in_the_rooms_that_the_decision_names():
+    calls = {
+        str(path.relative_to(ROOT))
+        for package in ("riemann", "riemann_nn")
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "backward"
+    }
+    assert calls - {"riemann/_jets.py"} == {"riemann_nn/_estimators/estimators.py", "riemann_nn/_optim/observer.py"}
 
 
 @pytest.mark.parametrize(
