@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from riemann._compiling.quantities import VECTORS
 from riemann._curvature import QUANTITIES
 from riemann._indices import check_positions
 
@@ -63,10 +64,8 @@ def picked(full: Tensor, pattern: Pattern) -> Tensor:
 
 def symmetries(quantity: str, options: dict[str, Any], n: int) -> Pattern:
     """The shape of a quantity, and which entries are equal or opposite for every metric."""
-    if quantity in ("christoffel_vector", "geodesic_acceleration"):
-        return Pattern((n,), tuple(range(n)), (1,) * n)
-    if quantity not in QUANTITIES:
-        return Pattern((), (0,), (1,))
+    if quantity in VECTORS:
+        return Pattern((n,), tuple(range(n)), (1,) * n) if VECTORS[quantity].is_vector else Pattern((), (0,), (1,))
     known = QUANTITIES[quantity]
     indices = options.get("indices", known.indices)
     check_positions(indices, known.rank, f"`{quantity}`")

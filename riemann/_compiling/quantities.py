@@ -1,6 +1,6 @@
 """What can be compiled: quantities of a metric, by the derivatives of it that they are made of."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,11 +12,22 @@ from riemann._rank import ROUNDING
 from riemann._rounding import certain_digits
 from riemann._types import Metric
 
-VECTORS: dict[str, tuple[int, tuple[str, ...]]] = {
-    "christoffel_vector": (1, ("u", "v")), "geodesic_acceleration": (1, ("v",)),
-    "sectional_curvature": (2, ("u", "v")), "ricci_curvature": (2, ("v",)),
-}  # fmt: skip
-"""Functions of vectors, too: the order of derivatives that they take, and the names of the vectors."""
+
+class OfVectors(NamedTuple):
+    """A function of points and vectors: the order of derivatives that it takes, its vectors, and whether it is one."""
+
+    order: int
+    vectors: tuple[str, ...]
+    is_vector: bool = False
+
+
+VECTORS = {
+    "christoffel_vector": OfVectors(1, ("u", "v"), is_vector=True),
+    "geodesic_acceleration": OfVectors(1, ("v",), is_vector=True),
+    "sectional_curvature": OfVectors(2, ("u", "v")),
+    "ricci_curvature": OfVectors(2, ("v",)),
+}
+"""The table of these, beside that of tensors."""
 
 OF_VECTORS = {
     "christoffel_vector": formulas.christoffel_vector, "geodesic_acceleration": formulas.geodesic_acceleration,
@@ -25,12 +36,12 @@ OF_VECTORS = {
 
 def order_of(quantity: str) -> int:
     """Of the highest derivative of g that a quantity takes."""
-    return VECTORS[quantity][0] if quantity in VECTORS else QUANTITIES[quantity].order
+    return VECTORS[quantity].order if quantity in VECTORS else QUANTITIES[quantity].order
 
 
 def vectors_of(quantity: str) -> tuple[str, ...]:
     """The names of the vectors that a quantity takes."""
-    return VECTORS[quantity][1] if quantity in VECTORS else ()
+    return VECTORS[quantity].vectors if quantity in VECTORS else ()
 
 
 def check(quantity: str, options: dict[str, Any], components: str) -> None:
