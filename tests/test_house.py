@@ -39,6 +39,13 @@ def test_long_files_say_why():
         assert len(lines) <= 400 or table or any("therefore long" in line for line in lines[:12]), path
 
 
+def test_the_plan_of_the_house_names_every_folder():
+    plan = (ROOT / "CONTRIBUTING.md").read_text()
+    for package in ("riemann", "riemann_nn"):
+        for path in (ROOT / package).iterdir():
+            assert not (path / "__init__.py").exists() or path.name in plan, path
+
+
 def test_types_ship():
     assert (ROOT / "riemann" / "py.typed").exists() and (ROOT / "riemann_nn" / "py.typed").exists()
 
