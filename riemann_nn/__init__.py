@@ -20,8 +20,8 @@ from riemann_nn._discovery.fitted import FitReport as FitReport
 from riemann_nn._discovery.fitted import FittedMetric as FittedMetric
 from riemann_nn._discovery.fitted import MetricUncertainty as MetricUncertainty
 from riemann_nn._discovery.symmetry import symmetry_loss as symmetry_loss
-from riemann_nn._fields import compiled as compiled
-from riemann_nn._fields import factored as factored
+from riemann_nn._fields import compiled as _compiled  # noqa: F401, its routes
+from riemann_nn._fields import factored as _factored  # noqa: F401, its routes
 from riemann_nn._fields.metric_net import MetricNet as MetricNet
 from riemann_nn._generation.generative import GenerativeManifold as GenerativeManifold
 from riemann_nn._losses.compatibility import compatibility_loss as compatibility_loss

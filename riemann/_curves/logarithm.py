@@ -230,7 +230,7 @@ def _search(
     smooth = (~kinked).nonzero()[:, 0]
     v[smooth], miss[smooth] = _polish(curves.of(smooth), x[smooth], y[smooth], options)
     v[smooth] = torch.where((miss <= _goal(y, options))[smooth, None], v[smooth], torch.nan)
-    lengths = torch.einsum("bij,bi,bj->b", jets_of(metric, x, 0)[0], v, v).abs().sqrt()
+    lengths = bilinear(jets_of(metric, x, 0)[0], v, v).abs().sqrt()
     lengths[kinked] = torch.where(v[kinked].isnan().any(-1), torch.nan, length.to(x))
     kinked |= v.isnan().any(-1) & bool(names)  # where g is constant by pieces the line is straight, and of two speeds
     said = _said(names, v[kinked], miss[kinked], curves.of(kinked).length()[1]) if bool(kinked.any()) else ""
@@ -506,7 +506,7 @@ class _Curves(NamedTuple):
         points = self.x[:, None] + s[:, None] * (self.y - self.x)[:, None] + bend @ self.bend
         velocities = bend @ self.velocities()
         (g,) = jets_of(self.metric, points.to(self.dtype), 0)
-        speed = torch.einsum("bsij,bsi,bsj->bs", g.double(), velocities, velocities).abs().sqrt()
+        speed = bilinear(g.double(), velocities, velocities).abs().sqrt()
         length, square = (torch.trapezoid(a, s, dim=1) for a in (speed, speed**2))
         return length, (square / length**2 - 1).clamp(min=0).sqrt()
 

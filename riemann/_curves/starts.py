@@ -6,6 +6,7 @@ import random
 import torch
 from torch import Tensor
 
+from riemann._indices import matvec
 from riemann._metric import jets_of
 from riemann._types import Metric
 
@@ -57,7 +58,7 @@ def _energy(metric: Metric, points: Tensor, dtype: torch.dtype) -> tuple[Tensor,
     """The energy, its gradient at the inner points, and the mean of g's diagonal at the middles of segments."""
     step, middle = points.diff(dim=1), (points[:, 1:] + points[:, :-1]) / 2
     g, dg = (a.double() for a in jets_of(metric, middle.to(dtype), 1))
-    lowered = torch.einsum("bsij,bsj->bsi", g, step)
+    lowered = matvec(g, step)
     each = (lowered * step).sum(-1)
     pull = 0.5 * torch.einsum("bsijk,bsi,bsj->bsk", dg, step, step)
     gradient = 2 * (lowered[:, :-1] - lowered[:, 1:]) + pull[:, :-1] + pull[:, 1:]

@@ -12,7 +12,7 @@ from riemann._curves import logarithm
 from riemann._curves.geodesic import tolerance
 from riemann._curves.logarithm import followed_log, log_map, moved_log
 from riemann._curves.ode import Status
-from riemann._indices import bilinear
+from riemann._indices import bilinear, matvec
 from riemann._metric import jets_of
 from riemann._points.checks import carry_derivatives, check_count, check_points, check_unmapped, door
 from riemann._points.faults import first
@@ -357,7 +357,7 @@ def _descend(sets: _Sets, here: _Pull, m: Tensor, B: Tensor, max_iterations: int
 
 def _downhill(here: _Pull, B: Tensor) -> Tensor:
     """The step that B makes of the force, where it leads down; the force itself elsewhere."""
-    step = torch.einsum("bij,bj->bi", B, here.force)
+    step = matvec(B, here.force)
     down, full = (bilinear(here.g, here.force, v) for v in (step, here.force))
     return torch.where((down > 0.1 * full)[:, None], step, here.force)
 
@@ -372,7 +372,7 @@ def _is_better(force: Tensor, height: Tensor, g: Tensor, s: Tensor, new: _Pull) 
 
 def _learned(B: Tensor, s: Tensor, change: Tensor) -> Tensor:
     """Broyden's update of the inverse derivative of the force, by the change of the force that a step s made."""
-    By = torch.einsum("bij,bj->bi", B, change)
+    By = matvec(B, change)
     sB = torch.einsum("bi,bij->bj", s, B)
     scale = torch.einsum("bi,bi->b", s, By)[:, None, None]
     update = (s - By)[:, :, None] * sB[:, None, :] / torch.where(scale.abs() > 1e-30, scale, torch.inf)
