@@ -31,6 +31,10 @@ length: Tensor | rm.Logarithm = rm.distance(g, x, x, throw=False)
 mean: Tensor = rm.frechet_mean(g, x)
 carried: rm.Transport = rm.holonomy(g, lambda t: torch.stack([t, t]), throw=False)
 way: str = rm.ricci_tensor.route(g)
+net = rn.MetricNet(2)
+value: Tensor = net(x) + rm.ricci_tensor(net, x) + rn.CoordinateLayer(2)(x) + rm.metrics.MLPCholesky(2)(x)
+output, charts = rn.NeuralDifferentialManifold(2, [3], 2)(x)
+loss: Tensor = output.sum() + rn.CurvatureLoss(net)(x) + charts[0].coordinates.sum()
 """
 WRONG = {
     "rm.ricci_tensor(x, g)": "Tensor",
@@ -43,6 +47,7 @@ WRONG = {
     "rm.metrics.Conforml": "Conforml",
     "rm.spaces.spher(2)": "spher",
     "rn.MetricNets(2)": "MetricNets",
+    "net(2)": "Tensor",
 }
 
 

@@ -1,7 +1,7 @@
 r"""A network metric $g = L L^T$ whose factor is an elementwise map of the last linear layer's outputs."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -47,7 +47,9 @@ class MLPCholesky(torch.nn.Module):
 
     layers: torch.nn.ModuleList
     diagonal: torch.nn.Module
-    __call__: Callable[[Tensor], Tensor]
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor) -> Tensor: ...
 
     rows: Tensor
     columns: Tensor

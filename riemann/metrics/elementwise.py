@@ -26,7 +26,11 @@ class Softplus(torch.nn.Module):
         floor: f, the infimum of its values.
     """
 
-    __call__: Callable[[Tensor], Tensor]
+    if TYPE_CHECKING:
+
+        def __call__(self, z: Tensor) -> Tensor:
+            """The map."""
+            ...
 
     def __init__(self, floor: float = 0.1):
         super().__init__()
@@ -53,7 +57,11 @@ class Bounded(torch.nn.Module):
         bound: b; of order 1/n it keeps the condition number of a factor with n columns bounded.
     """
 
-    __call__: Callable[[Tensor], Tensor]
+    if TYPE_CHECKING:
+
+        def __call__(self, z: Tensor) -> Tensor:
+            """The map."""
+            ...
 
     def __init__(self, bound: float):
         super().__init__()
@@ -83,7 +91,11 @@ class BoundedExp(torch.nn.Module):
 
     bound: float
     center: float
-    __call__: Callable[[Tensor], Tensor]
+    if TYPE_CHECKING:
+
+        def __call__(self, z: Tensor) -> Tensor:
+            """The map."""
+            ...
 
     def __init__(self, bound: float, center: float = 1.0):
         super().__init__()

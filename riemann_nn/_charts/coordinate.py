@@ -1,7 +1,7 @@
 r"""Coordinate layers: smooth invertible maps between charts, and what to call a map that changes the dimension."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -46,7 +46,9 @@ class CoordinateLayer(torch.nn.Module):
     """
 
     couplings: torch.nn.ModuleList
-    __call__: Callable[[Tensor], Tensor]
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor) -> Tensor: ...
 
     kind = "transition"
 

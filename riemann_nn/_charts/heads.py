@@ -1,7 +1,7 @@
 """Heads that read the metrics: predictions by distances in the learned geometry, in the units of what is predicted."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -151,7 +151,9 @@ class MahalanobisHead(torch.nn.Module):
     """
 
     distances: torch.nn.Module
-    __call__: Callable[[Sequence[Chart]], Tensor]
+    if TYPE_CHECKING:
+
+        def __call__(self, charts: Sequence[Chart]) -> Tensor: ...
 
     def __init__(self, dims: Sequence[int], output_dim: int, task: str | Callable[..., Any] | None = None):
         super().__init__()
@@ -178,7 +180,9 @@ class KernelHead(torch.nn.Module):
 
     distances: torch.nn.Module
     values: torch.nn.Linear
-    __call__: Callable[[Sequence[Chart]], Tensor]
+    if TYPE_CHECKING:
+
+        def __call__(self, charts: Sequence[Chart]) -> Tensor: ...
 
     def __init__(
         self,
@@ -208,7 +212,9 @@ class LinearHead(torch.nn.Module):
     """
 
     linear: torch.nn.Linear
-    __call__: Callable[[Sequence[Chart]], Tensor]
+    if TYPE_CHECKING:
+
+        def __call__(self, charts: Sequence[Chart]) -> Tensor: ...
 
     def __init__(self, dim: int, output_dim: int, task: str | Callable[..., Any] | None = None):
         super().__init__()

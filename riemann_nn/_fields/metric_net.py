@@ -2,7 +2,7 @@ r"""A network that is a metric: positive definite, of bounded condition number, 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -63,7 +63,9 @@ class MetricNet(torch.nn.Module):
     rank: int
     scale: float
     structure: torch.nn.Module
-    __call__: Callable[[Tensor], Tensor]
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor) -> Tensor: ...
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ One class, with all that is asked of it: therefore long.
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
@@ -94,7 +94,9 @@ class GenerativeManifold(torch.nn.Module):
     dim: int
     classes: int
     coupling: str | None
-    __call__: Callable[[Tensor], Chart]
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor) -> Chart: ...
 
     def __init__(
         self,

@@ -1,7 +1,6 @@
 """Curvature as a loss: squares of curvature, exact or sampled, unbiased, and free of the scale of the metric."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -225,7 +224,9 @@ class CurvatureLoss(torch.nn.Module):
     kind: str
     estimator: str
     options: dict[str, Any]
-    __call__: Callable[[Tensor], Tensor]
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor) -> Tensor: ...
 
     def __init__(self, metric: Any, kind: str = "scalar", estimator: str = "exact", **options: Any):
         super().__init__()

@@ -1,7 +1,6 @@
 """Distortion of volume as a loss."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -97,7 +96,9 @@ class VolumeLoss(torch.nn.Module):
     metric: Any
     log: bool
     options: dict[str, Any]
-    __call__: Callable[[Tensor], Tensor]
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor) -> Tensor: ...
 
     def __init__(self, metric: Any, log: bool = True, **options: Any):
         super().__init__()

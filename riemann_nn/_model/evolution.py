@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -350,7 +350,9 @@ class TrainingStep(torch.nn.Module):
     model: torch.nn.Module
     task: Callable[[Tensor, Tensor], Tensor]
     evolution: EvolutionLoss
-    __call__: Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]: ...
 
     def __init__(self, model: torch.nn.Module, task: Callable[[Tensor, Tensor], Tensor], evolution: EvolutionLoss):
         super().__init__()

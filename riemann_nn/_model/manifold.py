@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -45,7 +45,9 @@ class ManifoldLayer(torch.nn.Module):
 
     map: torch.nn.Module
     metric: torch.nn.Module
-    __call__: Callable[[Tensor], Chart]
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor) -> Chart: ...
 
     def __init__(self, map: torch.nn.Module, metric: torch.nn.Module):
         super().__init__()
@@ -130,7 +132,9 @@ class NeuralDifferentialManifold(torch.nn.Module):
     dims: list[int]
     head: torch.nn.Module
     coupling: str | None
-    __call__: Callable[[Tensor], tuple[Tensor, list[Chart]]]
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor) -> tuple[Tensor, list[Chart]]: ...
 
     def __init__(
         self,

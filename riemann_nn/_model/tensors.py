@@ -1,7 +1,6 @@
 """Manifold layers among other modules: tensors in, tensors out, and the charts on request."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -31,7 +30,9 @@ class TensorLayer(torch.nn.Module):
     """
 
     layer: ManifoldLayer
-    __call__: Callable[[Tensor], Tensor]
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor) -> Tensor: ...
 
     def __init__(self, layer: ManifoldLayer):
         super().__init__()
