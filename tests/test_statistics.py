@@ -113,12 +113,26 @@ def test_what_is_not_found_has_a_status():
         (lambda: rm.principal_geodesics(FLAT, torch.ones(3, 2), 3), "no more directions"),
         (lambda: rm.k_means(FLAT, torch.ones(3, 2), 4), "there are 3 points"),
         (lambda: rm.geodesic_regression(FLAT, torch.ones(3), torch.ones(3, 2)), "not all the same"),
+        (lambda: rm.frechet_mean(FLAT, torch.ones(3, 2), start=torch.ones(3)), r"`start` has shape \(3,\), .* \(2,\)"),
+        (lambda: rm.frechet_variance(FLAT, torch.ones(4, 3, 2), mean=torch.ones(3, 2)), r"`mean` .* \(4, 2\), a point"),
+        (lambda: rm.frechet_variance(FLAT, torch.ones(3, 2), mean=[0.0, 1.0]), r"`torch.as_tensor\(mean"),
+        (lambda: rm.frechet_mean(FLAT, torch.ones(3, 2), steps=3), "no option `steps`; those of `log_map` are .*rtol"),
+        (lambda: rm.k_means(FLAT, torch.ones(3, 2), 2, seed=3), "no option `seed`"),
+        (lambda: rm.geodesic_regression(FLAT, torch.arange(3.0), torch.ones(3, 2), tol=3), "no option `tol`"),
     ],
 )
 @pytest.mark.unshaped
 def test_what_makes_no_sense(call, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((TypeError, ValueError), match=words):
         call()
+
+
+def test_means_in_single_precision():
+    """Whose sums of squares round long before their slopes do."""
+    torch.manual_seed(0)
+    x = torch.cat((0.3 * torch.randn(6, 5, 2, dtype=D), 0.5 + torch.rand(6, 5, 1, dtype=D)), -1)
+    space = Conformal(None, lambda x: -torch.log(x[2]))
+    torch.testing.assert_close(rm.frechet_mean(space, x.float()).double(), rm.frechet_mean(space, x), atol=1e-4, rtol=0)
 
 
 def test_regression():

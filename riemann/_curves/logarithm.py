@@ -326,6 +326,20 @@ def followed_log(
     return v.reshape(x.shape), bend.reshape(*x.shape[:-1], *bend.shape[1:])
 
 
+def known_log(metric: Metric, x: Tensor, y: Tensor, v: Tensor, **options: Any) -> Tensor:
+    """What `log_map` finds, `(*batch, n)`, where v is next to it, with the derivatives that `log_map` gives it."""
+    x, y = alike(x, y=y)
+    ends = x.flatten(0, -2), y.flatten(0, -2)
+    with kinks_called() as names, torch.no_grad():
+        acceleration_derivatives(metric, ends[0][:1].detach(), v.flatten(0, -2)[:1])
+    if names:  # it is left as relaxed where it passes them
+        return log_map(metric, x, y, throw=False, **options).velocities
+    settings: dict[str, Any] = {"rtol": None, "atol": None, "max_steps": 10_000, "chart": None}
+    settings |= {name: options[name] for name in settings if name in options}
+    every = torch.ones(len(ends[0]), dtype=torch.bool, device=x.device)
+    return _implicit(metric, *ends, v.flatten(0, -2), every, settings).reshape(x.shape)
+
+
 def moved_log(metric: Metric, x: Tensor, y: Tensor, bend: Tensor) -> Tensor:
     """Roughly, the derivative of logarithms by x, for geodesics that bend so, `(b, n, n)`, `[..., k, i]`."""
     curves = _straight(metric, x, y)._replace(bend=bend)

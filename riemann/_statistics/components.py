@@ -11,7 +11,8 @@ from riemann._curves.ode import Status
 from riemann._indices import bilinear
 from riemann._metric import jets_of
 from riemann._points.checks import carry_derivatives, check_count, door
-from riemann._statistics.mean import checked_sets, frechet_mean, loosened
+from riemann._statistics.mean import frechet_mean
+from riemann._statistics.sets import checked_sets, loosened
 from riemann._types import Metric
 
 
@@ -73,7 +74,7 @@ def principal_geodesics(
         >>> principal_geodesics(flat, x).variances
         tensor([1.0000, 0.2500], dtype=torch.float64)
     """
-    points, w = checked_sets(metric, points, weights)
+    points, w = checked_sets(metric, points, weights, options)
     n = points.shape[-1]
     k = n if k is None else k
     check_count("k", k, 1)
@@ -147,7 +148,7 @@ def k_means(
         >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
         True
     """
-    points, _ = checked_sets(metric, points, None)
+    points, _ = checked_sets(metric, points, None, options)
     check_count("k", k, 1)
     check_count("max_iterations", max_iterations, 1)
     N, n = points.shape[-2:]

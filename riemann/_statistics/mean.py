@@ -10,12 +10,13 @@ from riemann import _jets
 from riemann._curvature.tensors import FULL_JETS
 from riemann._curves import logarithm
 from riemann._curves.geodesic import tolerance
-from riemann._curves.logarithm import followed_log, log_map, moved_log
+from riemann._curves.logarithm import followed_log, known_log, log_map, moved_log
 from riemann._curves.ode import Status
 from riemann._indices import bilinear, matvec
 from riemann._metric import jets_of
-from riemann._points.checks import carry_derivatives, check_count, check_points, check_unmapped, door
+from riemann._points.checks import carry_derivatives, check_count, door
 from riemann._points.faults import first
+from riemann._statistics.sets import checked_sets, loosened, one_each
 from riemann._types import Metric
 
 _SHORTEST = 1e-7  # part of a step that is still tried
@@ -137,12 +138,12 @@ def frechet_mean(
         >>> frechet_mean(half_plane, torch.tensor([[0.0, 1.0], [0.0, 4.0]], dtype=torch.float64)).round(decimals=6)
         tensor([0., 2.], dtype=torch.float64)
     """
-    points, weights = checked_sets(metric, points, weights)
+    points, weights = checked_sets(metric, points, weights, options)
     check_count("max_iterations", max_iterations, 1)
     batch, n = points.shape[:-2], points.shape[-1]
     x, w = points.reshape(-1, *points.shape[-2:]), weights.reshape(-1, weights.shape[-1])
     with torch.no_grad():
-        given = None if start is None else _start(start, batch, x)
+        given = None if start is None else one_each("start", start, points).detach().reshape(-1, n)
         found = _search(metric, x.detach(), w.detach(), given, max_iterations, options)
         good = found.error <= _goal(found.m, options)
     point, variance = _implicit(metric, found, x, w, good, options)
@@ -183,54 +184,14 @@ def frechet_variance(
     """
     if mean is None:
         return frechet_mean(metric, points, weights, throw=False, **options).checked().variance
-    points, weights = checked_sets(metric, points, weights)
-    mean = mean.expand(*points.shape[:-2], points.shape[-1])
+    points, weights = checked_sets(metric, points, weights, options)
+    mean = one_each("mean", mean, points)
     v = log_map(metric, mean.unsqueeze(-2), points, **options)
     (g,) = jets_of(metric, mean, 0)
     return torch.einsum("...N,...ij,...Ni,...Nj->...", weights, g, v, v)
 
 
-# --------------------------------------------------------------------------------------------- what all sets share
-
-
-def checked_sets(metric: Metric, points: Any, weights: Any) -> tuple[Tensor, Tensor]:
-    """The points `(*batch, N, n)` and weights `(*batch, N)` that add up to 1; raises unless there are distances."""
-    check_points(points, "points")
-    if points.ndim < 2 or points.shape[-2] == 0:
-        raise ValueError(f"`points` has shape {tuple(points.shape)}, expected (*batch, N, n): sets of N points or more")
-    check_unmapped(points)
-    if weights is None:
-        weights = torch.ones_like(points[..., 0])
-    if not isinstance(weights, Tensor) or weights.dtype != points.dtype:
-        use = "weights" if isinstance(weights, Tensor) else "torch.as_tensor(weights)"
-        raise TypeError(
-            f"`weights` is {_said(weights)}, expected a tensor like the points, {points.dtype}; use `{use}.to(points)`"
-        )
-    try:
-        weights = weights.expand(points.shape[:-1])
-    except RuntimeError:
-        raise ValueError(f"`weights` has shape {tuple(weights.shape)}, expected {tuple(points.shape[:-1])}") from None
-    total = weights.sum(-1, keepdim=True)
-    if not bool((weights >= 0).all()) or not bool(((total > 0) & total.isfinite()).all()):
-        raise ValueError("`weights` are to be finite, not negative, and not all of them 0")
-    (g,) = jets_of(metric, points.detach(), 0)
-    definite = (torch.linalg.cholesky_ex(g.detach()).info == 0) & g.detach().isfinite().all(-1).all(-1)
-    if not bool(definite.all()):
-        where = first(~definite)
-        raise ValueError(
-            f"`metric` is not positive definite at {points[where].tolist()}: there are no distances to take a mean by"
-        )
-    return points, weights / total
-
-
-def loosened(options: dict[str, Any], x: Tensor) -> dict[str, Any]:
-    """Options of `log_map` for the first steps of a search."""
-    rtol = max(1e-6, tolerance(options.get("rtol"), x))
-    return options | {"rtol": rtol, "atol": max(rtol, options.get("atol") or 0.0)}
-
-
-def _said(value: Any) -> str:
-    return f"{value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+# ------------------------------------------------------------------------------------------------------ the search
 
 
 def _goal(m: Tensor, options: dict[str, Any]) -> Tensor:
@@ -238,27 +199,20 @@ def _goal(m: Tensor, options: dict[str, Any]) -> Tensor:
     return 10 * tolerance(options.get("rtol"), m) * m.abs().amax(-1).clamp(min=1.0)
 
 
-def _start(start: Tensor, batch: torch.Size, x: Tensor) -> Tensor:
-    check_points(start, "start")
-    return start.detach().to(x).expand(*batch, x.shape[-1]).reshape(-1, x.shape[-1])
-
-
-# ------------------------------------------------------------------------------------------------------ the search
-
-
 class _Pull(NamedTuple):
-    """What the points of sets pull at m by: the mean of logarithms, half the variance; NaN where one is missing."""
+    """What the points of sets pull at m by: the mean of logarithms v, half the variance; NaN where one is missing."""
 
     force: Tensor
     height: Tensor
     g: Tensor
+    v: Tensor
 
 
 def _pull(metric: Metric, m: Tensor, v: Tensor, w: Tensor) -> _Pull:
     """Of the logarithms v, `(b, N, n)`."""
     (g,) = jets_of(metric, m, 0)
     force = torch.einsum("bN,bNi->bi", w, v)
-    return _Pull(force, 0.5 * torch.einsum("bN,bij,bNi,bNj->b", w, g, v, v), g)
+    return _Pull(force, 0.5 * torch.einsum("bN,bij,bNi,bNj->b", w, g, v, v), g, v)
 
 
 def _weighty(m: Tensor, x: Tensor, w: Tensor) -> Tensor:
@@ -272,6 +226,8 @@ class _Sets:
     def __init__(self, metric: Metric, x: Tensor, w: Tensor, options: dict[str, Any]):
         self.metric, self.x, self.w = metric, x, w
         self.options = {True: options, False: loosened(options, x)}  # of exact pulls, and of others
+        # of sums of squares, whose logarithms end within 5 times the tolerance
+        self.rounding = {exact: max(1e-6, 10 * tolerance(of.get("rtol"), x)) for exact, of in self.options.items()}
         self.bend: Tensor | None = None
 
     def pull(self, m: Tensor, lanes: Tensor, exact: bool) -> _Pull:
@@ -298,11 +254,11 @@ class _Sets:
 
 
 class _Found(NamedTuple):
-    """The m found for each set, its last step, and half the variance; the step is infinite where there was none."""
+    """The m found for each set, its last step, which is infinite where there was none, and the pull there."""
 
     m: Tensor
     error: Tensor
-    height: Tensor
+    here: _Pull
 
 
 def _search(
@@ -327,7 +283,7 @@ def _search(
             for old, new in zip(here, sets.pull(m[lost], lost, exact=True), strict=True):
                 old[lost] = new
     error, _ = _descend(sets, here, m, B, max_iterations - tried, exact=True)
-    return _Found(m, error, here.height)
+    return _Found(m, error, here)
 
 
 def _descend(sets: _Sets, here: _Pull, m: Tensor, B: Tensor, max_iterations: int, exact: bool) -> tuple[Tensor, int]:
@@ -345,7 +301,7 @@ def _descend(sets: _Sets, here: _Pull, m: Tensor, B: Tensor, max_iterations: int
             return error, tried
         s = size[on, None] * step[on]
         new = sets.pull(m[on] + s, on, exact)
-        better = _is_better(*(a[on] for a in here), s, new)
+        better = _is_better(_Pull(*(a[on] for a in here)), s, new, sets.rounding[exact])
         size[on] = torch.where(better, 1.0, size[on] / 4)
         lanes = on[better]
         B[lanes] = _learned(B[lanes], s[better], here.force[lanes] - new.force[better])
@@ -362,11 +318,12 @@ def _downhill(here: _Pull, B: Tensor) -> Tensor:
     return torch.where((down > 0.1 * full)[:, None], step, here.force)
 
 
-def _is_better(force: Tensor, height: Tensor, g: Tensor, s: Tensor, new: _Pull) -> Tensor:
+def _is_better(here: _Pull, s: Tensor, new: _Pull, rounding: float) -> Tensor:
     """Whether the sum of squares falls as its slope promises, or, near the mean, where it rounds, the force does."""
-    slope = bilinear(g, force, s)
-    falls = new.height <= height - 1e-4 * slope
-    weaker = (new.force.abs().amax(-1) <= 0.5 * force.abs().amax(-1)) & (new.height <= height * (1 + 1e-6))
+    slope = bilinear(here.g, here.force, s)
+    falls = new.height <= here.height - 1e-4 * slope
+    weaker = new.force.abs().amax(-1) <= 0.5 * here.force.abs().amax(-1)
+    weaker &= new.height <= here.height * (1 + rounding)
     return (falls | weaker) & new.force.isfinite().all(-1)
 
 
@@ -387,13 +344,13 @@ def _implicit(
     point, variance = torch.full_like(found.m, torch.nan), torch.full_like(found.error, torch.nan)
     if len(lanes) == 0:
         return point, variance
-    m, height, x, w = found.m[lanes], found.height[lanes], x[lanes], w[lanes]
+    m, x, w = found.m[lanes], x[lanes], w[lanes]
+    v, height = found.here.v[lanes], found.here.height[lanes]
 
     if torch.is_grad_enabled() and carry_derivatives(x, w, jets_of(metric, m, 0)[0]):
 
         def force(m: Tensor) -> tuple[tuple[Tensor], list[Tensor]]:
-            v = log_map(metric, m[:, None], _weighty(m, x, w), throw=False, **options).velocities
-            here = _pull(metric, m, v, w)
+            here = _pull(metric, m, known_log(metric, m[:, None], _weighty(m, x, w), v, **options), w)
             return (here.force,), [here.force, here.height]
 
         m, height = _jets.implicit(force, m, "frechet_mean")

@@ -13,7 +13,8 @@ from riemann._curves.logarithm import log_map, relaxed_log
 from riemann._curves.ode import Status
 from riemann._metric import jets_of
 from riemann._points.checks import carry_derivatives, check_count, door
-from riemann._statistics.mean import checked_sets, frechet_variance, loosened
+from riemann._statistics.mean import frechet_variance
+from riemann._statistics.sets import checked_sets, loosened
 from riemann._types import Metric
 
 _SHORTEST = 1e-6  # part of a step that is still tried
@@ -85,7 +86,7 @@ def geodesic_regression(
         >>> geodesic_regression(half_plane, t, points).velocity.round(decimals=6) + 0.0
         tensor([0., 1.], dtype=torch.float64)
     """
-    points, weights = checked_sets(metric, points, weights)
+    points, weights = checked_sets(metric, points, weights, options)
     check_count("max_iterations", max_iterations, 1)
     t = checked_times(t, points)
     if len(t) != points.shape[-2] or bool((t == t[0]).all()):
