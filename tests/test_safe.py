@@ -831,3 +831,18 @@ def test_writing_into_what_an_outer_transform_has_made() -> None:
 def test_random_constants_are_refused(f: Callable[[Tensor], Tensor]) -> None:
     with pytest.raises(ValueError, match="random"):
         jet(f, X, 1)
+
+
+def test_a_test_for_nan_leaves_no_doubt() -> None:
+    """x == x jumps nowhere, so that no second look at further derivatives is taken."""
+    calls = []
+
+    def f(x: Tensor) -> Tensor:
+        calls.append(1)
+        return torch.where(x == x, x**3, 0.0) + torch.where(x.ne(x), 1.0, x)
+
+    x = torch.tensor([0.7, -0.2], dtype=DOUBLE)
+    _, df, ddf = jet(f, x, 2)
+    torch.testing.assert_close(df, torch.diag(3 * x**2 + 1))
+    torch.testing.assert_close(ddf[[0, 1], [0, 1], [0, 1]], 6 * x)
+    assert len(calls) == 1

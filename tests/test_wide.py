@@ -107,3 +107,23 @@ def test_how_accelerations_of_fisher_metrics_change_asks_the_structure():
     generic = of_type.dispatch(object)(metric, x, v)
     for found, truth in zip(acceleration_derivatives(metric, x, v), generic, strict=True):
         assert_equal(found, truth, rtol=1e-8)
+
+
+def test_what_products_tell_makes_the_next_equations_easy():
+    Q = torch.linalg.qr(torch.randn(N, N, dtype=D64))[0]
+    A = Q @ torch.diag(torch.linspace(1, 3, N, dtype=D64)) @ Q.mT
+    products = []
+
+    def product(a):
+        products.append(1)
+        return A @ a
+
+    b = torch.randn(N, dtype=D64)
+    first, M = wide.solved(product, torch.eye(N, dtype=D64), b)
+    assert_equal(A @ first, b, rtol=1e-11)
+    assert_equal(M, M.mT, rtol=1e-14)
+    before = len(products)
+    b = b + 1e-3 * torch.randn(N, dtype=D64)
+    again, _ = wide.solved(product, M, b)
+    assert len(products) - before < before
+    assert_equal(A @ again, b, rtol=1e-11)

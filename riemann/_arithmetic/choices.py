@@ -73,10 +73,11 @@ def compare(A: Arithmetic, f: Callable[[Tensor, Tensor], Tensor], a: Any, b: Any
     """A comparison, which jumps where both sides meet and do not stay together, and where one strays."""
     if is_discrete(a, b):
         return discrete(A, f, a, b)
+    itself = a is b  # `x == x`, a test for NaN
     (a, b), _ = promoted(A, a, b)
     left, right = values(a, b)
     y = f(left, right)
-    jumps = moves(A, difference_of(A, a, b).c, left == right)
+    jumps = torch.zeros_like(y) if itself else moves(A, difference_of(A, a, b).c, left == right)
     for t in (a, b):
         if isinstance(t, Jet):
             jumps = jumps | aligned(strays(t.c).unsqueeze(0), y.ndim - 1)[0]

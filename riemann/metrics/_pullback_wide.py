@@ -1,7 +1,7 @@
 r"""Geodesics of induced metrics in many dimensions: $g\, a = -J^T G\, \bar\nabla_v (df\, v)$ by conjugate gradients.
 
-No g is formed but at a few points: its inverse at one makes the equations of points nearby easy. That is the state of
-one solver, and gone with it.
+No g is formed but at a few points: its inverse at one makes the equations of points nearby easy, and learns from them
+as the geodesic moves on. That is the state of one solver, and gone with it.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from riemann._curvature.variation import solver
 from riemann._indices import matvec
 from riemann._metric import jets_of
 from riemann._points.checks import carry_derivatives
-from riemann.metrics._eigenpairs import DENSE
 from riemann.metrics._pullback import _MAP, Pullback, _ambient, _curved, _each, _inner, _lower, _shortened
 from riemann.metrics._structure import part_field
 
+DENSE = 100  # dimensions up to which g is formed at every point
 MOST = 60  # products, after which the inverse is taken anew
 PRECISION = {torch.float64: 1e-13, torch.float32: 1e-6}  # of accelerations, by their lengths
 
@@ -60,38 +60,53 @@ class Accelerations:
         force = -lowered(second)
         if not bool((force.sum() + y.sum()).isfinite()):  # the map, or what is made of it, has no value
             return torch.full_like(x, torch.nan)
+        product = lambda a: lowered(push(a))  # noqa: E731
         solution = None
         if self.known:
-            _, M = min(self.known, key=lambda pair: float((pair[0] - x).norm()))
-            solution = solved(lambda a: lowered(push(a)), M, force)
+            near = min(range(len(self.known)), key=lambda k: float((self.known[k][0] - x).norm()))
+            solution, M = solved(product, self.known[near][1], force)
+            if solution is not None:
+                self.known[near] = x, M
         if solution is None:
             (g,) = jets_of(self.metric, x, 0)
             M = formulas.inverse_metric(g)
             if bool(g.norm() * M.norm() < torch.finfo(x.dtype).eps ** -0.6):
+                solution, M = solved(product, M, force)
                 self.known.append((x, M))
-                solution = solved(lambda a: lowered(push(a)), M, force)
         if solution is None:  # g is singular, or nearly
             return -_curvature.christoffel_vector(self.metric, x, v, v, chunk_size=None)
         return solution
 
 
-def solved(product: Callable[[Tensor], Tensor], M: Tensor, b: Tensor) -> Tensor | None:
-    """a of $A a = b$ by conjugate gradients; None if M is not nearly the inverse of A, as quotients say on the way."""
+def solved(product: Callable[[Tensor], Tensor], M: Tensor, b: Tensor) -> tuple[Tensor | None, Tensor]:
+    """a of $A a = b$ by conjugate gradients; None if M is not nearly the inverse of A, as quotients say on the way.
+
+    With M, which has learned from each product what the inverse of A is along it (the update of Broyden, Fletcher,
+    Goldfarb and Shanno): the next point's equations are next to these.
+    """
     a, r, z = torch.zeros_like(b), b, matvec(M, b)
-    p, rz = z, r @ z
+    p, rz, better = z, r @ z, M
     goal = PRECISION[b.dtype] ** 2 * rz
     for _ in range(MOST):
         if not bool(rz > goal):
-            return a if bool(rz >= 0) else None
+            return (a if bool(rz >= 0) else None), better
         Ap = product(p)
         step = rz / (p @ Ap)  # 1 over a mean of eigenvalues of M A
         if not 0.1 < float(step) < 10:
-            return None
+            return None, M
+        better = _learned(better, p, Ap)
         a, r = a + step * p, r - step * Ap
         z = matvec(M, r)
         before, rz = rz, r @ z
         p = z + (rz / before) * p
-    return None
+    return None, M
+
+
+def _learned(M: Tensor, s: Tensor, y: Tensor) -> Tensor:
+    """The symmetric matrix next to M that takes y to s."""
+    size, My = s @ y, matvec(M, y)
+    across = torch.outer(My, s)
+    return M - (across + across.mT) / size + (1 + (y @ My) / size) / size * torch.outer(s, s)
 
 
 @solver.register(Pullback)
