@@ -101,6 +101,7 @@ def convert(tensor: Float[Tensor, "..."], quantity: str, *, to: str = "mtw", of:
         The tensor, a view where no sign changes.
 
     Raises:
+        TypeError: `tensor` is not a tensor.
         ValueError: an unknown package or quantity, or too few axes.
 
     Note:
@@ -115,6 +116,10 @@ def convert(tensor: Float[Tensor, "..."], quantity: str, *, to: str = "mtw", of:
     """
     theirs, ours = _known(of, quantity), _known(to, quantity)
     rank = len(ours.letters)
+    if not isinstance(tensor, Tensor):
+        raise TypeError(
+            f"`tensor` is a {type(tensor).__name__}, expected a torch.Tensor; use `torch.as_tensor(tensor)`"
+        )
     if tensor.ndim < rank or len(set(tensor.shape[tensor.ndim - rank :])) > 1:
         raise ValueError(f"`tensor` has shape {tuple(tensor.shape)}, expected (*batch, {'n, ' * (rank - 1)}n)")
     n = tensor.shape[-1]
@@ -128,7 +133,7 @@ def convert(tensor: Float[Tensor, "..."], quantity: str, *, to: str = "mtw", of:
 def _known(package: str, quantity: str) -> Order:
     if quantity not in QUANTITIES:
         raise ValueError(f"`quantity` is {quantity!r}, expected one of {', '.join(QUANTITIES)}")
-    orders = PACKAGES.get(package.lower())
+    orders = PACKAGES.get(package.lower() if isinstance(package, str) else package)
     if orders is None:
         raise ValueError(f"nothing is known of the package {package!r}; known are {', '.join(PACKAGES)}")
     if quantity not in orders:

@@ -285,6 +285,26 @@ def test_transforms_and_numbers():
     assert rm.adapt(sphere) is sphere
 
 
+def test_transforms_to_matrices():
+    """Of Cholesky factors of correlations, points on a circle; of factors with positive diagonals, by a chart."""
+    t = torch.distributions.transforms
+    x = tensor(0.3)
+    torch.testing.assert_close(rm.adapt(t.CorrCholeskyTransform())(x), torch.cosh(x).pow(-2).diag())
+    factors = rm.adapt(t.LowerCholeskyTransform(), chart=lambda x: torch.stack((x, 0 * x), -1))
+    torch.testing.assert_close(factors(tensor(0.3, 0.7)), torch.diag(tensor(0.6, 0.0).exp()))
+    with pytest.raises(ValueError, match="takes arrays.*`chart=`"):
+        rm.adapt(t.LowerCholeskyTransform())
+
+
+def test_tensors_of_einsteinpy_that_are_no_metrics():
+    symbolic = pytest.importorskip("einsteinpy.symbolic", exc_type=ImportError)
+    theta, phi = sp.symbols("theta phi")
+    metric = symbolic.MetricTensor([[1, 0], [0, sp.sin(theta) ** 2]], (theta, phi))
+    for kind in (symbolic.RicciTensor, symbolic.ChristoffelSymbols):
+        with pytest.raises(TypeError, match=f"{kind.__name__} as a metric; expected its `MetricTensor`"):
+            rm.adapt(kind.from_metric(metric))
+
+
 @pytest.mark.parametrize(
     "object, words",
     [

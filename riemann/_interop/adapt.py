@@ -113,9 +113,12 @@ def _by_inner_product(given: Any, chart: Callable[[Tensor], Tensor] | None) -> M
 def _transform(transform: Any, chart: Callable[[Tensor], Tensor] | None) -> Metric:
     """Of the transformed point; without the transform's memory of its last one."""
     plain = transform.with_cache(0) if transform._cache_size else transform
-    if plain.domain.event_dim > 1:
-        raise ValueError(f"{inner.named(transform)} takes arrays, expected a transform of vectors or of numbers")
-    return Pullback(plain if chart is None else lambda x: plain(chart(x)))
+    if chart is None and plain.domain.event_dim > 1:
+        raise ValueError(
+            f"{inner.named(transform)} takes arrays, expected a transform of vectors or of numbers; give `chart=`, "
+            "coordinates (n,) to one of them"
+        )
+    return inner.Charted(plain if chart is None else lambda x: plain(chart(x)))
 
 
 def _exact(given: Any, coordinates: Any, parameters: dict[str, Any]) -> Metric:
@@ -128,6 +131,8 @@ def _exact(given: Any, coordinates: Any, parameters: dict[str, Any]) -> Metric:
     if isinstance(given, SymbolicMetric):
         return to_torch(given, **parameters)
     if not isinstance(given, sp.MatrixBase | sp.NDimArray):  # EinsteinPy's
+        if "MetricTensor" not in {base.__name__ for base in type(given).__mro__}:
+            raise TypeError(f"nothing is known of a {type(given).__name__} as a metric; expected its `MetricTensor`")
         if given.config != "ll":
             given = given.lower_config()
         coordinates, given = given.symbols(), given.tensor()

@@ -15,6 +15,7 @@ from riemann._curves.logarithm import log_map
 from riemann._interop import inner
 from riemann._jets import jet
 from riemann._metric import check_metric_callable
+from riemann._points.checks import check_count
 from riemann._types import Metric
 
 
@@ -90,6 +91,7 @@ def to_geomstats(metric: Metric, dim: int) -> Any:
 
     Raises:
         ImportError: geomstats is not installed.
+        TypeError, ValueError: `metric` is no callable, `dim` no whole number.
 
     Note:
         On the backend `pytorch`, geomstats 2.8 drops derivatives of derivatives, so that the curvature of a metric
@@ -100,11 +102,12 @@ def to_geomstats(metric: Metric, dim: int) -> Any:
         >>> to_geomstats(half_plane, 2).sectional_curvature(u, v, x)  # doctest: +SKIP
         tensor(-1.)
     """
+    check_metric_callable(metric)
+    check_count("dim", dim, 1)
     try:
         from geomstats.geometry.euclidean import Euclidean
     except ImportError as error:
         raise ImportError("`to_geomstats` needs geomstats: `pip install 'riemann-torch[interop]'`") from error
-    check_metric_callable(metric)
     space = Euclidean(dim, equip=False)
     space.equip_with_metric(_class(), metric=metric)
     return space.metric

@@ -58,7 +58,14 @@ class Scores(torch.nn.Module):
                 "the values of x, which a transform hides here: call functions of riemann on the metric itself"
             )
         with torch.no_grad():
-            return _nodes(self.family(x.detach()), self.num_samples, self.seed, x.device, moved)
+            d = self.family(x.detach())
+            try:
+                return _nodes(d, self.num_samples, self.seed, x.device, moved)
+            except NotImplementedError as error:
+                raise TypeError(
+                    f"{type(d).__name__} has no `log_prob`, or none that torch knows for its transforms, and Fisher's "
+                    "metric is made of it"
+                ) from error
 
     def pulled_back(self, x: Tensor) -> tuple[Pullback, "Way"]:
         """The metric of half densities at the nodes of one point, and how it was found."""
