@@ -69,7 +69,7 @@ def adapt(
     if known == "transform":
         return _transform(object, chart)
     if known == "numbers":
-        return Constant(torch.as_tensor(object))
+        return Constant(_numbers(object))
     if known == "inner":
         return _by_inner_product(object, chart)
     if callable(object) and not isinstance(object, type):
@@ -94,6 +94,13 @@ def _said(object: Any) -> str:
         "EinsteinPy, or one with a method `metric_matrix(x)` or `inner(x, u, v)`, or write a function of one point: "
         "`def metric(x): return …`, (n,) to (n, n)"
     )
+
+
+def _numbers(given: Any) -> Tensor:
+    try:
+        return torch.as_tensor(given)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise TypeError(f"`object` is a {type(given).__name__} that is no matrix of numbers: {error}") from error
 
 
 def _by_inner_product(given: Any, chart: Callable[[Tensor], Tensor] | None) -> Metric:

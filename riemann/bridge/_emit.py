@@ -52,6 +52,8 @@ def to_torch(symbolic: "SymbolicMetric", quantity: str = "metric", **parameters:
 
     if quantity not in LETTERS:
         raise ValueError(f"`quantity` is {quantity!r}, expected one of {', '.join(LETTERS)}")
+    if not hasattr(symbolic, "matrix"):
+        raise TypeError(f"`symbolic` is a {type(symbolic).__name__}, expected a `riemann.symbolic.SymbolicMetric`")
     tensor = symbolic.matrix if quantity == "metric" else getattr(symbolic, quantity)()
     shape = tuple(map(int, getattr(tensor, "shape", ())))
     entries = [tensor] if shape == () else tensor.reshape(math.prod(shape)).tolist() if len(shape) > 2 else list(tensor)

@@ -15,7 +15,7 @@ from torch import Tensor
 from riemann import _jets
 from riemann._arithmetic.surface import REWRITTEN
 from riemann._metric import ASYMMETRY, check_metric_callable, metric_field
-from riemann._points.checks import check_points
+from riemann._points.checks import check_count, check_points
 from riemann._types import Metric
 from riemann.bridge import _aten
 from riemann.bridge._conditions import Condition
@@ -285,6 +285,7 @@ def to_symbolic(
         it, so that derivatives are functions.
 
     Raises:
+        TypeError, ValueError: `dim_or_coordinates` are no such names.
         ValueError: `metric` calls what has no expression (named), or branches on the values of its point.
 
     Example:
@@ -295,7 +296,7 @@ def to_symbolic(
         [1,      0],
         [0, c*r**2]])
     """
-    coordinates = numbered(dim_or_coordinates) if isinstance(dim_or_coordinates, int) else _symbols(dim_or_coordinates)
+    coordinates = _coordinates(dim_or_coordinates)
     return trace(metric, len(coordinates), dtype, parameters).symbolic(coordinates)
 
 
@@ -339,6 +340,21 @@ def high_precision(metric: Metric, x: Float[Tensor, "n"], digits: int = 40, orde
 def numbered(dim: int) -> tuple[sp.Symbol, ...]:
     """x0, x1, …."""
     return tuple(sp.Symbol(f"x{k}") for k in range(dim))
+
+
+def _coordinates(given: Any) -> tuple[sp.Symbol, ...]:
+    """Of names, or of a number of them."""
+    if isinstance(given, int):
+        check_count("dim_or_coordinates", given, 1)
+        return numbered(given)
+    if not isinstance(given, str | list | tuple):
+        raise TypeError(
+            f"`dim_or_coordinates` is a {type(given).__name__}, expected a whole number, or names as in `'r phi'`"
+        )
+    symbols = _symbols(given)
+    if not symbols or not all(isinstance(s, sp.Symbol) and not s.name[:1].isdecimal() for s in symbols):
+        raise ValueError(f"`dim_or_coordinates` is {given!r}, expected a whole number, or names as in `'r phi'`")
+    return symbols
 
 
 def _symbols(names: Names) -> tuple[sp.Symbol, ...]:
