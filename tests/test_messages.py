@@ -293,7 +293,8 @@ def test_training_of_manifolds_compiles_as_one_graph():
         (torch.tensor([1.0]), ValueError, "`t` is torch.float32"),
         (torch.tensor([torch.nan], dtype=torch.float64), ValueError, "`t` is not finite"),
         (torch.ones(1, dtype=torch.float64, requires_grad=True), ValueError, "they are the velocities"),
-        (torch.tensor(1.0, dtype=torch.float64), ValueError, "`t` has shape \\(\\)"),
+        (torch.tensor(1.0, dtype=torch.float64), ValueError, "`t` has shape \\(\\).* `t.reshape\\(-1\\)`"),
+        (np.array([0.5, 1.0]), ValueError, "`t` is a ndarray.* `torch.as_tensor\\(t\\)`"),
     ],
 )
 def test_parameters_of_curves_are_checked(t, error, text):

@@ -18,7 +18,7 @@ from riemann._curves.ode import Report, Solution, Status, solve
 from riemann._indices import bilinear
 from riemann._metric import jets_of, metric_field, metric_jet
 from riemann._open import open_function
-from riemann._points.checks import alike, check_count, check_dense, check_unmapped, door
+from riemann._points.checks import alike, check_count, check_dense, check_unmapped, door, to_tensor
 from riemann._points.chunks import reported
 from riemann._points.faults import collected, first
 from riemann._precision import full_precision
@@ -282,7 +282,9 @@ def checked_times(t: Any, x: Tensor) -> Tensor:
         t = x.new_tensor(t)
     if not isinstance(t, Tensor) or t.ndim != 1 or len(t) == 0:
         got = f"has shape {tuple(t.shape)}" if isinstance(t, Tensor) else f"is a {type(t).__name__}"
-        raise ValueError(f"`t` {got}, expected a tensor (t,) of one parameter or more; use `torch.tensor([1.0])`")
+        line = "t.reshape(-1)" if isinstance(t, Tensor) and t.numel() else "torch.tensor([1.0])"
+        line = to_tensor("t", t) if type(t).__module__ == "numpy" else line
+        raise ValueError(f"`t` {got}, expected a tensor (t,) of one parameter or more; use `{line}`")
     check_dense("t", t)
     if t.dtype != x.dtype or t.device != x.device:
         raise ValueError(f"`t` is {t.dtype} on {t.device}, but points are {x.dtype} on {x.device}; use `t.to(x)`")
