@@ -25,7 +25,8 @@ from riemann._rank import ROUNDING
 from riemann._types import Metric
 from riemann.bridge import _emit
 from riemann.bridge._conditions import Condition, conditions
-from riemann.bridge._trace import Trace, numbered
+from riemann.bridge._names import numbered
+from riemann.bridge._trace import Trace
 from riemann.symbolic import SymbolicMetric
 
 MOST_PARAMETERS = 16  # numbers of a module: each becomes a symbol

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,17 +15,17 @@ from torch import Tensor
 from riemann import _jets
 from riemann._arithmetic.surface import REWRITTEN
 from riemann._metric import ASYMMETRY, check_metric_callable, metric_field
-from riemann._points.checks import check_count, check_points
+from riemann._points.checks import check_points
 from riemann._types import Metric
 from riemann.bridge import _aten
 from riemann.bridge._conditions import Condition
 from riemann.bridge._digits import Digits
 from riemann.bridge._functions import FUNCTIONS, Inexpressible
+from riemann.bridge._names import Names, coordinates_of, numbered, symbols_of
 from riemann.bridge._symbols import Symbols
 from riemann.symbolic import SymbolicMetric
 from riemann.symbolic._textbook import Textbook
 
-Names = str | Iterable[str | sp.Symbol]
 _ROUNDING = sp.Rational(1, 10**14)  # of constants: what entries across the diagonal may differ by
 
 
@@ -57,7 +57,7 @@ def trace(
     check_metric_callable(metric)
     like = _like(metric)
     return Trace(
-        metric, torch.empty(dim, dtype=dtype or like.dtype, device=device or like.device), _symbols(parameters)
+        metric, torch.empty(dim, dtype=dtype or like.dtype, device=device or like.device), symbols_of(parameters)
     )
 
 
@@ -90,7 +90,7 @@ class Trace:
             coordinates: as of `to_symbolic`.
             double: as of `Symbols`.
         """
-        symbols = (*(_symbols(coordinates) if coordinates is not None else numbered(self.dim)), *self.parameters)
+        symbols = (*(symbols_of(coordinates) if coordinates is not None else numbered(self.dim)), *self.parameters)
         if len(symbols) != self.dim + len(self.parameters):
             raise ValueError(
                 f"`coordinates` names {len(symbols) - len(self.parameters)}, expected {self.dim}, the dimension"
@@ -296,7 +296,7 @@ def to_symbolic(
         [1,      0],
         [0, c*r**2]])
     """
-    coordinates = _coordinates(dim_or_coordinates)
+    coordinates = coordinates_of(dim_or_coordinates)
     return trace(metric, len(coordinates), dtype, parameters).symbolic(coordinates)
 
 
@@ -335,31 +335,6 @@ def high_precision(metric: Metric, x: Float[Tensor, "n"], digits: int = 40, orde
 
 
 # ------------------------------------------------------------------------------------------------------- what is given
-
-
-def numbered(dim: int) -> tuple[sp.Symbol, ...]:
-    """x0, x1, …."""
-    return tuple(sp.Symbol(f"x{k}") for k in range(dim))
-
-
-def _coordinates(given: Any) -> tuple[sp.Symbol, ...]:
-    """Of names, or of a number of them."""
-    if isinstance(given, int):
-        check_count("dim_or_coordinates", given, 1)
-        return numbered(given)
-    if not isinstance(given, str | list | tuple):
-        raise TypeError(
-            f"`dim_or_coordinates` is a {type(given).__name__}, expected a whole number, or names as in `'r phi'`"
-        )
-    symbols = _symbols(given)
-    if not symbols or not all(isinstance(s, sp.Symbol) and not s.name[:1].isdecimal() for s in symbols):
-        raise ValueError(f"`dim_or_coordinates` is {given!r}, expected a whole number, or names as in `'r phi'`")
-    return symbols
-
-
-def _symbols(names: Names) -> tuple[sp.Symbol, ...]:
-    names = names.replace(",", " ").split() if isinstance(names, str) else names
-    return tuple(sp.Symbol(name) if isinstance(name, str) else name for name in names)
 
 
 def _like(metric: Any) -> Tensor:
