@@ -44,6 +44,7 @@ class Operation:
         self.base = self.name[:-1] if self.mutable and self.name.endswith("_") else self.name
         self.rule = RULES.get(f"{self.base}.{func._overloadname}") or RULES.get(self.base)
         self.of_shapes = OF_SHAPES.get(self.name)
+        self.asks = func.namespace == "prim"  # of what device a tensor is; raising there ends the process
         self.makes = not any(result.alias_info for result in schema.returns)  # memory of its own
         self.random = torch.Tag.nondeterministic_seeded in func.tags and "dropout_p" not in {
             a.name for a in schema.arguments
@@ -71,13 +72,18 @@ class _Caller:
             guards = [pyfunctorch.temporarily_clear_interpreter_stack(), restored, *guards]
         for guard in guards:
             guard.__enter__()
-        self.entered.append((guards, torch.is_grad_enabled(), running.arithmetic))
+        kept = A.gradients and _keeping() != A.keeping
+        if kept:
+            torch._C._autograd._push_saved_tensors_default_hooks(*(A.keeping or (_same, _same)))
+        self.entered.append((guards, torch.is_grad_enabled(), running.arithmetic, kept))
         running.arithmetic = A
         torch._C._set_grad_enabled(A.gradients)
 
     def __exit__(self, *error: Any) -> None:
-        guards, enabled, running.arithmetic = self.entered.pop()
+        guards, enabled, running.arithmetic, kept = self.entered.pop()
         torch._C._set_grad_enabled(enabled)
+        if kept:
+            torch._C._autograd._pop_saved_tensors_default_hooks()
         for guard in reversed(guards):
             guard.__exit__(None, None, None)
 
@@ -103,6 +109,7 @@ class Arithmetic(TorchDispatchMode):
         self.gradients = torch.is_grad_enabled()
         self.anew = bool(stack) or torch._C._len_torch_dispatch_stack() > 0  # nothing is written in place
         self.recorder = _recorder()
+        self.keeping = _keeping()
         self.around = running.users[-1] if running.users else None
         self.caller = _Caller(self)
         self.made: dict[int, StorageWeakRef] = {}
@@ -137,6 +144,8 @@ class Arithmetic(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         operation = Operation.of(func)
+        if operation.asks:
+            return func(*args, **kwargs)
         with torch._C.DisableTorchFunction():
             try:
                 if operation.random:
@@ -338,6 +347,16 @@ class Arithmetic(TorchDispatchMode):
 def _recorder() -> Any:
     """What records operations in this thread, for a graph of torch."""
     return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY)
+
+
+def _keeping() -> Any:
+    """What is done to tensors that are kept for a backward pass: a checkpoint drops them, and calls a function again."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(False)
+
+
+def _same(a: Tensor) -> Tensor:
+    """A tensor, kept as it is."""
+    return a
 
 
 def mapped(f: Callable[[Any], Any], tree: Any) -> Any:

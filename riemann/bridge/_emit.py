@@ -262,7 +262,7 @@ def _lambdify(arguments: Sequence[Any], expressions: Sequence[Any], zero: Any) -
     own = {a: sp.Symbol(f"a{k}", **a.assumptions0) for k, a in enumerate(arguments)}
     for e in expressions:
         _check_expressible(e)
-    expressions = [_with_columns(_with_floats(e), zero).xreplace(own) for e in expressions]
+    expressions = [_with_columns(_with_digits(_with_floats(e)), zero).xreplace(own) for e in expressions]
     operations = 0
 
     def cse(e: Any) -> Any:
@@ -284,6 +284,22 @@ def _with_floats(expression: Any) -> Any:
         return getattr(e, "is_number", False) and not e.is_Atom and e.is_real is not False
 
     return expression.replace(is_compound, lambda e: sp.Float(e.evalf(20), 20))
+
+
+def _with_digits(expression: Any) -> Any:
+    """Differences that cancel near 0, as the functions that keep their digits: of $e^u - 1$ and $\\log(1 + u)$."""
+    import sympy as sp
+    from sympy.codegen.cfunctions import expm1, log1p
+
+    def difference(e: Any) -> Any:
+        for term in e.args:
+            for power in (factor for factor in sp.Mul.make_args(term) if isinstance(factor, sp.exp)):
+                if -term / power in e.args:
+                    return e + term / power - term + term / power * expm1(power.args[0])
+        return e
+
+    expression = expression.replace(lambda e: isinstance(e, sp.Add) and e.has(sp.exp), difference)
+    return expression.replace(lambda e: isinstance(e, sp.log) and 1 in e.args[0].args, lambda e: log1p(e.args[0] - 1))
 
 
 def _with_columns(expression: Any, zero: Any) -> Any:
@@ -320,7 +336,8 @@ def _check_expressible(expression: Any) -> None:
 
 
 _SAME = (
-    "sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh exp log erf erfc erfinv sign floor ceil"
+    "sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh exp log erf erfc erfinv sign floor ceil "
+    "expm1 log1p"
 ).split()
 _PREFIX = {"Abs": "abs", "ceiling": "ceil", "loggamma": "lgamma"}
 _RECIPROCAL = {"sec": "cos", "csc": "sin", "cot": "tan", "sech": "cosh", "csch": "sinh", "coth": "tanh"}

@@ -31,6 +31,7 @@ FUNCTIONS: dict[str, sp.Expr] = {
     "gelu_tanh": X * (1 + sp.tanh(sp.sqrt(2 / sp.pi) * (X + sp.Rational("0.044715") * X**3))) / 2,
     "silu": X / (1 + sp.exp(-X)),
     "softplus": sp.log(1 + sp.exp(X)),
+    "mish": X * sp.tanh(sp.log(1 + sp.exp(X))),
     "sinc": sp.sin(sp.pi * X) / (sp.pi * X),
 }
 

@@ -1,0 +1,79 @@
+"""Metrics written in ways that nobody had tried: cells of recurrent networks, checkpoints, functions that keep digits."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import riemann as rm
+
+D = torch.float64
+POINT = torch.tensor([0.31, 0.72], dtype=D)
+
+
+def gram(A):
+    return A.mT @ A + torch.eye(A.shape[-1], dtype=A.dtype)
+
+
+def diag(*entries):
+    return torch.diag(torch.stack(entries))
+
+
+# ------------------------------------------------------------------------------------------------ writing in place
+
+
+@pytest.mark.unshaped
+def test_recurrent_cells_are_compiled():
+    """They add in place, in C++, to what is not of the point yet: once, the process ended there."""
+    cell = nn.RNNCell(2, 4).double()
+    g = lambda x: gram(cell(x[None], torch.zeros(1, 4, dtype=D)).view(2, 2))
+
+    def by_hand(x):
+        h = torch.tanh(x @ cell.weight_ih.T + cell.bias_ih + cell.bias_hh)
+        return gram(h.view(2, 2))
+
+    x = torch.stack([POINT, POINT + 1])
+    right = rm.volume_element(by_hand, x)
+    torch.testing.assert_close(rm.volume_element(g, x), right)
+    torch.testing.assert_close(rm.compile(g, "volume_element", dim=2, backend=None)(x), right)
+
+
+# ------------------------------------------------------------------------------------------------------ checkpoints
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_gradients_of_curvature_through_checkpoints(outside):
+    layer = nn.Linear(2, 4).double()
+    features = lambda x: torch.sin(layer(x)).view(2, 2)
+    plain = lambda x: gram(features(x))
+    kept = plain if outside else lambda x: gram(checkpoint(features, x, use_reentrant=False))
+    x = POINT.clone().requires_grad_()
+    curvature = lambda x: rm.scalar_curvature(kept, x)
+    S = checkpoint(curvature, x, use_reentrant=False) if outside else curvature(x)
+    inputs = [x, *layer.parameters()]
+    found, right = torch.autograd.grad(S, inputs), torch.autograd.grad(rm.scalar_curvature(plain, x), inputs)
+    torch.testing.assert_close(found, right)
+
+
+# ------------------------------------------------------------------------------------- compiled code keeps the digits
+
+CANCELLING = {
+    "expm1": (torch.expm1, [1e-15, -1e-9, 0.3]),
+    "log1p": (torch.log1p, [1e-15, -1e-9, 0.3]),
+    "xlog1py": (lambda x: torch.special.xlog1py(x, x), [1e-15, -1e-9, 0.3]),
+    "softplus": (nn.functional.softplus, [-30.0, -20.0, 3.0, 800.0]),
+    "logsigmoid": (nn.functional.logsigmoid, [30.0, 20.0, -3.0]),
+    "mish": (nn.functional.mish, [-200.0, -30.0, -20.0, 3.0]),
+    "a difference of exponentials": (lambda x: x * torch.expm1(2 * x) - torch.expm1(x), [1e-9, 2.0]),
+}
+
+
+@pytest.mark.parametrize("name", CANCELLING)
+@pytest.mark.parametrize("quantity", ["volume_element", "christoffel"])
+def test_compiled_differences_keep_their_digits(name, quantity):
+    f, places = CANCELLING[name]
+    g = lambda x: diag(f(x[0]), 1 + x[1])
+    x = torch.tensor([[p, 0.3] for p in places], dtype=D)
+    compiled = rm.compile(g, quantity, dim=2, backend=None)
+    compiled(torch.tensor([[0.4, 0.2]], dtype=D))  # where the two are compared
+    torch.testing.assert_close(compiled(x), getattr(rm, quantity)(g, x), rtol=1e-9, atol=0)
