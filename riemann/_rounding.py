@@ -165,7 +165,7 @@ def few_digits(jets: Sequence[Tensor], inverse: Tensor, good: Tensor) -> Faults:
     """
     g, dg, *higher = jets[:3]
     floor, connection = floor_of(g.dtype), not higher
-    if g.shape[-1] == 1 and not connection:
+    if (g.shape[-1] == 1 and not connection) or _of_all_points(g, inverse, dg, *higher) <= floor:
         return {}
     r = units(g)
     bound = _of_connection(dg, inverse, r) if connection else _by_norms(g, dg, higher[0], inverse, r)
@@ -176,6 +176,22 @@ def few_digits(jets: Sequence[Tensor], inverse: Tensor, good: Tensor) -> Faults:
     error, value = (torch.zeros_like(r[..., 0]) for _ in range(2))
     error[suspect], value[suspect] = (_connection_by_terms if connection else _term_by_term)(*here)
     return note(error, value, "Christoffel symbols" if connection else "curvature")
+
+
+def _of_all_points(g: Tensor, inverse: Tensor, *derivatives: Tensor) -> float:
+    """One bound for all points, each coordinate in the unit of where it is the shortest: in few looks at the arrays."""
+    points = tuple(range(g.ndim - 2))
+    if not points or not g.numel():
+        return math.inf
+    d = g.diagonal(dim1=-2, dim2=-1).abs()
+    one, longest = d.amin(points).reciprocal(), d.amax(points)
+    two = torch.outer(one, one).flatten()
+    h, *squares = (torch.maximum(y.amax(points), -y.amin(points)).square() for y in (inverse.mT, *derivatives))
+    numbers = [(h * torch.outer(longest, longest)).amax()]
+    numbers += [two @ y.reshape(len(two), -1) @ scale for y, scale in zip(squares, (one, two), strict=False)]
+    h, first, *second = torch.stack(numbers).sqrt().tolist()
+    eps = UNITS * torch.finfo(g.dtype).eps
+    return eps * h * h * (second[0] + h * first * first) if second else eps * h * h * h * first
 
 
 def certain_digits(g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:

@@ -649,9 +649,9 @@ def test_a_user_differentiates_in_another_thread(name: str) -> None:
 def test_jets_do_not_outlive_their_call() -> None:
     kept: list[Tensor] = []
     jet(lambda x: kept.append(x * 2) or x, X, 1)
-    with pytest.raises(RuntimeError, match="of a call of riemann that is over"):
+    with pytest.raises(ValueError, match="an earlier call of riemann"):
         torch.sin(kept[0])
-    with pytest.raises(RuntimeError, match="that is over"):
+    with pytest.raises(ValueError, match="an earlier call of riemann"):
         jet(lambda x: x + kept[0], X, 1)
 
 

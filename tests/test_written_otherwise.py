@@ -1,4 +1,4 @@
-"""Metrics written in ways that nobody had tried: cells of recurrent networks, checkpoints, functions that keep digits."""
+"""Metrics written in ways that had not been tried: recurrent cells, checkpoints, functions that keep digits."""
 
 import pytest
 import torch
@@ -77,3 +77,35 @@ def test_compiled_differences_keep_their_digits(name, quantity):
     compiled = rm.compile(g, quantity, dim=2, backend=None)
     compiled(torch.tensor([[0.4, 0.2]], dtype=D))  # where the two are compared
     torch.testing.assert_close(compiled(x), getattr(rm, quantity)(g, x), rtol=1e-9, atol=0)
+
+
+# ------------------------------------------------------------------------------- what changes, and what is kept
+
+
+@pytest.mark.unshaped
+def test_a_parameter_that_is_taken_away_is_seen():
+    class Metric(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = (nn.Parameter(torch.tensor(v, dtype=D)) for v in ([1.0, 2.0], [0.3, 0.4]))
+
+        def forward(self, x):
+            return torch.diag(self.a + x.flip(0) ** 2 * (1 if self.b is None else self.b))
+
+    metric = Metric()
+    compiled = rm.compile(metric, "scalar_curvature", dim=2, backend=None)
+    torch.testing.assert_close(compiled(POINT[None]), rm.scalar_curvature(metric, POINT[None]))
+    metric.b = None
+    torch.testing.assert_close(compiled(POINT[None]), rm.scalar_curvature(metric, POINT[None]))
+
+
+@pytest.mark.unshaped
+def test_a_value_that_is_kept_from_an_earlier_call_is_refused_by_its_cause():
+    kept = {}
+
+    def g(x):
+        return diag(1 + x[1] ** 2, kept.setdefault("once", torch.exp(x[0])))
+
+    rm.scalar_curvature(g, POINT)
+    with pytest.raises(ValueError, match=r"an earlier call of riemann: a function kept it .* at each call"):
+        rm.scalar_curvature(g, POINT)

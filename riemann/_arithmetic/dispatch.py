@@ -19,6 +19,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode_temporarily
 
 from riemann._arithmetic.jet import KINKS_CALLED, OF_SHAPES, RULES, Jet, Refusal, Refused, aligned, running
+from riemann._arithmetic.keeping import keep_otherwise, keeping, kept_as
 from riemann._arithmetic.orders import Orders, orders
 
 
@@ -72,9 +73,7 @@ class _Caller:
             guards = [pyfunctorch.temporarily_clear_interpreter_stack(), restored, *guards]
         for guard in guards:
             guard.__enter__()
-        kept = A.gradients and _keeping() != A.keeping
-        if kept:
-            torch._C._autograd._push_saved_tensors_default_hooks(*(A.keeping or (_same, _same)))
+        kept = A.gradients and kept_as(A.keeping)
         self.entered.append((guards, torch.is_grad_enabled(), running.arithmetic, kept))
         running.arithmetic = A
         torch._C._set_grad_enabled(A.gradients)
@@ -83,7 +82,7 @@ class _Caller:
         guards, enabled, running.arithmetic, kept = self.entered.pop()
         torch._C._set_grad_enabled(enabled)
         if kept:
-            torch._C._autograd._pop_saved_tensors_default_hooks()
+            keep_otherwise()
         for guard in reversed(guards):
             guard.__exit__(None, None, None)
 
@@ -104,12 +103,11 @@ class Arithmetic(TorchDispatchMode):
         self.exclude = torch._C._dispatch_tls_local_exclude_set()
         with pyfunctorch.temporarily_clear_interpreter_stack() as stack:
             self.stack = stack
-        self.anew = bool(self.stack)  # whether writing in place makes new memory
         self.instead: Mapping[str, Callable[..., Any]] = {}  # functions that are called in place of those of torch
         self.gradients = torch.is_grad_enabled()
         self.anew = bool(stack) or torch._C._len_torch_dispatch_stack() > 0  # nothing is written in place
         self.recorder = _recorder()
-        self.keeping = _keeping()
+        self.keeping = keeping()
         self.around = running.users[-1] if running.users else None
         self.caller = _Caller(self)
         self.made: dict[int, StorageWeakRef] = {}
@@ -347,16 +345,6 @@ class Arithmetic(TorchDispatchMode):
 def _recorder() -> Any:
     """What records operations in this thread, for a graph of torch."""
     return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY)
-
-
-def _keeping() -> Any:
-    """What is done to tensors that are kept for a backward pass: a checkpoint drops them, and calls a function again."""
-    return torch._C._autograd._top_saved_tensors_default_hooks(False)
-
-
-def _same(a: Tensor) -> Tensor:
-    """A tensor, kept as it is."""
-    return a
 
 
 def mapped(f: Callable[[Any], Any], tree: Any) -> Any:

@@ -199,7 +199,10 @@ class Jet(Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        raise RuntimeError(f"{func} is called with a value of a point of a call of riemann that is over")
+        raise Refusal(
+            f"`{func}` is called with a value that depends on a point of an earlier call of riemann: a function kept "
+            "it (in a global, an attribute, a cache, a pickled copy). Compute it anew at each call."
+        )
 
     def __format__(self, spec: str) -> str:
         name = self.owner.name if self.owner is not None else "function"

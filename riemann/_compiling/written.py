@@ -80,9 +80,11 @@ class Written:
         return self._of_instance(a, ())
 
     def _of_module(self, module: torch.nn.Module) -> tuple:
-        """Attributes, hooks, parts, and buffers of whole numbers; parameters and other buffers are read by name."""
+        """Attributes, hooks, parts, buffers of whole numbers, and which tensors there are; others are read by name."""
         hooks, before, parts = module._forward_hooks, module._forward_pre_hooks, module._modules
-        kept = self._keep(lambda: (*hooks.values(), *before.values(), *parts, *parts.values()))
+        own = module._parameters, module._buffers
+        there = lambda: (name for named in own for name, t in named.items() if t is not None)  # noqa: E731
+        kept = self._keep(lambda: (*hooks.values(), *before.values(), *parts, *parts.values(), *there()))
         whole = [name for name, b in module._buffers.items() if b is not None and not b.is_floating_point()]
         if whole:
             self._keep(lambda: tuple(map(module._buffers.get, whole)))

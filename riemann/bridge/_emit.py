@@ -287,7 +287,7 @@ def _with_floats(expression: Any) -> Any:
 
 
 def _with_digits(expression: Any) -> Any:
-    """Differences that cancel near 0, as the functions that keep their digits: of $e^u - 1$ and $\\log(1 + u)$."""
+    r"""Differences that cancel near 0, as the functions that keep their digits: of $e^u - 1$ and $\log(1 + u)$."""
     import sympy as sp
     from sympy.codegen.cfunctions import expm1, log1p
 
