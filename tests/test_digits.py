@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import riemann as rm
+from riemann import _rounding
 from tests.cases import BY_NAME
 
 D = torch.float64
@@ -94,3 +95,19 @@ def test_ordinary_coordinates_have_digits_enough(name):
     rm.laplacian(metric, f)(x)
     rm.divergence(metric, rm.gradient(metric, f))(x)
     assert rm.covariant_derivative(metric, metric, "ll")(x).abs().max() < 1e-9
+
+
+def test_one_bound_for_all_points_is_above_the_bound_at_each():
+    """Coordinates of unlike length, as in a chart of Kerr, are no reason to look at every point."""
+    scale = torch.tensor([1.0, 1e-3, 30.0, 1e2], dtype=torch.float64)
+    A, dg, ddg = (torch.randn(20, *[4] * rank, dtype=torch.float64) for rank in (2, 3, 4))
+    g = (A @ A.mT + torch.eye(4, dtype=torch.float64)) * torch.outer(scale, scale)
+    dg = torch.einsum("zijk,i,j,k->zijk", dg, scale, scale, scale)
+    ddg = torch.einsum("zijkl,i,j,k,l->zijkl", ddg, scale, scale, scale, scale)
+    inverse = torch.linalg.inv(g)
+    r = _rounding.units(g)
+    curvature, connection = (_rounding._of_all_points(g, inverse, *y) for y in ((dg, ddg), (dg,)))
+    assert _rounding._by_norms(g, dg, ddg, inverse, r).max() <= curvature < 1e-6
+    assert _rounding._of_connection(dg, inverse, r).max() <= connection
+    dg[3] = float("nan")
+    assert not _rounding._of_all_points(g, inverse, dg, ddg) <= 1e-6
