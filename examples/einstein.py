@@ -59,8 +59,8 @@ class NormalCoordinates(torch.nn.Module):
         rows, columns = torch.tril_indices(planes, planes)
         place[rows, columns] = place[columns, rows] = torch.arange(len(rows))
         self.register_buffer("place", place)
-        Linear, Tanh = torch.nn.Linear, torch.nn.Tanh
-        self.net = torch.nn.Sequential(Linear(n, width), Tanh(), Linear(width, width), Tanh(), Linear(width, len(rows)))
+        Linear, GELU = torch.nn.Linear, torch.nn.GELU
+        self.net = torch.nn.Sequential(Linear(n, width), GELU(), Linear(width, width), GELU(), Linear(width, len(rows)))
         with torch.no_grad():
             self.net[0].weight.mul_(2.0)
             self.net[-1].weight.mul_(0.1)
