@@ -14,8 +14,10 @@ from torch.nn.functional import cross_entropy
 
 import riemann_nn
 from riemann_nn import (
+    EvolutionLoss,
     MLPCholesky,
     NeuralDifferentialManifold,
+    TrainingStep,
     pulled_back_fisher,
     riemannian_gradient,
 )
@@ -882,6 +884,9 @@ def test_other_misuse_says_what_is_wrong():
         NaturalGradient(model.parameters(), metric="identity")
     with pytest.raises(ValueError, match="no metric is induced"):
         NaturalGradient(torch.nn.LayerNorm(3), metric="identity")
+    step = TrainingStep(NeuralDifferentialManifold(2, [3], 1), torch.nn.functional.mse_loss, EvolutionLoss())
+    with pytest.raises(ValueError, match=r"TrainingStep has its learned metrics in `\.model`: pass that module"):
+        NaturalGradient(step)
     optimizer = NaturalGradient(model, metrics={model[0]: lambda s: s})
     with pytest.raises(ValueError, match=r"layer `0` returned shape \(3,\) at one point, expected \(3, 3\)"):
         model(torch.randn(5, 4, dtype=torch.float64))

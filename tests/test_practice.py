@@ -2,8 +2,10 @@
 
 import copy
 import io
+import json
 import runpy
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +63,33 @@ def test_the_default_head_regresses_without_being_told():
         loss.backward()
         optimizer.step()
     assert loss < 0.05 * y.var()
+
+
+@pytest.mark.parametrize("task, loss", [("values", lambda o, y: (o - y).abs().mean()), (None, partial(F.mse_loss))])
+def test_values_of_a_loss_that_is_not_torch_s(task, loss):
+    """That they are values is said with the model, or inside the partial function: units are those of the targets."""
+    x = torch.randn(50, 2)
+    y = 1e5 + 30 * x[:, :1]
+    model = nn.NeuralDifferentialManifold(2, [4], 1, task=task)
+    nn.TrainingStep(model, loss, nn.EvolutionLoss())(x, y)
+    assert_equal(model.head.units.offset, y.mean(0))
+    assert_equal(model.head.units.unit, y.std(0, correction=0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, torch.nn.HuberLoss(), F.binary_cross_entropy_with_logits])
+def test_targets_without_an_axis_of_outputs(loss):
+    """Of one output: each target belongs to its own point, not to all."""
+    step = nn.TrainingStep(nn.NeuralDifferentialManifold(2, [3], 1), loss, nn.EvolutionLoss())
+    x, y = torch.randn(9, 2), torch.rand(9)
+    assert_equal(step(x, y)[1]["task"], step(x, y[:, None])[1]["task"])
+
+
+@pytest.mark.unshaped
+def test_points_of_another_kind_are_refused():
+    model = nn.NeuralDifferentialManifold(2, [3], 1)
+    for x in (torch.ones(4, 5), torch.ones(4, 2, dtype=torch.int64), torch.ones(())):
+        with pytest.raises(ValueError, match=r"`x` has shape \(.*\) and dtype torch.*, expected \(\*batch, 2\)"):
+            model(x)
 
 
 def test_several_labels():
@@ -195,6 +224,30 @@ def test_states_of_metrics(other):
     again.load_state_dict(nn.MetricNet(3, **other).state_dict())
     with pytest.raises(ValueError, match="`activation` is 'sin' here and 'tanh' there"):
         nn.MLPCholesky(2, (4,), activation=torch.sin).load_state_dict(nn.MLPCholesky(2, (4,)).state_dict())
+
+
+def test_states_of_coordinates():
+    layer = nn.CoordinateLayer(3, activation=torch.nn.SiLU, log_scale=0.5)
+    again = nn.CoordinateLayer(3, activation=torch.nn.SiLU, log_scale=0.5)
+    again.load_state_dict(layer.state_dict())
+    x = torch.randn(4, 3)
+    assert torch.equal(again(x), layer(x))
+    for other in ({"log_scale": 0.5}, {"activation": torch.nn.SiLU}):
+        with pytest.raises(ValueError, match="of a coordinate layer of another configuration"):
+            nn.CoordinateLayer(3, **other).load_state_dict(layer.state_dict())
+    with pytest.raises(ValueError, match="`activation` is 'sin' here and 'silu' there"):
+        nn.CoordinateLayer(3, activation=torch.sin, log_scale=0.5).load_state_dict(layer.state_dict())
+    bare = {k: v for k, v in layer.state_dict().items() if k != "_extra_state"}  # as older versions saved it
+    nn.CoordinateLayer(3).load_state_dict(bare)
+
+
+@pytest.mark.parametrize("activation", [torch.sin, torch.nn.SiLU, "Softplus"])
+def test_configurations_are_text(activation):
+    model = nn.NeuralDifferentialManifold(2, [3], 2, activation=activation, task=F.mse_loss)
+    again = nn.NeuralDifferentialManifold.from_config(json.loads(json.dumps(model.config)))
+    again.load_state_dict(model.state_dict())
+    x = torch.randn(4, 2)
+    assert torch.equal(again(x)[0], model(x)[0])
 
 
 def test_states_of_weights_alone():
@@ -418,6 +471,33 @@ def test_the_monitor_sees_a_net_at_its_bounds(family, sign):
     assert monitor.latest[0].saturation > 0.95
 
 
+def test_the_monitor_names_a_metric_that_is_lost():
+    """After a step that went wrong, or at data that are not finite; it sees the next finite batch as before."""
+    metric, monitor = _Scaled(), nn.CollapseMonitor()
+    x = torch.randn(5, 2)
+    chart = nn.Chart(x, metric, torch.nn.Identity())
+    monitor([chart])
+    with torch.no_grad():
+        metric.c.fill_(torch.nan)
+    with pytest.warns(UserWarning, match="metric of chart 0 has no values: at the data it is not finite"):
+        monitor([chart])
+    assert np.isnan(monitor.latest[0].condition)
+    monitor([chart])
+    with torch.no_grad():
+        metric.c.fill_(1e6)
+    with pytest.warns(UserWarning, match="chart 0 grows"):
+        monitor([chart])
+    assert np.isnan(nn.health(chart._replace(coordinates=x[:0])).log_volume)
+
+
+def test_data_that_are_not_finite_are_named():
+    step = nn.TrainingStep(nn.NeuralDifferentialManifold(2, [3], 2), F.cross_entropy, nn.EvolutionLoss())
+    x = torch.randn(9, 2)
+    x[3, 0] = torch.nan
+    with pytest.warns(UserWarning, match="has no values"), pytest.raises(ValueError, match=r"`x` is not finite at"):
+        step(x, torch.zeros(9, dtype=torch.int64))
+
+
 def test_old_monitors_resume():
     monitor = nn.CollapseMonitor()
     monitor.set_extra_state({"first": [(0.0, 1.0, 0.0, 0.0)], "said": []})
@@ -461,3 +541,50 @@ def test_estimators_of_several_outputs():
     assert nn.NDMRegressor(random_state=0, max_epochs=100).fit(X, values).score(X, values) > 0.8
     with pytest.raises(ValueError, match="y has one class"):
         nn.NDMClassifier().fit(X, np.zeros(120))
+
+
+@pytest.mark.parametrize("kind", ["classes", "labels", "values"])
+def test_weights_count_samples(kind):
+    """A sample of weight w is w samples, one of weight 0 none: in scales, in losses and in the temperature."""
+    rng = np.random.default_rng(0)
+    X, w = rng.normal(size=(40, 3)), rng.integers(0, 4, 40)
+    y = {"classes": X[:, 0] > 0.2, "labels": (X[:, :2] > 0).astype(int), "values": 50 + 3 * X[:, 0]}[kind]
+    make = nn.NDMRegressor if kind == "values" else nn.NDMClassifier
+    predict = "predict" if kind == "values" else "predict_proba"
+    options = {"hidden_dims": (3,), "batch_size": 1000, "max_epochs": 8, "validation_fraction": 0.0, "random_state": 0}
+    weighted = getattr(make(**options).fit(X, y, sample_weight=w), predict)(X)
+    copied = getattr(make(**options).fit(np.repeat(X, w, 0), np.repeat(y, w, 0)), predict)(X)
+    np.testing.assert_allclose(weighted, copied, rtol=1e-9)
+    assert np.abs(weighted - getattr(make(**options).fit(X, y), predict)(X)).max() > 1e-3
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e30])
+def test_a_regressor_knows_no_units(unit):
+    X = np.random.default_rng(0).normal(size=(80, 2))
+    fitted = lambda y: nn.NDMRegressor((3,), random_state=0, max_epochs=5).fit(X, y).predict(X)
+    y = 3 + X[:, 0]
+    np.testing.assert_allclose(fitted(unit * y), unit * fitted(y), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"batch_size": 0}, "`batch_size` is 0, expected a whole number, 1 or more"),
+        ({"max_epochs": 0}, "`max_epochs` is 0"),
+        ({"patience": 0}, "`patience` is 0"),
+        ({"validation_fraction": -0.1}, "`validation_fraction` is -0.1, expected a number from 0 to below 1"),
+        ({"validation_fraction": 1.0}, "`validation_fraction` is 1.0"),
+        ({"hidden_dims": 16}, "`hidden_dims` is 16, expected a sequence"),
+    ],
+)
+def test_options_of_estimators(options, message):
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    with pytest.raises((ValueError, TypeError), match=message):
+        nn.NDMRegressor(**options).fit(X, X[:, 0])
+
+
+def test_negative_weights_are_refused():
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    for w in (-np.ones(30), np.zeros(30)):
+        with pytest.raises(ValueError, match="`sample_weight` has negative numbers|non-zero"):
+            nn.NDMRegressor().fit(X, X[:, 0], sample_weight=w)

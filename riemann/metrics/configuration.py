@@ -16,7 +16,9 @@ __all__ = [
 
 
 def name_of(activation: Any) -> Any:
-    """The name in `torch.nn` of an activation that its default arguments make; the activation itself if it has none."""
+    """The name in `torch.nn` of an activation that its default arguments make, or in `torch`; itself if it has none."""
+    if activation is getattr(torch, name := getattr(activation, "__name__", ""), None):
+        return name
     kind = type(activation)
     if getattr(torch.nn, kind.__name__, None) is kind and repr(kind()) == repr(activation):
         return kind.__name__
@@ -44,7 +46,7 @@ def check_same(what: str, mine: Any, state: Any) -> None:
     if different:
         raise ValueError(
             f"the state is of a {what} of another configuration: {'; '.join(different)}. The same numbers would be "
-            "another metric; make one with the arguments of the state"
+            f"another {what}; make one with the arguments of the state"
         )
 
 

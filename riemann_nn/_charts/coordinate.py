@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from riemann.metrics.elementwise import Bounded
+from riemann.metrics.configuration import check_same, of_weights_alone
+from riemann.metrics.elementwise import Bounded, described
 from riemann_nn._fields.smooth import is_rough, perceptron, smooth
 
 
@@ -29,7 +30,8 @@ class CoordinateLayer(torch.nn.Module):
         kind: `"transition"`.
 
     Raises:
-        ValueError: numbers that are not positive, an activation that is not smooth; points of another dimension.
+        ValueError: numbers that are not positive, an activation that is not smooth; points of another dimension; a
+            state dict of another activation or bound.
 
     Note:
         The pull-back of a flat metric through it is flat: charts create no curvature.
@@ -74,6 +76,18 @@ class CoordinateLayer(torch.nn.Module):
             order = order.roll(dim // 2) if i % 2 else torch.randperm(dim)
             couplings.append(_Coupling(order, hidden, activation, log_scale))
         self.couplings = torch.nn.ModuleList(couplings)
+        self.register_load_state_dict_pre_hook(of_weights_alone)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What makes the map, beside its weights and their shapes."""
+        (coupling, *_) = self.couplings
+        between = [m for m in coupling.net.children() if not isinstance(m, torch.nn.Linear)]
+        activation = described(getattr(between[0], "f", between[0])) if between else None
+        return {"activation": activation, "log_scale": coupling.bound.bound}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Raises unless the state is of such a layer."""
+        check_same("coordinate layer", self.get_extra_state(), state)
 
     def forward(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
         r"""The new coordinates $\phi(x)$, `(*batch, n)`."""

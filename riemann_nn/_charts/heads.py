@@ -1,5 +1,6 @@
 """Heads that read the metrics: predictions by distances in the learned geometry, in the units of what is predicted."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ _LOSSES = {
 
 def task_of(loss: Any) -> str | None:
     """What a loss of torch needs predicted: `"values"`, `"classes"`, `"labels"`; None for other losses."""
+    loss = loss.func if isinstance(loss, functools.partial) else loss
     name = getattr(loss, "__name__", type(loss).__name__)
     return next((task for task, names in _LOSSES.items() if name in names.split()), None)
 

@@ -9,9 +9,10 @@ import torch
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
+from riemann._shared import check_count
 from riemann_nn._model.evolution import EvolutionLoss, TrainingStep
 from riemann_nn._model.manifold import NeuralDifferentialManifold
 
@@ -75,9 +76,35 @@ class _NDM(BaseEstimator):
         self.validation_fraction = validation_fraction
         self.random_state = random_state
 
-    def _train(self, X: np.ndarray, targets: Tensor, task: str, loss: Any, outputs: int, strata: Any = None) -> None:
-        self._center, deviation = X.mean(0), X.std(0)
-        self._deviation = np.where(deviation > 0, deviation, 1.0)
+    def _train(
+        self,
+        X: np.ndarray,
+        targets: Tensor,
+        task: str,
+        losses: Any,
+        outputs: int,
+        sample_weight: Any,
+        strata: Any = None,
+    ) -> None:
+        """`losses(output, target, reduction="none")` are those of single outputs."""
+        self._check_options()
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        if weight.min() < 0 or not weight.sum() > 0:
+            raise ValueError("`sample_weight` has negative numbers, or none above 0")
+        counts = weight > 0  # the others are as if they were not there
+        X, targets, weight = X[counts], targets[torch.as_tensor(counts)], weight[counts]
+        strata = None if strata is None else strata[counts]
+        self._center, self._deviation = _mean_and_deviation(X, weight)
+        w = torch.as_tensor(weight / weight.mean())
+        if task == "values":
+            self._offset, self._unit = _mean_and_deviation(targets.numpy(), weight)
+            targets = (targets - torch.as_tensor(self._offset)) / torch.as_tensor(self._unit)
+
+        def loss(output: Tensor, target: tuple[Tensor, Tensor]) -> Tensor:
+            y, weight = target
+            of_samples = losses(output, y, reduction="none").reshape(len(y), -1).mean(1)
+            return (of_samples * weight).sum() / weight.sum()
+
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         train, held = self._split(len(X), strata, seed)
         x = self._points(X)
@@ -88,17 +115,18 @@ class _NDM(BaseEstimator):
             ).double()
             evolution = EvolutionLoss(curvature=self.curvature, volume=self.volume, monitor=None, seed=seed)
             step = TrainingStep(model, loss, evolution)
+            step.starts = False  # targets have deviation 1
             optimizer = torch.optim.AdamW(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
             best, state, waited = float("inf"), None, 0
             self.n_iter_: int = 0
             while self.n_iter_ < self.max_epochs and waited < self.patience:
                 for batch in train[torch.randperm(len(train))].split(self.batch_size):
                     optimizer.zero_grad()
-                    step(x[batch], targets[batch])[0].backward()
+                    step(x[batch], (targets[batch], w[batch]))[0].backward()
                     optimizer.step()
                 self.n_iter_ += 1
                 with torch.no_grad():
-                    now = float(loss(model(x[held])[0], targets[held]))
+                    now = float(loss(model(x[held])[0], (targets[held], w[held])))
                 waited = 0 if now < best else waited + 1
                 if now < best:
                     best, state = now, copy.deepcopy(model.state_dict())
@@ -111,7 +139,19 @@ class _NDM(BaseEstimator):
         self.log_temperature_: float = 0.0
         self.validation_loss_ = best
         if task != "values" and len(held) < len(X):
-            self._calibrate(x[held], targets[held], loss)
+            self._calibrate(x[held], (targets[held], w[held]), loss)
+
+    def _check_options(self) -> None:
+        for name in ("batch_size", "max_epochs", "patience"):
+            check_count(name, getattr(self, name), 1)
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(
+                f"`validation_fraction` is {self.validation_fraction}, expected a number from 0 to below 1"
+            )
+        if np.ndim(self.hidden_dims) != 1:
+            raise TypeError(
+                f"`hidden_dims` is {self.hidden_dims!r}, expected a sequence, the dimensions of the charts: (16, 8)"
+            )
 
     def _split(self, count: int, strata: Any, seed: int) -> tuple[Tensor, Tensor]:
         """Numbers of samples to train on, and to stop by: all of them where there are few."""
@@ -126,7 +166,7 @@ class _NDM(BaseEstimator):
         return torch.as_tensor(split[0]), torch.as_tensor(split[1])
 
     @torch.no_grad()
-    def _calibrate(self, x: Tensor, targets: Tensor, loss: Any) -> None:
+    def _calibrate(self, x: Tensor, targets: tuple[Tensor, Tensor], loss: Any) -> None:
         """One temperature for all logits, 1 or more: few samples held out, all of them right, prove no certainty."""
         logits = self.model_(x)[0]
         candidates = torch.linspace(-2, 0, 41, dtype=torch.float64)
@@ -141,6 +181,13 @@ class _NDM(BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
         return self.model_(self._points(X))[0] * np.exp(-self.log_temperature_)
+
+
+def _mean_and_deviation(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted, of each column; 1 in place of a deviation of 0."""
+    mean = np.average(values, 0, weight)
+    deviation = np.sqrt(np.average((values - mean) ** 2, 0, weight))
+    return mean, np.where(deviation > 0, deviation, 1.0)
 
 
 class NDMClassifier(ClassifierMixin, _NDM):
@@ -165,10 +212,10 @@ class NDMClassifier(ClassifierMixin, _NDM):
         random_state: seed, or numpy's generator.
 
     Attributes:
-        model_: the `NeuralDifferentialManifold`, on scaled features.
+        model_: the `NeuralDifferentialManifold`, on scaled features; of a regressor for scaled values.
         classes_: the classes; numbers of the columns for several labels.
         n_iter_: epochs made.
-        validation_loss_: the least loss on what was held out.
+        validation_loss_: the least loss on what was held out; of values, mean squares over their variances.
 
     Example:
         >>> import numpy as np
@@ -179,8 +226,8 @@ class NDMClassifier(ClassifierMixin, _NDM):
         ((60, 2), True)
     """
 
-    def fit(self, X: Any, y: Any) -> "NDMClassifier":
-        """Trains on samples `(n, features)` and their classes `(n,)`, or labels `(n, labels)`."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "NDMClassifier":
+        """Trains on samples `(n, features)` and their classes `(n,)`, or labels `(n, labels)`; weights are `(n,)`."""
         self._several = type_of_target(y, input_name="y", raise_unknown=False) == "multilabel-indicator"
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=self._several)
         check_classification_targets(y)
@@ -188,14 +235,14 @@ class NDMClassifier(ClassifierMixin, _NDM):
         if self._several:
             self.classes_ = np.arange(y.shape[1])
             targets = torch.as_tensor(np.asarray(y), dtype=torch.float64)
-            self._train(X, targets, "labels", functional.binary_cross_entropy_with_logits, y.shape[1])
+            self._train(X, targets, "labels", functional.binary_cross_entropy_with_logits, y.shape[1], sample_weight)
             return self
         classes, numbers = np.unique(y, return_inverse=True)
         self.classes_: np.ndarray[Any, Any] = classes
         if len(self.classes_) < 2:
             raise ValueError(f"y has one class, {self.classes_[0]!r}: a classifier needs two classes or more")
         targets = torch.as_tensor(numbers)
-        self._train(X, targets, "classes", functional.cross_entropy, len(self.classes_), numbers)
+        self._train(X, targets, "classes", functional.cross_entropy, len(self.classes_), sample_weight, numbers)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -212,7 +259,7 @@ class NDMClassifier(ClassifierMixin, _NDM):
 class NDMRegressor(RegressorMixin, _NDM):
     r"""A neural differential manifold that predicts values, with scikit-learn's protocol; targets as they are.
 
-    Args and attributes are those of `NDMClassifier`; y is `(n,)` or `(n, values)`.
+    Args and attributes are those of `NDMClassifier`; y is `(n,)` or `(n, values)`, all of the same importance.
 
     Example:
         >>> import numpy as np
@@ -223,17 +270,17 @@ class NDMRegressor(RegressorMixin, _NDM):
         True
     """
 
-    def fit(self, X: Any, y: Any) -> "NDMRegressor":
-        """Trains on samples `(n, features)` and their values `(n,)` or `(n, values)`."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "NDMRegressor":
+        """Trains on samples `(n, features)` and their values `(n,)` or `(n, values)`; weights are `(n,)`."""
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         self._flat = y.ndim == 1
         targets = torch.as_tensor(np.asarray(y, dtype=np.float64)).reshape(len(y), -1)
-        self._train(X, targets, "values", torch.nn.functional.mse_loss, targets.shape[1])
+        self._train(X, targets, "values", torch.nn.functional.mse_loss, targets.shape[1], sample_weight)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
         """Values, of the shape that y had."""
-        values = self._outputs(X).numpy()
+        values = self._outputs(X).numpy() * self._unit + self._offset
         return values[:, 0] if self._flat else values
 
     def __sklearn_tags__(self) -> Any:

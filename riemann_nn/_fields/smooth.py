@@ -25,7 +25,7 @@ def smooth(activation: Any) -> Elementwise:
         ValueError: its second or third derivative jumps, as those of ReLU and ELU do.
     """
     if isinstance(activation, str):
-        activation = getattr(torch.nn, activation, activation)
+        activation = getattr(torch.nn, activation, getattr(torch, activation, activation))
     if isinstance(activation, type) and issubclass(activation, torch.nn.Module):
         activation = activation() if activation not in _ROUGH else activation
     if not callable(activation):

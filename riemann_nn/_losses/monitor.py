@@ -1,5 +1,6 @@
 """Signs that learned metrics collapse: volume, conditioning, variation, curvature, watched while training."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ def health(chart: Chart, points: int = 16) -> Health:
         points: how many are looked at; in more than 16 dimensions curvature is estimated.
 
     Returns:
-        Numbers.
+        Numbers; NaN where the metric is not finite at one of the points, or there is none.
 
     Example:
         >>> from riemann_nn import NeuralDifferentialManifold, health
@@ -49,8 +50,10 @@ def health(chart: Chart, points: int = 16) -> Health:
     z = chart.coordinates.detach().reshape(-1, n)[:points]
     with torch.no_grad():
         g = chart.metric(z)
-        eigenvalues = torch.linalg.eigvalsh(g)
+        if not len(z) or not bool(g.isfinite().all()):
+            return Health(*[math.nan] * len(Health._fields))
         log_volume = riemann.log_volume_element(chart.metric, z)
+        eigenvalues = torch.linalg.eigvalsh(g)
         unimodular = g * torch.exp(-2 / n * log_volume)[:, None, None]
         center = unimodular.mean(0)
         size, spread = center.square().sum(), (unimodular - center).square().sum((-2, -1)).mean()
@@ -74,7 +77,7 @@ def health(chart: Chart, points: int = 16) -> Health:
 
 
 class CollapseMonitor(torch.nn.Module):
-    """Warns, once for each sign and chart, when metrics shrink, grow, degenerate, curl up or stick at their bounds.
+    """Warns, once for each sign and chart, when metrics shrink, grow, degenerate, curl up, stick at bounds or are lost.
 
     Args:
         volume: how far the mean of log sqrt(det g) may fall, in nats; of metrics whose `bounds` are less than 1e6
@@ -124,8 +127,13 @@ class CollapseMonitor(torch.nn.Module):
     def forward(self, charts: Sequence[Chart]) -> None:
         """Looks at the charts."""
         self.latest = [health(chart, self.points) for chart in charts]
-        self.first = self.first or self.latest
-        for i, (chart, then, now) in enumerate(zip(charts, self.first, self.latest, strict=True)):
+        if not any(math.isnan(now.log_volume) for now in self.latest):
+            self.first = self.first or self.latest
+        for i, (chart, then, now) in enumerate(zip(charts, self.first or self.latest, self.latest, strict=True)):
+            if math.isnan(now.log_volume):
+                if chart.coordinates.numel():
+                    self._say(i, "finite", "at the data it is not finite: these, or its parameters, are not")
+                continue
             n = chart.coordinates.shape[-1]
             fallen = then.log_volume - now.log_volume
             free = not _is_held(chart.metric)
@@ -149,7 +157,7 @@ class CollapseMonitor(torch.nn.Module):
             self.said.add((i, sign))
             warn(
                 f"the metric of chart {i} {_VERBS.get(sign, 'collapses')}: {what}."
-                + ("" if sign == "saturation" else _REMEDY)
+                + ("" if sign in ("saturation", "finite") else _REMEDY)
                 + " This is said once."
             )
 
@@ -163,7 +171,7 @@ class CollapseMonitor(torch.nn.Module):
         self.said = {(i, sign) for i, sign in state["said"]}
 
 
-_VERBS = {"growth": "grows", "saturation": "sticks"}
+_VERBS = {"growth": "grows", "saturation": "sticks", "finite": "has no values"}
 _REMEDY = " A scale-free preset, or a `MetricNet`, whose heads are bounded, does not."
 
 

@@ -328,8 +328,10 @@ class TrainingStep(torch.nn.Module):
 
     Args:
         model: a `NeuralDifferentialManifold`.
-        task: `task(output, target)`, a scalar: the mean over the batch. A loss of torch says what is predicted, and the
-            head of a model without a stated `task` is told; of values it takes offset and unit from the first targets.
+        task: `task(output, target)`, a scalar: the mean over the batch; targets are what it takes. A loss of torch says
+            what is predicted, and the head of a model without a stated `task` is told. A head of values takes offset
+            and unit from the first targets. Targets `(*batch,)` of torch's losses for values and labels are those of a
+            single output, `(*batch, 1)`.
         evolution: an `EvolutionLoss`.
 
     Raises:
@@ -348,13 +350,13 @@ class TrainingStep(torch.nn.Module):
     """
 
     model: torch.nn.Module
-    task: Callable[[Tensor, Tensor], Tensor]
+    task: Callable[[Tensor, Any], Tensor]
     evolution: EvolutionLoss
     if TYPE_CHECKING:
 
-        def __call__(self, x: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]: ...
+        def __call__(self, x: Tensor, target: Any) -> tuple[Tensor, dict[str, Tensor]]: ...
 
-    def __init__(self, model: torch.nn.Module, task: Callable[[Tensor, Tensor], Tensor], evolution: EvolutionLoss):
+    def __init__(self, model: torch.nn.Module, task: Callable[[Tensor, Any], Tensor], evolution: EvolutionLoss):
         super().__init__()
         self.model, self.task, self.evolution = model, task, evolution
         units, needed = getattr(getattr(model, "head", None), "units", None), task_of(task)
@@ -367,13 +369,16 @@ class TrainingStep(torch.nn.Module):
                 f"task={needed!r}"
             )
         untrained = units is not None and not any(bool(p.any()) for p in units.parameters())
-        self.starts: bool = needed == "values" and untrained
+        self.starts: bool = untrained and units.task == "values"
+        self.columns: bool = needed in ("values", "labels")
 
-    def forward(self, x: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, x: Tensor, target: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The total and its parts, as `EvolutionLoss` returns them."""
         if self.starts and self.training:
             units = self.model.head.units
             if not units.started:
                 units.start_at(target, reduce.over_ranks)
         output, charts = self.model(x)
+        if self.columns and output.shape == (*target.shape, 1):
+            target = target.unsqueeze(-1)  # torch would compare each target with each output
         return self.evolution(self.task(output, target), charts, self.model)

@@ -296,6 +296,13 @@ class NeuralDifferentialManifold(torch.nn.Module):
 
     def charts(self, x: Tensor) -> list[Chart]:
         """The charts at the data, `(*batch, input_dim)`."""
+        if (config := getattr(self, "config", None)) is not None:  # version 0.1.0 pickled models without
+            m = config["input_dim"]
+            if x.shape[-1:] != (m,) or not x.is_floating_point():
+                raise ValueError(
+                    f"`x` has shape {tuple(x.shape)} and dtype {x.dtype}, expected (*batch, {m}), floating-point "
+                    "numbers"
+                )
         charts: list[Chart] = []
         for layer in self.layers:
             charts.append(layer(charts[-1].coordinates if charts else x))

@@ -58,6 +58,9 @@ def metrics_of(model: torch.nn.Module, metric: str, metrics: Any) -> dict[torch.
     if metrics is None:
         induced, maps = (getattr(model, name, None) for name in ("induced_metrics", "map_metrics"))
         if induced is None:
+            inside = [name for name, m in model.named_modules() if hasattr(m, "map_metrics")]
+            if inside:
+                raise ValueError(f"{type(model).__name__} has its learned metrics in `.{inside[0]}`: pass that module")
             raise ValueError(
                 f"{type(model).__name__} has no method `induced_metrics()`, so that there is no learned metric. Choose "
                 "metric='fisher' (with `likelihood=` by what the output is: 'categorical', 'bernoulli', 'gaussian') or "
