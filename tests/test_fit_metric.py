@@ -1,5 +1,6 @@
 """Metrics from trajectories: the truth of known families, with the deviations that are claimed; nets; messages."""
 
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -316,6 +317,24 @@ def test_a_net_starts_anew_from_a_poor_minimum(monkeypatch):
     assert fit_metric(y, t, restarts=0).metric is tried[0].metric
 
 
+@pytest.mark.slow
+def test_another_start_leaves_a_poor_minimum():
+    """Of these motions the net's first start ends at many times the noise, and says so; the next one finds it."""
+    torch.manual_seed(2)
+    t = torch.linspace(0, 2, 10, dtype=D)
+    x, v = torch.rand(5, 2, dtype=D) * 2 - 1, torch.randn(5, 2, dtype=D)
+    y = rm.geodesic(Revolution(1.0, 2.0), x, v, t).points.transpose(0, 1).detach()
+    y, state = y + 0.002 * torch.randn(5, 10, 2, dtype=D), torch.get_rng_state()
+    with pytest.warns(UserWarning, match="no metric of this family fits the data|did not converge"):
+        stuck = fit_metric(y, t, iterations=10, restarts=0)
+    torch.set_rng_state(state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of iterations, which are few
+        found = fit_metric(y, t, iterations=10, restarts=2)
+    assert float((stuck.report.noise / 0.002).max()) > 3
+    assert float((found.report.noise / 0.002).max()) < 1.5
+
+
 @pytest.mark.unshaped
 def test_messages_of_distances():
     x, d = torch.rand(8, 2, 2, dtype=D), torch.rand(8, dtype=D) + 1
@@ -373,6 +392,8 @@ def test_messages():
         fit_metric(y, t, energy=1.0)
     with pytest.raises(TypeError, match="`trajectories` is a list"):
         fit_metric(y.tolist(), t)
+    with pytest.raises(TypeError, match="`trajectories` is a list, .* `torch.stack`, of parts that are of one shape"):
+        fit_metric([y[0], y[1, :5]], t)
     with pytest.raises(TypeError, match="`times` has dtype torch.int64"):
         fit_metric(y, t.long())
     with pytest.raises(TypeError, match="`metric` is a function, expected the name of a family, or a torch.nn.Module"):

@@ -73,6 +73,8 @@ def _vary(points: Tensor, name: str) -> None:
 def _are_tensors(**given: Any) -> None:
     for name, value in given.items():
         if not isinstance(value, Tensor):
-            raise TypeError(f"`{name}` is a {type(value).__name__}, expected a torch.Tensor; use `torch.as_tensor`")
+            many = isinstance(value, (list, tuple)) and any(isinstance(part, Tensor) for part in value)
+            how = "`torch.stack`, of parts that are of one shape" if many else "`torch.as_tensor`"
+            raise TypeError(f"`{name}` is a {type(value).__name__}, expected a torch.Tensor; use {how}")
         if not value.is_floating_point():
             raise TypeError(f"`{name}` has dtype {value.dtype}, expected float64 (or float32)")
