@@ -112,8 +112,10 @@ if TYPE_CHECKING:
     from riemann._certified import Certificate as Certificate
     from riemann._certified import Enclosure as Enclosure
     from riemann._certified import GeodesicEnclosure as GeodesicEnclosure
+    from riemann._certified import InjectivityBound as InjectivityBound
     from riemann._certified import Signs as Signs
     from riemann._certified import Witness as Witness
+    from riemann._certified import bound_injectivity_radius as bound_injectivity_radius
     from riemann._certified import bound_rounding as bound_rounding
     from riemann._certified import certified_signs as certified_signs
     from riemann._certified import certify as certify
@@ -123,8 +125,9 @@ if TYPE_CHECKING:
 
 
 _CERTIFIED = (
-    "Certificate", "Enclosure", "GeodesicEnclosure", "Signs", "Witness", "bound_rounding", "certified_signs", "certify",
-    "check_certificate", "enclose", "enclose_geodesic",
+    "Certificate", "Enclosure", "GeodesicEnclosure", "InjectivityBound", "Signs", "Witness",
+    "bound_injectivity_radius", "bound_rounding", "certified_signs", "certify", "check_certificate", "enclose",
+    "enclose_geodesic",
 )  # fmt: skip
 
 if not TYPE_CHECKING:  # which knows the names by the imports

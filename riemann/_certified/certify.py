@@ -7,15 +7,16 @@ import multiprocessing
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from riemann._certified.claims import CLAIMS, Claim
+from riemann._certified.claims import CLAIMS, RADIUS, Claim, Sides
 from riemann._certified.given import as_float, intervals
+from riemann._certified.injectivity import check_inside
 from riemann._certified.library import above as end_above
 from riemann._certified.library import below as end_below
 from riemann._certified.library import flint
@@ -27,8 +28,6 @@ from riemann._types import Metric
 
 BATCH = 128  # boxes at once
 SMALLEST = 2.0**-40  # of a side, beside the whole: what is smaller is not cut
-
-Sides = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,7 @@ class Certificate:
         reason: why they are.
         tree: how the box was cut, in the order of the search: the axis of a cut, `.` for a box that is proved, `?` for
             one that is left.
+        within: the chart on which injectivity radii were bounded; None of other quantities.
     """
 
     quantity: str
@@ -59,10 +59,11 @@ class Certificate:
     undecided: tuple[Sides, ...]
     reason: str
     tree: str
+    within: Sides | None = None
 
     def __str__(self) -> str:
         """One sentence."""
-        claim = Claim(self.quantity, self.above, self.below)
+        claim = Claim(self.quantity, self.above, self.below, self.within)
         if self.proved:
             return f"proved: {claim} on {self.box}, by {self.tree.count('.')} boxes"
         if self.refuted:
@@ -79,6 +80,7 @@ class Certificate:
             "format": "riemann certificate 1", "quantity": self.quantity, "box": self.box, "above": self.above,
             "below": self.below, "proved": self.proved, "refuted": self.refuted, "witness": w,
             "undecided": self.undecided, "reason": self.reason, "tree": self.tree,
+            "within": self.within,
         })  # fmt: skip
 
     def save(self, path: str | Path) -> None:
@@ -101,6 +103,7 @@ class Certificate:
             data["witness"] = Witness(tuple(w["point"]), ball, tuple(map(tuple, w["vectors"])))
         data["box"] = sides_of(data["box"])
         data["undecided"] = tuple(map(sides_of, data["undecided"]))
+        data["within"] = data.get("within") and sides_of(data["within"])
         return Certificate(**data)
 
     @staticmethod
@@ -116,6 +119,7 @@ def certify(
     *,
     below: float | None = None,
     above: float | None = None,
+    within: Tensor | Sequence[Any] | None = None,
     budget: float = 60.0,
     max_boxes: int = 1_000_000,
     processes: int = 1,
@@ -132,11 +136,14 @@ def certify(
         metric: callable, one point `(n,)` to `(n, n)`.
         quantity: `"scalar_curvature"`, `"gauss_curvature"`, `"kretschmann_scalar"`, `"volume_element"`,
             `"log_volume_element"`; `"sectional_curvature"`, of all planes; `"ricci_eigenvalues"`, relative to g; or
-            `"metric_eigenvalues"`, of the matrix g (with `above=0`: g is positive definite). Both bounds of
-            `"sectional_curvature"` together say how far it is from constant.
+            `"metric_eigenvalues"`, of the matrix g (with `above=0`: g is positive definite); or
+            `"injectivity_radius"`, from above only. Both bounds of `"sectional_curvature"` together say how far it is
+            from constant.
         box: `((low, high), …)`, of numbers that floats hold, as the bounds are.
         below: the claim is that the quantity is smaller, strictly.
         above: the claim is that it is larger, strictly.
+        within: of `"injectivity_radius"`: a larger box, the chart whose metric is looked at. By default `box` is the
+            chart, and the claim is made of its centre.
         budget: seconds after which what is left is undecided.
         max_boxes: boxes to look at.
         processes: how many work at once, by `fork`.
@@ -168,10 +175,10 @@ def certify(
     flint()
     check_count("processes", processes, 1)
     sides = sides_of(intervals(box, "box"))
-    claim = _claim(quantity, above, below)
+    claim, sides = _of_a_chart(_claim(quantity, above, below), sides, within)
     check_dimension(claim.name, len(sides))
     graph = source(metric, len(sides), dtype)
-    deadline = time.monotonic() + budget
+    deadline, size = time.monotonic() + budget, 1 if claim.within else BATCH
     tree: list[str] = []
     left: list[Sides] = []
     reasons: dict[str, None] = {}
@@ -182,7 +189,7 @@ def certify(
             if time.monotonic() > deadline or len(tree) >= max_boxes:
                 reasons["the budget was spent" if len(tree) < max_boxes else "`max_boxes` was reached"] = None
                 break
-            batches = [taken(queue, BATCH) for _ in range(processes) if queue]
+            batches = [taken(queue, size) for _ in range(processes) if queue]
             for boxes, verdicts in zip(batches, judge(batches), strict=True):
                 seen = seen or _refuted(graph, claim, boxes, verdicts)
                 for k in range(len(boxes)):
@@ -202,7 +209,7 @@ def certify(
     reason = "" if proved else "; ".join(reasons) or ("" if seen else "the enclosures are too wide")
     return Certificate(
         claim.name, sides, claim.above, claim.below, proved, seen is not None, seen, tuple(left), reason,
-        "".join(tree) + "?" * len(queue),
+        "".join(tree) + "?" * len(queue), claim.within,
     )  # fmt: skip
 
 
@@ -240,7 +247,7 @@ def check_certificate(
     c = certificate if isinstance(certificate, Certificate) else Certificate.load(certificate)
     if c.proved and c.refuted:
         raise ValueError("the certificate says that the claim is proved and that it is refuted")
-    claim = _claim(c.quantity, c.above, c.below)
+    claim, _ = _of_a_chart(_claim(c.quantity, c.above, c.below), c.box, c.within)
     check_dimension(claim.name, len(c.box))
     graph = source(metric, len(c.box), dtype)
     if c.refuted:
@@ -307,6 +314,21 @@ def _claim(quantity: Any, above: float | None, below: float | None) -> Claim:
         raise ValueError("a claim needs a bound; pass `below=` or `above=`")
     bounds = {"above": above, "below": below}
     return Claim(name, **{side: None if c is None else as_float(c, side) for side, c in bounds.items()})
+
+
+def _of_a_chart(claim: Claim, sides: Sides, within: Any) -> tuple[Claim, Sides]:
+    """A claim of injectivity radii with its chart, and the box it is made of: the centre where there is one box."""
+    if claim.name != RADIUS:
+        if within is not None:
+            raise ValueError(f"`within` is the chart of `injectivity_radius`, and the quantity is `{claim.name}`")
+        return claim, sides
+    if claim.above is None or claim.below is not None:
+        raise ValueError("curvature bounds the injectivity radius from below only; pass `above=`, and no `below=`")
+    chart = sides if within is None else sides_of(intervals(within, "within"))
+    if within is None:
+        sides = tuple((middle, middle) for middle in (low + (high - low) / 2 for low, high in sides))
+    check_inside(sides, chart, "the centre of `box`" if within is None else "`box`", "`within`" if within else "`box`")
+    return replace(claim, within=chart), sides
 
 
 def _refuted(graph: Any, claim: Claim, boxes: Tensor, verdicts: Verdicts) -> Witness | None:

@@ -13,17 +13,24 @@ from typing import Any
 from riemann._certified.geometry import Enclosed
 from riemann._certified.quantities import FORMS, QUANTITIES
 
+Sides = tuple[tuple[float, float], ...]
 NUMBERS = tuple(name for name, quantity in QUANTITIES.items() if quantity.rank == 0)
-CLAIMS = (*NUMBERS, *FORMS)
+RADIUS = "injectivity_radius"
+CLAIMS = (*NUMBERS, *FORMS, RADIUS)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement: above < quantity < below, strictly, where None is no bound."""
+    """A statement: above < quantity < below, strictly, where None is no bound.
+
+    Attributes:
+        within: the chart, of a claim of injectivity radii.
+    """
 
     name: str
     above: float | None
     below: float | None
+    within: Sides | None = None
 
     @property
     def order(self) -> int:
@@ -72,4 +79,5 @@ class Claim:
     def __str__(self) -> str:
         """The statement."""
         left = f"{self.above!r} < " if self.above is not None else ""
-        return left + self.name + (f" < {self.below!r}" if self.below is not None else "")
+        chart = f" within the chart {self.within}" if self.within else ""
+        return left + self.name + (f" < {self.below!r}" if self.below is not None else "") + chart

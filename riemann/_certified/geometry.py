@@ -80,6 +80,10 @@ class Enclosed(Textbook):
         E, n = self._arithmetic, range(self.dim)
         return self._g, [[E.constant(int(i == j)) for j in n] for i in n]
 
+    def inverse_forms(self) -> list[list[Any]]:
+        """The inverse of g."""
+        return self._inverse
+
     # ------------------------------------------------------------------------------------------------------ regularity
 
     def known(self, name: str) -> Any:

@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+BITS = 160  # of constants and witnesses
+
 
 def flint() -> Any:
     """The module; an ImportError that says how to get it."""

@@ -16,12 +16,8 @@ FORMS = {
 """Pairs of quadratic forms, whose quotients can be bounded."""
 WITHOUT_INVERSE = {"metric", "volume_element", "log_volume_element", "metric_eigenvalues"}
 INJECTIVITY = (
-    "the injectivity radius is not bounded by curvature on a box: it depends on short loops anywhere. Theorems "
-    "bound it on a complete manifold, by `sectional_curvature` K certified on charts that cover it. It is "
-    "infinite where K <= 0 and the manifold is simply connected (Cartan, Hadamard). It is at least pi / sqrt(D) "
-    "where 0 < K <= D and the manifold is not compact (Gromoll, Meyer 1969), or compact, orientable and of even "
-    "dimension (Klingenberg 1959); and where D / 4 < K <= D and it is compact and simply connected (Klingenberg "
-    "1961). Certify with `above=0`, or D / 4, and `below=D`; what is said of the manifold is for you to know"
+    "the injectivity radius has no enclosure. It has a lower bound: `bound_injectivity_radius(metric, x, box)`, or "
+    '`certify(metric, "injectivity_radius", box, above=c)`'
 )
 REMAINDER = 2  # degree of the Taylor form of a quantity over a box
 
@@ -30,10 +26,10 @@ def named(quantity: str | Callable[..., Any], known: Iterable[str]) -> str:
     """The name of a quantity, which may be given as the function of that name.
 
     Raises:
-        ValueError: it is not known, or it is the injectivity radius, of which a box does not tell.
+        ValueError: it is not known, or it is the injectivity radius, which has no enclosure.
     """
     name = quantity if isinstance(quantity, str) else getattr(quantity, "__name__", repr(quantity))
-    if name == "injectivity_radius":
+    if name == "injectivity_radius" and name not in known:
         raise ValueError(INJECTIVITY)
     if name not in known:
         raise ValueError(f"`quantity` is {name!r}, expected one of {', '.join(known)}")
@@ -44,7 +40,7 @@ def check_dimension(name: str, n: int) -> None:
     """Refuses a quantity that does not exist in n dimensions."""
     if name == "gauss_curvature" and n != 2:
         raise ValueError(f"`gauss_curvature` is that of a surface, and this metric has n = {n}")
-    known = (QUANTITIES | FORMS)[name]
+    known = (QUANTITIES | FORMS).get(name, Quantity(2))  # injectivity radii, in any dimension
     if not known.least <= n <= (known.most or n):
         needs = f"n = {known.most}" if known.most else f"n >= {known.least}"
         raise ValueError(f"`{name}` needs {needs}, and this metric has n = {n}")

@@ -1,6 +1,7 @@
 """Many boxes judged at once: which satisfy a claim, which contradict it at their centres, and where to cut the rest."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +15,13 @@ from riemann._certified.boxes import Boxes
 from riemann._certified.claims import Claim
 from riemann._certified.geometry import enclosed
 from riemann._certified.given import exact
+from riemann._certified.injectivity import bound_around
 from riemann._certified.intervals import Interval, up
-from riemann._certified.library import precision
+from riemann._certified.library import BITS, precision
 from riemann._certified.quantities import REMAINDER
 from riemann._certified.stacks import Stack
 
-BITS = 160  # of FLINT, for constants and witnesses
+CELLS = 2048  # about a point whose injectivity radius is bounded
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Verdicts:
 
 def judged(graph: Any, claim: Claim, low: Tensor, high: Tensor) -> Verdicts:
     """The verdicts on boxes `(boxes, n)`."""
+    if claim.within is not None:
+        return _of_radii(graph, claim, low, high)
     low, high = low.T.contiguous(), high.T.contiguous()
     centre = low + (high - low) / 2
     radii = up(torch.maximum(high - centre, centre - low))
@@ -69,6 +73,18 @@ def judged(graph: Any, claim: Claim, low: Tensor, high: Tensor) -> Verdicts:
     return Verdicts(proved, opposed, suspect & ~proved, reach.argmax(0), tuple(notes))
 
 
+def _of_radii(graph: Any, claim: Claim, low: Tensor, high: Tensor) -> Verdicts:
+    """The verdicts on a claim of injectivity radii, which no point refutes."""
+    bounds = [
+        bound_around(graph, tuple(zip(*ends, strict=True)), claim.within, math.inf, CELLS, claim.above)
+        for ends in zip(low.tolist(), high.tolist(), strict=True)
+    ]
+    proved = torch.tensor([b.radius > claim.above and not b.reason for b in bounds])
+    notes = [b.reason or f"what is proved of a part is {b.radius:.6g}" for b in bounds]
+    none = torch.zeros_like(proved)
+    return Verdicts(proved, none, none, (high - low).argmax(1), tuple(notes[:1]))
+
+
 @dataclass(frozen=True)
 class Witness:
     """A point that contradicts a claim.
@@ -88,6 +104,8 @@ def witness(
     graph: Any, claim: Claim, point: Sequence[float], vectors: tuple[tuple[float, ...], ...] = ()
 ) -> Witness | None:
     """The value at a point, if it contradicts the claim for certain; vectors are looked for where none are given."""
+    if claim.within is not None:
+        return None
     point = tuple(map(float, point))
     with torch.no_grad(), precision(BITS):
         E = Balls(graph.dim, claim.order)
