@@ -37,7 +37,8 @@ def functions_of(*first):
     return [name for name, f in planar.items() if [*inspect.signature(f).parameters][:2] == [*first]]
 
 
-OF_METRICS = [name for name in functions_of("metric", "x") if name != "enclose_geodesic"]  # of one exact point
+ONE_POINT = ("enclose_geodesic", "bound_injectivity_radius")  # exact, and no batch
+OF_METRICS = [name for name in functions_of("metric", "x") if name not in ONE_POINT]
 OF_MAPS = functions_of("map", "x") + functions_of("f", "x")
 GRAPH = lambda x: torch.stack([x[0], x[1], x @ x])
 F, X = lambda x: x[0] ** 2 * x[1], lambda x: torch.stack([x[1], x[0] ** 2])
