@@ -22,7 +22,7 @@ from riemann._points import checks
 from riemann._points.chunks import in_chunks
 from riemann._points.faults import Note
 from riemann._points.memory import LARGE
-from riemann._precision import full_precision
+from riemann._precision import full_precision, lowered
 from riemann._types import Metric
 
 TILE = 2**22  # bytes of results that are written at a time
@@ -100,11 +100,14 @@ class Compiled(Renewed):
         options = "".join(f", {name}={value!r}" for name, value in self._options.items())
         return f"<riemann.compile({self.quantity!r}{options}), n = {self._dim}: {self.route}>"
 
-    @full_precision()
     def __call__(self, x: Tensor, *vectors: Tensor, **named: Tensor) -> Any:
         """The quantity at points `(*batch, n)`, of vectors broadcast against them."""
-        if not (vectors or named) and (values := self._again(x)) is not None:
+        if not (vectors or named or lowered()) and (values := self._again(x)) is not None:
             return values
+        return self._of_anything(x, vectors, named)
+
+    @full_precision()
+    def _of_anything(self, x: Tensor, vectors: tuple[Tensor, ...], named: dict[str, Tensor]) -> Any:
         x, *given = self._checked(x, vectors, named)
         self._look()
         with checks.inside(x):
