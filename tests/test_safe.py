@@ -401,10 +401,16 @@ REFUSALS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "native_dropout": (lambda x: torch.native_dropout(x, 0.5, True)[0], r"calls `native_dropout`.*`\.eval\(\)`"),
     "orgqr": (lambda x: torch.orgqr(spd(x), x), "calls `orgqr`.*multiply the reflections"),
     "lstsq": (lambda x: torch.linalg.lstsq(spd(x), x[:, None])[0], "calls `linalg_lstsq`.*pinv"),
+    "lu": (lambda x: torch.linalg.lu(spd(x))[2], "calls `linalg_lu`.*solve"),
+    "ldl": (lambda x: torch.linalg.ldl_factor(spd(x))[0], "calls `linalg_ldl_factor`.*cholesky"),
+    "gammainc": (lambda x: torch.special.gammainc(1 + x * x, 2 + x), "calls `special_gammainc`.*integral or series"),
+    "sparse values": (lambda x: torch.sparse_coo_tensor([[0, 1]], x).to_dense(), "calls `sparse_coo_tensor`.*dense"),
+    "a sparse copy": (lambda x: spd(x).to_sparse_csr().to_dense(), "calls `to_sparse_csr`.*make a dense one"),
     "eig": (lambda x: torch.linalg.eigvals(spd(x)).real, "calls `linalg_eigvals`.*eigh"),
 }
 
 
+SPARSE = torch.tensor([[2.0, 0.0], [-1.0, 3.0]], dtype=DOUBLE).to_sparse()
 ACCEPTED: dict[str, Callable[[Tensor], Any]] = {
     "index": lambda x: x[x.argmax()],
     "autograd.grad": leaf_gradient,
@@ -417,6 +423,7 @@ ACCEPTED: dict[str, Callable[[Tensor], Any]] = {
     "torch.ops": lambda x: torch.ops.aten.sin(x),
     "torch.ops overload": lambda x: torch.ops.aten.sin.default(x),
     "inference mode": inference,
+    "sparse constants": lambda x: torch.sparse.addmm(spd(x), SPARSE, torch.sparse.mm(SPARSE, spd(x))) @ (SPARSE @ x),
     "pooling": lambda x: torch.max_pool3d(x.expand(1, 2, 2, 2), 2),
 }
 

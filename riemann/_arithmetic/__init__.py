@@ -15,8 +15,8 @@ from riemann._arithmetic import (  # noqa: F401, which register rules
     views,
 )
 from riemann._arithmetic.dispatch import at_the_surface as at_the_surface
-from riemann._arithmetic.dispatch import weight as weight
 from riemann._arithmetic.evaluation import evaluated as evaluated
+from riemann._arithmetic.evaluation import weight as weight
 from riemann._arithmetic.jet import Jet as Jet
 from riemann._arithmetic.jet import Refusal as Refusal
 from riemann._arithmetic.jet import frozen as frozen

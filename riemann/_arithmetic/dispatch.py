@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode_temporaril
 
 from riemann._arithmetic.jet import KINKS_CALLED, OF_SHAPES, RULES, Jet, Refusal, Refused, aligned, running
 from riemann._arithmetic.keeping import keep_otherwise, keeping, kept_as
-from riemann._arithmetic.orders import Orders, orders
+from riemann._arithmetic.orders import Orders
 
 
 class Operation:
@@ -167,7 +167,7 @@ class Arithmetic(TorchDispatchMode):
                     )
                 if operation.mutable:
                     return self.write(func, operation, args, jets, named)
-                return self.result(func, operation, jets, named)
+                return self.result(func, operation, tuple([_dense(a) for a in jets]), named)
             except Refused as refused:
                 raise Refusal(
                     f"the {self.name} calls `{self.called or operation.name.lstrip('_')}`, which {refused}."
@@ -352,6 +352,11 @@ def mapped(f: Callable[[Any], Any], tree: Any) -> Any:
     return type(tree)([mapped(f, branch) for branch in tree]) if isinstance(tree, tuple | list) else f(tree)
 
 
+def _dense(a: Any) -> Any:
+    """An argument; a sparse matrix with all its numbers, as rules take it."""
+    return a.to_dense() if isinstance(a, Tensor) and a.layout is not torch.strided else a
+
+
 def _shape_of(a: Any) -> Any:
     """A tensor without numbers, of the shape of a jet or tensor."""
     return torch.empty(a.shape, dtype=a.dtype, device="meta") if isinstance(a, Tensor) else a
@@ -366,13 +371,6 @@ def decomposition(func: Any) -> Callable[..., Any] | None:
     if found is None and func._can_decompose():
         return func.decompose
     return found
-
-
-def weight(f: Callable[[Tensor], Any], x: Tensor, name: str = "function") -> int:
-    """The bytes that a function of one point makes for its value at points `(points, n)`."""
-    arithmetic = Arithmetic(orders(0, 0, x.device), len(x), name)
-    run(arithmetic, f, [x.unsqueeze(0)])
-    return arithmetic.bytes
 
 
 def run(arithmetic: Arithmetic, f: Callable[..., Any], arguments: Sequence[Tensor], watched: bool = False) -> Any:

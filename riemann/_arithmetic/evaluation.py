@@ -108,3 +108,10 @@ def _seen(a: Tensor) -> Tensor | None:
             a = _functorch.get_unwrapped(a)
         else:
             return None if isinstance(a, FakeTensor) or UNSEEN.get() else a
+
+
+def weight(f: Callable[[Tensor], Any], x: Tensor, name: str = "function") -> int:
+    """The bytes that a function of one point makes for its value at points `(points, n)`."""
+    arithmetic = Arithmetic(orders(0, 0, x.device), len(x), name)
+    run(arithmetic, f, [x.unsqueeze(0)])
+    return arithmetic.bytes

@@ -102,7 +102,7 @@ def _added(A: Arithmetic, C: Any, y: Any, beta: Any, alpha: Any) -> Any:
     return sum_of(A, C, y)
 
 
-@rule("addmm", "baddbmm")
+@rule("addmm", "baddbmm", "_sparse_addmm")
 def _addmm(A: Arithmetic, C: Any, a: Any, b: Any, *, beta: Any = 1, alpha: Any = 1) -> Jet:
     if not (isinstance(a, Jet) or isinstance(b, Jet)):
         return _added(A, C, a @ b, beta, alpha)

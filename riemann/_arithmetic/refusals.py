@@ -17,6 +17,25 @@ _NUMBERS = "turns a tensor into numbers, which have no derivatives; use `torch.w
 REFUSED: dict[str, str] = {
     **dict.fromkeys(("linalg_householder_product", "orgqr", "ormqr"), f"has no rule for derivatives; {_REFLECTIONS}"),
     "geqrf": "has no rule for derivatives; use `torch.linalg.qr`",
+    **dict.fromkeys(
+        ("linalg_lu", "linalg_lu_factor_ex", "linalg_ldl_factor_ex", "linalg_lu_factor", "linalg_ldl_factor"),
+        "has no rule for derivatives; use `torch.linalg.solve`, `det` or `cholesky`",
+    ),
+    **dict.fromkeys(
+        ("igamma", "igammac", "special_gammainc", "special_gammaincc"),
+        "has no rule for derivatives; write its integral or series, for half-integers `erf` and powers",
+    ),
+    **dict.fromkeys(
+        (
+            *(
+                "_sparse_coo_tensor_with_dims_and_tensors",
+                "sparse_compressed_tensor",
+                "_sparse_compressed_tensor_unsafe",
+            ),
+            *(f"_to_sparse{kind}" for kind in ("", "_csr", "_csc", "_bsr", "_bsc")),
+        ),
+        "makes a sparse tensor of values of the point; make a dense one",
+    ),
     "linalg_lstsq": "has no rule for derivatives; use `torch.linalg.pinv(A) @ B`",
     **dict.fromkeys(("linalg_eig", "_linalg_eigvals", "linalg_eigvals"), f"has no rule for derivatives; {_SPECTRUM}"),
     **dict.fromkeys(

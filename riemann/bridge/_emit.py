@@ -292,9 +292,10 @@ def _with_digits(expression: Any) -> Any:
     from sympy.codegen.cfunctions import expm1, log1p
 
     def difference(e: Any) -> Any:
+        terms = set(e.args)
         for term in e.args:
             for power in (factor for factor in sp.Mul.make_args(term) if isinstance(factor, sp.exp)):
-                if -term / power in e.args:
+                if -term / power in terms:
                     return e + term / power - term + term / power * expm1(power.args[0])
         return e
 
