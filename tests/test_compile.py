@@ -612,7 +612,7 @@ def test_a_miscompiled_function_is_an_error_that_names_both(metric, components, 
 def test_code_that_is_wrong_is_an_error_in_each_dtype(monkeypatch):
     f = plain(sphere, "scalar_curvature", 2)
     f(X)
-    for kernel in (kernels.OfColumns, kernels.OfDerivatives):
+    for kernel in (kernels.OfColumns, kernels.OfDerivatives, kernels.OfGraph):
         monkeypatch.setattr(kernel, "__call__", lambda self, *a: (a[0][:, 0] + 5, 0 * a[0][:, 0]))
         monkeypatch.setattr(kernel, "shaped", lambda self, values, doubt: (values, doubt))
     f(X)  # compared before
@@ -630,6 +630,26 @@ def test_expressions_that_lose_digits_give_way_to_derivatives(components):
         want = rm.christoffel(space, x.to(dtype))
         assert_equal(y if components == "all" else y.full(), want, scale=want.abs().amax())
     assert "its expression loses digits" in f.route
+
+
+CANCELLING = {
+    "tanhshrink": (torch.nn.functional.tanhshrink, "christoffel"),
+    "exp": (lambda x: torch.exp(x) - 1 - x, "scalar_curvature"),
+    "cos": (lambda x: (1 - torch.cos(x)) / x**2, "christoffel"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", CANCELLING)
+def test_expressions_that_cancel_nearer_to_0_than_the_first_points_give_way(name):
+    h, quantity = CANCELLING[name]
+    g = lambda x: torch.diag(torch.stack([h(x[0]) * (1 + h(x[0]) + h(x[1])), (1 + x[0]) * h(x[1])]))
+    x = torch.tensor([[0.3, 0.7], [0.5, 0.2]], dtype=torch.float64)
+    f = plain(g, quantity, 2)
+    f(x)
+    assert not f.route.startswith("symbolic,")
+    for scale in (1.0, 1e-1, 1e-2, 1e-3):
+        assert_close(f(scale * x), getattr(rm, quantity)(g, scale * x), rtol=1e-7, atol=1e-7)
 
 
 # ------------------------------------------------------------------------------------------------------ copies, nets

@@ -21,6 +21,14 @@ def telling(x: Tensor, most: int) -> Tensor:
     return torch.stack([p.cpu() for p in places]).unique()[:most].to(x.device)
 
 
+def nearer(x: Tensor) -> Tensor:
+    """Points nearer to 0 than a point `(1, n)`, in all coordinates or in one: where expressions cancel most often."""
+    n = x.shape[-1]
+    scales = [torch.full((n,), 10.0**-k) for k in (1, 2, 3, 4)]
+    scales += [torch.ones(n).index_fill(0, torch.tensor(k), 1e-3) for k in range(n)]
+    return x * torch.stack(scales).to(x)
+
+
 def beside(y: Tensor, seed: int) -> Tensor:
     """Numbers whose last bits are others."""
     draw = torch.Generator().manual_seed(seed)
@@ -36,17 +44,18 @@ def spread(values: Sequence[Tensor]) -> Tensor:
 
 
 def difference(
-    f: Callable[[Tensor], Tensor], x: Tensor, got: Tensor, noise: Tensor
+    f: Callable[[Tensor], Tensor], x: Tensor, got: Tensor, noise: Tensor, roundings: float = 1.0
 ) -> tuple[list[float], float, float] | None:
     """Where values `(z, m)` at points `(z, n)` are not those of `f`: the point, the value and that of f, or None.
 
-    Rounding is what `f` changes by where the last bits of a point do, or `noise`, `(z, 1)`.
+    Rounding is what `f` changes by where the last bits of a point do, or `noise`, `(z, 1)`, or so many `roundings` of
+    the largest value.
     """
     want = f(x)
     noise = noise + spread([f(beside(x, k)) for k in range(4)])
     size = torch.where(want.isfinite(), want.abs(), 0).amax(-1, keepdim=True)
     size = torch.where(size == 0, 1, size)  # what is 0 on one way and rounded on the other
-    same = (got - want).abs() <= ALLOWED * (noise + torch.finfo(x.dtype).eps * size)
+    same = (got - want).abs() <= ALLOWED * (noise + roundings * torch.finfo(x.dtype).eps * size)
     same |= got.isnan() & want.isnan() | (got == want)
     if bool(same.all()):
         return None

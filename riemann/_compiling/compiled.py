@@ -10,10 +10,10 @@ from torch import Tensor
 from riemann._compiling import comparison
 from riemann._compiling.components import Components, Pattern, picked, symmetries
 from riemann._compiling.graph import Unrecorded
-from riemann._compiling.kernels import Kernel, OfColumns, OfDerivatives, Plain
+from riemann._compiling.kernels import Kernel, OfColumns
 from riemann._compiling.quantities import eagerly, of_jets, order_of, vectors_of
 from riemann._compiling.running import Runner
-from riemann._compiling.ways import way
+from riemann._compiling.ways import of_derivatives, way
 from riemann._compiling.written import Renewed, Written
 from riemann._messages.frames import warn
 from riemann._metric import checked_jet, warn_of
@@ -265,7 +265,8 @@ class Compiled(Renewed):
     def _compare(self, x: Tensor, vectors: tuple[Tensor, ...], values: Tensor) -> bool:
         """Whether values are the function's, at some points; at the first call of each kind.
 
-        Where an expression loses digits the derivatives of the metric take its place: False, once. Else it raises.
+        Where an expression loses digits, there or nearer to 0, the derivatives of the metric take its place: False,
+        once. Otherwise it raises.
         """
         assert self._runner is not None
         kind = x.dtype, x.device, x.requires_grad, self._runner.compiles
@@ -274,54 +275,69 @@ class Compiled(Renewed):
         numbers = max(1, len(self._pattern.places))
         where = comparison.telling(x.detach(), most=max(1, min(8, comparison.MOST // numbers)))
         some, given = x.detach()[where], tuple(v.detach()[where] for v in vectors)
-
-        def function(x: Tensor) -> Tensor:
-            with warnings.catch_warnings(), torch.no_grad():
-                warnings.simplefilter("ignore", UserWarning)
-                return self._eager(x, *given).reshape((len(x), -1))
-
-        noise = self._noise(some, given)
-        if (found := comparison.difference(function, some, self._whole(values.detach()[where]), noise)) is not None:
+        found = self._difference(self._whole(values.detach()[where]), some, given)
+        doubtful = isinstance(self._kernel, OfColumns) and (found is not None or self._loses_digits(self._kernel, some))
+        if doubtful and self._by_derivatives(some, given):
+            return False
+        if found is not None:
             point, ours, theirs = found
-            if isinstance(self._kernel, OfColumns) and self._by_derivatives(some, given, function, noise):
-                return False
             raise ArithmeticError(
                 f"`{self.quantity}` as compiled ({self.route}) is {ours} at x = {point}, where "
-                f"`riemann.{self.quantity}` of the metric is {theirs}. {self._remedy(some, given, function, noise)}"
+                f"`riemann.{self.quantity}` of the metric is {theirs}. {self._remedy(some, given)}"
             )
         self._compared.add(kind)
         self._settle()
         return True
+
+    def _difference(
+        self, values: Tensor, x: Tensor, vectors: tuple[Tensor, ...], roundings: float = 1.0
+    ) -> tuple[list[float], float, float] | None:
+        """Where values `(z, m)` are not the function's, beyond rounding."""
+
+        def function(x: Tensor) -> Tensor:
+            with warnings.catch_warnings(), torch.no_grad():
+                warnings.simplefilter("ignore", UserWarning)
+                return self._eager(x, *vectors).reshape((len(x), -1))
+
+        return comparison.difference(function, x, values, self._noise(x, vectors), roundings)
+
+    def _loses_digits(self, kernel: Kernel, x: Tensor) -> bool:
+        """Whether code has less than half the digits at points nearer to 0 than the first; not of vectors."""
+        if vectors_of(self.quantity):
+            return False
+        near = comparison.nearer(x[:1])
+        values, doubt = self._plainly(kernel, near, ())
+        trusted = (doubt <= CERTAIN).nonzero()[:, 0]
+        half = torch.finfo(x.dtype).eps ** -0.5 / comparison.ALLOWED
+        return len(trusted) > 0 and self._difference(values[trusted], near[trusted], (), half) is not None
+
+    def _plainly(self, kernel: Kernel, x: Tensor, vectors: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """The entries of the tensors by code that is not compiled, `(z, m)`, and the doubts."""
+        with torch.no_grad():
+            kernel.prepare(x)
+            values, doubt = kernel.shaped(*kernel(*kernel.arguments(x, *vectors)))
+        return self._whole(values, kernel.pattern), doubt
 
     def _settle(self) -> None:
         """After calls of the metric: what it changes itself, as a counter, is no change."""
         if self._written is not None:
             self._written.settle()
 
-    def _by_derivatives(self, x: Tensor, vectors: tuple[Tensor, ...], function: Plain, noise: Tensor) -> bool:
-        """Takes the code of the metric's derivatives instead of the quantity's, if that is right at points."""
-        from riemann._compiling import derive
+    def _by_derivatives(self, x: Tensor, vectors: tuple[Tensor, ...]) -> bool:
+        """Takes code of the metric's derivatives instead of the quantity's, if some is right at points."""
+        args = self.metric, self.quantity, self._options, self._dim, not self._independent
+        for kernel, route in of_derivatives(*args, why="its expression loses digits"):
+            values, _ = self._plainly(kernel, x, vectors)
+            if self._difference(values, x, vectors) is None and not self._loses_digits(kernel, x):
+                self._kernel, self._pattern, self._route = kernel, kernel.pattern, route
+                self._make()
+                return True
+        return False
 
-        unfit, args = "its expression loses digits", (self.quantity, self._options, self._dim, self._order)
-        try:
-            code = derive.derive(self.metric, *args, budget=60.0, unfit=unfit)
-        except derive.NotDerived:
-            return False
-        pattern = symmetries(self.quantity, self._options, self._dim)
-        kernel = OfDerivatives(code, self.quantity, self._options, pattern, not self._independent)
-        with torch.no_grad():
-            values = kernel.shaped(*kernel(*kernel.arguments(x, *vectors)))[0]
-        values = Components(values, pattern).full() if self._independent else values
-        if comparison.difference(function, x, values.reshape((len(x), -1)), noise) is not None:
-            return False
-        self._kernel, self._pattern = kernel, pattern
-        self._route = f"symbolic derivatives of the metric, {code.operations} operations ({code.why})"
-        self._make()
-        return True
-
-    def _whole(self, values: Tensor) -> Tensor:
+    def _whole(self, values: Tensor, pattern: Pattern | None = None) -> Tensor:
         """The entries of the tensors, `(z, m)`."""
-        return (Components(values, self._pattern).full() if self._independent else values).reshape((len(values), -1))
+        pattern = pattern or self._pattern
+        return (Components(values, pattern).full() if self._independent else values).reshape((len(values), -1))
 
     def _noise(self, x: Tensor, vectors: tuple[Tensor, ...]) -> Tensor:
         """What the last bits of g and its derivatives change the quantity by, `(z, 1)`; 0 where they are many."""
@@ -335,12 +351,11 @@ class Compiled(Renewed):
 
             return comparison.spread([quantity(tuple(map(comparison.beside, jets, [k] * len(jets)))) for k in range(4)])
 
-    def _remedy(self, x: Tensor, vectors: tuple[Tensor, ...], function: Plain, noise: Tensor) -> str:
+    def _remedy(self, x: Tensor, vectors: tuple[Tensor, ...]) -> str:
         """Whose fault it is, and what to do."""
         if self._runner is not None and self._runner.compiles:
-            with torch.no_grad():
-                plain = Runner(self._runner.kernel, None)(x, *vectors)[0]
-            if comparison.difference(function, x, self._whole(plain), noise) is None:
+            values, _ = self._plainly(self._runner.kernel, x, vectors)
+            if self._difference(values, x, vectors) is None:
                 return "torch's compiler is at fault, for the same code is right without it: use `backend=None`"
         return "Use the function itself, and please report this metric"
 

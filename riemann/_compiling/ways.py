@@ -1,5 +1,7 @@
 """The ways to a quantity: closed form, derivation, structure, jets; the first that there is."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -48,6 +50,22 @@ def way(
         return graph, f"jets, {graph.operations(at)} operations ({why})"
     except Unrecorded as error:
         return None, f"eager, in tiles: {why}, and {error}"
+
+
+def of_derivatives(
+    metric: Metric, quantity: str, options: dict[str, Any], dim: int, whole: bool, why: str
+) -> Iterator[tuple[Kernel, str]]:
+    """The ways by derivatives of the metric, of a quantity that is better not taken from its expression."""
+    from riemann._compiling import derive
+
+    inner, order, pattern = unwrapped(metric), order_of(quantity), symmetries(quantity, options, dim)
+    with contextlib.suppress(derive.NotDerived):
+        code = derive.derive(metric, quantity, options, dim, order, budget=60.0, unfit=why)
+        kernel = OfDerivatives(code, quantity, options, pattern, whole)
+        yield kernel, f"symbolic derivatives of the metric, {code.operations} operations ({code.why})"
+    with contextlib.suppress(Unrecorded):
+        graph = OfGraph(inner, quantity, options, pattern, whole)
+        yield graph, f"jets, {graph.operations(derive.point(inner, dim).unsqueeze(0))} operations ({why})"
 
 
 def _has_numbers(metric: Metric) -> bool:
