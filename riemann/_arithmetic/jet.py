@@ -269,7 +269,13 @@ OF_SHAPES: dict[str, Rule] = {}
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Registers a rule."""
+    """Registers a rule; a name has one.
+
+    Raises:
+        ValueError: it has one already.
+    """
+    if twice := RULES.keys() & names:
+        raise ValueError(f"{', '.join(sorted(twice))}: there is a rule already")
 
     def register(f: Rule) -> Rule:
         RULES.update(dict.fromkeys(names, f))

@@ -18,7 +18,7 @@ REFUSED: dict[str, str] = {
     **dict.fromkeys(("linalg_householder_product", "orgqr", "ormqr"), f"has no rule for derivatives; {_REFLECTIONS}"),
     "geqrf": "has no rule for derivatives; use `torch.linalg.qr`",
     **dict.fromkeys(
-        ("linalg_lu", "linalg_lu_factor_ex", "linalg_ldl_factor_ex", "linalg_lu_factor", "linalg_ldl_factor"),
+        ("linalg_lu", "linalg_ldl_factor_ex"),
         "has no rule for derivatives; use `torch.linalg.solve`, `det` or `cholesky`",
     ),
     **dict.fromkeys(
