@@ -405,7 +405,7 @@ REFUSALS: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "ldl": (lambda x: torch.linalg.ldl_factor(spd(x))[0], "calls `linalg_ldl_factor`.*cholesky"),
     "gammainc": (lambda x: torch.special.gammainc(1 + x * x, 2 + x), "calls `special_gammainc`.*integral or series"),
     "sparse values": (lambda x: torch.sparse_coo_tensor([[0, 1]], x).to_dense(), "calls `sparse_coo_tensor`.*dense"),
-    "a sparse copy": (lambda x: spd(x).to_sparse_csr().to_dense(), "calls `to_sparse_csr`.*make a dense one"),
+    "a sparse copy": (lambda x: spd(x).to_sparse_csr().to_dense(), "calls `to_sparse_csr`.*into a dense one"),
     "eig": (lambda x: torch.linalg.eigvals(spd(x)).real, "calls `linalg_eigvals`.*eigh"),
 }
 

@@ -34,7 +34,7 @@ REFUSED: dict[str, str] = {
             ),
             *(f"_to_sparse{kind}" for kind in ("", "_csr", "_csc", "_bsr", "_bsc")),
         ),
-        "makes a sparse tensor of values of the point; make a dense one",
+        "makes a sparse tensor of values of the point; write them into a dense one",
     ),
     "linalg_lstsq": "has no rule for derivatives; use `torch.linalg.pinv(A) @ B`",
     **dict.fromkeys(("linalg_eig", "_linalg_eigvals", "linalg_eigvals"), f"has no rule for derivatives; {_SPECTRUM}"),
