@@ -632,6 +632,22 @@ def test_expressions_that_lose_digits_give_way_to_derivatives(components):
     assert "its expression loses digits" in f.route
 
 
+def test_in_many_dimensions_a_found_structure_is_compared_with_its_own_code(monkeypatch):
+    """The function itself would take minutes a point."""
+    monkeypatch.setattr(compiled.Compiled, "_eager", None)
+    net = torch.nn.Sequential(torch.nn.Linear(66, 3), torch.nn.Tanh(), torch.nn.Linear(3, 66 * 67 // 2)).double()
+    i, j = torch.tril_indices(66, 66)
+
+    def g(x):
+        L = x.new_zeros(66, 66).index_put((i, j), 0.01 * net(x))
+        L = L.tril(-1) + torch.diag(torch.nn.functional.softplus(L.diagonal()) + 1)
+        return L @ L.T
+
+    f, x = plain(g, "scalar_curvature", 66), torch.full((2, 66), 0.1, dtype=torch.float64)
+    assert f.route.startswith("closed form of the MLPCholesky")
+    assert_close(f(x), rm.scalar_curvature(rm.structured(g, 66), x), rtol=1e-9, atol=1e-9)
+
+
 CANCELLING = {
     "tanhshrink": (torch.nn.functional.tanhshrink, "christoffel"),
     "exp": (lambda x: torch.exp(x) - 1 - x, "scalar_curvature"),

@@ -10,10 +10,10 @@ from torch import Tensor
 from riemann._compiling import comparison
 from riemann._compiling.components import Components, Pattern, picked, symmetries
 from riemann._compiling.graph import Unrecorded
-from riemann._compiling.kernels import Kernel, OfColumns
+from riemann._compiling.kernels import Kernel, OfColumns, OfStructure
 from riemann._compiling.quantities import eagerly, of_jets, order_of, vectors_of
 from riemann._compiling.running import Runner
-from riemann._compiling.ways import of_derivatives, way
+from riemann._compiling.ways import MOST_DIMENSIONS, of_derivatives, way
 from riemann._compiling.written import Renewed, Written
 from riemann._messages.frames import warn
 from riemann._metric import checked_jet, warn_of
@@ -295,6 +295,8 @@ class Compiled(Renewed):
         """Where values `(z, m)` are not the function's, beyond rounding."""
 
         def function(x: Tensor) -> Tensor:
+            if isinstance(self._kernel, OfStructure) and self._dim > MOST_DIMENSIONS:  # else minutes a point
+                return self._plainly(self._kernel, x, vectors)[0]
             with warnings.catch_warnings(), torch.no_grad():
                 warnings.simplefilter("ignore", UserWarning)
                 return self._eager(x, *vectors).reshape((len(x), -1))
