@@ -29,8 +29,20 @@ def matmul(A: Arithmetic, a: Any, b: Any) -> Tensor:
                 return _all_by_all(A, a.c, b.c)
         return product(A, a.c, b.c, torch.matmul)
     if isinstance(a, Jet):
-        return a.c @ b
+        return _with_matrix(a.c, b[0]) if _is_single(b) else a.c @ b
+    if _is_single(a):
+        return _with_matrix(b.c.mT, a[0].mT).mT
     return (b.c.mT @ a.mT).mT if a.ndim == 2 else a @ b.c
+
+
+def _is_single(a: Tensor) -> bool:
+    """Whether a matrix is alone in its batch, as `einsum` makes one."""
+    return a.ndim == 3 and a.shape[0] == 1
+
+
+def _with_matrix(c: Tensor, b: Tensor) -> Tensor:
+    """c @ b as one large product; torch makes one a point where the axes of c lie in another order."""
+    return (c.flatten(0, -2) @ b).view(*c.shape[:-1], b.shape[-1])
 
 
 def _all_by_all(A: Arithmetic, a: Tensor, b: Tensor) -> Tensor:
