@@ -2,16 +2,20 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
-from riemann._compiling.components import symmetries
+from riemann._compiling.components import Pattern, symmetries
 from riemann._compiling.graph import Unrecorded
 from riemann._compiling.kernels import Kernel, OfColumns, OfDerivatives, OfGraph, OfPoints, OfStructure, structure_at
 from riemann._compiling.quantities import order_of, vectors_of
 from riemann._modules import unwrapped
 from riemann._types import Metric
+
+if TYPE_CHECKING:
+    from riemann._compiling.derive import JetCode
 
 MOST_DIMENSIONS = 64  # of full second derivatives
 
@@ -30,10 +34,7 @@ def way(
         code = derive.derive(metric, quantity, options, dim, order, budget)
         if isinstance(code, derive.Code):
             return OfColumns(code, whole), f"symbolic, {code.operations} operations"
-        return (
-            OfDerivatives(code, quantity, options, pattern, whole),
-            f"symbolic derivatives of the metric, {code.operations} operations ({code.why})",
-        )
+        return _by_code(code, quantity, options, pattern, whole)
     except derive.NotDerived as error:
         why = str(error)
     at = derive.point(inner, dim).unsqueeze(0)
@@ -46,8 +47,7 @@ def way(
     if dim > MOST_DIMENSIONS:
         return None, f"eager, in tiles: {why}; its derivatives in {dim} dimensions are too many for a graph"
     try:
-        graph = OfGraph(inner, quantity, options, pattern, whole)
-        return graph, f"jets, {graph.operations(at)} operations ({why})"
+        return _by_graph(inner, quantity, options, pattern, whole, at, why)
     except Unrecorded as error:
         return None, f"eager, in tiles: {why}, and {error}"
 
@@ -61,11 +61,23 @@ def of_derivatives(
     inner, order, pattern = unwrapped(metric), order_of(quantity), symmetries(quantity, options, dim)
     with contextlib.suppress(derive.NotDerived):
         code = derive.derive(metric, quantity, options, dim, order, budget=60.0, unfit=why)
-        kernel = OfDerivatives(code, quantity, options, pattern, whole)
-        yield kernel, f"symbolic derivatives of the metric, {code.operations} operations ({code.why})"
+        yield _by_code(code, quantity, options, pattern, whole)
     with contextlib.suppress(Unrecorded):
-        graph = OfGraph(inner, quantity, options, pattern, whole)
-        yield graph, f"jets, {graph.operations(derive.point(inner, dim).unsqueeze(0))} operations ({why})"
+        yield _by_graph(inner, quantity, options, pattern, whole, derive.point(inner, dim).unsqueeze(0), why)
+
+
+def _by_code(
+    code: "JetCode", quantity: str, options: dict[str, Any], pattern: Pattern, whole: bool
+) -> tuple[Kernel, str]:
+    kernel = OfDerivatives(code, quantity, options, pattern, whole)
+    return kernel, f"symbolic derivatives of the metric, {code.operations} operations ({code.why})"
+
+
+def _by_graph(
+    metric: Metric, quantity: str, options: dict[str, Any], pattern: Pattern, whole: bool, at: Tensor, why: str
+) -> tuple[Kernel, str]:
+    graph = OfGraph(metric, quantity, options, pattern, whole)
+    return graph, f"jets, {graph.operations(at)} operations ({why})"
 
 
 def _has_numbers(metric: Metric) -> bool:
