@@ -138,9 +138,9 @@ class Sizes(NamedTuple):
         if not (derivatives and g.numel()):
             return cls(1.0, 0.0, 0.0, (0.0,) * len(derivatives))
         ends = torch.aminmax(g.diagonal(dim1=-2, dim2=-1).abs())
-        numbers = [*ends, inverse.abs().max(), *torch._foreach_norm(derivatives)]
-        least, most, h, *sizes = torch.stack(numbers).tolist()
-        return cls(least, most, h, tuple(sizes))
+        numbers = [*ends, *torch.aminmax(inverse.mT), *torch._foreach_norm(derivatives)]  # LAPACK's order of an inverse
+        least, most, low, high, *sizes = torch.stack(numbers).tolist()
+        return cls(least, most, max(-low, high), tuple(sizes))
 
     def certain(self, dtype: torch.dtype) -> bool:
         """Whether the error of what is made of products of the derivatives and the inverse is below the floor.
@@ -179,19 +179,20 @@ def few_digits(jets: Sequence[Tensor], inverse: Tensor, good: Tensor) -> Faults:
 
 
 def _of_all_points(g: Tensor, inverse: Tensor, *derivatives: Tensor) -> float:
-    """One bound for all points, each coordinate in the unit of where it is the shortest: in few looks at the arrays."""
+    """One bound for all points, each coordinate in the unit of where it is the shortest: in one look at each array."""
     points = tuple(range(g.ndim - 2))
     if not points or not g.numel():
         return math.inf
     d = g.diagonal(dim1=-2, dim2=-1).abs()
-    one, longest = d.amin(points).reciprocal(), d.amax(points)
+    one, length = d.amin(points).reciprocal(), d.sqrt()
     two = torch.outer(one, one).flatten()
-    h, *squares = (torch.maximum(y.amax(points), -y.amin(points)).square() for y in (inverse.mT, *derivatives))
-    numbers = [(h * torch.outer(longest, longest)).amax()]
-    numbers += [two @ y.reshape(len(two), -1) @ scale for y, scale in zip(squares, (one, two), strict=False)]
-    h, first, *second = torch.stack(numbers).sqrt().tolist()
-    eps = UNITS * torch.finfo(g.dtype).eps
-    return eps * h * h * (second[0] + h * first * first) if second else eps * h * h * h * first
+    numbers = [*torch.aminmax(inverse.mT * (length.unsqueeze(-1) * length.unsqueeze(-2)))]
+    for y, scale in zip(derivatives, (one, two), strict=False):
+        square = torch.linalg.vector_norm(y, dim=points).square()
+        numbers.append(two @ square.reshape(len(two), -1) @ scale)
+    low, high, first, *second = torch.stack(numbers).tolist()
+    h, eps = max(-low, high), UNITS * torch.finfo(g.dtype).eps
+    return eps * h * h * (math.sqrt(second[0]) + h * first) if second else eps * h * h * h * math.sqrt(first)
 
 
 def certain_digits(g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:

@@ -111,3 +111,11 @@ def test_one_bound_for_all_points_is_above_the_bound_at_each():
     assert _rounding._of_connection(dg, inverse, r).max() <= connection
     dg[3] = float("nan")
     assert not _rounding._of_all_points(g, inverse, dg, ddg) <= 1e-6
+
+
+def test_one_bound_is_no_larger_for_points_of_unlike_size():
+    """Where a coordinate vector is long at one point and the inverse large at another, each is taken with its own."""
+    size = torch.tensor([1e-4, 1.0, 1e4], dtype=torch.float64)
+    g = torch.diag_embed(torch.stack([size, size.reciprocal()], -1))
+    dg, ddg = (torch.full((3, *[2] * rank), 1e-12, dtype=torch.float64) for rank in (3, 4))
+    assert _rounding._of_all_points(g, torch.linalg.inv(g), dg, ddg) < 1e-6
