@@ -477,6 +477,55 @@ def test_piecewise_linear_networks_warn() -> None:
         jet(lambda x: F.relu(x), X, 2)
 
 
+@pytest.mark.parametrize(
+    "pool",
+    [
+        lambda x: F.lp_pool1d(x[None, None], 3, 2).sum(),
+        lambda x: F.lp_pool2d(torch.outer(x, x)[None, None], 2.0, (2, 1), stride=1).sum(),
+        lambda x: nn.LPPool3d(2, 2)((x[:, None, None] * x[:, None] * (x * x))[None, None]).sum(),
+    ],
+    ids=["1d", "2d", "3d"],
+)
+def test_means_of_powers_have_no_kink(pool) -> None:
+    """torch writes `sign(y) * relu(abs(y))` for y, which is no reason to warn."""
+    assert_right(pool, x=torch.tensor([[0.3, 0.7], [1.1, 0.4]], dtype=DOUBLE))
+
+
+def test_the_largest_of_a_pool_by_its_norm() -> None:
+    assert_right(lambda x: F.lp_pool1d(x[None, None] ** 3, float("inf"), 2).sum(), lambda x: x.abs().max() ** 3)
+
+
+@pytest.mark.parametrize("reduction, full", [("mean", False), ("sum", True), ("none", False)])
+def test_a_variance_that_depends_on_the_point(reduction, full) -> None:
+    """torch looks whether a variance is negative, and refuses; here it is NaN."""
+    loss = lambda x: F.gaussian_nll_loss(x, x.new_ones(2), x**2 + 0.1, full, reduction=reduction).sum()
+    assert_right(loss)
+    assert jet(lambda x: F.gaussian_nll_loss(x, x.new_ones(2), -(x**2)), X, 1)[0].isnan().all()
+
+
+def test_a_random_slope_is_its_mean_in_evaluation() -> None:
+    for got, want in zip(jet(nn.RReLU(0.2, 0.4).eval(), X, 1), jet(lambda x: F.leaky_relu(x, 0.3), X, 1), strict=True):
+        assert_close(got, want)
+    with pytest.raises(ValueError, match="calls `rrelu`, which is random"):
+        jet(nn.RReLU(), X, 1)
+
+
+def test_a_branch_not_taken_that_spoils_gradients_is_said() -> None:
+    """Gradients are NaN there, by torch's product of 0 and NaN; values are right. What is said to do helps."""
+    f = lambda x: torch.where(x > 0, torch.sqrt(x), x**2).sum()
+    careful = lambda x: torch.where(x > 0, torch.sqrt(torch.where(x > 0, x, 1.0)), x**2).sum()
+    x = X.clone().requires_grad_()
+    with pytest.warns(UserWarning, match="the function gives `torch.where` a branch that is not finite"):
+        values = jet(f, x, 2)
+    for got, want in zip(values, jet(careful, x, 2), strict=True):
+        assert_close(got, want)
+        (slopes,) = torch.autograd.grad(want.sum(), x, retain_graph=True)
+        assert slopes.isfinite().all()
+    with torch.no_grad():
+        jet(f, x, 2)
+    jet(lambda x: torch.where(x > 0, x, torch.nan).nansum() + torch.where(x > 5, x, x**2).sum(), x, 1)
+
+
 # ------------------------------------------------------------------------------- remembered squares, views, comparisons
 
 

@@ -173,6 +173,9 @@ def _where(A: Arithmetic, condition: Any, a: Any = None, b: Any = None) -> Jet:
             return discrete(A, torch.where, condition, a, b)
     (a, b), dtype = promoted(A, a, b)
     a_c, b_c = (aligned(A.coefficients(t, dtype), ndim) for t in (a, b))
+    if A.gradients and A.called in ("where", "masked_fill", "masked_fill_"):
+        taken = value(condition)
+        A.discarded += [~c.isfinite() & ~kept for c, kept in ((a_c, taken), (b_c, ~taken)) if c.requires_grad]
     return Jet(choose(A, condition, a_c, b_c, dtype))
 
 

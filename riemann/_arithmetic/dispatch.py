@@ -117,6 +117,7 @@ class Arithmetic(TorchDispatchMode):
         self.differentiates = False  # whether the user's function asks for derivatives itself
         self.surfaces = 0  # how many functions of users this runs inside
         self.doubts: list[Tensor] = []  # where jets were taken for constants because they are to the degree asked for
+        self.discarded: list[Tensor] = []  # where branches that are not taken are not finite, and have gradients
         self.called: str | None = None  # what the user's code calls: operations have other names
         self.coordinates: set[int] = set()  # those of the point that are read, where that is asked for
 

@@ -50,6 +50,12 @@ def evaluated(
             "are 0 between kinks and the curvature misses what happens at them. Use a smooth activation (tanh, "
             "softplus, silu)."
         )
+    if any(bool(discarded.any()) for lost in arithmetic.discarded if (discarded := _seen(lost)) is not None):
+        warn(
+            f"the {arithmetic.name} gives `torch.where` a branch that is not finite where it is not taken. Values are "
+            "right; their gradients are NaN there, for torch multiplies its 0 by what is not finite. Choose before the "
+            "function as well: `torch.where(x > 0, torch.sqrt(torch.where(x > 0, x, 1.0)), ...)`."
+        )
     doubts = arithmetic.doubts
     inside = [A.orders.order for A in running.users]
     if not doubts or tables.order == 0 or max(tables.order, *inside, 0) >= FAR:

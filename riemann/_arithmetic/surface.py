@@ -7,6 +7,7 @@ derivatives, which the user's function takes itself, are wrong.
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -323,7 +324,43 @@ def _corrcoef(X: Tensor) -> Tensor:
     return torch.where(one, 1.0, C / d[:, None] / d[None, :])
 
 
-ALWAYS = {"scaled_dot_product_attention": _attention, "corrcoef": _corrcoef}
+def _lp_pool(axes: int, x: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False):
+    """Without torch's `sign(y) * relu(abs(y))` of the mean y, which is y."""
+    pool = torch.nn.functional
+    if math.isinf(norm_type):
+        largest = (pool.max_pool1d, pool.max_pool2d, pool.max_pool3d)[axes - 1]
+        sign = math.copysign(1.0, norm_type)
+        return sign * largest(sign * x.abs(), kernel_size, stride, 0, 1, ceil_mode)
+    average = (pool.avg_pool1d, pool.avg_pool2d, pool.avg_pool3d)[axes - 1]
+    count = math.prod(kernel_size) if isinstance(kernel_size, tuple | list) else kernel_size**axes
+    return (average(x**norm_type, kernel_size, stride, 0, ceil_mode) * count) ** (1 / norm_type)
+
+
+def _gaussian_nll_loss(x: Tensor, target: Tensor, var: Any, full: bool = False, eps: float = 1e-6,
+                       reduction: str = "mean") -> Tensor:  # fmt: skip
+    """Without torch's look at whether a variance is negative: NaN there."""
+    if isinstance(var, Tensor) and var.shape != x.shape and var.shape == x.shape[:-1]:
+        var = var.unsqueeze(-1)
+    var = torch.as_tensor(var)
+    var = torch.where(var < 0, torch.nan, var.clamp(min=eps))
+    loss = 0.5 * (torch.log(var) + (x - target) ** 2 / var + (math.log(2 * math.pi) if full else 0.0))
+    return {"mean": torch.mean, "sum": torch.sum, "none": torch.clone}[reduction](loss)
+
+
+def _rrelu(x: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: Any = False):
+    """In evaluation no number is drawn."""
+    if training:
+        return torch.rrelu(x, lower, upper, True)  # refused there
+    return torch.nn.functional.leaky_relu(x, (lower + upper) / 2, inplace is True)
+
+
+ALWAYS = {
+    "scaled_dot_product_attention": _attention,
+    "corrcoef": _corrcoef,
+    **{f"lp_pool{axes}d": functools.partial(_lp_pool, axes) for axes in (1, 2, 3)},
+    "gaussian_nll_loss": _gaussian_nll_loss,
+    "rrelu": _rrelu,
+}
 """Functions whose operations hide what they compute."""
 
 _HANDLERS: dict[str, Callable[..., Any]] = {
