@@ -28,7 +28,7 @@ from riemann._points.checks import broadcast_vectors, check_count, check_dense, 
 from riemann._points.chunks import in_chunks
 from riemann._points.one_point import at_one_point, explained
 from riemann._precision import full_precision
-from riemann._recorder import recorded
+from riemann._recorder import differing, recorded
 from riemann._types import ChunkSize, Field, Progress
 
 FEW = 16  # dimensions up to which all directions at once are cheaper than going backwards
@@ -707,6 +707,16 @@ def with_tensors(module: torch.nn.Module, tensors: dict[str, Tensor], x: Tensor)
     return torch.func.functional_call(module, tensors, (x,))
 
 
+class Unsteady(Refusal):
+    """A function gives other numbers at each call: a recording would keep those of one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the function gives other numbers each time it is called, and what is recorded would keep those of one "
+            "call; draw random numbers once, outside, or call `.eval()` on a module in training mode"
+        )
+
+
 def operations(
     f: Callable[..., Tensor],
     known: Container[str],
@@ -728,7 +738,10 @@ def operations(
         return _arithmetic.values_at_a_point(f, arguments, known, instead, squares)
 
     with torch.no_grad():
-        return recorded(at_point, [a.unsqueeze(0) for a in arguments], table, whole)
+        module, again = (recorded(at_point, [a.unsqueeze(0) for a in arguments], table, whole) for _ in range(2))
+    if differing(module, again):
+        raise Unsteady
+    return module
 
 
 @functools.cache

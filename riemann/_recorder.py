@@ -39,6 +39,24 @@ def recorded(
     return torch.fx.GraphModule(recorder.constants, recorder.graph)
 
 
+def differing(a: torch.fx.GraphModule, b: torch.fx.GraphModule) -> bool:
+    """Whether two recordings of one function are not the same operations on the same numbers."""
+    ours, theirs = list(a.graph.nodes), list(b.graph.nodes)
+    if len(ours) != len(theirs):
+        return True
+    meant = dict(zip(theirs, ours, strict=True))
+    return any(
+        p.op != q.op
+        or (_is_another(getattr(a, p.target), getattr(b, q.target)) if p.op == "get_attr" else p.target != q.target)
+        or repr((p.args, p.kwargs)) != repr(torch.fx.map_arg((q.args, q.kwargs), meant.__getitem__))
+        for q, p in meant.items()
+    )
+
+
+def _is_another(a: Tensor, b: Tensor) -> bool:
+    return a.shape != b.shape or a.dtype != b.dtype or not bool(((a == b) | (a.isnan() & b.isnan())).all())
+
+
 class _Recorder(TorchDispatchMode):
     def __init__(self, rules: Mapping[Any, Callable[..., Any]]):
         super().__init__()

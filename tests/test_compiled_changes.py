@@ -4,7 +4,9 @@ The code is left as it is (`backend=None`): what is compiled is the same code.
 """
 
 import copy
+import itertools
 import pickle
+import random
 
 import pytest
 import torch
@@ -228,3 +230,37 @@ def test_weights_of_another_precision_are_another_graph():
     assert_close(f(X.float()), rm.christoffel(metric, X.float()), rtol=1e-2, atol=1e-2)
     with pytest.raises(ValueError, match=r"`layers.0.weight` .* of torch.float64 when it was compiled"):
         f(X)
+
+
+RECORDING = {
+    "compile": lambda g, x: rm.compile(g, "scalar_curvature", dim=2, backend=None)(x),
+    "compile a jet": lambda g, x: rm.compile(g, "jet", dim=2, backend=None)(x),
+    "to_symbolic": lambda g, x: rm.bridge.to_symbolic(g, 2),
+    "enclose": lambda g, x: rm.enclose(g, "scalar_curvature", x[0]),
+    "bound_rounding": rm.bound_rounding,
+}
+
+
+@pytest.mark.parametrize("record", RECORDING.values(), ids=RECORDING)
+@pytest.mark.parametrize("numbers", ["drawn", "counted"])
+def test_numbers_that_differ_at_each_call_are_not_recorded(numbers, record):
+    """Which of them should a recording keep?"""
+    draw, count = random.Random(0).random, itertools.count(1)
+    number = draw if numbers == "drawn" else lambda: next(count)
+
+    def metric(x):
+        return torch.diag(torch.stack([1 + x[1] ** 2, 1 + number() * x[0] ** 2]))
+
+    with pytest.raises(ValueError, match=r"other numbers each time it is called.* draw random numbers once, outside"):
+        record(metric, torch.tensor([[0.4, 0.7]], dtype=torch.float64))
+
+
+def test_a_number_that_is_drawn_once_is_recorded():
+    kept = {}
+
+    def metric(x):
+        kept.setdefault("scale", random.Random(0).random() * torch.eye(2, dtype=x.dtype))
+        return kept["scale"] + torch.outer(x, x)
+
+    x = torch.tensor([[0.4, 0.7]], dtype=torch.float64)
+    assert_close(rm.compile(metric, "scalar_curvature", dim=2, backend=None)(x), rm.scalar_curvature(metric, x))

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from riemann._jets import Unsteady
+
 MOST = 2**20  # numbers that are compared
 ALLOWED = 1000.0  # roundings that the ways may differ by
 
@@ -49,15 +51,21 @@ def difference(
     """Where values `(z, m)` at points `(z, n)` are not those of `f`: the point, the value and that of f, or None.
 
     Rounding is what `f` changes by where the last bits of a point do, or `noise`, `(z, 1)`, or so many `roundings` of
-    the largest value.
+    the largest value. A function that changes where the point does not has none.
     """
-    want = f(x)
-    noise = noise + spread([f(beside(x, k)) for k in range(4)])
+    want, again = f(x), f(x)
     size = torch.where(want.isfinite(), want.abs(), 0).amax(-1, keepdim=True)
     size = torch.where(size == 0, 1, size)  # what is 0 on one way and rounded on the other
-    same = (got - want).abs() <= ALLOWED * (noise + roundings * torch.finfo(x.dtype).eps * size)
-    same |= got.isnan() & want.isnan() | (got == want)
+    unit = ALLOWED * torch.finfo(x.dtype).eps * size
+    if not bool(_are_alike(want, again, unit).all()):
+        raise Unsteady
+    noise = noise + spread([f(beside(x, k)) for k in range(4)])
+    same = _are_alike(got, want, ALLOWED * noise + roundings * unit)
     if bool(same.all()):
         return None
     k, entry = (int(i) for i in (~same).nonzero()[0])
     return x[k].tolist(), float(got[k, entry]), float(want[k, entry])
+
+
+def _are_alike(a: Tensor, b: Tensor, apart: Tensor) -> Tensor:
+    return ((a - b).abs() <= apart) | a.isnan() & b.isnan() | (a == b)

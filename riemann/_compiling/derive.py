@@ -147,7 +147,7 @@ def _bounded(work: Callable[[], Any], budget: float) -> Any:
     found = []
     try:
         finished = _clock.within(budget, lambda: found.append(work()))
-    except NotDerived:
+    except (NotDerived, _jets.Unsteady):
         raise
     except Exception as error:  # whatever it is, the function itself may do without, or says it better
         raise NotDerived(str(error).split(":")[0] or type(error).__name__) from error

@@ -12,7 +12,7 @@ import sympy as sp
 import torch
 from torch import Tensor
 
-from riemann._curves.geodesic import geodesic_acceleration
+from riemann._curves import geodesic
 from riemann._open import route
 from riemann.bridge._emit import emit, to_torch
 from riemann.symbolic import SymbolicMetric
@@ -191,10 +191,10 @@ def _inside(low: Any, high: Any) -> tuple[Any, Any]:
     return low + (high - low) / 8, high - (high - low) / 8
 
 
-@route(geodesic_acceleration, Space)
-def _exact_acceleration(space: Space, x: Tensor, v: Tensor) -> Tensor:
+@route(geodesic.geodesic_acceleration, Space)
+def geodesic_acceleration(space: Space, x: Tensor, v: Tensor) -> Tensor:
     if space.dim > _EXACT:
-        return geodesic_acceleration.__wrapped__(space, x, v)
+        return geodesic.geodesic_acceleration.__wrapped__(space, x, v)
     return space._acceleration(torch.cat((x, v), -1))
 
 
