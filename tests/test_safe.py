@@ -510,6 +510,27 @@ def test_a_random_slope_is_its_mean_in_evaluation() -> None:
         jet(nn.RReLU(), X, 1)
 
 
+@pytest.mark.parametrize("where", [X[0], X], ids=["vector", "matrix"])
+def test_the_place_of_the_largest_of_all_keeps_the_axes(where) -> None:
+    """`argmax(keepdim=True)` without an axis has as many as its argument."""
+    places = jet(lambda x: torch.outer(x, x).argmin(keepdim=True).to(x.dtype), where, 0)[0]
+    assert places.shape == (*where.shape[:-1], 1, 1)
+    assert_right(lambda x: (x**3).gather(0, x.argmax(keepdim=True)), lambda x: x.max().reshape(1) ** 3)
+
+
+def test_a_bilinear_layer() -> None:
+    layer = nn.Bilinear(2, 2, 3).double()
+    assert_right(lambda x: layer(x, x**2).tanh())
+
+
+@pytest.mark.parametrize("family", [torch.distributions.Normal, torch.distributions.Beta], ids=lambda f: f.__name__)
+def test_looks_at_arguments_of_distributions_have_their_own_remedy(family) -> None:
+    with pytest.raises(ValueError, match=r"`torch.distributions.*pass `validate_args=False`"):
+        jet(lambda x: family(x[0] ** 2, x[1] ** 2).log_prob(torch.tensor(0.3, dtype=DOUBLE)), X, 1)
+    got = lambda x: family(x[0] ** 2, x[1] ** 2, validate_args=False).log_prob(torch.tensor(0.3, dtype=DOUBLE))
+    assert_right(got)
+
+
 def test_a_branch_not_taken_that_spoils_gradients_is_said() -> None:
     """Gradients are NaN there, by torch's product of 0 and NaN; values are right. What is said to do helps."""
     f = lambda x: torch.where(x > 0, torch.sqrt(x), x**2).sum()

@@ -100,7 +100,9 @@ def _register_extremes(name: str, pick: Callable[..., Tensor]) -> None:
             return _number_or(A, "arg" + name, a, dim, keepdim)
         if dim is None:
             flat = Jet(a.c.flatten(2) if a.ndim else a.c.unsqueeze(2))
-            return _extreme_along(A, flat, 0, False, pick)[1]
+            place = _extreme_along(A, flat, 0, False, pick)[1]
+            shape = -1, *[1] * (a.ndim if keepdim else 0)
+            return Jet(place.c[0].reshape(shape).unsqueeze(0), place.jumps.reshape(shape))
         return _extreme_along(A, a, dim, keepdim, pick)[1]
 
     rule(name)(whole)

@@ -354,7 +354,12 @@ def _rrelu(x: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool
     return torch.nn.functional.leaky_relu(x, (lower + upper) / 2, inplace is True)
 
 
+def _bilinear(x: Tensor, y: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
+    return affine(torch.einsum("...i,oij,...j->...o", x, weight, y), None, bias)
+
+
 ALWAYS = {
+    "bilinear": _bilinear,
     "scaled_dot_product_attention": _attention,
     "corrcoef": _corrcoef,
     **{f"lp_pool{axes}d": functools.partial(_lp_pool, axes) for axes in (1, 2, 3)},

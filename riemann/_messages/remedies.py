@@ -21,13 +21,14 @@ CUTS = {
     "__deepcopy__": "copies the numbers without their derivatives; use `clone`",
     **dict.fromkeys(("numpy", "__array__"), _ARRAY),
     "__index__": "makes a value of the point an index: the result would branch on data; use `torch.where`",
-    **dict.fromkeys(("__bool__", "is_nonzero", "equal", "allclose"), BRANCH),
+    **dict.fromkeys(("__bool__", "is_nonzero", "equal", "allclose", "_is_all_true"), BRANCH),
 }
 """What cuts a value off from its derivatives, by the name of the function."""
 
 PYTHON = {
     "torch.autograd.functional": "works on tensors cut off from all other derivatives; use `torch.func.jacrev`, "
     "`jacfwd`, `hessian`, `jvp` or `vjp`, which are differentiated like any function",
+    "torch.distributions": "looks at values to see whether they are valid; pass `validate_args=False`",
     "torch._tensor.__format__": "writes numbers of a tensor that is being differentiated; print outside of it",
 }
 """Functions of torch, written in Python, that do so inside: by module, or by module and name."""
