@@ -16,6 +16,14 @@ from riemann.symbolic._given import expression
 x, y, r, t, M = sp.symbols("x y r t M")
 
 
+@pytest.mark.parametrize("text", ["x²", "r³*y", "sin(x)²"])
+def test_raised_digits_are_no_part_of_a_name(text):
+    """A symbol of that name would be a constant, and a surface flat."""
+    with pytest.raises(ValueError, match=r"is not an expression: write powers as `x\*\*2`"):
+        expression(text)
+    assert expression("x₁**2") == sp.Symbol("x₁") ** 2
+
+
 @pytest.mark.parametrize(
     "text, meant",
     [

@@ -19,6 +19,7 @@ FUNCTIONS |= {"ln": sp.log, "abs": sp.Abs, "max": sp.Max, "min": sp.Min}
 _TOKEN = re.compile(
     r"\s*(?:(\d+\.?\d*(?:[eE][+-]?\d{1,4})?|\.\d+(?:[eE][+-]?\d{1,4})?)|([^\W\d]\w*)|(\*\*|[-+*/^(),]))"
 )
+_RAISED = frozenset("⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LONGEST = 10_000  # characters of a text, and decimal digits of a number in it
 _DEEPEST = 100  # brackets, signs and powers inside each other
 
@@ -64,6 +65,8 @@ class _Text:
             match = _TOKEN.match(text, end)
             if match is None:
                 raise self.error(f"did not expect {text[end:].strip()[:12]!r}")
+            if match[2] and not _RAISED.isdisjoint(match[2]):  # to Python they are letters
+                raise self.error("write powers as `x**2`")
             self.tokens.append(match)
             end = match.end()
 
