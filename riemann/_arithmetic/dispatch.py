@@ -261,9 +261,7 @@ class Arithmetic(TorchDispatchMode):
             with self:
                 return func.decompose(*jets, **named)
         if operation.base == operation.name:
-            raise Refused(
-                "has no derivatives with `out=`; assign the result, or call `.eval()` on a module in training mode"
-            )
+            raise Refused("has no derivatives with `out=`; assign the result, or call `.eval()` on what is in training")
         jet = jets[0]
         if not isinstance(jet, Jet):
             storage = target.untyped_storage()
