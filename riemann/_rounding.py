@@ -7,7 +7,7 @@ seen here.
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -115,6 +115,48 @@ def units(g: Tensor) -> Tensor:
     """1 over the lengths of coordinate vectors, `(*batch, n)`: what makes the diagonal of g 1; null ones by the row."""
     d = g.diagonal(dim1=-2, dim2=-1).abs()
     return torch.where(d > 0, d, g.abs().amax(-1)).rsqrt()
+
+
+SHAKES = 8  # times that jets are moved by rounding, to see what moves with them
+
+
+def shaken(formula: Callable[..., Tensor], x: Tensor, jets: Sequence[Tensor]) -> Tensor:
+    r"""How far rounding of points and of jets moves what a formula makes of them, component by component.
+
+    Found by moving them by a few last bits. An entry of the jets rounds as the largest of its order of the same
+    function $g_{ij}$ does, in lengths: at an equator, slopes across it are 0 but for that.
+    """
+    x, jets = x.detach(), [T.detach() for T in jets]
+    bits, generator = 4 * UNITS * torch.finfo(x.dtype).eps, torch.Generator().manual_seed(0)
+    noises = [bits * _of_same_function(T, units(jets[0]), order) for order, T in enumerate(jets)]
+    value = formula(*jets)
+    most = torch.zeros_like(value)
+    for _ in range(SHAKES):
+        shift, *phases = (2 * math.pi * torch.rand(3, x.shape[-1], generator=generator, dtype=torch.float64)).to(x)
+        dx, moved = bits * x * shift.cos(), []
+        for order, (T, noise) in enumerate(zip(jets, noises, strict=True)):
+            moved.append(T + noise * _symmetric(*phases, order).cos())
+            if order + 1 < len(jets):
+                moved[-1] += (jets[order + 1].flatten(x.ndim - 1, -2) @ dx.unsqueeze(-1)).reshape(T.shape)
+        most = torch.maximum(most, (formula(*moved) - value).abs())
+    return most
+
+
+def _of_same_function(T: Tensor, r: Tensor, order: int) -> Tensor:
+    """The largest |derivative| of the same $g_{ij}$, `(*batch, n, n, …)`, in the units r of each coordinate."""
+    unit = r.new_ones(*r.shape[:-1], 1, 1)
+    for _ in range(order):
+        unit = unit.unsqueeze(-1) * r.reshape(*r.shape[:-1], *[1] * (unit.ndim - r.ndim + 1), r.shape[-1])
+    derivatives = tuple(range(T.ndim - order, T.ndim))
+    return ((T.abs() * unit).amax(derivatives, keepdim=True) if order else T.abs()) / unit
+
+
+def _symmetric(of_metric: Tensor, of_derivatives: Tensor, order: int) -> Tensor:
+    """An array with the symmetries of derivatives of g, `(n, n, …)`: sums of a number for each of its indices."""
+    total = of_metric.unsqueeze(-1) + of_metric
+    for _ in range(order):
+        total = total.unsqueeze(-1) + of_derivatives
+    return total
 
 
 class Sizes(NamedTuple):

@@ -241,14 +241,18 @@ def test_forty_digits(family, n, gamma):
     assert_equal(rm.scalar_curvature(Fisher(family), x), truth, rtol=1e-8)
 
 
-@pytest.mark.parametrize("kappa", [0.01, 1.0, 29.0, 31.0, 1e4])
-def test_von_mises_far_out(kappa):
-    """Variances of sine and cosine by quadrature; far out they are 1 / kappa and 1 / (2 kappa^2)."""
-    with mpmath.workdps(30):
-        ratio = mpmath.besseli(1, kappa) / mpmath.besseli(0, kappa)
-        truth = [kappa * ratio, 1 - ratio / kappa - ratio**2]
-    got = Fisher(lambda x: D.VonMises(x[0], x[1]))(torch.tensor([0.3, kappa], dtype=D64)).diagonal()
-    assert_equal(got, torch.tensor([float(t) for t in truth], dtype=D64), rtol=1e-11)
+@pytest.mark.parametrize("kappa", [0.01, 1.0, 8.0, 29.0, 31.0, 1e4])
+def test_von_mises_to_the_last_digits(kappa):
+    """Variances of sine and cosine, which far out are 1 / kappa and 1 / (2 kappa^2), and the curvature made of them."""
+    with mpmath.workdps(50):
+        ratio = lambda k: mpmath.besseli(1, k) / mpmath.besseli(0, k)
+        first, second = (lambda k: k * ratio(k)), (lambda k: 1 - ratio(k) / k - ratio(k) ** 2)
+        root = lambda k: mpmath.sqrt(first(k) * second(k))
+        K = -mpmath.diff(lambda k: mpmath.diff(first, k) / root(k), kappa) / (2 * root(kappa))
+        truth = torch.tensor([float(first(kappa)), float(second(kappa))], dtype=D64)
+    x, metric = torch.tensor([0.3, kappa], dtype=D64), Fisher(lambda x: D.VonMises(x[0], x[1]))
+    assert_equal(metric(x).diagonal(), truth, rtol=1e-14)
+    assert_equal(rm.scalar_curvature(metric, x), 2 * float(K), rtol=1e-13 if kappa > 1 else 1e-5)
 
 
 @pytest.mark.parametrize("nu", [0.05, 0.7, 5.0, 40.0, 1e4, 1e8])

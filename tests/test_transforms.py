@@ -175,6 +175,48 @@ def test_components_that_are_not_zero():
             here.nonzero(*arguments)
 
 
+SMALL = 1e-21  # the strain of a gravitational wave: 1 + h is 1
+
+
+def wave(x):
+    h = SMALL * torch.cos(3.0 * (x[3] - x[0]))
+    return torch.diag(torch.stack([-torch.ones_like(h), 1 + h, 1 - h, torch.ones_like(h)])) + h * torch.diag(
+        h.new_tensor([0.0, 1.0, -1.0, 0.0])
+    )
+
+
+def two_spheres(x):
+    """Of radii 1 and 1e9."""
+    big = torch.ones_like(x[0]) * 1e18
+    return torch.diag(torch.stack([x[0] ** 0, x[0].sin() ** 2, big, big * x[2].sin() ** 2]))
+
+
+ROUNDED = {  # metric, point, quantity, options, how many components are not 0
+    "vacuum": (spaces.kerr(M=1, a=0.9), [0.0, 10.0, torch.pi / 2, 0.0], "ricci_tensor", {}, 0),
+    "vacuum elsewhere": (spaces.kerr(M=1, a=0.9), [0.0, 3.0, 0.4, 0.0], "einstein_tensor", {}, 0),
+    "equator": (spaces.sphere(), [torch.pi / 2, 0.3], "christoffel", {}, 0),
+    "no such tensor in 2 dimensions": (spaces.sphere(), [0.7, 0.3], "einstein_tensor", {}, 0),
+    "weak wave": (wave, [0.1, 0.2, 0.3, 0.4], "riemann_tensor", {"indices": "llll"}, 32),
+    "small beside large": (two_spheres, [0.7, 0.1, 1.2, 0.3], "riemann_tensor", {"indices": "uuuu"}, 8),
+    "small by choice": (two_spheres, [0.7, 0.1, 1.2, 0.3], "riemann_tensor", {"indices": "uuuu", "rtol": 1e-3}, 4),
+}
+
+
+@pytest.mark.parametrize("case", ROUNDED)
+def test_rounding_is_not_listed_and_small_components_are(case):
+    metric, x, quantity, options, count = ROUNDED[case]
+    here = rm.at(metric, torch.tensor(x, dtype=torch.float64))
+    assert len(here.nonzero(quantity, **options)) == count
+    if not count:
+        assert repr(here.nonzero(quantity)) == f"{quantity} is 0"
+
+
+def test_components_at_many_points_and_at_none():
+    kerr = spaces.kerr(M=1, a=0.9)
+    assert rm.at(kerr, kerr.sample(20)).nonzero("ricci_tensor") == {}
+    assert rm.at(kerr, kerr.sample(20)[:0]).nonzero("ricci_tensor") == {}
+
+
 def test_autocast_has_no_effect_in_float32():
     net, x = Net(3).float(), torch.randn(4, 3)
     u, v = torch.randn(2, 3)

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import register_pytree_node
 
 from riemann import formulas
+from riemann._rounding import shaken
 
 __all__ = ["QUANTITIES", "LocalGeometry", "Quantity"]
 
@@ -143,7 +144,7 @@ class LocalGeometry:
         coordinates: str | Sequence[str] = (),
         *,
         indices: str | None = None,
-        rtol: float = 1e-10,
+        rtol: float | int | None = None,
     ) -> "Nonzero":
         r"""The components of a quantity that are not 0, by the names of their coordinates; prints as a table.
 
@@ -151,7 +152,8 @@ class LocalGeometry:
             quantity: a method: `"christoffel"`, `"riemann_tensor"`, …; or `"g"`.
             coordinates: names, `"t r theta phi"`; those of the snapshot by default, else 0 to n - 1.
             indices: positions, where the method takes them.
-            rtol: what counts as 0: a component below this part of the largest, at all points.
+            rtol: what counts as 0: a component below this part of the largest, at all points. By default, what is not
+                told from 0: what rounding of the jets, or of the points, changes as much.
 
         Returns:
             A mapping from names such as `("t", "t", "r")` to values, `(*batch,)`.
@@ -174,20 +176,28 @@ class LocalGeometry:
             raise ValueError(f"`coordinates` is {coordinates!r}, expected {n} names")
         options = {} if indices is None else {"indices": indices}
         try:
-            value = self.g if quantity == "g" else getattr(self, quantity)(**options)
+            value = self._named(quantity, options)
         except (AttributeError, TypeError) as error:
             raise ValueError(f"`quantity` is {quantity!r}, expected a method such as 'ricci_tensor', or 'g'") from error
         batch = self.x.ndim - 1
         if not isinstance(value, Tensor) or value.ndim <= batch or set(value.shape[batch:]) - {n}:
             raise ValueError(f"`quantity` is {quantity!r}, expected one with components")
-        flat = value.reshape(math.prod(value.shape[:batch]), -1)
-        size = flat.detach().abs().amax(0) if len(flat) else flat.new_zeros(flat.shape[1])
-        kept = (~(size <= rtol * size.nan_to_num(0.0).max())).nonzero()[:, 0].tolist() if len(size) else []
+        size = value.detach().abs()
+        if rtol is None:
+            of = lambda *jets: LocalGeometry(self.x, jets)._named(quantity, options)
+            zero = size <= shaken(of, self.x, self.jets)
+        else:
+            zero = size <= rtol * torch.cat([size.flatten().nan_to_num(0.0), size.new_zeros(1)]).max()
+        flat = value.reshape(math.prod(value.shape[:batch]), math.prod(value.shape[batch:]))
+        kept = (~zero).reshape(flat.shape).any(0).nonzero()[:, 0].tolist()
         shape, found = value.shape[batch:], Nonzero(quantity)
         for place in kept:
             index = [int(i) for i in torch.unravel_index(torch.tensor(place), shape)]
             found[tuple(names[i] for i in index)] = flat[:, place].reshape(value.shape[:batch])
         return found
+
+    def _named(self, quantity: str, options: dict[str, Any]) -> Tensor:
+        return self.g if quantity == "g" else getattr(self, quantity)(**options)
 
     def _upto(self, order: int) -> tuple[Tensor, ...]:
         """The jets to `order`; a ValueError that says how to get them if they are not here."""
