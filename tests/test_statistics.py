@@ -215,3 +215,18 @@ def test_the_mean_of_a_learned_metric_is_where_logarithms_add_up_to_nothing(n, f
         v = rm.log_map(metric, m[:, None], x)
     force = torch.einsum("bN,bNi->bi", w / w.sum(-1, keepdim=True), v)
     assert force.abs().max() < 3e-8 and (m - torch.einsum("bN,bNi->bi", w, x) / w.sum(-1, keepdim=True)).norm() > 0.01
+
+
+def test_a_mean_at_a_pole_of_the_chart_is_refused_soon():
+    """Points around the pole: no step towards it reaches all of them, in polar coordinates."""
+    turns = tensor(0.0, 2.1, 4.2)
+    ring = torch.stack([torch.full_like(turns, 0.3), turns], -1)
+    calls = []
+
+    def sphere(x):
+        calls.append(0)
+        return torch.diag(torch.stack([torch.ones_like(x[0]), x[0].sin() ** 2]))
+
+    found = rm.frechet_mean(sphere, ring, throw=False)
+    assert found.status == rm.Status.SINGULAR and found.point.isnan().all() and len(calls) < 3000
+    assert "pole of the coordinates" in found.message and "write the metric in coordinates" in found.message

@@ -246,10 +246,11 @@ def _all_relaxed(
     x: Tensor,
     y: Tensor,
     near: Tensor | None,
+    afar: bool = True,
 ) -> tuple["_Curves", Tensor, Tensor]:
     """The best curves from all starts, the sizes of their tension, and the last changes of their first velocities.
 
-    What is `near` bends like them, `(b, k + 1, n)`, and is tried first, on finer nodes.
+    What is `near` bends like them, `(b, k + 1, n)`, and is tried first, on finer nodes; nothing else unless `afar`.
     """
     straight = _straight(metric, x, y)
     curves = straight.refined(_grids(x.shape[-1])[-1])
@@ -257,14 +258,14 @@ def _all_relaxed(
     change = torch.zeros_like(size)
     close = _close(y)
     known = [] if near is None else [(straight._replace(bend=near).refined(_grids(x.shape[-1])[1]), 0.0, 1.0)]
-    for start, shift, leeway in (*known, *((straight, *step) for step in _STARTS)):
+    for start, shift, leeway in (*known, *((straight, *step) for step in _STARTS if afar)):
         left = (size > close).nonzero()[:, 0]
         if len(left) == 0:
             break
         relaxed, new, turned = _relaxed(start.of(left), shift, leeway, max_iterations, options)
         _take(curves, size, change, left, new < size[left], relaxed, new, turned)
     left = (size > close).nonzero()[:, 0]
-    if len(left):
+    if len(left) and afar:
         line = starts.straight(curves.x[left], curves.y[left])
         relaxed, new, turned = _from_polygons(curves.of(left), line, max_iterations, options)
         _take(curves, size, change, left, new < size[left], relaxed, new, turned)
@@ -294,6 +295,7 @@ def followed_log(
     near: Tensor | None,
     *,
     exact: bool = False,
+    afar: bool = True,
     rtol: float | None = None,
     atol: float | None = None,
     max_steps: int = 10_000,
@@ -304,17 +306,20 @@ def followed_log(
 ) -> tuple[Tensor, Tensor]:
     """Relaxed logarithms `(*batch, n)`, and how their geodesics bend, `(*batch, k + 1, n)`: `near` them the next ones.
 
-    Where they are to be `exact`, those whose nodes are too few are shot at y, as `log_map` does.
+    Where they are to be `exact`, those whose nodes are too few are shot at y, as `log_map` does; unless they are
+    looked for `afar`, too, those that do not bend nearly so are NaN.
     """
     x, y = alike(x, y=y)
     n, options = x.shape[-1], {"rtol": rtol}
     flat = x.reshape(-1, n), y.reshape(-1, n)
     with torch.no_grad():
         near = None if near is None else near.flatten(0, x.ndim - 2)
-        curves, size, change = _all_relaxed(metric, max_iterations, restarts, options, *flat, near)
+        curves, size, change = _all_relaxed(
+            metric, max_iterations, restarts, options, *flat, near, afar or near is None
+        )
         v = torch.where((size <= _close(flat[1]))[:, None], curves.velocities()[:, 0], torch.nan).to(x.dtype)
         goal = _goal(flat[1], options)
-        left = (torch.maximum(size, change) > goal).nonzero()[:, 0]
+        left = ((torch.maximum(size, change) > goal) & (afar | (size <= _close(flat[1])))).nonzero()[:, 0]
         if exact and len(left):  # do nodes between those known find it, too?
             left = left[curves.of(left).refined(2 * _grids(n)[-1]).tension()[1] > goal[left]]
         bend = curves.refined(_grids(n)[0]).bend

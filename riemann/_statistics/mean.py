@@ -20,6 +20,7 @@ from riemann._statistics.sets import checked_sets, loosened, one_each
 from riemann._types import Metric
 
 _SHORTEST = 1e-7  # part of a step that is still tried
+_LOST = 6  # steps that lose geodesics, in all, after which no more are tried
 
 
 class FrechetMean(NamedTuple):
@@ -46,6 +47,12 @@ class FrechetMean(NamedTuple):
         where = first(bad) if bad.ndim else ()
         place = f" at {list(where)} of the batch" if where else ""
         error = float(self.error[where])
+        if int(self.status[where]) == Status.SINGULAR:
+            return (
+                f"the mean{place} was not found: however short the steps to it, they lose the geodesics to some point, "
+                "as at a pole of the coordinates or at an edge; write the metric in coordinates that are regular where "
+                "the mean is, or give a `start=`"
+            )
         if error == float("inf"):
             return (
                 f"the mean{place} was not found: some point has no logarithm at the start; give a `start=` that "
@@ -145,9 +152,9 @@ def frechet_mean(
     with torch.no_grad():
         given = None if start is None else one_each("start", start, points).detach().reshape(-1, n)
         found = _search(metric, x.detach(), w.detach(), given, max_iterations, options)
-        good = found.error <= _goal(found.m, options)
+        good = (found.error <= _goal(found.m, options)) & ~found.lost
     point, variance = _implicit(metric, found, x, w, good, options)
-    status = torch.where(good, Status.SUCCESS, Status.NOT_CONVERGED)
+    status = torch.where(good, Status.SUCCESS, torch.where(found.lost, Status.SINGULAR, Status.NOT_CONVERGED))
     result = FrechetMean(point.reshape(*batch, n), *(a.reshape(batch) for a in (variance, found.error, status)))
     return result.checked().point if throw else result
 
@@ -230,12 +237,12 @@ class _Sets:
         self.rounding = {exact: max(1e-6, 10 * tolerance(of.get("rtol"), x)) for exact, of in self.options.items()}
         self.bend: Tensor | None = None
 
-    def pull(self, m: Tensor, lanes: Tensor, exact: bool) -> _Pull:
-        """At m, of some of the sets."""
+    def pull(self, m: Tensor, lanes: Tensor, exact: bool, afar: bool = True) -> _Pull:
+        """At m, of some of the sets; of geodesics near those known only, if they are not looked for `afar`."""
         w = self.w[lanes]
         x = _weighty(m, self.x[lanes], w)
         near = None if self.bend is None else self.bend[lanes]
-        v, bend = followed_log(self.metric, m[:, None], x, near, exact=exact, **self.options[exact])
+        v, bend = followed_log(self.metric, m[:, None], x, near, exact=exact, afar=afar, **self.options[exact])
         if self.bend is None:
             self.bend = bend.new_zeros(len(self.x), *bend.shape[1:])
         self.bend[lanes] = bend.nan_to_num(0.0)
@@ -254,11 +261,12 @@ class _Sets:
 
 
 class _Found(NamedTuple):
-    """The m found for each set, its last step, which is infinite where there was none, and the pull there."""
+    """The m found for each set, its last step, infinite where there was none, the pull there; where steps get lost."""
 
     m: Tensor
     error: Tensor
     here: _Pull
+    lost: Tensor
 
 
 def _search(
@@ -271,7 +279,8 @@ def _search(
     every = torch.arange(len(x), device=x.device)
     here = sets.pull(m, every, exact=False)
     B = sets.sensitivity(m)
-    _, tried = _descend(sets, here, m, B, max_iterations - 1, exact=False)
+    losses = torch.zeros_like(every)
+    _, tried = _descend(sets, here, m, B, losses, max_iterations - 1, exact=False)
 
     here, B = sets.pull(m, every, exact=True), sets.sensitivity(m)
     gap = torch.where(w > 0, (x - first[:, None]).square().sum(-1), torch.inf)
@@ -282,12 +291,17 @@ def _search(
             m[lost] = other[lost]
             for old, new in zip(here, sets.pull(m[lost], lost, exact=True), strict=True):
                 old[lost] = new
-    error, _ = _descend(sets, here, m, B, max_iterations - tried, exact=True)
-    return _Found(m, error, here)
+    error, _ = _descend(sets, here, m, B, losses, max_iterations - tried, exact=True)
+    return _Found(m, error, here, losses >= _LOST)
 
 
-def _descend(sets: _Sets, here: _Pull, m: Tensor, B: Tensor, max_iterations: int, exact: bool) -> tuple[Tensor, int]:
-    """Steps, written over m, the pull there, and the inverse derivatives B of forces: the last ones, and how many."""
+def _descend(
+    sets: _Sets, here: _Pull, m: Tensor, B: Tensor, losses: Tensor, max_iterations: int, exact: bool
+) -> tuple[Tensor, int]:
+    """Steps, written over m, the pull there, and the inverse derivatives B of forces: the last ones, and how many.
+
+    Those that lose geodesics are added to `losses`.
+    """
     size, error = torch.ones_like(m[:, 0]), torch.full_like(m[:, 0], torch.inf)
     shortest = _SHORTEST if exact else 1e-2
     on = here.force.isfinite().all(-1).nonzero()[:, 0]
@@ -296,11 +310,12 @@ def _descend(sets: _Sets, here: _Pull, m: Tensor, B: Tensor, max_iterations: int
         error[on] = step[on].abs().amax(-1)
         done = error[on] <= _goal(m[on], sets.options[exact])
         m[on[done]] += step[on[done]]
-        on = on[~done & (size[on] > shortest)]
+        on = on[~done & (size[on] > shortest) & (losses[on] < _LOST)]
         if len(on) == 0:
             return error, tried
         s = size[on, None] * step[on]
-        new = sets.pull(m[on] + s, on, exact)
+        new = sets.pull(m[on] + s, on, exact, afar=False)
+        losses[on] += new.force.isnan().any(-1)
         better = _is_better(_Pull(*(a[on] for a in here)), s, new, sets.rounding[exact])
         size[on] = torch.where(better, 1.0, size[on] / 4)
         lanes = on[better]
