@@ -1,6 +1,8 @@
 """Other packages' objects as metrics, against the packages themselves and closed forms of the literature."""
 
 import os
+import sys
+import types
 import warnings
 from pathlib import Path
 
@@ -28,12 +30,11 @@ def geoopt():
 
 @pytest.fixture(scope="module")
 def geomstats():
-    """On its backend for torch; 2.8 imports a function of NumPy that has another name since NumPy 2.4."""
+    """On its backend for torch."""
     before, patch = torch.get_default_dtype(), pytest.MonkeyPatch()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         patch.setenv("GEOMSTATS_BACKEND", os.environ.get("GEOMSTATS_BACKEND", "pytorch"))
-        patch.setattr(np, "trapz", np.trapezoid, raising=False)
         package = pytest.importorskip("geomstats", exc_type=ImportError)
     torch.set_default_dtype(before)  # geomstats makes it float64
     patch.undo()
@@ -202,6 +203,16 @@ def test_there_and_back(geomstats):
     finally:
         torch.set_default_dtype(torch.float32)
     torch.testing.assert_close(mean, x, atol=1e-3, rtol=1e-3)
+
+
+def test_a_geomstats_that_does_not_import_says_what_to_install(monkeypatch):
+    for found, words in (
+        (None, "needs geomstats: `pip install"),
+        (types.ModuleType("geomstats.geometry"), "numpy<2.4"),
+    ):
+        monkeypatch.setitem(sys.modules, "geomstats.geometry.euclidean", found)
+        with pytest.raises(ImportError, match=words):
+            rm.to_geomstats(lambda x: torch.eye(2), 2)
 
 
 def test_a_backend_without_derivatives(geomstats, monkeypatch):

@@ -90,7 +90,7 @@ def to_geomstats(metric: Metric, dim: int) -> Any:
         those of geomstats' backend: on `numpy` they come without derivatives.
 
     Raises:
-        ImportError: geomstats is not installed.
+        ImportError: geomstats is not installed, or does not import: 2.8 needs NumPy before 2.4.
         TypeError, ValueError: `metric` is no callable, `dim` no whole number.
 
     Note:
@@ -106,8 +106,13 @@ def to_geomstats(metric: Metric, dim: int) -> Any:
     check_count("dim", dim, 1)
     try:
         from geomstats.geometry.euclidean import Euclidean
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ImportError("`to_geomstats` needs geomstats: `pip install 'riemann-torch[interop]'`") from error
+    except ImportError as error:  # 2.8 asks for `numpy.trapz`
+        raise ImportError(
+            f"geomstats is installed, and does not import ({error}); geomstats 2.8 needs an older NumPy: "
+            "`pip install 'numpy<2.4'`"
+        ) from error
     space = Euclidean(dim, equip=False)
     space.equip_with_metric(_class(), metric=metric)
     return space.metric
