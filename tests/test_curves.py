@@ -2,7 +2,9 @@
 
 import math
 
+import numpy as np
 import pytest
+import sympy as sp
 import torch
 from torch.testing import assert_close
 
@@ -741,3 +743,16 @@ def test_what_stands_in_for_a_metric_in_one_call_is_equal_to_it():
     assert for_one_call(half_plane, x[:, :2]) is half_plane
     plain = Net(5)
     assert for_one_call(plain, x[:, :5]) is plain
+
+
+@pytest.mark.unshaped
+@pytest.mark.parametrize("number", [1, 1.0, np.float32(1), np.int64(1), sp.Integer(1), sp.Rational(1), sp.Float(1)])
+def test_numbers_of_other_packages_are_numbers(number):
+    x, v = torch.tensor([0.7, 0.2], dtype=torch.float64), torch.tensor([0.1, 0.3], dtype=torch.float64)
+    sphere, poisson = rm.spaces.sphere(), lambda x: torch.distributions.Poisson(x[0].exp())
+    truth = rm.geodesic(sphere, x, v, 1.0).points
+    assert rm.geodesic(sphere, x, v, number).points.equal(truth)
+    assert rm.geodesic(sphere, x, v, [0.5, number]).points[-1].allclose(truth[0])
+    assert rm.alpha_christoffel(poisson, x[:1], number).abs() < 1e-12
+    with pytest.raises(ValueError, match="expected a tensor"):
+        rm.geodesic(sphere, x, v, True)

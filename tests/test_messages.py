@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import sympy as sp
 import torch
 
 import riemann as rm
@@ -31,6 +32,8 @@ def asymmetric(x):
     "call, error, words",
     [
         (lambda: S(sphere, np.ones(2)), TypeError, ["`x`", "ndarray", "use `torch.as_tensor(x)`"]),
+        (lambda: S(sphere, [torch.ones(()), torch.ones(())]), TypeError, ["use `torch.stack(x)`"]),
+        (lambda: S(sphere, np.array([1, sp.pi], dtype=object)), TypeError, ["use `torch.as_tensor(x.astype(float))`"]),
         (lambda: S(sphere, [1.0, 2.0]), TypeError, ["`x`", "list", "use `torch.as_tensor(x, dtype=torch.float64)`"]),
         (lambda: S(sphere, torch.tensor([1, 2])), TypeError, ["int64", "x.double()"]),
         (lambda: S(sphere, X.half()), TypeError, ["float16", "x.double()"]),

@@ -98,7 +98,7 @@ def compile(
     if dim is None:
         raise ValueError("`dim` is not known: a metric is a callable, so give its dimension, `dim=…`")
     checks.check_count("dim", dim, 1)
-    if not isinstance(budget, int | float) or not budget > 0:
+    if not checks.is_number(budget) or not budget > 0:
         raise ValueError(f"`budget` is {budget!r}, expected seconds, more than 0")
     return Compiled(metric, quantity, options, dim, components == "all", backend, digits, budget)
 

@@ -18,7 +18,7 @@ from riemann._curves.ode import Report, Solution, Status, solve
 from riemann._indices import bilinear
 from riemann._metric import jets_of, metric_field, metric_jet
 from riemann._open import open_function
-from riemann._points.checks import alike, check_count, check_dense, check_unmapped, door, to_tensor
+from riemann._points.checks import alike, check_count, check_dense, check_unmapped, door, is_number, to_tensor
 from riemann._points.chunks import reported
 from riemann._points.faults import collected, first
 from riemann._precision import full_precision
@@ -276,10 +276,10 @@ def _quiet() -> Iterator[None]:
 
 def checked_times(t: Any, x: Tensor) -> Tensor:
     """`t` as a tensor of parameters: numbers are taken; raises unless it is like `x`, and values can be looked at."""
-    if isinstance(t, int | float) and not isinstance(t, bool):
-        t = x.new_tensor([t])
-    elif isinstance(t, list | tuple) and t and all(type(number) in (int, float) for number in t):
-        t = x.new_tensor(t)
+    if is_number(t):
+        t = x.new_tensor([float(t)])
+    elif isinstance(t, list | tuple) and t and all(map(is_number, t)):
+        t = x.new_tensor([float(number) for number in t])
     if not isinstance(t, Tensor) or t.ndim != 1 or len(t) == 0:
         got = f"has shape {tuple(t.shape)}" if isinstance(t, Tensor) else f"is a {type(t).__name__}"
         line = "t.reshape(-1)" if isinstance(t, Tensor) and t.numel() else "torch.tensor([1.0])"

@@ -78,7 +78,8 @@ class Logarithm(NamedTuple):
             where = list(first(passed)) if passed.ndim else []
             warn(
                 f"the geodesic between two points{f' at {where} of the batch' if where else ''} passes a point "
-                "conjugate to its start, so it is not the shortest one; `restarts=8` looks for others"
+                "conjugate to its start, so it is not the shortest one; `restarts=8`, or more, looks for others in "
+                "this chart"
             )
         return self.velocities
 

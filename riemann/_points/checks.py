@@ -4,9 +4,10 @@ import contextlib
 import functools
 import inspect
 import math
+import numbers
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor
@@ -118,8 +119,17 @@ def door(f: Callable[P, R]) -> Callable[P, R]:
     return checking
 
 
+def is_number(value: object) -> TypeGuard[float | int]:
+    """Whether a value is a real number, of Python, NumPy or SymPy; no truth value."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def to_tensor(name: str, value: object) -> str:
     """The line to write where `value` is no tensor, without loss of digits: of a list, torch makes float32."""
+    if isinstance(value, list | tuple) and value and all(isinstance(a, Tensor) for a in value):
+        return f"torch.stack({name})"
+    if str(getattr(value, "dtype", "")) == "object":
+        return f"torch.as_tensor({name}.astype(float))"
     has_them = str(getattr(value, "dtype", "")) in ("float32", "float64")
     return f"torch.as_tensor({name})" if has_them else f"torch.as_tensor({name}, dtype=torch.float64)"
 

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from riemann import _curvature, _jets
-from riemann._points.checks import door
+from riemann._points.checks import door, is_number
 from riemann._precision import full_precision
 from riemann.metrics._families import masses
 from riemann.metrics._fisher import Family, Fisher, Part, parts_of
@@ -46,12 +46,12 @@ def alpha_christoffel(
         tensor([[[True]]])
     """
     metric = family if isinstance(family, Fisher) else Fisher(family)
-    if not isinstance(alpha, int | float) or isinstance(alpha, bool):
+    if not is_number(alpha):
         raise TypeError(f"`alpha` is {alpha!r}, expected a number")
     with full_precision():
         gamma, inverse = _curvature.christoffel(metric, x), _curvature.inverse_metric(metric, x)
         skewness = sum(_skewness(metric, part, x) for part in parts_of(metric, x))
-        return gamma - 0.5 * alpha * torch.einsum("...kl,...lij->...kij", inverse, skewness)
+        return gamma - 0.5 * float(alpha) * torch.einsum("...kl,...lij->...kij", inverse, skewness)
 
 
 def _skewness(metric: Fisher, part: Part, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from matplotlib.colors import Normalize
 from torch import Tensor
 
 import riemann as rm
+from riemann._points.checks import is_number
 from riemann._types import Metric
 
 Box = Sequence[Sequence[float] | float]
@@ -23,8 +24,8 @@ class Plane:
     """The plane of two free coordinates of a box, cut into cells."""
 
     def __init__(self, metric: Any, box: Box, resolution: int | tuple[int, int]):
-        intervals = [not isinstance(b, int | float) for b in box]
-        if sum(intervals) != 2 or any(len(b) != 2 or not b[0] < b[1] for b in box if not isinstance(b, int | float)):
+        intervals = [not is_number(b) for b in box]
+        if sum(intervals) != 2 or any(len(b) != 2 or not b[0] < b[1] for b in box if not is_number(b)):
             raise ValueError(
                 f"`box` is {box!r}, expected two intervals (low, high) with low < high, and a number for each other "
                 "coordinate"
@@ -33,7 +34,7 @@ class Plane:
         self.free = tuple(k for k, free in enumerate(intervals) if free)
         like = next(iter(metric.parameters()), None) if isinstance(metric, torch.nn.Module) else None
         like = torch.empty(0, dtype=torch.float64) if like is None else like.detach()
-        self.held = like.new_tensor([0.0 if free else b for b, free in zip(box, intervals, strict=True)])
+        self.held = like.new_tensor([0.0 if free else float(b) for b, free in zip(box, intervals, strict=True)])
         self.bounds = like.new_tensor([box[k] for k in self.free]).unbind(-1)
         low, high = self.bounds
         sides = (high - low).tolist()
