@@ -73,7 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     command = add("show", _show, "line element and curvature of a space, exactly")
     command.add_argument("space", help="a name of the catalogue (`riemann list`)")
     command.add_argument(
-        "parameters", nargs="*", metavar="name=value", help="numbers, names or formulas, as in M=1 a=spin f=x*y"
+        "parameters",
+        nargs="*",
+        default=[],
+        metavar="name=value",
+        help="numbers, names or formulas, as in M=1 a=spin f=x*y",
     )
     command.add_argument("--latex", action="store_true", help="print LaTeX")
 
@@ -81,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "metric", help="a name of the catalogue, or FILE.py:FUNCTION; FILE.py alone lists the metrics in the file"
     )
-    command.add_argument("parameters", nargs="*", metavar="name=value", help="numbers, as in M=1 (of the catalogue)")
+    command.add_argument(
+        "parameters", nargs="*", default=[], metavar="name=value", help="numbers, as in M=1 (of the catalogue)"
+    )
     command.add_argument("--dim", type=int, help="dimension (of a function)")
     command.add_argument("--at", action="append", metavar="X", help="a point, as in --at 0.5,1.2; may be repeated")
     command.add_argument("--dtype", choices=("float64", "float32"), default="float64")

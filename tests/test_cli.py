@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from riemann import _cli
 from riemann._cli import FAILED, OK, USAGE, main
 
 METRICS = """
@@ -138,3 +139,10 @@ def test_errors_show_the_usage_of_their_command(capsys):
     assert main(["verify", "ker"]) == USAGE
     err = capsys.readouterr().err
     assert err.startswith("usage: riemann verify") and "riemann verify: error: " in err
+
+
+@pytest.mark.parametrize("command, missing", [("verify", "metric"), ("show", "space")])
+def test_only_what_is_missing_is_asked_for(command, missing, capsys):
+    with pytest.raises(SystemExit):
+        _cli._parser().parse_args([command])
+    assert capsys.readouterr().err.rstrip().endswith(f"are required: {missing}")
