@@ -2,8 +2,9 @@
 
 Densities: a flow; the same with a mixture (of classes, where there are labels) for its base; with a learned metric
 whose volume enters the likelihood; flow matching along straight lines; and along paths that are short in the metric
-that the flow's density makes (Riemannian flow matching). Paths: straight, spherical, straight in the chart of the flow,
-geodesic in that metric. Data: a noisy roll, whose surface is known, and digits in eight principal coordinates.
+that the flow's density makes (Riemannian flow matching); one Gaussian, and many, fitted by likelihood. Paths: straight,
+spherical, straight in the chart of the flow, geodesic in that metric. Data: a noisy roll, whose surface is known, and
+digits in eight principal coordinates.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
+from sklearn.mixture import GaussianMixture
 from tqdm import tqdm
 
 import riemann as rm
@@ -97,6 +99,22 @@ def manifolds(n, labels):
 def perceptron(*widths):
     layers = [m for a, b in zip(widths, widths[1:], strict=False) for m in (torch.nn.Linear(a, b), torch.nn.SiLU())]
     return torch.nn.Sequential(*layers[:-1])
+
+
+class Gaussians:
+    """One Gaussian, which is the linear model among densities, or as many as make points to choose on likeliest."""
+
+    def __init__(self, x, chosen_on, seed, counts):
+        fits = [GaussianMixture(count, reg_covar=1e-4, random_state=seed).fit(x.numpy()) for count in counts]
+        self.model = max(fits, key=lambda model: model.score(chosen_on.numpy()))
+        n = x.shape[-1]
+        self.size = self.model.n_components * (1 + n + n * (n + 1) // 2) - 1
+
+    def log_prob(self, x):
+        return torch.as_tensor(self.model.score_samples(x.numpy()))
+
+    def sample(self, count):
+        return torch.as_tensor(self.model.sample(count)[0]).float()
 
 
 class FlowMatching:
@@ -225,6 +243,10 @@ def experiment(name, seed, steps, pairs, sides):
         conditional = kind == "flow, mixture" and labels is not None
         models[kind] = trained(model, x, labels, chosen_on, steps, conditional)
         note(kind, models[kind], begin, size)
+    for kind, counts in {"one Gaussian": (1,), "Gaussians": (5, 10, 20, 40)}.items():
+        begin = time.process_time()
+        gaussians = Gaussians(x, chosen_on, seed, counts)
+        note(kind, gaussians, begin, gaussians.size)
     flow = models["flow, mixture"]
     metric = flow.density_metric(1.0)
     for kind, given in {"flow matching": None, "flow matching, metric": metric}.items():

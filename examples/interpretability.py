@@ -15,6 +15,8 @@ import numpy as np
 import scipy.stats
 import torch
 from sklearn.datasets import make_circles, make_moons
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -74,6 +76,13 @@ def train(make, x, y, seed, steps):
         optimizer.step()
     module.requires_grad_(False)
     return logit, metric
+
+
+def others(name, seed):
+    """Test accuracies of a linear model and of boosting, at scikit-learn's defaults."""
+    x, y, x_test, y_test = (part.numpy() for part in data(name, seed))
+    models = {"linear": LogisticRegression(), "boosting": HistGradientBoostingClassifier(random_state=seed)}
+    return {kind: model.fit(x, y).score(x_test, y_test) for kind, model in models.items()}
 
 
 def fields(metric, x):
@@ -183,6 +192,10 @@ def main():
             print("".join(f"{score} {m:.2f} ± {h:.2f}   " for score, (m, h) in table[name, kind].items()), end="")
             print(f"{np.mean([row['accuracy'] for row in rows]):.3f}")
     results = {"runs": runs, "table": [{"data": d, "model": m, **scores} for (d, m), scores in table.items()]}
+    results["others"] = {name: [others(name, seed) for seed in range(seeds)] for name in DATA}
+    for name, rows in results["others"].items():
+        said = ", ".join(f"{kind} {np.mean([row[kind] for row in rows]):.3f}" for kind in rows[0])
+        print(f"  {name}, test accuracy at scikit-learn's defaults: {said}")
     (options.out / "results.json").write_text(json.dumps(results, indent=1))
     draw(kept, options.out / "boundary.png", resolution if options.quick else 140)
     print("\nDoes it mark the decision boundary?")

@@ -19,6 +19,9 @@ import scipy.stats
 import torch
 from matplotlib.colors import ListedColormap
 from sklearn.datasets import make_moons
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
@@ -87,6 +90,32 @@ def train(make, evolution, setting, seed, epochs, bar):
     return model, {**row, "warnings": collapse, "history": history, "seconds": seconds}
 
 
+def others(setting, seed, epochs):
+    """Test accuracy and loss of an MLP about as large, trained as the manifold is, and of scikit-learn's defaults."""
+    x, y, x_test, y_test = moons(setting, seed)
+    rows = {}
+    for name, model in {
+        "linear": LogisticRegression(),
+        "boosting": HistGradientBoostingClassifier(random_state=seed),
+    }.items():
+        model.fit(x.numpy(), y.numpy())
+        loss = log_loss(y_test.numpy(), model.predict_proba(x_test.numpy()))
+        rows[name] = {"accuracy": model.score(x_test.numpy(), y_test.numpy()), "test_loss": float(loss)}
+    torch.manual_seed(seed)
+    Linear, Tanh = torch.nn.Linear, torch.nn.Tanh
+    net = torch.nn.Sequential(Linear(2, 32), Tanh(), Linear(32, 32), Tanh(), Linear(32, 1))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        binary_cross_entropy_with_logits(net(x)[:, 0], y).backward()
+        optimizer.step()
+    with torch.no_grad():
+        logit = net(x_test)[:, 0]
+        right = ((logit > 0) == (y_test > 0.5)).float().mean().item()
+    rows["MLP"] = {"accuracy": right, "test_loss": binary_cross_entropy_with_logits(logit, y_test).item()}
+    return {name: {"seed": seed, **row} for name, row in rows.items()}
+
+
 def interval(differences):
     """Mean and half width of the 95% confidence interval of Student's t."""
     d = np.asarray(differences, dtype=float)
@@ -118,7 +147,7 @@ def show_article(runs):
         )
 
 
-def show_complete(runs, setting):
+def show_complete(runs, simple, setting):
     noise, labels = SETTINGS[setting].values()
     print(f"\nThe complete network, noise {noise}, {labels} labels: mean ± deviation over seeds, medians over seeds")
     print(f"{'evolution':12}{'test accuracy':>18}{'test loss':>17}{'mean sqrt det g':>23}{'|S| sqrt det g':>24}")
@@ -129,6 +158,9 @@ def show_complete(runs, setting):
             f"{name:12}{a:9.4f} ± {da:.4f}{b:9.3f} ± {db:.3f}{v0:12.1e} -> {v1:.1e}{S0:13.1e} -> {S1:.1e}"
             f"   {column(rows, 'seconds')[0]:.1f} s"
         )
+    for name, rows in simple.items():
+        (a, da), (b, db) = column(rows, "accuracy"), column(rows, "test_loss")
+        print(f"{name:12}{a:9.4f} ± {da:.4f}{b:9.3f} ± {db:.3f}")
     for name in list(runs)[1:]:
         pairs = list(zip(runs[name], runs["no geometry"], strict=True))
         a, b = (interval([p[key] - q[key] for p, q in pairs]) for key in ("accuracy", "test_loss"))
@@ -239,10 +271,14 @@ def main():
                 model, row = train(make, evolution, setting, seed, epochs[table], bar)
                 results[table].setdefault(name, []).append(row)
                 models.setdefault((table, name), model)
+    results["others"] = {}
+    for setting in SETTINGS:
+        rows = [others(setting, seed, epochs[setting]) for seed in range(seeds)]
+        results["others"][setting] = {name: [row[name] for row in rows] for name in rows[0]}
     (options.out / "results.json").write_text(json.dumps(results, indent=1))
     show_article(results["article"])
     for setting in SETTINGS:
-        show_complete(results[setting], setting)
+        show_complete(results[setting], results["others"][setting], setting)
     conclude(results, options.quick)
     draw_article(results["article"], options.out / "article.png")
     for name in ["scale-free"] if options.quick else EVOLUTIONS:
