@@ -117,6 +117,64 @@ def test_the_loss_says_what_is_predicted():
         model.start_at(torch.full((5, 2), torch.nan))
 
 
+@pytest.mark.filterwarnings("ignore:the metrics of this model are decorative")
+@pytest.mark.parametrize("head", ["mahalanobis", "kernel", "linear"])
+def test_counts(head):
+    """Poisson's likelihood of logarithms of rates, which start at that of the mean count."""
+    torch.manual_seed(0)
+    x = torch.randn(200, 2)
+    y = torch.poisson(torch.exp(6 + x[:, 0]))
+    loss = torch.nn.PoissonNLLLoss()
+    model = nn.NeuralDifferentialManifold(2, [4], 1, head=head, task=loss)
+    step = nn.TrainingStep(model, loss, nn.EvolutionLoss(monitor=None))
+    optimizer = torch.optim.Adam(step.parameters(), lr=2e-2)
+    for _ in range(150):
+        optimizer.zero_grad()
+        step(x, y)[0].backward()
+        optimizer.step()
+    assert (model(x)[0][:, 0] - 6 - x[:, 0]).abs().mean() < 0.3
+    assert_equal(model.head.units.offset, y.mean().log()[None])
+    with pytest.raises(ValueError, match="negative mean, and are no counts; use task='values'"):
+        model.start_at(-torch.ones(5, 1))
+    model.start_at(torch.zeros(5, 1))
+    assert model(x)[0].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "loss, remedy",
+    [
+        (F.nll_loss, "use cross_entropy"),
+        (torch.nn.KLDivLoss(), "use cross_entropy"),
+        (torch.nn.BCELoss(), "use binary_cross_entropy_with_logits"),
+        (torch.nn.GaussianNLLLoss(), "use lambda output, y: gaussian_nll_loss"),
+        (torch.nn.PoissonNLLLoss(log_input=False), "use log_input=True"),
+        (partial(F.poisson_nll_loss, log_input=False), "use log_input=True"),
+    ],
+    ids=["nll", "kl", "bce", "gaussian", "rates", "rates-partial"],
+)
+def test_losses_that_do_not_take_what_heads_give(loss, remedy):
+    """Those of log-probabilities go down without end on logits."""
+    with pytest.raises(ValueError, match=remedy):
+        nn.TrainingStep(nn.NeuralDifferentialManifold(2, [3], 2), loss, nn.EvolutionLoss())
+
+
+def test_means_and_variances_as_the_refusal_says():
+    torch.manual_seed(0)
+    model = nn.NeuralDifferentialManifold(1, [4], 2)
+    task = lambda output, y: F.gaussian_nll_loss(output[..., :1], y, output[..., 1:].exp())
+    x = torch.linspace(-1, 1, 400)[:, None]
+    y = torch.sin(2 * x) + torch.exp(x - 2) * torch.randn(400, 1)
+    step = nn.TrainingStep(model, task, nn.EvolutionLoss())
+    optimizer = torch.optim.Adam(step.parameters(), lr=1e-2)
+    for _ in range(400):
+        optimizer.zero_grad()
+        step(x, y)[0].backward()
+        optimizer.step()
+    mean, log_variance = model(x)[0].unbind(-1)
+    assert (mean - torch.sin(2 * x[:, 0])).abs().mean() < 0.1
+    assert (log_variance / 2 - (x[:, 0] - 2)).abs().mean() < 0.3
+
+
 # --------------------------------------------------------------------------------------------------------- structure
 
 
@@ -397,6 +455,43 @@ def test_test_losses_are_those_of_a_perceptron_or_less():
         ours, theirs = np.mean(losses, 0)
         ratios.append(ours / theirs)
     assert max(ratios) < 1.2
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_layer_in_a_transformer_block(norm_first):
+    """In place of `linear1`, which torch's fused kernels would multiply with: it is called, in training and not."""
+
+    def layer():
+        map = torch.nn.Sequential(torch.nn.Linear(8, 16), nn.CoordinateLayer(16))
+        return nn.TensorLayer(nn.ManifoldLayer(map, nn.MetricNet(16, (8,))))
+
+    def block():
+        return torch.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True, norm_first=norm_first)
+
+    one = block()
+    one.linear1 = layer()
+    x, mask = torch.randn(3, 5, 8), torch.arange(5).expand(3, 5) >= torch.tensor([[5], [2], [1]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # nested tensors are not for norm_first
+        stack = torch.nn.TransformerEncoder(one, 2)
+        mixed = torch.nn.TransformerEncoder(block(), 2)
+    for model, given in ((one, {}), (stack, {}), (stack, {"src_key_padding_mask": mask})):
+        expected, charts = nn.charts_of(model.train(), x, **given)
+        assert charts[-1].scalar_curvature().shape == (3, 5)
+        with torch.no_grad():
+            assert_equal(model.eval()(x, **given)[~mask], expected[~mask], rtol=1e-5)
+    stack.load_state_dict(stack.state_dict())
+
+    mixed.layers[1].linear1 = layer()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of torch's prototype
+        if norm_first:
+            mixed.eval()(x, src_key_padding_mask=mask)
+        else:
+            with pytest.raises(TypeError, match="nested tensor; use"):
+                mixed.eval()(x, src_key_padding_mask=mask)
+    with pytest.raises(TypeError, match="a `TensorLayer` is no matrix, which `linear` wants: call the layer"):
+        F.linear(x, one.linear1.weight)
 
 
 def test_layers_among_other_modules():

@@ -14,22 +14,55 @@ TASKS = {
     "classes": "logits of exclusive classes, one temperature for all",
     "labels": "logits of independent labels, each with a scale of its own",
     "values": "values, in the units of the targets",
-    None: "any real numbers: logits of classes or of labels, or values",
+    "counts": "logarithms of rates, of counts",
+    None: "any real numbers: logits of classes or of labels, values, or logarithms of rates",
 }
+STARTED = ("values", "counts")  # tasks whose units are those of the targets
 
 _LOSSES = {
     "values": "mse_loss l1_loss smooth_l1_loss huber_loss MSELoss L1Loss SmoothL1Loss HuberLoss",
+    "counts": "poisson_nll_loss PoissonNLLLoss",
     "classes": "cross_entropy nll_loss multi_margin_loss CrossEntropyLoss NLLLoss MultiMarginLoss",
     "labels": (
         "binary_cross_entropy_with_logits multilabel_soft_margin_loss BCEWithLogitsLoss MultiLabelSoftMarginLoss"
     ),
 }
 
+_OF_PROBABILITIES = "takes probabilities, and heads give logits; use binary_cross_entropy_with_logits"
+_OF_LOGARITHMS = (
+    "takes logarithms of probabilities, and heads give logits; use cross_entropy, of classes or probabilities"
+)
+_OF_VARIANCES = (
+    "takes means and variances, two outputs a target: for k targets give the model 2 k outputs and task=None, and use "
+    "lambda output, y: gaussian_nll_loss(output[..., :k], y, output[..., k:].exp()), of targets of about deviation 1"
+)
+_OF_RATES = "with log_input=False takes rates, and heads give their logarithms; use log_input=True"
+_MISFITS = {  # losses that what a head predicts is wrong for, and what to write
+    "nll_loss": _OF_LOGARITHMS, "NLLLoss": _OF_LOGARITHMS, "kl_div": _OF_LOGARITHMS, "KLDivLoss": _OF_LOGARITHMS,
+    "binary_cross_entropy": _OF_PROBABILITIES, "BCELoss": _OF_PROBABILITIES,
+    "gaussian_nll_loss": _OF_VARIANCES, "GaussianNLLLoss": _OF_VARIANCES,
+}  # fmt: skip
+
+
+def _name(loss: Any) -> str:
+    loss = loss.func if isinstance(loss, functools.partial) else loss
+    return getattr(loss, "__name__", type(loss).__name__)
+
+
+def check_fits(loss: Any) -> None:
+    """Raises ValueError where a loss of torch does not take what heads give: it would go down without end, or fail."""
+    name = _name(loss)
+    misfit = _MISFITS.get(name)
+    given = loss.keywords if isinstance(loss, functools.partial) else vars(loss) if hasattr(loss, "__dict__") else {}
+    if name in _LOSSES["counts"].split() and not given.get("log_input", True):
+        misfit = _OF_RATES
+    if misfit is not None:
+        raise ValueError(f"{name} {misfit}")
+
 
 def task_of(loss: Any) -> str | None:
-    """What a loss of torch needs predicted: `"values"`, `"classes"`, `"labels"`; None for other losses."""
-    loss = loss.func if isinstance(loss, functools.partial) else loss
-    name = getattr(loss, "__name__", type(loss).__name__)
+    """What a loss of torch needs predicted: `"values"`, `"classes"`, `"labels"`, `"counts"`; None for other losses."""
+    name = _name(loss)
     return next((task for task, names in _LOSSES.items() if name in names.split()), None)
 
 
@@ -40,16 +73,21 @@ def check_task(task: str | Callable[..., Any] | None) -> str | None:
         ValueError: an unknown task, or a loss of which it is not known what it needs.
     """
     named = task_of(task) if callable(task) else task
+    if callable(task) and named is None:
+        check_fits(task)
     if named not in TASKS or (named is None and task is not None):
         said = getattr(task, "__name__", type(task).__name__) if callable(task) else repr(task)
-        raise ValueError(f"`task` is {said}, expected 'values', 'classes', 'labels', None, or a loss of torch")
+        raise ValueError(
+            f"`task` is {said}, expected 'values', 'counts', 'classes', 'labels', None, or a loss of torch"
+        )
     return named
 
 
 class Units(torch.nn.Module):
     r"""From raw outputs r to predictions: $y = \mathrm{offset} + \mathrm{unit} \cdot e^{s} (r + b)$, s and b learned.
 
-    Offset and unit are those of the targets, once `start_at` has seen some; 0 and 1 until then.
+    Offset and unit are those of the targets, once `start_at` has seen some; 0 and 1 until then. Of counts the offset is
+    the logarithm of their mean, and the unit stays 1.
 
     Args:
         output_dim: number of outputs.
@@ -84,7 +122,7 @@ class Units(torch.nn.Module):
             total: from sums of this process to those of all.
 
         Raises:
-            ValueError: targets of another number, or that are not finite.
+            ValueError: targets of another number, or that are not finite, or negative counts.
         """
         k = self.offset.shape[0]
         y = targets.detach().to(self.offset)
@@ -96,9 +134,14 @@ class Units(torch.nn.Module):
         deviation = (total((y - mean).square().sum(0)) / count).sqrt()
         if not torch.compiler.is_compiling() and not bool(deviation.isfinite().all()):
             raise ValueError("`targets` are not all finite")
+        self.started = True
+        if self.task == "counts":
+            if not torch.compiler.is_compiling() and not bool((mean >= 0).all()):
+                raise ValueError("`targets` have a negative mean, and are no counts; use task='values' and mse_loss")
+            self.offset.copy_(torch.where(mean > 0, mean, torch.ones_like(mean)).log())
+            return
         self.offset.copy_(mean)
         self.unit.copy_(torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
-        self.started = True
 
     def get_extra_state(self) -> dict[str, bool]:
         """Whether it has started."""
@@ -149,7 +192,8 @@ class MahalanobisHead(torch.nn.Module):
     Args:
         dims: dimensions of the charts whose distances are added.
         output_dim: number of outputs.
-        task: what they are: `"classes"`, `"labels"`, `"values"`, None for any of them; or a loss of torch.
+        task: what they are: `"classes"`, `"labels"`, `"values"`, `"counts"` (logarithms of rates), None for any of
+            them; or a loss of torch.
     """
 
     distances: torch.nn.Module
@@ -222,7 +266,7 @@ class LinearHead(torch.nn.Module):
         super().__init__()
         task = check_task(task)
         self.linear = torch.nn.Linear(dim, output_dim)
-        self.units: Units | None = Units(output_dim, task) if task == "values" else None
+        self.units: Units | None = Units(output_dim, task) if task in STARTED else None
 
     def forward(self, charts: Sequence[Chart]) -> Tensor:
         """`(*batch, output_dim)`."""

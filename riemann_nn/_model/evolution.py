@@ -9,7 +9,7 @@ from torch import Tensor
 
 import riemann
 from riemann_nn._charts.chart import Chart, without_autocast
-from riemann_nn._charts.heads import task_of
+from riemann_nn._charts.heads import STARTED, check_fits, task_of
 from riemann_nn._losses import reduce
 from riemann_nn._losses.compatibility import compatibility_loss
 from riemann_nn._losses.curvature import check_names, curvature_loss
@@ -335,7 +335,8 @@ class TrainingStep(torch.nn.Module):
         evolution: an `EvolutionLoss`.
 
     Raises:
-        ValueError: the model's head is for another task than this loss.
+        ValueError: the model's head is for another task than this loss; a loss of torch that does not take what heads
+            give, logits or values.
 
     Note:
         Under DistributedDataParallel ranks have equal batches; where geometry is not evaluated at each step and no head
@@ -359,7 +360,10 @@ class TrainingStep(torch.nn.Module):
     def __init__(self, model: torch.nn.Module, task: Callable[[Tensor, Any], Tensor], evolution: EvolutionLoss):
         super().__init__()
         self.model, self.task, self.evolution = model, task, evolution
-        units, needed = getattr(getattr(model, "head", None), "units", None), task_of(task)
+        head, needed = getattr(model, "head", None), task_of(task)
+        if head is not None:
+            check_fits(task)
+        units = getattr(head, "units", None)
         if units is not None and needed is not None and units.task is None:
             units.task = needed
         if units is not None and needed not in (None, units.task):
@@ -369,8 +373,8 @@ class TrainingStep(torch.nn.Module):
                 f"task={needed!r}"
             )
         untrained = units is not None and not any(bool(p.any()) for p in units.parameters())
-        self.starts: bool = untrained and units.task == "values"
-        self.columns: bool = needed in ("values", "labels")
+        self.starts: bool = untrained and units.task in STARTED
+        self.columns: bool = needed in (*STARTED, "labels")
 
     def forward(self, x: Tensor, target: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The total and its parts, as `EvolutionLoss` returns them."""

@@ -88,8 +88,9 @@ class NeuralDifferentialManifold(torch.nn.Module):
         input_dim: dimension of the data.
         hidden_dims: dimensions of the charts.
         output_dim: number of logits, or of values.
-        task: what is predicted: `"classes"`, `"labels"` (several at once), `"values"`; or the loss of torch that the
-            model is trained with. None: outputs are any real numbers, which serve all three.
+        task: what is predicted: `"classes"`, `"labels"` (several at once), `"values"`, `"counts"` (logarithms of
+            Poisson's rates); or the loss of torch that the model is trained with. None: outputs are any real numbers,
+            which serve all of them.
         coordinates: `"flow"`, the paper's: a `CoordinateLayer` between charts of one dimension, after a linear layer
             where the dimension changes; or `"linear"`: a linear layer and the activation.
         head: `"mahalanobis"`, from distances to learned prototypes, or `"kernel"`, attention with such distances, in
@@ -286,7 +287,7 @@ class NeuralDifferentialManifold(torch.nn.Module):
             ValueError: the head has no units, or targets have another shape.
         """
         if (units := getattr(self.head, "units", None)) is None:
-            raise ValueError("the linear head has units with task='values' only")
+            raise ValueError("the linear head has units with task='values' or 'counts' only: make the model so")
         units.start_at(targets)
 
     def forward(self, x: Float[Tensor, "*batch m"]) -> tuple[Float[Tensor, "*batch k"], list[Chart]]:

@@ -10,14 +10,30 @@ from riemann_nn._charts.chart import Chart
 from riemann_nn._model.manifold import ManifoldLayer
 
 
+class _NoMatrix:
+    """What torch's blocks find for the weight and the bias of a `TensorLayer`.
+
+    That it has a `__torch_function__` is what tells them to call the layer, and not to multiply in a fused kernel.
+    """
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(function, "__name__", str(function))
+        raise TypeError(f"a `TensorLayer` is no matrix, which `{name}` wants: call the layer, or use torch.nn.Linear")
+
+
 class TensorLayer(torch.nn.Module):
     r"""A `ManifoldLayer` for `torch.nn.Sequential` and transformer blocks: it returns the new coordinates alone.
 
-    The metric changes no output of such a layer. `charts_of` hands out the charts of a whole model, for `EvolutionLoss`
-    and heads that read them.
+    It stands where a `torch.nn.Linear` would, as in `TransformerEncoderLayer.linear1`, whose fused kernels are not used
+    then. The metric changes no output of such a layer. `charts_of` hands out the charts of a whole model, for
+    `EvolutionLoss` and heads that read them.
 
     Args:
         layer: map and metric.
+
+    Raises:
+        TypeError: a nested tensor; functions of torch that want the weight of a linear layer.
 
     Example:
         >>> import torch
@@ -38,8 +54,19 @@ class TensorLayer(torch.nn.Module):
         super().__init__()
         self.layer = layer
 
+    @property
+    def weight(self) -> Any:
+        """None that could be multiplied with; torch's blocks look at it."""
+        return _NoMatrix()
+
+    bias = weight
+
     def forward(self, x: Float[Tensor, "*batch m"]) -> Float[Tensor, "*batch n"]:
         """The coordinates at points `(*batch, m)`."""
+        if x.is_nested:
+            raise TypeError(
+                "`x` is a nested tensor; use x.to_padded_tensor(0.0) and a mask, or enable_nested_tensor=False"
+            )
         return self.layer(x).coordinates
 
     def chart(self, x: Float[Tensor, "*batch m"]) -> Chart:
