@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 
 PEERS := $(patsubst tests/benchmarks/sides/%.py,.peers/%/ready,$(filter-out %/riemann.py,$(wildcard tests/benchmarks/sides/*.py)))
 
-.PHONY: demo test sweep check docs docs-test bench accuracy format clean help
+.PHONY: demo test sweep check docs docs-test bench accuracy experiments format clean help
 
 demo: $(READY)  ## the tour: curvature of spheres, black holes and networks beside exact values, and a picture
 	$(BIN)/python examples/demo.py
@@ -48,6 +48,10 @@ bench: $(READY) $(PEERS)  ## what curvature costs, beside the peers: docs/benchm
 
 accuracy: $(READY)  ## how accurate curvature is over the catalogue: docs/accuracy.md
 	$(BIN)/python -m tests.benchmarks.accuracy
+
+# ONLY=names: these; what the others have found stays.
+experiments: $(READY)  ## every experiment at its full setting, for hours: the tables of docs/experiments.md (ONLY=names)
+	$(BIN)/python -m tests.experiments.run $(ONLY); status=$$?; $(BIN)/python -m tests.experiments.report; exit $$status
 
 format: $(READY)  ## write the format
 	$(BIN)/ruff format .
