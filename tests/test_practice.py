@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
 import riemann as rm
@@ -651,6 +652,25 @@ def test_weights_count_samples(kind):
     copied = getattr(make(**options).fit(np.repeat(X, w, 0), np.repeat(y, w, 0)), predict)(X)
     np.testing.assert_allclose(weighted, copied, rtol=1e-9)
     assert np.abs(weighted - getattr(make(**options).fit(X, y), predict)(X)).max() > 1e-3
+
+
+def test_constant_columns_and_huge_ones():
+    """A feature that was constant, to rounding, weighs nothing elsewhere; a constant target is predicted as it is."""
+    X = np.c_[np.random.default_rng(0).normal(size=(40, 2)), np.full(40, 0.1)]
+    options = {"random_state": 0, "max_epochs": 3, "hidden_dims": (3,)}
+    model = nn.NDMRegressor(**options).fit(X, np.c_[X[:, 0], np.full(40, 0.1), np.full(40, 7.0)])
+    assert (model.predict(X)[:, 1:] == [0.1, 7.0]).all()
+    moved = X + [0, 0, 1e-3]
+    assert np.abs(model.predict(moved) - model.predict(X)).max() < 0.1
+    X[0, 0] = 1e300  # whose square overflows
+    assert np.ptp(nn.NDMRegressor(**options).fit(X, X[:, 0] / 1e300).predict(X)) > 1e-3
+
+
+def test_labels_in_a_sparse_array():
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    fitted = lambda y: nn.NDMClassifier((3,), random_state=0, max_epochs=2).fit(X, y).predict_proba(X)
+    labels = (X > 0).astype(int)
+    assert (fitted(scipy.sparse.csr_matrix(labels)) == fitted(labels)).all()
 
 
 @pytest.mark.parametrize("unit", [1e-9, 1e30])

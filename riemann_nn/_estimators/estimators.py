@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -95,10 +96,11 @@ class _NDM(BaseEstimator):
         X, targets, weight = X[counts], targets[torch.as_tensor(counts)], weight[counts]
         strata = None if strata is None else strata[counts]
         self._center, self._deviation = _mean_and_deviation(X, weight)
+        self._deviation[self._deviation == 0] = 1.0
         w = torch.as_tensor(weight / weight.mean())
         if task == "values":
             self._offset, self._unit = _mean_and_deviation(targets.numpy(), weight)
-            targets = (targets - torch.as_tensor(self._offset)) / torch.as_tensor(self._unit)
+            targets = torch.as_tensor((targets.numpy() - self._offset) / np.where(self._unit > 0, self._unit, 1.0))
 
         def loss(output: Tensor, target: tuple[Tensor, Tensor]) -> Tensor:
             y, weight = target
@@ -184,10 +186,11 @@ class _NDM(BaseEstimator):
 
 
 def _mean_and_deviation(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted, of each column; 1 in place of a deviation of 0."""
-    mean = np.average(values, 0, weight)
-    deviation = np.sqrt(np.average((values - mean) ** 2, 0, weight))
-    return mean, np.where(deviation > 0, deviation, 1.0)
+    """Weighted, of each column; of a constant one exactly its value and 0, which rounding would not make them."""
+    span = np.ptp(values, 0)  # in whose units squares do not overflow
+    units = np.where(span > 0, span, 1.0)
+    mean = np.where(span > 0, np.average(values / units, 0, weight) * units, values[0])
+    return mean, span * np.sqrt(np.average(((values - mean) / units) ** 2, 0, weight))
 
 
 class NDMClassifier(ClassifierMixin, _NDM):
@@ -230,6 +233,7 @@ class NDMClassifier(ClassifierMixin, _NDM):
         """Trains on samples `(n, features)` and their classes `(n,)`, or labels `(n, labels)`; weights are `(n,)`."""
         self._several = type_of_target(y, input_name="y", raise_unknown=False) == "multilabel-indicator"
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=self._several)
+        y = y.toarray() if issparse(y) else y
         check_classification_targets(y)
         functional = torch.nn.functional
         if self._several:
