@@ -85,6 +85,15 @@ def test_targets_without_an_axis_of_outputs(loss):
     assert_equal(step(x, y)[1]["task"], step(x, y[:, None])[1]["task"])
 
 
+def test_classes_along_sequences():
+    """Of as many steps as classes, too, where torch would take one axis for the other without a word."""
+    step = nn.TrainingStep(nn.NeuralDifferentialManifold(2, [3], 3), F.cross_entropy, nn.EvolutionLoss())
+    x, y = torch.randn(4, 3, 2), torch.randint(3, (4, 3))
+    expected = step(x.flatten(0, 1), y.flatten())[1]["task"]
+    assert_equal(step(x, y)[1]["task"], expected)
+    assert_equal(step(x, F.one_hot(y, 3).float())[1]["task"], expected)
+
+
 @pytest.mark.unshaped
 def test_points_of_another_kind_are_refused():
     model = nn.NeuralDifferentialManifold(2, [3], 1)

@@ -331,7 +331,7 @@ class TrainingStep(torch.nn.Module):
         task: `task(output, target)`, a scalar: the mean over the batch; targets are what it takes. A loss of torch says
             what is predicted, and the head of a model without a stated `task` is told. A head of values takes offset
             and unit from the first targets. Targets `(*batch,)` of torch's losses for values and labels are those of a
-            single output, `(*batch, 1)`.
+            single output, `(*batch, 1)`; those of its losses for classes have the axes `(*batch)` of sequences, too.
         evolution: an `EvolutionLoss`.
 
     Raises:
@@ -375,6 +375,7 @@ class TrainingStep(torch.nn.Module):
         untrained = units is not None and not any(bool(p.any()) for p in units.parameters())
         self.starts: bool = untrained and units.task in STARTED
         self.columns: bool = needed in (*STARTED, "labels")
+        self.rows: bool = needed == "classes"
 
     def forward(self, x: Tensor, target: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The total and its parts, as `EvolutionLoss` returns them."""
@@ -385,4 +386,7 @@ class TrainingStep(torch.nn.Module):
         output, charts = self.model(x)
         if self.columns and output.shape == (*target.shape, 1):
             target = target.unsqueeze(-1)  # torch would compare each target with each output
+        if self.rows and output.ndim > 2:  # of which torch takes the second axis for that of the classes
+            target = target.flatten(0, -2) if target.shape == output.shape else target.flatten()
+            output = output.flatten(0, -2)
         return self.evolution(self.task(output, target), charts, self.model)
