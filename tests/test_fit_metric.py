@@ -392,7 +392,7 @@ def test_messages():
         fit_metric(y, t, energy=1.0)
     with pytest.raises(TypeError, match="`trajectories` is a list"):
         fit_metric(y.tolist(), t)
-    with pytest.raises(TypeError, match="`trajectories` is a list, .* `torch.stack`, of parts that are of one shape"):
+    with pytest.raises(TypeError, match="`trajectories` is a list, .* `torch.stack`, of parts cut to one shape"):
         fit_metric([y[0], y[1, :5]], t)
     with pytest.raises(TypeError, match="`times` has dtype torch.int64"):
         fit_metric(y, t.long())

@@ -10,12 +10,17 @@ def checked_trajectories(trajectories: Any, times: Any) -> tuple[Tensor, Tensor]
     """Trajectories and times in float64; raises unless they are such."""
     _are_tensors(trajectories=trajectories, times=times)
     if trajectories.ndim != 3 or trajectories.numel() == 0:
+        one = "; of one motion use `trajectories.unsqueeze(0)`" if trajectories.ndim == 2 else ""
         raise ValueError(
-            f"`trajectories` has shape {tuple(trajectories.shape)}, expected (N, T, n): motions, times, coordinates"
+            f"`trajectories` has shape {tuple(trajectories.shape)}, expected (N, T, n): motions, times, "
+            f"coordinates{one}"
         )
     T = trajectories.shape[1]
     if times.shape != (T,):
-        raise ValueError(f"`times` has shape {tuple(times.shape)}, expected ({T},): a time for each position")
+        raise ValueError(
+            f"`times` has shape {tuple(times.shape)}, expected ({T},): a time for each position, the same of all "
+            "motions; cut or interpolate those that have others"
+        )
     if T < 3:
         raise ValueError(f"`trajectories` have {T} positions each, too few: expected 3 or more")
     y, t = trajectories.detach().double(), times.detach().to(trajectories.device).double()
@@ -29,7 +34,10 @@ def checked_trajectories(trajectories: Any, times: Any) -> tuple[Tensor, Tensor]
         )
     if not bool(y.isfinite().all()):
         where = (~y.isfinite().all(-1)).nonzero()[0].tolist()
-        raise ValueError(f"`trajectories` is not finite at {where}; leave such trajectories out, or cut them before")
+        raise ValueError(
+            f"`trajectories` is not finite at {where}; leave such trajectories out, cut them before, or "
+            "write values interpolated in time"
+        )
     if bool((y == y[:, :1]).all()):
         raise ValueError("`trajectories` do not move: points at rest say nothing of a metric")
     _vary(y, "trajectories")
@@ -74,7 +82,7 @@ def _are_tensors(**given: Any) -> None:
     for name, value in given.items():
         if not isinstance(value, Tensor):
             many = isinstance(value, (list, tuple)) and any(isinstance(part, Tensor) for part in value)
-            how = "`torch.stack`, of parts that are of one shape" if many else "`torch.as_tensor`"
+            how = "`torch.stack`, of parts cut to one shape" if many else "`torch.as_tensor`"
             raise TypeError(f"`{name}` is a {type(value).__name__}, expected a torch.Tensor; use {how}")
         if not value.is_floating_point():
             raise TypeError(f"`{name}` has dtype {value.dtype}, expected float64 (or float32)")

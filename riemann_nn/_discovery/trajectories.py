@@ -14,7 +14,7 @@ from riemann_nn._discovery.pieces import Pieces, cut
 from riemann_nn._discovery.uncertain import bootstrap, laplace
 
 POOR = 1.5  # times the noise that smoothing leaves: no metric of the family fits, or a net stopped in a poor minimum
-_SHORT = (6, 15)  # intervals of the pieces that a net is fitted to first
+_SHORT = (3, 6, 12)  # intervals of the pieces that a net is fitted to first: from one to the next a small step
 _EXACT = 1e-7  # of the range of the data: noise that is less
 
 
@@ -120,7 +120,7 @@ def to_motions(
         nodes = pieces.of(states)
         for _ in range(rounds):
             enough = (1.0 if many else 1e-6) if length == whole else 10.0
-            most = iterations if length == whole else min(iterations, 10)
+            most = iterations if length == whole else min(iterations, 20)
             fit = minimise(motion, nodes, pieces.of(y), noise, pieces, prior, most, enough)
             nodes, prior, weighed = fit.nodes, fit.prior, noise
             if length < whole:

@@ -12,13 +12,13 @@ import os
 import platform
 import re
 import resource
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/img/experiments"
@@ -92,7 +92,7 @@ def collect(name: str, build: Path, to: Path) -> None:
     (to / f"{name}.json").write_text(json.dumps({"run": about, "results": results}, indent=1) + "\n")
     for here, there in EXPERIMENTS[name][1].items():
         if (picture := build / f"{there}.png").exists():
-            shutil.copyfile(picture, to / f"{here}.png")
+            Image.open(picture).convert("RGB").quantize(256).save(to / f"{here}.png", optimize=True)
 
 
 def main() -> None:
