@@ -176,6 +176,12 @@ def test_pulled_back_fisher_are_the_recursion(likelihood):
     assert all(p.grad is None for p in model.parameters())
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_of_16_bits_are_refused(dtype):
+    with pytest.raises(ValueError, match=r"`1` has weights of 16 bits.* use model.float\(\)"):
+        NaturalGradient(torch.nn.Sequential(torch.nn.Tanh(), torch.nn.Linear(2, 1, dtype=dtype)), metric="identity")
+
+
 def test_the_fisher_metric_of_logits_is_the_hessian_of_cross_entropy():
     z = torch.randn(5, dtype=torch.float64)
     identity = Linear(5, 5, bias=False, dtype=torch.float64)

@@ -75,8 +75,8 @@ class NaturalGradient(torch.optim.Optimizer):
 
     Raises:
         TypeError: `model` is not a module.
-        ValueError: options out of range, no metric for any layer, batch norm under a pulled-back metric; in `step`, no
-            statistics.
+        ValueError: options out of range, no metric for any layer, batch norm under a pulled-back metric, weights of 16
+            bits; in `step`, no statistics.
 
     Note:
         A refresh costs $O(n^3)$ for a layer of width n and, with `"fisher"`, a backward pass for each output. The order
@@ -131,6 +131,11 @@ class NaturalGradient(torch.optim.Optimizer):
         on_modules = metrics_of(model, metric, metrics)
         self._layers = covered_layers(model, metric, on_modules, exclude)
         self._by_weight = {layer.weight: layer for layer in self._layers}
+        if half := [name for layer, name in self._layers.items() if torch.finfo(layer.weight.dtype).bits < 32]:
+            raise ValueError(
+                f"`{half[0]}` has weights of 16 bits, in which statistics and inverses have no digits: use "
+                "model.float(), and torch.autocast around the call"
+            )
         self._pending: dict[Layer, kronecker.Factors] = {}
         self._columns: dict[Layer, int] = {}  # backward passes that the metric of a layer takes
 
