@@ -67,7 +67,7 @@ def fit_metric(
         longest: intervals after which a motion starts anew; for motions that are too unstable to be followed.
         iterations: at most.
         restarts: further random starts of a family's net, tried while motions leave more than 1.5 times what smoothing
-            leaves; the best is kept.
+            leaves, every other one from shorter pieces; the best is kept.
         uncertainty: `"laplace"`: noise is independent and normal; `"bootstrap"`: from refits to trajectories, or pairs,
             drawn with replacement, for noise that is neither.
         resamples: refits; deviations are known to $1 / \sqrt{2 \cdot \text{resamples}}$ of them.
@@ -136,9 +136,9 @@ def fit_metric(
     if energy is not None and potential is None:
         raise ValueError("`energy` is given without a `potential`: Jacobi's metric is 2 (energy - potential) g")
     smooth, best = smoothed(y, t), None
-    for _ in range(1 + (restarts if isinstance(metric, str) else 0)):
+    for attempt in range(1 + (restarts if isinstance(metric, str) else 0)):
         motion = _motion(metric, potential, y)
-        trial = to_motions(motion, _prior(motion, prior), y, t, smooth, longest, iterations)
+        trial = to_motions(motion, _prior(motion, prior), y, t, smooth, longest, iterations, attempt)
         if best is None or trial.excess < best.excess:
             best = trial
         if best.excess <= POOR:

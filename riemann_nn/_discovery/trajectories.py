@@ -14,7 +14,7 @@ from riemann_nn._discovery.pieces import Pieces, cut
 from riemann_nn._discovery.uncertain import bootstrap, laplace
 
 POOR = 1.5  # times the noise that smoothing leaves: no metric of the family fits, or a net stopped in a poor minimum
-_SHORT = (3, 6, 12)  # intervals of the pieces that a net is fitted to first: from one to the next a small step
+_WAYS = (((6, 15), 10), ((3, 6, 12), 20))  # intervals of the pieces that a net is fitted to first, and iterations
 _EXACT = 1e-7  # of the range of the data: noise that is less
 
 
@@ -108,19 +108,24 @@ def to_motions(
     smooth: tuple[Tensor, Tensor],
     longest: int | None,
     iterations: int,
+    attempt: int,
 ) -> Motions:
-    """Fits the motion's parameters, in place, from the states and the noise of smoothed data."""
+    """Fits the motion's parameters, in place, from the states and the noise of smoothed data.
+
+    Attempts differ in the pieces that a net sees first: where one way stops in a poor minimum another may not.
+    """
     states, rough = smooth
     many = prior is not None
     least = _EXACT * y.std((0, 1)).clamp(min=1e-300)
     noise, fit = torch.maximum(rough, least), None
     whole = min(longest or y.shape[1], y.shape[1] - 1)
-    for length in (*(length for length in _SHORT if length < whole and many), whole):
+    lengths, some = _WAYS[attempt % len(_WAYS)]
+    for length in (*(length for length in lengths if length < whole and many), whole):
         pieces, rounds = cut(y, times, length), 4 if length == whole else 1
         nodes = pieces.of(states)
         for _ in range(rounds):
             enough = (1.0 if many else 1e-6) if length == whole else 10.0
-            most = iterations if length == whole else min(iterations, 20)
+            most = iterations if length == whole else min(iterations, some)
             fit = minimise(motion, nodes, pieces.of(y), noise, pieces, prior, most, enough)
             nodes, prior, weighed = fit.nodes, fit.prior, noise
             if length < whole:
