@@ -372,8 +372,8 @@ def test_messages():
     holes = y.clone()
     holes[1, 2, 0] = torch.nan
     for arguments, message in (
-        ((y[0], t), r"`trajectories` has shape \(8, 2\), expected \(N, T, n\)"),
-        ((y, t[:5]), r"`times` has shape \(5,\), expected \(8,\)"),
+        ((y[0], t), r"`trajectories` has shape \(8, 2\), expected \(N, T, n\).*; of one motion use `trajectories.unsq"),
+        ((y, t[:5]), r"`times` has shape \(5,\), expected \(8,\).*; cut or interpolate"),
         ((y[:, :2], t[:2]), "have 2 positions each, too few"),
         ((holes, t), r"`trajectories` is not finite at \[1, 2\]"),
         ((y, t * torch.nan), "`times` is not finite"),
