@@ -209,7 +209,7 @@ class Arithmetic(TorchDispatchMode):
             if operation.base in Operation.UNCHECKED:
                 func(*mapped(_shape_of, jets), **named)
             with self.caller:
-                if self.gradients:
+                if self.gradients and self.made:
                     jets = mapped(self.kept, jets)
                 return operation.rule(self, *jets, **named)
         if operation.mutable:

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from riemann._arithmetic import second_order
 from riemann._arithmetic.arguments import any_jet, cast, discrete, is_discrete, ndim_of, promoted, shaped, values
+from riemann._arithmetic.closed_forms import CLOSED
 from riemann._arithmetic.dispatch import Arithmetic
 from riemann._arithmetic.jet import Jet, rule
 from riemann._arithmetic.leibniz import composed, moves, product, stays, still_at_poles
-from riemann._arithmetic.series import CLOSED, FUNCTIONS, derivatives, polygamma
+from riemann._arithmetic.series import FUNCTIONS, derivatives, polygamma
 
 
 def sum_of(A: Arithmetic, a: Any, b: Any, alpha: Any = 1) -> Jet:
@@ -180,7 +181,7 @@ def _lerp(A: Arithmetic, a: Any, b: Any, weight: Any) -> Jet:
 @rule("sqrt")
 def root_of(A: Arithmetic, a: Jet) -> Jet:
     y = function_of(A, "sqrt", a, singular=True)
-    return y.with_square(a.c if a.is_complex() else torch.where(a.c[0] < 0, math.nan, a.c))
+    return y.with_square(a.c.clone() if a.is_complex() else torch.where(a.c[0] < 0, math.nan, a.c))
 
 
 @rule("log_sigmoid_forward")

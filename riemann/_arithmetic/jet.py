@@ -79,6 +79,7 @@ class Jet(Tensor):
     _memory: Memory
     _take: Callable[[Tensor], Tensor] | None
     _square: Tensor | None
+    _is_diagonal: bool
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
@@ -88,6 +89,7 @@ class Jet(Tensor):
         begin = begin if offset is None else offset
         jet = Tensor._make_wrapper_subclass(cls, c.shape[2:], strides, begin, dtype=c.dtype, device=c.device)
         jet._memory, jet._take, jet.jumps, jet._square = Memory(c), None, jumps, None
+        jet._is_diagonal = False
         jet._c, jet._writes, jet._told, jet.owner = c, 0, False, running.arithmetic
         if jet.owner is not None:
             jet.owner.bytes += c.numel() * c.element_size()
@@ -132,7 +134,7 @@ class Jet(Tensor):
     def become(self, view: "Jet") -> None:
         """Takes the place of a view of it: its shape is changed elsewhere."""
         self._take, self._c, self._writes, self.jumps = view._take, view._c, view._writes, view.jumps
-        self._told = False
+        self._told, self._square, self._is_diagonal = False, None, False
 
     @property
     def c(self) -> Tensor:
@@ -196,6 +198,16 @@ class Jet(Tensor):
     def smooth_square(self) -> Tensor | None:
         """The coefficients of the square of a root, unless it was written to."""
         return self._square if self._memory.writes == 0 else None
+
+    def as_diagonal(self) -> "Jet":
+        """A matrix that knows that it is 0 beside its diagonal."""
+        self._is_diagonal = True
+        return self
+
+    @property
+    def whole_diagonal(self) -> Tensor | None:
+        """The coefficients of the diagonal of what is 0 beside it, unless it was written to."""
+        return self.c.diagonal(dim1=-2, dim2=-1) if self._is_diagonal and self._memory.writes == 0 else None
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:

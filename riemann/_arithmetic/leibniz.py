@@ -50,7 +50,7 @@ def composed(A: Arithmetic, terms: Sequence[Any], c: Tensor, singular: bool = Fa
         return value
     slopes = [t for t in terms[1:] if isinstance(t, Tensor)]
     if not _is_zero(terms[1]) and second_order.applies(A, c, *(t for t in terms if isinstance(t, Tensor))):
-        y = second_order.composed(A, *terms, c)
+        y = second_order.composed(A, c, *terms[: O.order + 1])
         return still_at_poles(A, y, c, functools.reduce(torch.add, slopes)) if singular and slopes else y
     blocks = [value]
     for k in range(1, O.order + 1):

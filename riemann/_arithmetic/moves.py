@@ -299,8 +299,9 @@ for _name in ("tril", "triu"):
 @rule("diag_embed")
 def _diag_embed(A: Arithmetic, a: Jet, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Jet:
     axes = axis_of(a, dim1, 1), axis_of(a, dim2, 1)
-    c = torch.diag_embed(a.c, offset, *axes)
-    return Jet(c, None if a.jumps is None else torch.diag_embed(a.jumps.unsqueeze(0), offset, *axes)[0])
+    jumps = None if a.jumps is None else torch.diag_embed(a.jumps.unsqueeze(0), offset, *axes)[0]
+    y = Jet(torch.diag_embed(a.c, offset, *axes), jumps)
+    return y.as_diagonal() if offset == 0 and {*axes} == {y.ndim, y.ndim + 1} else y
 
 
 @rule("index_put", "_unsafe_index_put")

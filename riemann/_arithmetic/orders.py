@@ -31,6 +31,7 @@ class Orders:
         is_complete: whether none is missing.
         rows: of all derivatives to degree 2 or more, for each variable i: where $D_i$ stands, where the $D_j$ with
             $j \\ge i$ do, and where the $D_i D_j$ do.
+        pairs: where the $D_i$ and the $D_j$ of all of them stand.
     """
 
     def __init__(self, variables: int, order: int, device: torch.device, chosen: tuple[Index, ...] | None = None):
@@ -44,9 +45,11 @@ class Orders:
         self.counts = list(itertools.accumulate(map(len, indices)))
         self.is_complete = chosen is None
         self.rows: list[tuple[int, slice, slice]] = []
+        self.pairs: tuple[Tensor, ...] = ()
         if chosen is None and order >= 2:
             ends = list(itertools.accumulate(range(variables, 0, -1), initial=variables + 1))
             self.rows = [(1 + i, slice(1 + i, 1 + variables), slice(*ends[i : i + 2])) for i in range(variables)]
+            self.pairs = table([1 + i for i, _ in indices[2]], device), table([1 + j for _, j in indices[2]], device)
         self._places: dict[Any, Tensor] = {}
 
         def of(k: int, places: tuple[int, ...]) -> Tensor:

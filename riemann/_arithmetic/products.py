@@ -1,6 +1,7 @@
 """Products that are linear in each factor: matrices, convolutions, products of many numbers."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,10 @@ SMALL = 4  # rows of matrices whose products compilers write out: one large prod
 
 def matmul(A: Arithmetic, a: Any, b: Any) -> Tensor:
     """Coefficients of the product of matrices on the last two axes, of jets or constant tensors."""
+    if a.shape[-1] == b.shape[-2] and a.shape[:-2] == b.shape[:-2]:
+        for factor, other, axis in ((a, b, -1), (b, a, -2)):
+            if isinstance(factor, Jet) and (diagonal := factor.whole_diagonal) is not None:
+                return _scaled(A, A.coefficients(other), diagonal.unsqueeze(axis), -3 - axis)
     if isinstance(a, Jet) and isinstance(b, Jet):
         if a.ndim >= 2 and a.shape[:-2] == b.shape[:-2] and second_order.applies(A, a.c, b.c):
             return second_order.matmul(A, a.c, b.c)
@@ -33,6 +38,16 @@ def matmul(A: Arithmetic, a: Any, b: Any) -> Tensor:
     if _is_single(a):
         return _with_matrix(b.c.mT, a[0].mT).mT
     return (b.c.mT @ a.mT).mT if a.ndim == 2 else a @ b.c
+
+
+def _scaled(A: Arithmetic, c: Tensor, d: Tensor, axis: int) -> Tensor:
+    """A product with a diagonal matrix, which sums over an axis of c: NaN where a 0 beside the diagonal makes one."""
+    y, infinite = product(A, d, c), ~c[0].isfinite()
+    beside = infinite.sum(axis, keepdim=True) > infinite.long()
+    if second_order.applies(A, y):
+        y[0].masked_fill_(beside, math.nan)
+        return y
+    return torch.cat([torch.where(beside, math.nan, y[:1]), y[1:]])
 
 
 def _is_single(a: Tensor) -> bool:

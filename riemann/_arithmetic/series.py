@@ -179,43 +179,6 @@ function("special_ndtr", torch.special.ndtr, lambda v, y: (1 / math.sqrt(2 * mat
 function("special_ndtri", torch.special.ndtri, lambda v, y: math.sqrt(2 * math.pi) * call("exp", 0.5 * (y * y)))
 
 
-def _powers_of_reciprocal(y: Tensor, start: float, order: int) -> list[Tensor]:
-    """`[start y, …]`, each the derivative of the one before, of y = 1 / v."""
-    found = [start * y if start != 1 else y]
-    for k in range(order):
-        found.append(-(k + 1) * (found[-1] * y))
-    return found
-
-
-def _in_turn(*functions: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int], list[Tensor]]:
-    """The derivatives of a function that come again after a while."""
-
-    def terms(v: Tensor, order: int) -> list[Tensor]:
-        values = [f(v) for f in functions[: order + 1]]
-        signs = (1, 1, -1, -1) if functions[0] is torch.sin else (1, -1, -1, 1) if functions[0] is torch.cos else (1,)
-        found = []
-        for k in range(order + 1):
-            y = values[k % len(functions)]
-            found.append(y if signs[k % len(signs)] == 1 else -y)
-        return found
-
-    return terms
-
-
-CLOSED: dict[str, Callable[[Tensor, int], list[Tensor]]] = {
-    "exp": _in_turn(torch.exp),
-    "sin": _in_turn(torch.sin, torch.cos),
-    "cos": _in_turn(torch.cos, torch.sin),
-    "sinh": _in_turn(torch.sinh, torch.cosh),
-    "cosh": _in_turn(torch.cosh, torch.sinh),
-    "reciprocal": lambda v, order: _powers_of_reciprocal(torch.reciprocal(v), 1, order),
-    "log": lambda v, order: [
-        torch.log(v),
-        *(_powers_of_reciprocal(torch.reciprocal(v), 1, order - 1) if order else []),
-    ],
-}
-"""All derivatives of a function to an order, where they are short: fewer operations, and no digit lost."""
-
 # ------------------------------------------------------------------------------------- Bessel functions and the like
 
 
