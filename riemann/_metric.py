@@ -119,7 +119,8 @@ def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> Faults:
     size = g.abs()
     derivatives = [y.detach() for y in jets[1:]]
     sizes = Sizes.of(g, inverse, *derivatives)
-    if derivatives:  # the last bit of a coordinate may change g by as much as g itself: the poles at `math.pi`
+    if derivatives and not sizes.steady(x):
+        # the last bit of a coordinate may change g by as much as g itself: the poles at `math.pi`
         last_bit = torch.einsum("...ijk,...k->...ij", derivatives[0].abs(), x.detach().abs() / _rank.ROUNDING)
         size = size + last_bit.nan_to_num(0.0, 0.0)
     singular = finite & (_rank.is_singular(inverse, size) | (info != 0))

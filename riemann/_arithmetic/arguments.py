@@ -14,12 +14,14 @@ from riemann._arithmetic.leibniz import moves
 
 def promoted(A: Arithmetic, *args: Any) -> tuple[list[Any], torch.dtype]:
     """Jets, tensors and numbers with the dtype that torch gives their result."""
-    kinds = {a.dtype for a in args if isinstance(a, Tensor)}
-    if len(kinds) == 1:
-        dtype = next(iter(kinds))
-        of_numbers = [a for a in args if not isinstance(a, Tensor)]
-        if (dtype.is_floating_point and not any(isinstance(a, complex) for a in of_numbers)) or dtype.is_complex:
-            return list(args), dtype
+    dtype, is_one, is_complex = None, True, False
+    for a in args:
+        if isinstance(a, Tensor):
+            is_one, dtype = is_one and dtype in (None, a.dtype), a.dtype
+        elif isinstance(a, complex):
+            is_complex = True
+    if dtype is not None and is_one and (dtype.is_complex or (dtype.is_floating_point and not is_complex)):
+        return list(args), dtype
     from torch._prims_common import ELEMENTWISE_TYPE_PROMOTION_KIND, elementwise_dtypes
 
     _, dtype = elementwise_dtypes(*args, type_promotion_kind=ELEMENTWISE_TYPE_PROMOTION_KIND.DEFAULT)
@@ -50,12 +52,15 @@ def shaped(A: Arithmetic, a: Any, ndim: int) -> Any:
 
 
 def ndim_of(*args: Any) -> int:
-    return max(a.ndim for a in args if isinstance(a, Tensor))
+    return max([a.ndim for a in args if isinstance(a, Tensor)])
 
 
 def is_discrete(*args: Any) -> bool:
     """Whether no tensor among them is a floating-point number."""
-    return not any(isinstance(a, Tensor) and (a.is_floating_point() or a.is_complex()) for a in args)
+    for a in args:
+        if isinstance(a, Tensor) and (a.dtype.is_floating_point or a.dtype.is_complex):
+            return False
+    return True
 
 
 def value(a: Any) -> Any:

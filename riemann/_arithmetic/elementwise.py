@@ -31,16 +31,17 @@ def sum_of(A: Arithmetic, a: Any, b: Any, alpha: Any = 1) -> Jet:
 
 def add(A: Arithmetic, a: Any, b: Any, ndim: int) -> Tensor:
     """The sum of coefficients `(count, points, …)` of `ndim` axes, or of coefficients and a constant."""
-    a_is, b_is = (isinstance(t, Tensor) and t.ndim == ndim + 2 for t in (a, b))
-    if a_is and b_is:
-        if len(a) == len(b):
+    a_is = isinstance(a, Tensor) and a.ndim == ndim + 2
+    if a_is and isinstance(b, Tensor) and b.ndim == ndim + 2:
+        known, count = a.shape[0], b.shape[0]
+        if known == count:
             return a + b
-        a, b = (a, b) if len(a) > len(b) else (b, a)
-        head = a[: len(b)] + b
-        return torch.cat([head, a[len(b) :].expand(-1, -1, *head.shape[2:])])
+        a, b, count = (a, b, count) if known > count else (b, a, known)
+        head = a[:count] + b
+        return torch.cat([head, a[count:].expand(-1, -1, *head.shape[2:])])
     a, b = (a, b) if a_is else (b, a)
     head = a[:1] + b
-    return head if len(a) == 1 else torch.cat([head, a[1:].expand(-1, -1, *head.shape[2:])])
+    return head if a.shape[0] == 1 else torch.cat([head, a[1:].expand(-1, -1, *head.shape[2:])])
 
 
 def product_of(A: Arithmetic, a: Any, b: Any) -> Jet:
@@ -55,7 +56,7 @@ def product_of(A: Arithmetic, a: Any, b: Any) -> Jet:
 
 
 def times(A: Arithmetic, a: Any, b: Any, ndim: int) -> Tensor:
-    if all(isinstance(t, Tensor) and t.ndim == ndim + 2 for t in (a, b)):
+    if isinstance(a, Tensor) and isinstance(b, Tensor) and a.ndim == b.ndim == ndim + 2:
         return product(A, a, b)
     return a * b
 

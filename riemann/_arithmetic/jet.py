@@ -139,10 +139,11 @@ class Jet(Tensor):
     @property
     def c(self) -> Tensor:
         """The coefficients as they are now."""
-        self._memory.read = True
-        if self._memory.coordinates is not None and not self._told:
-            self._tell(self._memory.coordinates)
-        return self._now()
+        memory = self._memory
+        memory.read = True
+        if memory.coordinates is not None and not self._told:
+            self._tell(memory.coordinates)
+        return self._c if self._writes == memory.writes else self._now()
 
     def _tell(self, coordinates: Tensor) -> None:
         """Notes which coordinates of the point are read: those that it is a view of."""
@@ -248,10 +249,10 @@ def _real(c: Tensor) -> Tensor:
 
 def _lying(c: Tensor) -> tuple[tuple[int, ...], int]:
     """The strides and the offset of the tensor at one point, where points lie side by side also."""
-    strides, offset, points = c.stride()[2:], _offset(c), c.shape[1]
-    if points > 1 and c.stride(1) == 1 and not any(step % points for step in (*strides, offset)):
+    (_, between, *strides), offset, points = c.stride(), _offset(c), c.shape[1]
+    if points > 1 and between == 1 and not any([step % points for step in (*strides, offset)]):
         return tuple(step // points for step in strides), offset // points
-    return strides, offset
+    return tuple(strides), offset
 
 
 def _lying_like(c: Tensor, offset: int) -> Tensor:
