@@ -38,9 +38,9 @@ def _repeated(c: Tensor, shape: torch.Size) -> Tensor:
     return c if c.shape[1:] == shape else c.expand(c.shape[0], *shape).contiguous()
 
 
-def _add_pairs(O: Orders, y: Tensor, a: Tensor, b: Tensor, value: float = 1) -> None:
+def _add_pairs(O: Orders, y: Tensor, a: Tensor, b: Tensor, value: int = 1) -> None:
     """Adds $D_i a D_j b$ to the second derivatives of y."""
-    if y[0].numel() <= FEW:
+    if y.numel() <= FEW * y.shape[0]:
         I, J = O.pairs
         y[O.counts[1] :].addcmul_(a.index_select(0, I), b.index_select(0, J), value=value)
         return
