@@ -16,6 +16,7 @@ import torch
 
 from riemann import spaces
 from riemann._verification.verify import verify
+from riemann.spaces._space import description
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -100,21 +101,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _list(options: argparse.Namespace) -> int:
     word = options.filter.lower()
-    entries = [(name, space) for name in spaces.names() if (space := spaces.get(name))]
-    chosen = [
-        (name, space)
-        for name, space in entries
-        if word in f"{name} {space.description}".lower() and options.dim in (None, space.dim)
-    ]
+    said = {name: description(getattr(spaces, name)) for name in spaces.names()}
+    chosen = [name for name, words in said.items() if word in f"{name} {words}".lower()]
+    if options.dim is not None:
+        chosen = [name for name in chosen if spaces.get(name).dim == options.dim]
     if options.json:
         keys = "dim", "description", "coordinates", "reference"
-        _print_json([{"name": name} | {key: getattr(space, key) for key in keys} for name, space in chosen])
+        _print_json([{"name": name} | {key: getattr(spaces.get(name), key) for key in keys} for name in chosen])
         return OK
     if not chosen:
         raise _Usage("no space of the catalogue is like that; `riemann list` shows all")
-    width = max(len(name) for name, _ in chosen)
-    for name, space in chosen:
-        print(f"{name:{width}}  {space.description}")
+    width = max(map(len, chosen))
+    for name in chosen:
+        print(f"{name:{width}}  {said[name]}")
     return OK
 
 

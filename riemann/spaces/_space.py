@@ -213,11 +213,16 @@ def entry(make: Callable[P, Space]) -> Callable[P, Space]:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         space.name, space.arguments = make.__name__, MappingProxyType(dict(bound.arguments))
-        space.description = (make.__doc__ or "").partition("\n")[0].rstrip(".")
+        space.description = description(make)
         return space
 
     ENTRIES[make.__name__] = made
     return made
+
+
+def description(make: Callable[..., Space]) -> str:
+    """An entry in a few words, without making it."""
+    return (make.__doc__ or "").partition("\n")[0].rstrip(".")
 
 
 # ------------------------------------------------------------------------------------------------- arguments, checked
