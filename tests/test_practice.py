@@ -467,6 +467,7 @@ def test_test_losses_are_those_of_a_perceptron_or_less():
     assert max(ratios) < 1.2
 
 
+@pytest.mark.unshaped
 @pytest.mark.parametrize("norm_first", [False, True])
 def test_layer_in_a_transformer_block(norm_first):
     """In place of `linear1`, which torch's fused kernels would multiply with: it is called, in training and not."""

@@ -526,7 +526,7 @@ def test_a_bilinear_layer() -> None:
 @pytest.mark.parametrize("family", [torch.distributions.Normal, torch.distributions.Beta], ids=lambda f: f.__name__)
 def test_looks_at_arguments_of_distributions_have_their_own_remedy(family) -> None:
     with pytest.raises(ValueError, match=r"`torch.distributions.*pass `validate_args=False`"):
-        jet(lambda x: family(x[0] ** 2, x[1] ** 2).log_prob(torch.tensor(0.3, dtype=DOUBLE)), X, 1)
+        jet(lambda x: family(x[0] ** 2, x[1] ** 2, validate_args=True).log_prob(torch.tensor(0.3, dtype=DOUBLE)), X, 1)
     got = lambda x: family(x[0] ** 2, x[1] ** 2, validate_args=False).log_prob(torch.tensor(0.3, dtype=DOUBLE))
     assert_right(got)
 
