@@ -351,6 +351,8 @@ def _rrelu(x: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool
     """In evaluation no number is drawn."""
     if training:
         return torch.rrelu(x, lower, upper, True)  # refused there
+    if lower > upper:
+        raise RuntimeError("Lower bound should be less than or equal to the upper bound")
     return torch.nn.functional.leaky_relu(x, (lower + upper) / 2, inplace is True)
 
 
