@@ -26,6 +26,12 @@ def pytest_addoption(parser):
     parser.addoption("--device", default="cpu", help="device on which points live: cpu, cuda")
 
 
+def pytest_collection_modifyitems(config, items):
+    """The sweep begins with the examples: each takes long, and the last ones would leave the other worker idle."""
+    if config.option.markexpr == "slow":
+        items.sort(key=lambda item: item.path.name != "test_examples.py")
+
+
 @pytest.fixture
 def device(request):
     return torch.device(request.config.getoption("--device"))
