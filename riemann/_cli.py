@@ -103,11 +103,12 @@ def _list(options: argparse.Namespace) -> int:
     word = options.filter.lower()
     said = {name: description(getattr(spaces, name)) for name in spaces.names()}
     chosen = [name for name, words in said.items() if word in f"{name} {words}".lower()]
+    made = {name: spaces.get(name) for name in chosen} if options.json or options.dim is not None else {}
     if options.dim is not None:
-        chosen = [name for name in chosen if spaces.get(name).dim == options.dim]
+        chosen = [name for name in chosen if made[name].dim == options.dim]
     if options.json:
         keys = "dim", "description", "coordinates", "reference"
-        _print_json([{"name": name} | {key: getattr(spaces.get(name), key) for key in keys} for name in chosen])
+        _print_json([{"name": name} | {key: getattr(made[name], key) for key in keys} for name in chosen])
         return OK
     if not chosen:
         raise _Usage("no space of the catalogue is like that; `riemann list` shows all")
