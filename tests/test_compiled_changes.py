@@ -232,6 +232,17 @@ def test_weights_of_another_precision_are_another_graph():
         f(X)
 
 
+@pytest.mark.slow
+def test_weights_laid_out_otherwise_are_seen():
+    metric = rm.metrics.MLPCholesky(3, (5,)).double().requires_grad_(False)
+    f = rm.compile(metric, "scalar_curvature", dim=3)
+    for _ in range(3):  # from the third on, torch is not asked which graph it is
+        assert_close(f(X), rm.scalar_curvature(metric, X))
+    weight = next(metric.parameters())
+    weight.data = 2 * weight.mT.contiguous().mT
+    assert_close(f(X), rm.scalar_curvature(metric, X))
+
+
 RECORDING = {
     "compile": lambda g, x: rm.compile(g, "scalar_curvature", dim=2, backend=None)(x),
     "compile a jet": lambda g, x: rm.compile(g, "jet", dim=2, backend=None)(x),

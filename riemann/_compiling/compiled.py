@@ -123,7 +123,7 @@ class Compiled(Renewed):
         if (x.shape, x.dtype, x.device, x.layout) not in self._repeating or checks.carry_derivatives(x):
             return None
         self._look()
-        if (runner := self._runner) is None or not self._repeating or not checks.surely_finite(x):
+        if (runner := self._runner) is None or not (runner.compiles and self._repeating and checks.surely_finite(x)):
             return None
         values, doubt = runner.run(x.reshape(-1, self._dim))
         if not doubt.amax().item() <= CERTAIN:

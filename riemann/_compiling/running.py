@@ -1,6 +1,5 @@
 """How what is compiled runs: by torch's compiler, and without it where it fails."""
 
-import contextlib
 import operator
 import types
 import warnings
@@ -46,8 +45,22 @@ class Runner:
             arguments, leading = kernel.arguments(x, *vectors), kernel.leading(x, *vectors)
             single, closed = [a.ndim == 0 for a in arguments], kernel.knows_all(x)
             self.compiled[key] = _torch_compiled(kernel, self.backend, leading, single, closed)
+        return self.run(x, *vectors)
+
+    def is_compiled(self, x: Tensor, *vectors: Tensor) -> bool:
+        """Whether `run` may be called at points and vectors like these."""
+        plain = len(x) > 1 and not checks.carry_derivatives(x, *vectors)
+        return self.compiles and plain and self.kernel.prepare(x) in self.compiled
+
+    def run(self, x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and doubts at points and vectors, by what is compiled for them; as plain torch if that fails."""
+        if len(x) == 1 and x.shape[-1] <= FEW:  # to compilers one is a size of its own
+            values, doubt = self.run(*(torch.cat([a, a]) for a in (x, *vectors)))
+            return values[:1], doubt[:1]
+        kernel = self.kernel
         try:
-            return self.run(x, *vectors)
+            compiled = self.compiled[kernel.prepare(x)]
+            return kernel.shaped(*_jets.twice(compiled, kernel, kernel.arguments(x, *vectors)))
         except Exception as error:
             if self.backend == "inductor" and _Processor.asks_again():
                 self.compiled.clear()
@@ -60,20 +73,6 @@ class Runner:
                 "runs eagerly. Is a C++ compiler installed?"
             )
             return result
-
-    def is_compiled(self, x: Tensor, *vectors: Tensor) -> bool:
-        """Whether `run` may be called at points and vectors like these."""
-        plain = len(x) > 1 and not checks.carry_derivatives(x, *vectors)
-        return self.compiles and plain and self.kernel.prepare(x) in self.compiled
-
-    def run(self, x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Values and doubts at points and vectors, by what is compiled for them."""
-        if len(x) == 1 and x.shape[-1] <= FEW:  # to compilers one is a size of its own
-            values, doubt = self.run(*(torch.cat([a, a]) for a in (x, *vectors)))
-            return values[:1], doubt[:1]
-        kernel = self.kernel
-        compiled = self.compiled[kernel.prepare(x)]
-        return kernel.shaped(*_jets.twice(compiled, kernel, kernel.arguments(x, *vectors)))
 
 
 class _Processor:
@@ -105,7 +104,7 @@ class _Processor:
 class _Inside:
     """What inductor makes of graphs, to be called without torch asking each time which of them it is.
 
-    Only for arguments of the same kind and the same number of points as in a call before, which torch has looked at.
+    Only for arguments of the same kind, shapes and strides as in a call before, which torch has looked at.
     """
 
     def __init__(self) -> None:
@@ -159,7 +158,8 @@ def _torch_compiled(kernel: Kernel, backend: Any, leading: int, single: list[boo
     own = types.FunctionType(code, run.__globals__, run.__name__, None, run.__closure__)
     inside = _Inside()
     if backend == "inductor":
-        inside.options = {"max_fusion_size": 4096, **_Processor.options()}
+        # sizes and strides are compared here, or by torch's guards, before the graph is called
+        inside.options = {"max_fusion_size": 4096, "size_asserts": False, **_Processor.options()}
         backend = inside
     compiled = torch.compile(own, dynamic=False, fullgraph=True, backend=backend)
     direct: dict[tuple[Any, ...], Callable[..., Any]] = {}
@@ -169,14 +169,16 @@ def _torch_compiled(kernel: Kernel, backend: Any, leading: int, single: list[boo
         if some:
             arguments = tuple(a.unsqueeze(0) if one else a for a, one in zip(arguments, single, strict=True))
         alone = len(arguments[0]) == 1  # a graph of its own, which does not make those of all sizes void
-        recording, first = torch.is_grad_enabled(), arguments[0]
+        recording = torch.is_grad_enabled()
         kind = (recording, alone, *(a.requires_grad for a in arguments))
-        like = len(first), first.dtype, first.device, torch.get_num_threads(), *kind
+        laid = [(a.shape, a.stride(), a.dtype, a.device) for a in arguments]
+        like = torch.get_num_threads(), *kind, *laid
         if (again := direct.get(like)) is not None:
-            with contextlib.suppress(AssertionError):  # an argument is laid out otherwise than it was
-                return again(arguments)
+            return again(arguments)
         if kind in known:  # nothing is to compile, and to say so at each argument takes longer than the call
-            result = compiled(*arguments)
+            with warnings.catch_warnings():  # unless weights are laid out otherwise than they were
+                warnings.simplefilter("ignore")
+                result = compiled(*arguments)
             if len(_graphs(code)) == known[kind]:
                 again = inside.of(arguments, result)
                 if closed and again is not None and len(direct) < MOST and not (recording and any(kind[2:])):
