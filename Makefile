@@ -18,8 +18,9 @@ test: $(READY)  ## the suite, without the sweeps; messages and compilers run apa
 	$(BIN)/python -m pytest -q -n 2 -m "not slow and not unshaped" --jaxtyping-packages=$(SHAPED),beartype.beartype
 	$(BIN)/python -m pytest -q -n 2 -m "unshaped and not slow" tests
 
-sweep: $(READY)  ## the sweeps: every operation of torch, every mutant of a formula, examples that take long
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow tests
+# PART=k/m: every m-th test of them, from the k-th on.
+sweep: $(READY)  ## the sweeps: every operation of torch, every mutant of a formula, examples that take long (PART=k/m)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow $(if $(PART),--part $(PART)) tests
 
 check: $(READY)  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

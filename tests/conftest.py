@@ -24,12 +24,18 @@ jaxtyping.jaxtyped = _of_what_is_made_once(jaxtyping.jaxtyped)
 
 def pytest_addoption(parser):
     parser.addoption("--device", default="cpu", help="device on which points live: cpu, cuda")
+    parser.addoption("--part", default="1/1", help="k/m: the k-th of m parts, every m-th of the tests")
 
 
 def pytest_collection_modifyitems(config, items):
     """The sweep begins with the examples: each takes long, and the last ones would leave the other worker idle."""
+    part, parts = map(int, config.getoption("--part").split("/"))
+    chosen = [item for k, item in enumerate(items) if (k - part) % parts == 0]
+    if len(chosen) < len(items):
+        config.hook.pytest_deselected(items=[item for k, item in enumerate(items) if (k - part) % parts])
     if config.option.markexpr == "slow":
-        items.sort(key=lambda item: item.path.name != "test_examples.py")
+        chosen.sort(key=lambda item: item.path.name != "test_examples.py")
+    items[:] = chosen
 
 
 @pytest.fixture
