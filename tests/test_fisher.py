@@ -1,5 +1,7 @@
 """Fisher metrics: against other formulas, the literature and 40 digits; every way to them; alpha-connections."""
 
+import warnings
+
 import mpmath
 import pytest
 import torch
@@ -275,6 +277,22 @@ def test_normal_far_from_zero():
     assert_equal(rm.scalar_curvature(metric, x), torch.tensor(-1.0, dtype=D64))
 
 
+def test_generalized_pareto():
+    s, c = 1.3, 0.2
+    score = [
+        lambda z: (1 + c) * z / (1 + c * z) / s - 1 / s,
+        lambda z: mpmath.log(1 + c * z) / c**2 - (1 + 1 / c) * z / (1 + c * z),
+    ]
+    mean = lambda f: float(mpmath.quad(lambda z: f(z) * (1 + c * z) ** (-1 / c - 1), [0, 1, 10, 100, mpmath.inf]))
+    truth = torch.tensor([[mean(lambda z: a(z) * b(z)) for b in score] for a in score], dtype=D64)
+    metric, x = Fisher(lambda x: D.GeneralizedPareto(0.0, x[0], x[1])), torch.tensor([s, c], dtype=D64)
+    assert_equal(metric(x), truth)
+    with pytest.warns(UserWarning, match="not finite"):  # of concentrations up to -1/2
+        assert rm.at(metric, torch.tensor([1.0, -0.5], dtype=D64)).g.isnan().all()
+    with pytest.raises(ValueError, match="moves with x"):
+        Fisher(lambda x: D.GeneralizedPareto(x[0], 1.0, 0.1))(x[:1])
+
+
 # ------------------------------------------------------------------------------------------------- changes of variables
 
 
@@ -334,6 +352,13 @@ class Renamed(D.Gamma):
 
     def log_prob(self, value):
         return super().log_prob(value)
+
+
+class Mute(D.Gamma):
+    """One that fails."""
+
+    def log_prob(self, value):
+        raise RuntimeError("no digits")
 
 
 class Divergent(Renamed):
@@ -428,6 +453,18 @@ def test_samples_say_their_error():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_samples_that_are_not_of_the_density():
+    with pytest.raises(ValueError, match="samples of LKJCholesky are not distributed by its `log_prob`.*write"):
+        Fisher(lambda x: D.LKJCholesky(3, x[0]))(torch.tensor([1.4], dtype=D64))
+
+
+def test_third_derivatives_where_there_is_no_mass():
+    metric = Fisher(lambda x: D.RelaxedBernoulli(x[0], logits=x[1]))  # a logistic line of scale 1 / x[0]
+    here = rm.at(metric, torch.tensor([0.7, 0.4], dtype=D64))
+    assert_equal(here.g[1, 1], torch.tensor(1 / 3, dtype=D64))
+    assert here.ddg.isfinite().all()
+
+
 def test_where_there_is_no_metric():
     x = points(2, 1)[0]
     for family in (lambda x: D.Uniform(x[0], x[0] + x[1]), lambda x: D.Pareto(x[0], x[1])):
@@ -500,6 +537,27 @@ def test_rank_is_said_and_a_slice_is_regular():
     assert_equal(metric(s), U.mT @ Fisher(family)(x0) @ U)
     assert_equal(rm.sectional_curvature(metric, s, u(s), v(s)), torch.tensor(0.25, dtype=D64))  # the whole sphere
     assert_equal(Fisher(family, U)(U.mT @ x0), U.mT @ Fisher(family)(U @ (U.mT @ x0)) @ U)
+
+
+@pytest.mark.parametrize("n", [6, 120])
+def test_curves_name_the_rank_and_the_slice(n):
+    net = torch.nn.Sequential(torch.nn.Linear(n, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3)).to(D64)
+    metric, x = Fisher(lambda x: D.Categorical(logits=net(x))), torch.zeros(n, dtype=D64)
+    v = torch.linspace(-1, 1, n, dtype=D64)
+    for call in (
+        lambda: rm.exp_map(metric, x, v),
+        lambda: rm.geodesic(metric, x, v, 1.0),
+        lambda: rm.log_map(metric, x, x + v),
+        lambda: rm.distance(metric, x, x + v),
+        lambda: rm.jacobi_field(metric, x, v, v, v, 1.0),
+        lambda: rm.frechet_mean(metric, torch.stack([x, v])),
+    ):
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            with pytest.raises((RuntimeError, ValueError), match=rf"rank 2 of {n} there.* use a slice.*subspace="):
+                call()
+    with pytest.warns(UserWarning, match=rf"rank 2 of {n} .*subspace="):
+        rm.inverse_metric(metric, x)
 
 
 def test_ricci_curvature_by_blocks_of_a_frame(monkeypatch):
@@ -582,6 +640,7 @@ def test_flat_in_affine_coordinates(name):
         (lambda x: Fisher(lambda x: D.Poisson(x), torch.ones(2)), ValueError, r"expected a tensor U, \(n, k\)"),
         (lambda x: Fisher(lambda x: D.Poisson(x), torch.ones(2, 1))(x), ValueError, "points are"),
         (lambda x: rm.alpha_christoffel(lambda x: D.Poisson(x), x, "1"), TypeError, "`alpha` is '1'"),
+        (lambda x: Fisher(lambda x: Mute(x[0], x[1]))(x), TypeError, "`log_prob` of Mute, .* fails .*: no digits. Use"),
         (lambda x: torch.func.vmap(Fisher(lambda x: Renamed(x[0], x[1])))(x[None]), ValueError, "a transform hides"),
     ],
 )

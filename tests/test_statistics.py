@@ -1,5 +1,6 @@
 """Means, regression, principal geodesics and clusters on curved spaces, against closed forms."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -118,6 +119,15 @@ def test_what_is_not_found_has_a_status():
         (lambda: rm.frechet_variance(FLAT, torch.ones(3, 2), mean=[0.0, 1.0]), r"`torch.as_tensor\(mean"),
         (lambda: rm.frechet_mean(FLAT, torch.ones(3, 2), steps=3), "no option `steps`; those of `log_map` are .*rtol"),
         (lambda: rm.k_means(FLAT, torch.ones(3, 2), 2, seed=3), "no option `seed`"),
+        (lambda: rm.k_means(FLAT, 2, torch.ones(3, 2)), "in this order: metric, points, k"),
+        (lambda: rm.geodesic_regression(FLAT, torch.ones(3, 2), torch.arange(3.0)), "swapped; write the times first"),
+        (lambda: rm.geodesic_regression(torch.arange(3.0), torch.ones(3, 2), FLAT), "metric is the first .* the third"),
+        (lambda: rm.geodesic_regression(FLAT, torch.arange(3), torch.ones(3, 2)), r"use `t.to\(points\)`"),
+        (lambda: rm.principal_geodesics(FLAT, torch.ones(3, 2), mean=[0.0, 1.0]), r"`torch.as_tensor\(mean"),
+        (
+            lambda: rm.distance(torch.ones(2), torch.ones(2), FLAT),
+            "`y` is a Conformal, .* metric is the first argument",
+        ),
         (lambda: rm.geodesic_regression(FLAT, torch.arange(3.0), torch.ones(3, 2), tol=3), "no option `tol`"),
     ],
 )
@@ -230,3 +240,13 @@ def test_a_mean_at_a_pole_of_the_chart_is_refused_soon():
     found = rm.frechet_mean(sphere, ring, throw=False)
     assert found.status == rm.Status.SINGULAR and found.point.isnan().all() and len(calls) < 3000
     assert "pole of the coordinates" in found.message and "write the metric in coordinates" in found.message
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_clusters_of_few_points_near_each_other(seed):
+    """Half the variance is known to the tolerance of logarithms, by their lengths; `k` may be NumPy's."""
+    x = tensor((1.0, 0.2), (1.2, 0.4), (0.9, 0.1), (1.1, 0.5))
+    polar = lambda x: torch.diag(torch.stack([torch.ones_like(x[0]), torch.sin(x[0]) ** 2]))
+    found = rm.k_means(polar, x, np.int64(2), generator=torch.Generator().manual_seed(seed))
+    labels = found.labels
+    assert labels[0] == labels[2] != labels[1] == labels[3]

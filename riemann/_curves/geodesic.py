@@ -16,11 +16,11 @@ from riemann._curvature.tensors import FULL_JETS
 from riemann._curvature.variation import Accelerations, accelerations
 from riemann._curves.ode import Report, Solution, Status, solve
 from riemann._indices import bilinear
-from riemann._metric import jets_of, metric_field, metric_jet
+from riemann._metric import checked_jet, jets_of, metric_field, metric_jet
 from riemann._open import open_function
 from riemann._points.checks import alike, check_count, check_dense, check_unmapped, door, is_number, to_tensor
 from riemann._points.chunks import reported
-from riemann._points.faults import collected, first
+from riemann._points.faults import SLICE, Note, collected, first
 from riemann._precision import full_precision
 from riemann._types import Field, GeodesicOptions, Metric, Progress
 
@@ -184,7 +184,7 @@ def geodesic(
     status = torch.where(lost, Status.DRIFT, status)
     result = Geodesic(t, points, velocities, status, reached, drift, (x, v))
     if throw:
-        raise_unless(status, result.message)
+        raise_unless(status, result.message + fault_at(metric, x, (status == Status.NOT_FINITE) & (reached == 0)))
     return result
 
 
@@ -274,11 +274,14 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def checked_times(t: Any, x: Tensor) -> Tensor:
-    """`t` as a tensor of parameters: numbers are taken; raises unless it is like `x`, and values can be looked at."""
+def checked_times(t: Any, x: Tensor, like: str = "x") -> Tensor:
+    """`t` as a tensor of parameters: numbers are taken; raises unless it is like `x`, and values can be looked at.
+
+    The name of `x` for who calls is `like`.
+    """
     if is_number(t):
         t = x.new_tensor([float(t)])
-    elif isinstance(t, list | tuple) and t and all(map(is_number, t)):
+    elif isinstance(t, list | tuple | range) and t and all(map(is_number, t)):
         t = x.new_tensor([float(number) for number in t])
     if not isinstance(t, Tensor) or t.ndim != 1 or len(t) == 0:
         got = f"has shape {tuple(t.shape)}" if isinstance(t, Tensor) else f"is a {type(t).__name__}"
@@ -287,7 +290,7 @@ def checked_times(t: Any, x: Tensor) -> Tensor:
         raise ValueError(f"`t` {got}, expected a tensor (t,) of one parameter or more; use `{line}`")
     check_dense("t", t)
     if t.dtype != x.dtype or t.device != x.device:
-        raise ValueError(f"`t` is {t.dtype} on {t.device}, but points are {x.dtype} on {x.device}; use `t.to(x)`")
+        raise ValueError(f"`t` is {t.dtype} on {t.device}, but points are {x.dtype} on {x.device}; use `t.to({like})`")
     if t.requires_grad:
         raise ValueError("`t` requires a gradient, and derivatives to it are not recorded: they are the velocities")
     check_unmapped(x, t)
@@ -343,6 +346,18 @@ def message(what: str, status: Tensor, reached: Tensor) -> str:
     place = f" at {list(where)} of the batch" if where else ""
     others = f" ({int(bad.sum()) - 1} more failed)" if int(bad.sum()) > 1 else ""
     return f"the {what}{place} {_SAYS[Status(int(status[where]))].format(t=float(reached[where]))}{others}"
+
+
+def fault_at(metric: Metric, x: Tensor, stuck: Tensor) -> str:
+    """What is wrong with the metric at the first point where a curve does not even begin, for the end of a message."""
+    if not bool(stuck.any()):
+        return ""
+    faults = checked_jet(metric, x[first(stuck) if stuck.ndim else ()].detach(), 0)[1]
+    found = [name for name, mask in faults.items() if bool(mask) and not isinstance(name, Note)]
+    if not found:
+        return ""
+    use = f"; if it is so everywhere, use a slice: {SLICE}" if found[0].startswith("is singular") else ""
+    return f": `metric` {found[0]} there{use}"
 
 
 def raise_unless(status: Tensor, text: str) -> None:

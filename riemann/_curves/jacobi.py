@@ -11,8 +11,8 @@ from riemann import _jets, formulas
 from riemann._curvature import christoffel_vector
 from riemann._curvature.directional import connection_covector, connection_vector, lowering
 from riemann._curvature.tensors import FULL_JETS
-from riemann._curves.geodesic import checked_times, integrated, message, raise_unless
-from riemann._curves.ode import Solution
+from riemann._curves.geodesic import checked_times, fault_at, integrated, message, raise_unless
+from riemann._curves.ode import Solution, Status
 from riemann._metric import jets_of, metric_field, metric_jet
 from riemann._points.checks import alike, door
 from riemann._types import CurveOptions, Field, Metric
@@ -185,7 +185,8 @@ def jacobi_field(
     J = X.squeeze(-1).reshape(len(t), *batch, n)
     status, reached = solution.status.reshape(batch), solution.reached.reshape(batch)
     if throw:
-        raise_unless(status, message("Jacobi field", status, reached))
+        stuck = (status == Status.NOT_FINITE) & (reached == 0)
+        raise_unless(status, message("Jacobi field", status, reached) + fault_at(metric, x, stuck))
         return J
     good = torch.isfinite(points).all(-1)
     mixed = torch.full_like(points, torch.nan)

@@ -17,7 +17,7 @@ from riemann._arithmetic.jet import kinks_called
 from riemann._curvature.tensors import FULL_JETS
 from riemann._curvature.variation import acceleration_derivatives
 from riemann._curves import starts
-from riemann._curves.geodesic import exp_map, geodesic_acceleration, message, tolerance
+from riemann._curves.geodesic import exp_map, fault_at, geodesic_acceleration, message, tolerance
 from riemann._curves.jacobi import varied_geodesics
 from riemann._curves.ode import Status
 from riemann._indices import bilinear, matvec
@@ -70,10 +70,12 @@ class Logarithm(NamedTuple):
             return f"{text}; no curve that was tried leads from `x` to `y`"
         return f"{text}; the best one found misses `y` by {error:.3g} in a coordinate"
 
-    def checked(self) -> Tensor:
-        """The velocities; raises where one was not found."""
+    def checked(self, why: str = "") -> Tensor:
+        """The velocities; raises where one was not found, and says why if it is known."""
         if bool((self.status != Status.SUCCESS).any()):
-            raise RuntimeError(f"{self.message}. `throw=False` returns what was found, with a status for each point")
+            raise RuntimeError(
+                f"{self.message}{why}. `throw=False` returns what was found, with a status for each point"
+            )
         if bool((passed := self.conjugate_points > 0).any()):
             where = list(first(passed)) if passed.ndim else []
             warn(
@@ -160,13 +162,16 @@ def log_map(
     check_count("max_iterations", max_iterations, 1)
     check_count("restarts", restarts, 0)
     check_unmapped(x, y)
-    metric_jet(metric, torch.stack((x.detach(), y.detach())), 0)  # warns where it is no metric
+    g = metric_jet(metric, torch.stack((x.detach(), y.detach())), 0)[0][0]  # warns where it is no metric
     n, batch = x.shape[-1], x.shape[:-1]
     with torch.no_grad():
         flat = x.detach().reshape(-1, n), y.detach().reshape(-1, n)
         same = for_one_call(metric, torch.cat(flat))
         search = functools.partial(_search, same, max_iterations, restarts, options)
-        found = _in_pieces(search, *flat, progress) if progress else search(*flat)
+        if bool(g.isnan().any(-1).any(-1).all()):
+            found = _Found.none(flat[0])
+        else:
+            found = _in_pieces(search, *flat, progress) if progress else search(*flat)
     good = ~found.v.isnan().any(-1)
     v = _implicit(metric, x.reshape(-1, n), y.reshape(-1, n), found.v, good & ~found.kinked, options)
     v = _without_derivatives(metric, x.reshape(-1, n), y.reshape(-1, n), v, good & found.kinked)
@@ -175,7 +180,7 @@ def log_map(
         v.reshape(*batch, n), *(a.reshape(batch) for a in (found.error, status, found.length, found.conjugate_points))
     )
     found.warn()
-    return result.checked() if throw else result
+    return result.checked(fault_at(metric, x, ~result.error.isfinite())) if throw else result
 
 
 def for_one_call(metric: Metric, x: Tensor) -> Metric:
@@ -453,6 +458,12 @@ class _Found(NamedTuple):
     kinked: Tensor
     conjugate_points: Tensor
     said: str
+
+    @classmethod
+    def none(cls, x: Tensor) -> "_Found":
+        """Where no geodesic begins."""
+        nan, no = torch.full_like(x, torch.nan), torch.zeros_like(x[:, 0], dtype=torch.long)
+        return cls(nan, nan[:, 0] + torch.inf, nan[:, 0], no > 0, no, "")
 
     def warn(self) -> None:
         """Says which kinks there are, if any."""
@@ -773,8 +784,9 @@ def distance(
     result = log_map(metric, x, y, throw=False, **options)
     if not throw:
         return result
-    v = result.checked()
-    (g,) = jets_of(metric, alike(x, y=y)[0], 0)
+    x, y = alike(x, y=y)
+    v = result.checked(fault_at(metric, x, ~result.error.isfinite()))
+    (g,) = jets_of(metric, x, 0)
     squared = bilinear(g, v, v).abs()
     positive = squared > 0
     distance = torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)

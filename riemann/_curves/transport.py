@@ -104,7 +104,7 @@ def parallel_transport(
     """
     options: dict[str, Any] = dict(rtol=rtol, atol=atol, max_steps=max_steps)
     check_points(w, "w")
-    t = checked_times(t, w)
+    t = checked_times(t, w, "w")
     along = _along_geodesic if isinstance(curve, Geodesic) else _along_curve
     with inside(w):
         result = along(metric, curve, w, t, options)

@@ -5,7 +5,7 @@ import functools
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import ParamSpec, TypeGuard, TypeVar
 
@@ -16,6 +16,7 @@ from torch._C import _functorch
 from riemann._arithmetic.jet import UNSEEN, is_seen
 from riemann._points.faults import first
 
+_PLACES = ("first", "second", "third", "fourth")
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -50,19 +51,22 @@ def without_values(alike: bool = False) -> Iterator[None]:
 
 def check_count(name: str, value: int, least: int) -> None:
     """Raises unless an argument is a whole number, `least` or more."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"`{name}` is {value!r}, expected a whole number, {least} or more")
 
 
-def check_points(x: Tensor, name: str = "x", function: str = "metric") -> None:
+def check_points(x: Tensor, name: str = "x", function: str = "metric", order: Sequence[str] = ()) -> None:
     """Raises unless `x`, the argument of this name, is a tensor of finite floating-point coordinates `(*batch, n)`.
 
-    The argument before it is a `function`.
+    The first argument is a `function`; the `order` is that of all.
     """
     shape = "(*batch, N, n)" if name == "points" else "(*batch, n)"
     wanted = f"`{name}` is a {type(x).__name__}, expected a torch.Tensor of shape {shape}"
     if callable(x):
-        raise TypeError(f"{wanted}: the {function} is the first argument, the points are the second")
+        place = _PLACES[order.index(name) if name in order else 1]
+        raise TypeError(f"{wanted}: the {function} is the first argument, the points are the {place}")
+    if is_number(x) and order:
+        raise TypeError(f"{wanted}; write the arguments in this order: {', '.join(order)}")
     if not isinstance(x, Tensor):
         is_array = isinstance(x, list | tuple | float | int) or hasattr(x, "__array__")
         raise TypeError(f"{wanted}; use `{to_tensor(name, x)}`" if is_array else wanted)
@@ -104,7 +108,9 @@ def inside(x: Tensor) -> Iterator[None]:
 
 def door(f: Callable[P, R]) -> Callable[P, R]:
     """A function whose argument `points`, or else the second, are points: checked here, and trusted by all it calls."""
-    names = list(inspect.signature(f).parameters)
+    parameters = inspect.signature(f).parameters.values()
+    names = [p.name for p in parameters]
+    order = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     place = names.index("points") if "points" in names else 1
 
     @functools.wraps(f)
@@ -112,7 +118,7 @@ def door(f: Callable[P, R]) -> Callable[P, R]:
         if len(args) <= place and names[place] not in kwargs:
             return f(*args, **kwargs)  # which says what is wrong
         x = args[place] if len(args) > place else kwargs[names[place]]
-        check_points(x, names[place], names[0])  # type: ignore[arg-type]
+        check_points(x, names[place], names[0], order)  # type: ignore[arg-type]
         with inside(x):  # type: ignore[arg-type]
             return f(*args, **kwargs)
 
@@ -169,10 +175,8 @@ def alike(x: Tensor, **vectors: Tensor) -> tuple[Tensor, ...]:
     """`broadcast_vectors` for points that are checked already."""
     for name, v in vectors.items():
         if not isinstance(v, Tensor):
-            raise TypeError(
-                f"`{name}` is a {type(v).__name__}, expected a torch.Tensor of shape (*batch, n); use "
-                f"`torch.as_tensor({name}).to(x)`"
-            )
+            use = ": the metric is the first argument" if callable(v) else f"; use `torch.as_tensor({name}).to(x)`"
+            raise TypeError(f"`{name}` is a {type(v).__name__}, expected a torch.Tensor of shape (*batch, n){use}")
         check_dense(name, v)
         if v.ndim == 0 or v.shape[-1] != x.shape[-1]:
             raise ValueError(f"`{name}` has shape {tuple(v.shape)}, expected (*batch, {x.shape[-1]}), as `x`")

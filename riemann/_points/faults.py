@@ -22,6 +22,8 @@ class Note(str):
 
 
 UNKNOWN = "gives no finite number"
+SLICE = "`lambda s: U.T @ metric(x0 + U @ s) @ U`, or `Fisher(family, subspace=(U, x0))`"
+"""The metric of a slice x0 + U s of fewer dimensions: where there is no more rank anywhere."""
 _PIECES: ContextVar[list[Faults] | None] = ContextVar("pieces", default=None)
 
 
@@ -54,6 +56,8 @@ def say(faults: Faults) -> None:
         place = f"at point {list(where)} of the batch" if where else "at this point"
         end = "." if isinstance(sentence, Note) else ": results are NaN there."
         more = " `check_metric` says more." if sentence.startswith("`metric`") else ""
+        if sentence.startswith("`metric` is singular"):
+            more += f" If it is so everywhere, use a slice: {SLICE}."
         if sentence.endswith("derivatives that are not finite"):
             more += " A root, norm or distance (`cdist`) has none at 0; its square has, written as `norm(x) ** 2`."
         warn(f"{sentence} {place}{count}{end}{more}")

@@ -12,7 +12,7 @@ from riemann._indices import bilinear
 from riemann._metric import jets_of
 from riemann._points.checks import carry_derivatives, check_count, door
 from riemann._statistics.mean import frechet_mean
-from riemann._statistics.sets import checked_sets, loosened
+from riemann._statistics.sets import checked_sets, loosened, one_each
 from riemann._types import Metric
 
 
@@ -80,7 +80,10 @@ def principal_geodesics(
     check_count("k", k, 1)
     if k > n:
         raise ValueError(f"`k` is {k}, and a space of {n} dimensions has no more directions")
-    mean = frechet_mean(metric, points, weights, **options) if mean is None else mean
+    if mean is None:
+        mean = frechet_mean(metric, points, weights, **options)
+    else:
+        mean = one_each("mean", mean, points)
     v = log_map(metric, mean.unsqueeze(-2), points, **options)
     (g,) = jets_of(metric, mean, 0)
     L = torch.linalg.cholesky(g)

@@ -233,8 +233,6 @@ class _Sets:
     def __init__(self, metric: Metric, x: Tensor, w: Tensor, options: dict[str, Any]):
         self.metric, self.x, self.w = metric, x, w
         self.options = {True: options, False: loosened(options, x)}  # of exact pulls, and of others
-        # of sums of squares, whose logarithms end within 5 times the tolerance
-        self.rounding = {exact: max(1e-6, 10 * tolerance(of.get("rtol"), x)) for exact, of in self.options.items()}
         self.bend: Tensor | None = None
 
     def pull(self, m: Tensor, lanes: Tensor, exact: bool, afar: bool = True) -> _Pull:
@@ -247,6 +245,12 @@ class _Sets:
             self.bend = bend.new_zeros(len(self.x), *bend.shape[1:])
         self.bend[lanes] = bend.nan_to_num(0.0)
         return _pull(self.metric, m, v, w)
+
+    def rounding(self, here: _Pull, m: Tensor, exact: bool) -> Tensor:
+        """How well half the variance is known: logarithms end within 5 times the tolerance, of whatever length."""
+        rtol = tolerance(self.options[exact].get("rtol"), m)
+        miss = 5 * rtol * m.abs().amax(-1).clamp(min=1.0) * here.g.abs().sum((-1, -2)).sqrt()
+        return max(1e-6, 10 * rtol) * here.height + 2 * miss * (2 * here.height).sqrt()
 
     def sensitivity(self, m: Tensor) -> Tensor:
         """Roughly, how far the means are moved by a change of the force, `(b, n, n)`: in flat space, as far."""
@@ -316,13 +320,14 @@ def _descend(
         s = size[on, None] * step[on]
         new = sets.pull(m[on] + s, on, exact, afar=False)
         losses[on] += new.force.isnan().any(-1)
-        better = _is_better(_Pull(*(a[on] for a in here)), s, new, sets.rounding[exact])
+        old = _Pull(*(a[on] for a in here))
+        better = _is_better(old, s, new, sets.rounding(old, m[on], exact))
         size[on] = torch.where(better, 1.0, size[on] / 4)
         lanes = on[better]
         B[lanes] = _learned(B[lanes], s[better], here.force[lanes] - new.force[better])
         m[lanes] += s[better]
-        for old, changed in zip(here, new, strict=True):
-            old[lanes] = changed[better]
+        for known, changed in zip(here, new, strict=True):
+            known[lanes] = changed[better]
     return error, max_iterations
 
 
@@ -333,12 +338,12 @@ def _downhill(here: _Pull, B: Tensor) -> Tensor:
     return torch.where((down > 0.1 * full)[:, None], step, here.force)
 
 
-def _is_better(here: _Pull, s: Tensor, new: _Pull, rounding: float) -> Tensor:
+def _is_better(here: _Pull, s: Tensor, new: _Pull, rounding: Tensor) -> Tensor:
     """Whether the sum of squares falls as its slope promises, or, near the mean, where it rounds, the force does."""
     slope = bilinear(here.g, here.force, s)
     falls = new.height <= here.height - 1e-4 * slope
     weaker = new.force.abs().amax(-1) <= 0.5 * here.force.abs().amax(-1)
-    weaker &= new.height <= here.height * (1 + rounding)
+    weaker &= new.height <= here.height + rounding
     return (falls | weaker) & new.force.isfinite().all(-1)
 
 

@@ -86,9 +86,14 @@ def geodesic_regression(
         >>> geodesic_regression(half_plane, t, points).velocity.round(decimals=6) + 0.0
         tensor([0., 1.], dtype=torch.float64)
     """
+    if points.ndim == 1 and isinstance(t, Tensor) and t.ndim > 1:
+        raise ValueError(
+            f"`t` has shape {tuple(t.shape)} and `points` {tuple(points.shape)}: they are swapped; write the times "
+            "first, `geodesic_regression(metric, t, points)`"
+        )
     points, weights = checked_sets(metric, points, weights, options)
     check_count("max_iterations", max_iterations, 1)
-    t = checked_times(t, points)
+    t = checked_times(t, points, "points")
     if len(t) != points.shape[-2] or bool((t == t[0]).all()):
         raise ValueError(
             f"`t` has shape {tuple(t.shape)}, expected ({points.shape[-2]},): a time for each point, not all the same"

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._curves.geodesic import tolerance
+from riemann._curves.geodesic import fault_at, tolerance
 from riemann._metric import jets_of
 from riemann._points.checks import check_points, check_unmapped
 from riemann._points.faults import first
@@ -43,7 +43,8 @@ def checked_sets(metric: Metric, points: Any, weights: Any, options: dict[str, A
     if not bool(definite.all()):
         where = first(~definite)
         raise ValueError(
-            f"`metric` is not positive definite at {points[where].tolist()}: there are no distances to take a mean by"
+            f"`metric` is not positive definite at {_first_few(points[where])}: there are no distances to take a mean "
+            f"by{fault_at(metric, points, ~definite)}"
         )
     return points, weights / total
 
@@ -52,6 +53,10 @@ def loosened(options: dict[str, Any], x: Tensor) -> dict[str, Any]:
     """Options of `log_map` for the first steps of a search."""
     rtol = max(1e-6, tolerance(options.get("rtol"), x))
     return options | {"rtol": rtol, "atol": max(rtol, options.get("atol") or 0.0)}
+
+
+def _first_few(p: Tensor) -> str:
+    return f"[{', '.join(f'{c:.6g}' for c in p[:6].tolist())}{', …' if len(p) > 6 else ''}]"
 
 
 def _said(value: Any) -> str:

@@ -121,6 +121,13 @@ def _weibull(y: Tensor) -> Tensor:
     return torch.stack([torch.stack([(k / scale) ** 2, mixed]), torch.stack([mixed, (c**2 + math.pi**2 / 6) * k**-2])])
 
 
+def _generalized_pareto(y: Tensor) -> Tensor:
+    """Of scale and concentration, which is more than -1/2 (Smith 1985)."""
+    s, c = y
+    mixed = 1 / (s * (1 + c) * (1 + 2 * c))
+    return torch.stack([torch.stack([s**-2 / (1 + 2 * c), mixed]), torch.stack([mixed, 2 * s * mixed])])
+
+
 def _student_t(y: Tensor) -> Tensor:
     """Of location, scale and degrees of freedom (Lange, Little, Taylor 1989)."""
     _, s, nu = y
@@ -244,6 +251,7 @@ GAMMA = _exponential_family(_gamma)
 DIRICHLET = _exponential_family(_dirichlet)
 GUMBEL = Kind(_gumbel, None)
 WEIBULL = Kind(_weibull, None)
+GENERALIZED_PARETO = Kind(_generalized_pareto, None)
 STUDENT_T = Kind(_student_t, None)
 GEOMETRIC = Kind(_geometric, _pointwise(_geometric_skewness))
 VON_MISES = Kind(Diagonal(_von_mises), _pointwise(_von_mises_skewness))
@@ -303,7 +311,14 @@ def _of_gamma(d: Any) -> Tensor:
     return _columns(_positive(d.concentration), _positive(d.rate))
 
 
-KNOWN: dict[type, tuple[Kind, Callable[[Any], Tensor]]] = {
+def _of_generalized_pareto(d: Any) -> Tensor | None:
+    """Not known where the end of the support moves with the location, and the likelihood jumps there."""
+    if not _is_fixed(d.loc):
+        return None
+    return _columns(_positive(d.scale), _positive(0.5 + d.concentration) - 0.5)
+
+
+KNOWN: dict[type, tuple[Kind, Callable[[Any], Tensor | None]]] = {
     D.Categorical: (MASSES, lambda d: _times(1, _amplitudes(d))),
     D.OneHotCategorical: (MASSES, lambda d: _times(1, _amplitudes(d._categorical))),
     D.Multinomial: (MASSES, lambda d: _times(d.total_count, _amplitudes(d._categorical))),
@@ -324,6 +339,7 @@ KNOWN: dict[type, tuple[Kind, Callable[[Any], Tensor]]] = {
     D.Beta: (DIRICHLET, lambda d: _columns(_positive(d.concentration1), _positive(d.concentration0))),
     D.Dirichlet: (DIRICHLET, lambda d: _positive(d.concentration).reshape(-1, d.concentration.shape[-1])),
     D.Weibull: (WEIBULL, lambda d: _columns(_positive(d.scale), _positive(d.concentration))),
+    D.GeneralizedPareto: (GENERALIZED_PARETO, _of_generalized_pareto),
     D.VonMises: (VON_MISES, lambda d: _columns(d.loc, _positive(d.concentration))),
     D.Geometric: (GEOMETRIC, lambda d: _columns(_positive(d.probs) + 0 * torch.log1p(-d.probs))),
     D.MultivariateNormal: (MULTIVARIATE_NORMAL, _of_vectors),
@@ -349,7 +365,8 @@ def known(d: Any) -> tuple[Kind, Tensor] | None:
             if type(d).log_prob is not kind.log_prob:
                 return None
             found, coordinates = KNOWN[kind]
-            return found, coordinates(d)
+            y = coordinates(d)
+            return None if y is None else (found, y)
     return _transformed(d) if type(d).log_prob is D.TransformedDistribution.log_prob else None
 
 

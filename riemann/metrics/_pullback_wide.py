@@ -14,6 +14,7 @@ from riemann._curvature.variation import solver
 from riemann._indices import matvec
 from riemann._metric import jets_of
 from riemann._points.checks import carry_derivatives
+from riemann._rank import is_singular
 from riemann.metrics._pullback import _MAP, Pullback, _ambient, _curved, _each, _inner, _lower, _shortened
 from riemann.metrics._structure import part_field
 
@@ -70,10 +71,12 @@ class Accelerations:
         if solution is None:
             (g,) = jets_of(self.metric, x, 0)
             M = formulas.inverse_metric(g)
+            if bool(is_singular(M, g.abs())):
+                return torch.full_like(x, torch.nan)
             if bool(g.norm() * M.norm() < torch.finfo(x.dtype).eps ** -0.6):
                 solution, M = solved(product, M, force)
                 self.known.append((x, M))
-        if solution is None:  # g is singular, or nearly
+        if solution is None:  # g is nearly singular
             return -_curvature.christoffel_vector(self.metric, x, v, v, chunk_size=None)
         return solution
 

@@ -27,6 +27,8 @@ ACCURATE = 1e-11  # the mass, by every other node
 CLAMPED = 1e-7  # the mass at kinks that is left out where there is no better way
 TAIL = 1e-15  # what the sum over whole numbers may leave out
 MOST = 2**20  # whole numbers, at most
+NOTHING = 1e-40  # the mass of a node that is left out: what the density is made of overflows out there, in derivatives
+UNLIKELY = 6.0  # standard errors
 SEED = 0
 
 
@@ -66,6 +68,11 @@ class Scores(torch.nn.Module):
                     f"{type(d).__name__} has no `log_prob`, or none that torch knows for its transforms, and Fisher's "
                     "metric is made of it"
                 ) from error
+            except RuntimeError as error:
+                raise TypeError(
+                    f"`sample` or `log_prob` of {type(d).__name__}, of which Fisher's metric is made, fails at one "
+                    f"point, {x.dtype}: {error}. Use another dtype, or write a subclass that mends it"
+                ) from error
 
     def pulled_back(self, x: Tensor) -> tuple[Pullback, "Way"]:
         """The metric of half densities at the nodes of one point, and how it was found."""
@@ -79,6 +86,8 @@ class Scores(torch.nn.Module):
                 nodes = _without(nodes, lost)
                 jets = self.jets(x, nodes)
                 break
+        if nodes.sampled:
+            _check_samples(self.family(x.detach()), jets, len(nodes.y))
         error, smooth = _judged(jets, nodes)
         return Pullback(self.amplitudes(nodes)), Way(nodes.way, error, nodes.sampled, smooth)
 
@@ -243,8 +252,8 @@ def _double_exponential(d: Any, to_support: Any, middle: Tensor, width: Tensor, 
     log_weights = torch.where(inside, log_weights, -torch.inf)
     p = (d.log_prob(y) + log_weights).exp()
     error = torch.maximum((p.sum(0) - 1).abs(), (2 * p[::2].sum(0) - 1).abs()).max()
-    y, log_weights = torch.where(p > 1e-300, y, centre), torch.where(p > 1e-300, log_weights, -torch.inf)
-    kept = (p > 1e-300).reshape(len(p), -1).any(-1)
+    y, log_weights = torch.where(p > NOTHING, y, centre), torch.where(p > NOTHING, log_weights, -torch.inf)
+    kept = (p > NOTHING).reshape(len(p), -1).any(-1)
     first = int(kept.nonzero()[0]) // 2 * 2 if kept.any() else 0
     last = int(kept.nonzero()[-1]) + 1 if kept.any() else 0
     return Nodes(y[first:last], log_weights[first:last], f"quadrature with {last - first} nodes", halves=True), error
@@ -293,6 +302,21 @@ def _known(jets: Sequence[Tensor], nodes: Nodes) -> Tensor:
     f, *derivatives = jets
     known = torch.stack([y.isfinite().reshape(len(f), -1).all(-1) for y in derivatives]).all(0)
     return known.reshape(nodes.log_weights.shape)
+
+
+def _check_samples(d: Any, jets: Sequence[Tensor], count: int) -> None:
+    """Raises where samples are not of the density: the mean of the score, which is 0, is not.
+
+    As those of `LKJCholesky` in torch 2.13, from three dimensions on.
+    """
+    f, J = jets[:2]
+    mean, error = f @ J / 2, (J.square().sum(0) / count).sqrt()
+    if has_values(mean) and bool((mean.abs() > UNLIKELY * error).any()):
+        raise ValueError(
+            f"the samples of {type(d).__name__} are not distributed by its `log_prob`: the mean of the score is "
+            f"{float((mean.abs() / error).nan_to_num().max()):.0f} standard errors from 0, and Monte Carlo would be "
+            "wrong; write a subclass with a `sample` that fits its `log_prob`"
+        )
 
 
 def _judged(jets: Sequence[Tensor], nodes: Nodes) -> tuple[float, bool]:
