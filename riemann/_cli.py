@@ -195,7 +195,14 @@ _COMPARED = ("quantity", "error", "of_value", "digits_lost", "truth", "ok")
 
 def _verify(options: argparse.Namespace) -> int:
     if options.metric.endswith(".py"):
-        return _metrics_of(options.metric)
+        found = _metrics_of(options.metric)
+        if options.json:
+            _print_json([{"metric": f"{options.metric}:{name}", "dim": dim} for name, dim in found])
+        else:
+            print(f"metrics in {options.metric}; none is verified before you say which:")
+            for name, dim in found:
+                print(f"  riemann verify {options.metric}:{name} --dim {dim}")
+        return USAGE
     if ":" in options.metric:
         if options.parameters:
             raise _Usage(f"{options.metric} takes no name=value; they are for the catalogue")
@@ -270,8 +277,8 @@ def _function(text: str) -> Callable[..., Any]:
     return function
 
 
-def _metrics_of(path: str) -> int:
-    """Lists what is a metric in a file: what makes a matrix (n, n) of a point (n,) for some n; nothing is verified."""
+def _metrics_of(path: str) -> list[tuple[str, int]]:
+    """What is a metric in a file, and its dimension: what makes a matrix (n, n) of a point (n,) for some n."""
     module, found = _imported(path), []
     for name, value in vars(module).items():
         if name.startswith("_") or isinstance(value, type) or not callable(value):
@@ -280,11 +287,10 @@ def _metrics_of(path: str) -> int:
             continue
         dims = [n for n in range(1, _MOST_DIMENSIONS + 1) if _is_metric(value, n)]
         if dims:
-            found.append(f"riemann verify {path}:{name} --dim {dims[0] if len(dims) == 1 else dims[1]}")
+            found.append((name, dims[0] if len(dims) == 1 else dims[1]))
     if not found:
         raise _Usage(f"{path!r} has no function of one point (n,) to a tensor (n, n), n up to {_MOST_DIMENSIONS}")
-    print(f"metrics in {path}; none is verified before you say which:", *found, sep="\n  ")
-    return USAGE
+    return found
 
 
 _MOST_DIMENSIONS = 6

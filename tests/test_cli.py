@@ -129,6 +129,8 @@ def test_the_metrics_of_a_file(metrics, tmp_path, capsys):
     assert main(["verify", metrics]) == USAGE  # nothing is verified
     out = capsys.readouterr().out
     assert f"riemann verify {metrics}:half_plane --dim 2" in out and "number" not in out
+    assert main(["verify", metrics, "--json"]) == USAGE
+    assert {"metric": f"{metrics}:half_plane", "dim": 2} in json.loads(capsys.readouterr().out)
     empty = tmp_path / "empty.py"
     empty.write_text("x = 1")
     assert main(["verify", str(empty)]) == USAGE

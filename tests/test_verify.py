@@ -65,6 +65,13 @@ def test_modules_are_looked_at_in_the_precision_of_their_weights():
     assert report.ok and report.x.dtype == torch.float64, str(report)
 
 
+def test_a_box_that_is_not_found_for_want_of_symmetry():
+    with pytest.raises(ValueError, match="symmetric.*write it so that g_ij = g_ji"):
+        rm.verify(lambda x: torch.stack([x, x]).tril(), dim=2)
+    with pytest.raises(ValueError, match="pass points of its domain"):
+        rm.verify(lambda x: 0 * torch.outer(x, x), dim=2)
+
+
 def test_what_cannot_be_traced_is_compared_with_differences():
     def metric(x):
         w, V = torch.linalg.eigh(torch.outer(x, x) + torch.diag(torch.arange(1.0, 4) + torch.sin(x)))

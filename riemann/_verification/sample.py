@@ -5,7 +5,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from riemann._metric import metric_jet
+from riemann._metric import is_asymmetric, jets_of, metric_jet
 from riemann._types import Metric
 
 _INTERVALS = ((0.1, 0.9), (1.1, 2.1), (2.1, 3.0), (2.5, 4.0), (5.0, 8.0), (0.01, 0.1), (-3.0, -2.0))
@@ -43,9 +43,14 @@ def sample_points(metric: Metric, n: int, count: int | None = None, dtype: torch
         if least < _EVEN:
             break
     if best is None:
+        g = jets_of(metric, unit.to(dtype), 0)
+        use = (
+            "write it so that g_ij = g_ji"
+            if bool(is_asymmetric(g, 1e-3).all())
+            else "pass points of its domain as `x=`"
+        )
         raise ValueError(
-            f"no box was found in which `metric` is finite, invertible and of one signature (n = {n}); pass points of "
-            "its domain as `x=`"
+            f"no box was found in which `metric` is finite, symmetric, invertible and of one signature (n = {n}); {use}"
         )
     low, high, inside, signature = best
     middle, quarter = 0.5 * (low + high), 0.25 * (high - low)
