@@ -467,7 +467,11 @@ def test_third_derivatives_where_there_is_no_mass():
 
 def test_where_there_is_no_metric():
     x = points(2, 1)[0]
-    for family in (lambda x: D.Uniform(x[0], x[0] + x[1]), lambda x: D.Pareto(x[0], x[1])):
+    for family in (
+        lambda x: D.Uniform(x[0], x[0] + x[1]),
+        lambda x: D.Pareto(x[0], x[1]),
+        lambda x: D.Binomial(x[0], 0.5 * x[1]),
+    ):
         with pytest.raises(ValueError, match="moves with x, where Fisher's metric does not exist"):
             Fisher(family)(x)
     fixed = Fisher(lambda x: D.Pareto(1.0, x[0]))

@@ -323,7 +323,7 @@ KNOWN: dict[type, tuple[Kind, Callable[[Any], Tensor | None]]] = {
     D.OneHotCategorical: (MASSES, lambda d: _times(1, _amplitudes(d._categorical))),
     D.Multinomial: (MASSES, lambda d: _times(d.total_count, _amplitudes(d._categorical))),
     D.Bernoulli: (MASSES, lambda d: _times(1, _two_amplitudes(d))),
-    D.Binomial: (MASSES, lambda d: _times(d.total_count, _two_amplitudes(d))),
+    D.Binomial: (MASSES, lambda d: _times(d.total_count, _two_amplitudes(d)) if _is_fixed(d.total_count) else None),
     D.Poisson: (MASSES, lambda d: 2 * torch.sqrt(d.rate).reshape(-1)),
     D.Normal: (NORMAL, _of_location),
     D.LogNormal: (NORMAL, _of_location),
