@@ -72,6 +72,23 @@ def test_a_box_that_is_not_found_for_want_of_symmetry():
         rm.verify(lambda x: 0 * torch.outer(x, x), dim=2)
 
 
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: torch.relu(x[0]),
+        lambda x: torch.maximum(x[0] ** 3, 0 * x[0]),
+        lambda x: x.max(),
+        lambda x: x.min(0).values,
+    ],
+    ids=["relu", "maximum", "max", "min along an axis"],
+)
+@pytest.mark.filterwarnings("ignore:the metric calls relu")
+def test_no_truth_has_derivatives_at_a_kink(f):
+    """The origin is among the points, where maxima are those of equal numbers."""
+    report = rm.verify(lambda x: torch.eye(2, dtype=x.dtype) * (4 + f(x)), dim=2)
+    assert report.ok, str(report)
+
+
 def test_what_cannot_be_traced_is_compared_with_differences():
     def metric(x):
         w, V = torch.linalg.eigh(torch.outer(x, x) + torch.diag(torch.arange(1.0, 4) + torch.sin(x)))

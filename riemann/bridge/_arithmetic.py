@@ -212,14 +212,26 @@ def _var(E: Elements, x: np.ndarray, dim: Any = None, *, correction: Any = 1, ke
     )  # fmt: skip
 
 
-@operation("amax", "max")
+@operation("amax")
 def _amax(E: Elements, x: np.ndarray, dim: Any = None, keepdim: bool = False) -> Any:
     return _fold(x, dim, keepdim, E.greatest)
 
 
-@operation("amin", "min")
+@operation("amin")
 def _amin(E: Elements, x: np.ndarray, dim: Any = None, keepdim: bool = False) -> Any:
     return _fold(x, dim, keepdim, lambda line: -E.greatest([-c for c in line]))
+
+
+@operation("max")
+def _max(E: Elements, x: np.ndarray, dim: int | None = None, keepdim: bool = False) -> Any:
+    y = _amax(E, x, dim, keepdim)
+    return y if dim is None else (y, None)  # and where, which no derivative depends on
+
+
+@operation("min")
+def _min(E: Elements, x: np.ndarray, dim: int | None = None, keepdim: bool = False) -> Any:
+    y = _amin(E, x, dim, keepdim)
+    return y if dim is None else (y, None)
 
 
 @operation("logsumexp")

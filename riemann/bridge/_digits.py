@@ -118,8 +118,18 @@ class Digits(Series):
         return Taylor([self.context.zero], 0, self.space) if varies else self.context.zero
 
     def greatest(self, xs: list[Any]) -> Any:
-        """The maximum."""
-        return max(xs, key=value)
+        """The maximum; where several are as large, the derivatives up to which they are the same."""
+        best = max(xs, key=value)
+        tied = [x for x in xs if x is not best and value(x) == value(best)]
+        if not tied or not any(isinstance(x, Taylor) for x in (best, *tied)):
+            return best
+        series = [
+            x if isinstance(x, Taylor) else x + 0 * next(filter(self.varies, (best, *tied))) for x in (best, *tied)
+        ]
+        same = min(x.order for x in series)
+        while same and any(x.truncated(same).c != series[0].truncated(same).c for x in series[1:]):
+            same -= 1
+        return series[0].truncated(same)
 
     def total(self, xs: Iterable[Any]) -> Any:
         """The sum."""

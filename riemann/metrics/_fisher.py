@@ -62,7 +62,8 @@ class Fisher(torch.nn.Module):
 
     Raises:
         TypeError: `family` returns no distribution. For all functions of the metric.
-        ValueError: the support of the distribution moves with x (`Uniform`): no Fisher metric exists.
+        ValueError: the support of the distribution moves with x (`Uniform`): no Fisher metric exists. Or samples, where
+            it comes to Monte Carlo, are not distributed by `log_prob`.
 
     Warns:
         UserWarning: where g has less than full rank: a classifier of C classes has rank C - 1 at most. NaN there; give
