@@ -12,7 +12,7 @@ from riemann._arithmetic.jet import Refusal
 from riemann._curvature import at
 from riemann._points.checks import has_values
 from riemann._types import Field
-from riemann.metrics._families import Unvalidated
+from riemann.metrics._known import Unvalidated
 from riemann.metrics._structure import Jets, route
 
 

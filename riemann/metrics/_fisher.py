@@ -17,7 +17,8 @@ from riemann._open import open_functions
 from riemann._points.checks import check_count, has_values, to_tensor
 from riemann._types import Metric
 from riemann.metrics import _divergence, _scores
-from riemann.metrics._families import Kind, Unvalidated, components, known
+from riemann.metrics._families import Kind
+from riemann.metrics._known import Unvalidated, components, known
 from riemann.metrics._pullback import Pullback
 from riemann.metrics._structure import Jets, route
 

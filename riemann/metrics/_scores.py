@@ -18,7 +18,7 @@ from riemann._messages.frames import warn
 from riemann._metric import jets_of
 from riemann._open import VECTORS
 from riemann._points.checks import has_values
-from riemann.metrics._families import Unvalidated
+from riemann.metrics._known import Unvalidated
 from riemann.metrics._pullback import Pullback
 from riemann.metrics._structure import derive, route
 
