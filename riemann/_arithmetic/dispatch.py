@@ -129,7 +129,8 @@ class Arithmetic(TorchDispatchMode):
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Where the user's function runs: without the transforms of riemann's caller, but with levels above theirs."""
-        with pyfunctorch.temporarily_clear_interpreter_stack(), torch.inference_mode(False):
+        interpreted = torch.jit.optimized_execution(False)  # gradients of TorchScript's own cut those of jets
+        with pyfunctorch.temporarily_clear_interpreter_stack(), torch.inference_mode(False), interpreted:
             for _ in self.stack:
                 _functorch._vmap_increment_nesting(1, "error")
             users, running.users = running.users, (*running.users, self)

@@ -25,8 +25,29 @@ def _root(g: Tensor, k: int) -> Tensor:
     return torch.sqrt(torch.abs(g[k, k]))
 
 
-def _sliced(g: Tensor, start: int, stop: int, scale: float = 1.0) -> Tensor:
-    return g[start:stop, start:stop] / scale
+def _sliced(g: Tensor, start: int, stop: int) -> Tensor:
+    return g[start:stop, start:stop]
+
+
+class _Scaled(torch.nn.Module):
+    """A metric divided by the size of an entry at a point, as parameters are at each call.
+
+    Args:
+        metric: one of a block.
+        point: of it.
+        k: which entry of the diagonal.
+    """
+
+    point: Tensor
+
+    def __init__(self, metric: torch.nn.Module, point: Tensor, k: int):
+        super().__init__()
+        self.metric, self.k = metric, k
+        self.register_buffer("point", point)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """At one point of the block."""
+        return self.metric(y) / torch.abs(self.metric(self.point.to(y))[self.k, self.k])
 
 
 class LiveConstant(Constant):
@@ -219,9 +240,8 @@ def _separable(look: Look, d: int) -> int | None:
 
 def _warped_at(look: Look, d: int, k: int, inner: Inner) -> Finding:
     point = look.points[-1]
-    scale = float(look.metric(point).detach()[k, k].abs())
     base = _block(look, 0, d)
-    fibre = Entries(look.metric, d, point, partial(_sliced, start=d, stop=look.n, scale=scale))
+    fibre = _Scaled(_block(look, d, look.n), point[d:], k - d)
     warp = Entries(look.metric, 0, point, partial(_root, k=k))
     parts = (
         (inner(base, look.points[:, :d]) or base, d),

@@ -87,10 +87,11 @@ class Field(torch.nn.Module):
                 "tensors of the metric are of another dtype than when its structure was found; ask `structure` again, "
                 "with points `x=…` of that dtype"
             )
-        with torch._C.DisableTorchFunction():  # the calls were seen when they were recorded
+        own = [getattr(self, f"own{k}").unsqueeze(0) for k in range(self.count)]  # calls that who looks again must see
+        with torch._C.DisableTorchFunction():  # the others were seen when they were recorded
             widths = [math.prod(shape) for shape in self.shapes]
             parts = [a.reshape(shape) for a, shape in zip(x.reshape(-1).split(widths), self.shapes, strict=True)]
-            values = self.program(*parts, *(getattr(self, f"own{k}").unsqueeze(0) for k in range(self.count)))
+            values = self.program(*parts, *own)
             y = values[0] if len(values) == 1 else torch.cat([v.reshape(-1) for v in values])
             return y.reshape(self.shape)
 

@@ -45,10 +45,10 @@ def derivatives(name: Any, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         f = times(e, inverse(reduced(one + e)))
         first = times(f, reduced(one - f))
         return f, first, times(first, reduced(one - 2 * f))
-    if name == "softplus":  # as torch computes it: the identity beyond 20
-        far, (f, *rest) = greater(a, torch.tensor(20)), derivatives("sigmoid", a)
+    if name[0] == "softplus":  # as torch computes it: the identity beyond a threshold
+        far, (f, *rest) = greater(a, of_number(name[1])), derivatives("sigmoid", a)
         near = reduced(one - far)
-        value = times(far, a) + times(near, hashed(name, a))
+        value = times(far, a) + times(near, hashed("softplus", a))
         return reduced(value), reduced(far + times(near, f)), times(near, rest[0])
     if name == "gelu":  # with the constants of torch
         normal = times(of_number(0.3989422804014327), exponential(times(of_number(-0.5), times(a, a))))

@@ -196,7 +196,7 @@ def _where(lead: Lead, kept: Any, condition: Any, a: Any, b: Any) -> Tensor:
 # ------------------------------------------------------------------------------------------------------ functions
 
 
-def _function(name: str, a: Tensor) -> Tensor:
+def _function(name: Any, a: Tensor) -> Tensor:
     return chain(a, *derivatives(name, a[0]))
 
 
@@ -216,8 +216,8 @@ def _of_one(name: str) -> Callable[..., Tensor | None]:
 
 
 def _softplus(lead: Lead, kept: Any, a: Any, beta: float = 1, threshold: float = 20) -> Tensor:
-    inner = Residues(_scaled(lead, a, beta))
-    return _quotient(lead, kept, Residues(_function("softplus", lifted(inner, lead))), beta)  # type: ignore[return-value]
+    inner, name = Residues(_scaled(lead, a, beta)), ("softplus", float(threshold))
+    return _quotient(lead, kept, Residues(_function(name, lifted(inner, lead))), beta)  # type: ignore[return-value]
 
 
 def _compared(name: str) -> Callable[..., Tensor]:

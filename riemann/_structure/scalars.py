@@ -40,20 +40,21 @@ class Scalar(torch.nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """The function, entry by entry."""
+        own = {name: t.reshape(-1) for name, t in (*self._parameters.items(), *self._buffers.items())}
         with torch._C.DisableTorchFunction():
-            y = self._value(self.tree, z)
+            y = self._value(self.tree, z, own)
         return y if isinstance(y, Tensor) else torch.full_like(z, y)
 
-    def _value(self, tree: Any, z: Tensor) -> Any:
+    def _value(self, tree: Any, z: Tensor, own: dict[str, Tensor]) -> Any:
         kind, *rest = tree
         if kind == "z":
             return z
         if kind == "number":
             return rest[0]
         if kind == "own":
-            return getattr(self, rest[0]).reshape(-1)[rest[1]]
+            return own[rest[0]][rest[1]]
         name, args, kwargs = rest
-        values = [self._value(a, z) if isinstance(a, tuple) else a for a in args]
+        values = [self._value(a, z, own) if isinstance(a, tuple) else a for a in args]
         if name == "where":
             values = [values[0], *(torch.as_tensor(v, dtype=z.dtype, device=z.device) for v in values[1:])]
         elif values and not isinstance(values[0], Tensor):

@@ -52,6 +52,8 @@ def _of(node: Node, kept: Tensor, known: dict[Node, Signs], values: dict[Node, A
     if node.op != "call_function" or node.target is operator.getitem:
         return unknown
     name = node.target._schema.name.split("::")[1]
+    if name == "softplus" and node.kwargs.get("beta", (*node.args, 1)[1]) < 0:
+        return Signs(anything, ~anything)
     if name in _EVEN:
         return positive
     if name in _ODD_EXACT:
