@@ -9,7 +9,7 @@ import riemann as rm
 from tests.helpers import assert_equal
 
 P = torch.nn.Parameter(torch.tensor([1.3, 0.7], dtype=torch.float64))
-W = torch.linspace(-1, 1, 15, dtype=torch.float64).reshape(5, 3).sin()
+W = torch.randn(5, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 STACKED = torch.nn.Parameter(torch.stack([W, W.flip(0), W.cos()]))
 X = torch.tensor([0.3, -0.4, 0.5], dtype=torch.float64)
 
@@ -27,7 +27,9 @@ def warped(x):
 
 
 def product(x):
-    return torch.block_diag((1 + P[0] ** 2 * x[:1] ** 2)[None], torch.eye(2) * torch.exp(P[1] * x[1] * x[2]))
+    return torch.block_diag(
+        (1 + P[0] ** 2 * x[:1] ** 2)[None], torch.eye(2, dtype=x.dtype) * torch.exp(P[1] * x[1] * x[2])
+    )
 
 
 def with_ambient(x):
@@ -69,10 +71,11 @@ def test_terms_that_are_large_far_away_only(far):
     assert_equal(rm.structured(metric, 3)(x), metric(x))
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_gradients_of_curvature_to_parameters_in_torchscript():
     net = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 4)).double()
     written = torch.jit.script(net)
-    square = lambda f: lambda x: f(x).reshape(2, 2) @ f(x).reshape(2, 2).mT + torch.eye(2)
+    square = lambda f: lambda x: f(x).reshape(2, 2) @ f(x).reshape(2, 2).mT + torch.eye(2, dtype=x.dtype)
     gradients = []
     for f in (written, net):
         S = rm.scalar_curvature(square(f), X[:2])

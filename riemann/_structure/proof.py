@@ -51,7 +51,7 @@ def _have_same_gradients(metric: Metric, other: Metric, x: Tensor) -> bool:
         except (ValueError, RuntimeError, TypeError, ArithmeticError):
             return False
     allowed = LOST * max(float(b.abs().amax()) for b in theirs) + ROUNDINGS * torch.finfo(x.dtype).eps * float(
-        g.abs().amax()
+        g.detach().abs().amax()
     )
     return all(bool(((a - b).abs() <= allowed).all()) for a, b in zip(ours, theirs, strict=True))
 
