@@ -56,7 +56,10 @@ def differing(a: torch.fx.GraphModule, b: torch.fx.GraphModule) -> bool:
 def _is_another(a: Tensor, b: Tensor) -> bool:
     if a.is_meta and b.is_meta:  # they stand for shapes
         return a.shape != b.shape or a.dtype != b.dtype
-    return a.shape != b.shape or a.dtype != b.dtype or not bool(((a == b) | (a.isnan() & b.isnan())).all())
+    if a.shape != b.shape or a.dtype != b.dtype or a.layout != b.layout:
+        return True
+    a, b = (t if t.layout == torch.strided else t.to_dense() for t in (a, b))
+    return not bool(((a == b) | (a.isnan() & b.isnan())).all())
 
 
 class _Recorder(TorchDispatchMode):

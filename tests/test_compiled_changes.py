@@ -3,11 +3,16 @@
 The code is left as it is (`backend=None`): what is compiled is the same code.
 """
 
+import array
+import collections
+import contextvars
 import copy
 import itertools
 import pickle
 import random
+import types
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -184,6 +189,90 @@ def test_jets_are_recorded_anew_and_what_was_compiled_is_taken_again():
     net.activation = torch.tanh
     f(X)
     assert f._kernel is kernel
+
+
+class Settings:
+    power = 2.0
+
+
+class Slotted:
+    __slots__ = ("power",)
+
+    def __init__(self, power):
+        self.power = power
+
+
+def set_attribute(a, value):
+    a.power = value
+
+
+def set_first(a, value):
+    a[0] = value
+
+
+SETTINGS = types.ModuleType("settings_of_a_user")
+VARIABLE = contextvars.ContextVar("power", default=2.0)
+# What a number stands in, how it is read, and how it is set.
+PLACES = {
+    "class": (lambda: Settings, lambda a: a.power, set_attribute),
+    "slots": (lambda: Slotted(2.0), lambda a: a.power, set_attribute),
+    "file": (lambda: SETTINGS, lambda a: a.power, set_attribute),
+    "NumPy array": (lambda: np.array([2.0]), lambda a: float(a[0]), set_first),
+    "NumPy array of objects": (lambda: np.array([2.0], dtype=object), lambda a: a[0], set_first),
+    "memory of NumPy": (lambda: np.array([2.0]), lambda a: torch.from_numpy(a)[0], set_first),
+    "array": (lambda: array.array("d", [2.0]), lambda a: a[0], set_first),
+    "deque": (lambda: collections.deque([2.0]), lambda a: a[0], set_first),
+    "long list": (lambda: [2.0] * 2000, lambda a: a[0], set_first),
+    "context": (lambda: VARIABLE, lambda a: a.get(), lambda a, value: a.set(value)),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_number_is_seen_wherever_it_stands(place):
+    make, read, write = PLACES[place]
+    there = make()
+    write(there, 2.0)
+    metric = lambda x: torch.eye(3, dtype=x.dtype) * (1 + read(there) * x[0] ** 2 + x[1] ** 4)
+    f = compiled(metric, "symbolic")
+    assert_close(f(X), rm.christoffel(metric, X))
+    write(there, 3.0)
+    assert_close(f(X), rm.christoffel(metric, X))
+
+
+def test_memory_of_numpy_is_looked_at():
+    numbers = np.array([2.0, 1.0, 1.0])
+    weights = torch.from_numpy(numbers)
+    metric = lambda x: torch.eye(3, dtype=x.dtype) * (1 + weights @ x**2)
+    f = compiled(metric, "symbolic")
+    f(X)
+    numbers[0] = 3.0
+    assert_close(f(X), rm.christoffel(metric, X))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("way", ["script", "trace"])
+def test_modules_of_torchscript(way):
+    make = {"script": torch.jit.script, "trace": lambda m: torch.jit.trace(m, torch.ones(3).double())}
+    layers = make[way](torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 9)).double())
+
+    def metric(x):
+        L = layers(x).reshape(3, 3)
+        return L @ L.mT + torch.eye(3, dtype=x.dtype)
+
+    f = compiled(metric, "jets")
+    assert_close(f(X), rm.christoffel(metric, X))
+    with torch.no_grad():
+        for parameter in layers.parameters():
+            parameter.mul_(0.5)
+    assert_close(f(X), rm.christoffel(metric, X))
+
+
+def test_sparse_numbers_are_compared():
+    matrix = torch.eye(3, dtype=torch.float64).to_sparse()
+    metric = lambda x: torch.eye(3, dtype=x.dtype) * (1 + (matrix @ x.unsqueeze(-1) ** 2).sum())
+    with pytest.warns(UserWarning, match="eagerly"):
+        f = rm.compile(metric, "christoffel", dim=3, backend=None)
+    assert_close(f(X), rm.christoffel(metric, X))
 
 
 @pytest.mark.parametrize("change", ["activation", "diagonal", "off_diagonal"])

@@ -1,11 +1,16 @@
 """What a metric is written with: code, numbers, modules and tensors, so that a change of them is seen."""
 
+import array
+import collections
+import contextvars
 import functools
 import operator
+import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.modules import module as _torch
@@ -15,15 +20,17 @@ from riemann._types import Field
 
 KEPT = 4  # compiled forms of a metric that was changed
 MOST = 1000  # entries of a container, and objects, that are looked at
-_LIBRARIES = ("builtins", "functools", "math", "numpy", "riemann", "riemann_nn", "scipy", "sympy", "torch")
-_SIMPLE = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
+_LIBRARIES = sys.stdlib_module_names | {"numpy", "riemann", "riemann_nn", "scipy", "sympy", "torch"}
+_LIBRARIES -= {"__main__"}
+_SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.generic, torch.dtype, torch.device)
+_WRAPPERS = {property: "fget", staticmethod: "__func__", classmethod: "__func__", functools.cached_property: "func"}
 _OF_MODULES = tuple(vars(torch.nn.Module()))  # but for what users add
 
 
 class Written:
-    """Everything that is reached from a metric by closures, globals, attributes and containers, as it is now.
+    """Everything that is reached from a metric by closures, globals, attributes, classes and containers, as it is now.
 
-    What libraries are written with is left out, and so is what is read as an attribute of an imported file.
+    What libraries are written with is left out.
 
     Args:
         metric: a callable.
@@ -35,10 +42,18 @@ class Written:
         self.slots: list[tuple[Callable[[], tuple], tuple]] = []
         self.seen: dict[int, Any] = {}  # the objects keep the keys from being used again
         self._keep(lambda: (*_torch._global_forward_hooks.values(), *_torch._global_forward_pre_hooks.values()))
+        self.names: set[str] = set()  # that the code of users reads
+        self.files: dict[types.ModuleType, set[str]] = {}  # imported ones, and what is read of them
         todo: list[Any] = [metric]
+        while todo:
+            self._see(todo)
+            todo = [value for file in list(self.files) for value in self._of_file(file)]
+
+    def _see(self, todo: list[Any]) -> None:
+        """Keeps what is to do, and what that is made of."""
         while todo and len(self.seen) < MOST:
             a = todo.pop()
-            if id(a) not in self.seen and not isinstance(a, (*_SIMPLE, type, types.ModuleType)):
+            if id(a) not in self.seen and not isinstance(a, (*_SIMPLE, types.CodeType)):
                 self.seen[id(a)] = a
                 todo.extend(self._parts(a))
 
@@ -62,48 +77,77 @@ class Written:
         """Keeps what an object is made of, and returns it."""
         if isinstance(a, Tensor):
             if (not a.is_floating_point() or self.is_fixed(a)) and not a.is_inference():
-                self._keep(lambda: (a._version,))
+                self._keep((lambda: (a._version, _bytes(a))) if _is_of_others(a) else (lambda: (a._version,)))
             return ()
+        if isinstance(a, np.ndarray) and a.dtype.hasobject:
+            return self._keep(lambda: tuple(a.flat))
+        if isinstance(a, np.ndarray | array.array | bytearray):
+            return self._keep(lambda: (bytes(a),))
         if isinstance(a, types.FunctionType):
-            names = () if _is_of_library(a) else tuple(n for n in _names(a.__code__) if n in a.__globals__)
-            return self._keep(lambda: _of_function(a, names))
+            return self._of_function(a)
+        if isinstance(a, types.ModuleType):
+            if not _is_library(a.__name__):
+                self.files[a] = set()
+            return ()
+        if isinstance(a, type):
+            return () if all(map(_is_of_library, a.__mro__)) else self._keep(lambda: _members(a.__mro__))
+        if isinstance(a, contextvars.ContextVar):
+            return self._keep(lambda: (a.get(None),))
+        if (inner := _WRAPPERS.get(type(a))) is not None:
+            return (getattr(a, inner),)
         if isinstance(a, types.MethodType):
             return a.__self__, a.__func__
         if isinstance(a, functools.partial):
             return a.func, *a.args, *a.keywords.values()
         if isinstance(a, dict):
-            return self._keep(lambda: (*a.keys(), *a.values())) if len(a) <= MOST else ()
-        if isinstance(a, list | tuple | set | frozenset):
-            return self._keep(lambda: tuple(a)) if len(a) <= MOST else ()
+            return self._keep(lambda: (*a.keys(), *a.values()))
+        if isinstance(a, list | tuple | set | frozenset | collections.deque):
+            return self._keep(lambda: tuple(a))
         if isinstance(a, torch.nn.Module):
             return self._of_module(a)
         return self._of_instance(a, ())
+
+    def _of_function(self, f: types.FunctionType) -> tuple:
+        """Code, arguments, closures, globals, and files that are imported while it runs."""
+        names = set() if _is_of_library(f) else _names(f.__code__)
+        own = tuple(names.intersection(f.__globals__))
+        self.names |= names
+        imported = (sys.modules[n] for n in names.difference(own).intersection(sys.modules))
+        return *self._keep(lambda: _of_function(f, own)), *imported
+
+    def _of_file(self, file: types.ModuleType) -> tuple:
+        """Of what is imported, what has a name that code reads, and was not kept before."""
+        there, before = vars(file), self.files[file]
+        read = tuple(self.names.intersection(there).difference(before))
+        before.update(read)
+        return self._keep(lambda: tuple(map(there.get, read))) if read else ()
 
     def _of_module(self, module: torch.nn.Module) -> tuple:
         """Attributes, hooks, parts, buffers of whole numbers, and which tensors there are; others are read by name."""
         hooks, before, parts = module._forward_hooks, module._forward_pre_hooks, module._modules
         own = module._parameters, module._buffers
         there = lambda: (name for named in own for name, t in named.items() if t is not None)  # noqa: E731
-        kept = self._keep(lambda: (*hooks.values(), *before.values(), *parts, *parts.values(), *there()))
+        kept = self._keep(lambda: (*hooks.values(), *before.values(), *parts.keys(), *parts.values(), *there()))
         whole = [name for name, b in module._buffers.items() if b is not None and not b.is_floating_point()]
         if whole:
-            self._keep(lambda: tuple(map(module._buffers.get, whole)))
+            self._keep(lambda: tuple(getattr(module, name, None) for name in whole))
         tensors = [t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None]
         return *self._of_instance(module, _OF_MODULES), *kept, *tensors
 
     def _of_instance(self, a: Any, but: Sequence[str]) -> tuple:
         """The type of an object, what the type is written with, and the attributes."""
-        attributes = getattr(a, "__dict__", None)
-        if attributes is None:
+        kinds, attributes = type(a).__mro__, getattr(a, "__dict__", {})
+        if all(map(_is_of_library, kinds)) and not attributes:
             return ()
-        kinds = type(a).__mro__
+        slots = [name for k in kinds for name, v in vars(k).items() if isinstance(v, types.MemberDescriptorType)]
         lazy = {name for k in kinds for name, v in vars(k).items() if type(v) is functools.cached_property}
+        inside = self._keep(lambda: (type(a), *(getattr(a, name, None) for name in slots))) if slots else ()
         if lazy:  # what is only remembered
             self._keep(lambda: (type(a), *(v for name, v in attributes.items() if name not in lazy)))
         else:
             self._keep(lambda: (type(a), *attributes, *attributes.values()))
-        methods = () if all(map(_is_of_library, kinds)) else self._keep(lambda: _methods(kinds))
-        return *(v for name, v in attributes.items() if name not in (*lazy, *but)), *methods
+        members = () if all(map(_is_of_library, kinds)) else self._keep(lambda: _members(kinds))
+        return *(v for name, v in attributes.items() if name not in (*lazy, *but)), *inside[1:], *members
 
 
 class Renewed:
@@ -161,9 +205,19 @@ def _of_function(f: types.FunctionType, names: tuple[str, ...]) -> tuple:
 _EMPTY = types.CellType()
 
 
-def _methods(kinds: Iterable[type]) -> tuple:
-    own = (vars(kind).values() for kind in kinds if not _is_of_library(kind))
-    return tuple(f for functions in own for f in functions if isinstance(f, types.FunctionType))
+def _members(kinds: Iterable[type]) -> tuple:
+    """What users have written into classes: functions, and values that are no double-underscored ones of Python."""
+    own = (vars(kind).items() for kind in kinds if not _is_of_library(kind))
+    return tuple(v for members in own for n, v in members if isinstance(v, types.FunctionType) or n[:2] != "__")
+
+
+def _is_of_others(a: Tensor) -> bool:
+    """Whether the memory is that of another library, which torch does not see being written to."""
+    return a.layout == torch.strided and a.device.type == "cpu" and not a.untyped_storage().resizable()
+
+
+def _bytes(a: Tensor) -> bytes:
+    return a.detach().resolve_conj().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def _names(code: types.CodeType) -> set[str]:
@@ -173,7 +227,11 @@ def _names(code: types.CodeType) -> set[str]:
 
 
 def _is_of_library(a: Any) -> bool:
-    return (getattr(a, "__module__", None) or "builtins").partition(".")[0] in _LIBRARIES
+    return _is_library(getattr(a, "__module__", None) or "builtins")
+
+
+def _is_library(name: str) -> bool:
+    return name.partition(".")[0] in _LIBRARIES
 
 
 def _same(here: tuple, then: tuple) -> bool:
