@@ -267,6 +267,16 @@ def test_modules_of_torchscript(way):
     assert_close(f(X), rm.christoffel(metric, X))
 
 
+def test_a_number_out_of_a_tensor_is_no_part_of_a_graph():
+    scale = torch.tensor(2.0, dtype=torch.float64)
+    field = lambda x: torch.special.bessel_j0(scale.item() * x).sum()
+    with pytest.warns(UserWarning, match="eagerly: a number is taken out of a tensor"):
+        f = rm.compile(field, "jet", dim=3, order=1, backend=None)
+        assert_close(f(X), rm.jet(field, X, 1))
+    scale.mul_(2)
+    assert_close(f(X), rm.jet(field, X, 1))
+
+
 def test_sparse_numbers_are_compared():
     matrix = torch.eye(3, dtype=torch.float64).to_sparse()
     metric = lambda x: torch.eye(3, dtype=x.dtype) * (1 + (matrix @ x.unsqueeze(-1) ** 2).sum())

@@ -68,6 +68,7 @@ def recorded(
             recorder.keep(fake, recorder.graph.placeholder(f"x{k}"))
             arguments.append(fake)
         recorder.points = recorder.graph.call_method("size", (recorder.node(arguments[0]), 0))
+        recorder.count = count.node.expr if isinstance(count, torch.SymInt) else None
         try:
             with recorder:
                 result = f(*arguments)
@@ -111,7 +112,8 @@ class _Recorder(TorchDispatchMode):
         self.outside: dict[int, tuple[Tensor, Tensor]] = {}  # and what stands for them
         self.made: dict[int, Tensor] = {}  # constants, by their memory
         self.joined: dict[int, tuple[Tensor, list[Tensor], int]] = {}  # results of `cat`, their parts and its axis
-        self.points: Any = None  # the node of their number
+        self.points: Any = None  # the node of their number, and the symbol of that
+        self.count: Any = None
         self.largest = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -188,13 +190,15 @@ class _Recorder(TorchDispatchMode):
         if isinstance(a, Tensor):
             a = self.faked(self.taken(a))
             return self.nodes[id(a)][1]
+        if isinstance(a, torch.SymFloat | torch.SymBool):
+            raise Unrecorded("a number is taken out of a tensor")
         return self.size(a.node.expr) if isinstance(a, torch.SymInt) else a
 
     def size(self, e: Any) -> Any:
         """A size: a sum of products of numbers and the number of points."""
         if e.is_Integer:
             return int(e)
-        if e.is_Symbol:
+        if e == self.count:
             return self.points
         if not (e.is_Add or e.is_Mul):
             raise Unrecorded("sizes in it are not multiples of the number of points")
