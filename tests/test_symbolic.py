@@ -533,6 +533,7 @@ def test_latex_of_one_quantity_or_component():
     "arguments, words",
     [
         (("gamma",), "expected one of line_element, metric"),
+        (("killing_equations",), r"use `sympy.latex\(metric.killing_equations\(\)\)`"),
         (("christoffel", "x"), "'x' is not a coordinate: they are t, r, theta, phi"),
         (("ricci_tensor", 0, 1, 2), "has 2 indices, and 3 are given"),
         (("ricci_tensor", 4), "4 is not a coordinate"),

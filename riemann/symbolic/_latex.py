@@ -53,6 +53,8 @@ def quantity(metric: Any, name: str, component: Sequence[Any], indices: str | No
     """One quantity, or those of its components whose first indices are given."""
     if name == "line_element":
         return line_element(metric.matrix, metric.coordinates).replace(" &= ", " = ")
+    if name in ("geodesic_equations", "killing_equations"):
+        raise ValueError(f"`{name}` are equations of SymPy; use `sympy.latex(metric.{name}())`")
     if name not in LETTERS:
         raise ValueError(f"`quantity` is {name!r}, expected one of {', '.join(('line_element', *LETTERS))}")
     positions = _positions(name) if indices is None else indices
