@@ -1,12 +1,14 @@
-"""Options and the fixtures that every test has."""
+"""Options, the fixtures that every test has, and which tests take long."""
 
 import os
+from pathlib import Path
 
 import jaxtyping
 import pytest
 import torch
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+LONG = {*(Path(__file__).parent / "long.txt").read_text().splitlines()}  # cases of seconds: they are part of the sweep
 
 
 def _of_what_is_made_once(jaxtyped):
@@ -29,6 +31,9 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(config, items):
     """The sweep begins with the examples: each takes long, and the last ones would leave the other worker idle."""
+    for item in items:
+        if item.nodeid in LONG:
+            item.add_marker("slow")
     part, parts = map(int, config.getoption("--part").split("/"))
     chosen = [item for k, item in enumerate(items) if (k - part) % parts == 0]
     if len(chosen) < len(items):

@@ -1,6 +1,7 @@
 """Principal geodesics, and clusters, around means."""
 
-from typing import Any, NamedTuple
+import operator
+from typing import Any, NamedTuple, SupportsIndex
 
 import torch
 from jaxtyping import Float
@@ -116,7 +117,7 @@ class KMeans(NamedTuple):
 def k_means(
     metric: Metric,
     points: Float[Tensor, "*batch N n"],
-    k: int,
+    k: SupportsIndex,
     *,
     generator: torch.Generator | None = None,
     max_iterations: int = 30,
@@ -154,7 +155,7 @@ def k_means(
     points, _ = checked_sets(metric, points, None, options)
     check_count("k", k, 1)
     check_count("max_iterations", max_iterations, 1)
-    N, n = points.shape[-2:]
+    (N, n), k = points.shape[-2:], operator.index(k)
     if k > N:
         raise ValueError(f"`k` is {k}, and there are {N} points: a cluster has at least one")
     found = [_clusters(metric, x, k, generator, max_iterations, options) for x in points.reshape(-1, N, n)]
