@@ -35,8 +35,8 @@ def pytest_collection_modifyitems(config, items):
         if item.nodeid in LONG:
             item.add_marker("slow")
     part, parts = map(int, config.getoption("--part").split("/"))
-    chosen = [item for k, item in enumerate(items) if (k - part) % parts == 0]
-    if len(chosen) < len(items):
+    chosen = items[part % parts :: parts]
+    if parts > 1:
         config.hook.pytest_deselected(items=[item for k, item in enumerate(items) if (k - part) % parts])
     if config.option.markexpr == "slow":
         chosen.sort(key=lambda item: item.path.name != "test_examples.py")

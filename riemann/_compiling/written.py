@@ -137,7 +137,8 @@ class Written:
     def _of_instance(self, a: Any, but: Sequence[str]) -> tuple:
         """The type of an object, what the type is written with, and the attributes."""
         kinds, attributes = type(a).__mro__, getattr(a, "__dict__", {})
-        if all(map(_is_of_library, kinds)) and not attributes:
+        by_user = not all(map(_is_of_library, kinds))
+        if not (by_user or attributes):
             return ()
         slots = [name for k in kinds for name, v in vars(k).items() if isinstance(v, types.MemberDescriptorType)]
         lazy = {name for k in kinds for name, v in vars(k).items() if type(v) is functools.cached_property}
@@ -146,7 +147,7 @@ class Written:
             self._keep(lambda: (type(a), *(v for name, v in attributes.items() if name not in lazy)))
         else:
             self._keep(lambda: (type(a), *attributes, *attributes.values()))
-        members = () if all(map(_is_of_library, kinds)) else self._keep(lambda: _members(kinds))
+        members = self._keep(lambda: _members(kinds)) if by_user else ()
         return *(v for name, v in attributes.items() if name not in (*lazy, *but)), *inside[1:], *members
 
 
