@@ -78,9 +78,9 @@ def _contract_two(a: Tensor, of_a: str, b: Tensor, of_b: str, result: str) -> Te
     if math.prod(sizes) > TERMS:
         return (a * b).sum(tuple(range(len(summed))))
     total = None
-    add = torch.addcmul if _is_recorded() else Tensor.addcmul_
+    recorded = _is_recorded()  # where torch takes no `addcmul` of some shapes
     for p, q in zip(_parts(a, sizes), _parts(b, sizes), strict=True):
-        total = p * q if total is None else add(total, p, q)
+        total = p * q if total is None else total + p * q if recorded else total.addcmul_(p, q)
     assert total is not None
     return total
 

@@ -138,3 +138,40 @@ def test_rounding_of_a_metric_through_complex_numbers_is_that_of_its_value():
     for name in ("parts", "waves", "disc"):
         bound = rm.bound_rounding(METRICS[name], X, ["metric", "scalar_curvature"])
         assert bool((bound["metric"] < 1e-12).all()) and bound["scalar_curvature"] < 1e-8
+
+
+@pytest.mark.unshaped
+def test_functions_with_complex_numbers_inside_are_compiled():
+    """For any number of points: what makes complex numbers of two real ones asks torch for sizes."""
+    W = torch.sin(torch.arange(60.0, dtype=torch.float64)).view(20, 3)
+
+    def g(x):
+        h = torch.tanh(W @ x)
+        z = torch.complex(h[:3], h[3:6]) * torch.exp(1j * x[0])
+        return 3 * torch.eye(3, dtype=x.dtype) + torch.outer(z, z.conj()).real + torch.diag(z.abs().square() * h[6:9])
+
+    compiled = rm.compile(g, "scalar_curvature", dim=3, backend=None)
+    for count in (2, 5):
+        x = torch.sin(torch.arange(3.0 * count, dtype=torch.float64)).view(count, 3)
+        torch.testing.assert_close(compiled(x), rm.scalar_curvature(g, x))
+    assert compiled.route.startswith("jets")
+
+
+def test_pairs_are_seen_as_complex_numbers():
+    """A matrix that is copied lies as one in memory, whatever it was made of."""
+
+    def g(x):
+        z = torch.view_as_complex(torch.stack([x.sin(), x.cos()]).T.contiguous())
+        return 2 * torch.eye(2, dtype=x.dtype) + torch.outer(z, z.conj()).real
+
+    plain = lambda x: 2 * torch.eye(2, dtype=x.dtype) + torch.cos(x[:, None] - x[None, :])
+    x = torch.tensor([0.3, 0.7], dtype=torch.float64)
+    torch.testing.assert_close(rm.jet(g, x, 2), rm.jet(plain, x, 2))
+
+    def filled(x):
+        pairs = torch.zeros(2, 2, dtype=x.dtype)
+        pairs[:, 0], pairs[:, 1] = x.sin(), x.cos()
+        return torch.view_as_complex(pairs).abs()
+
+    with pytest.raises(ValueError, match="use `torch.complex"):
+        rm.jet(filled, torch.stack([x, 2 * x]), 2)

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._arithmetic import second_order
+from riemann._arithmetic import outer_products, second_order
 from riemann._arithmetic.arguments import any_jet, cast, discrete, is_discrete, ndim_of, promoted, shaped, values
 from riemann._arithmetic.closed_forms import CLOSED
 from riemann._arithmetic.dispatch import Arithmetic
 from riemann._arithmetic.jet import Jet, rule
-from riemann._arithmetic.leibniz import composed, moves, product, stays, still_at_poles
+from riemann._arithmetic.leibniz import add, composed, moves, product, stays, still_at_poles
 from riemann._arithmetic.series import FUNCTIONS, derivatives, polygamma
 
 
@@ -22,26 +22,13 @@ def sum_of(A: Arithmetic, a: Any, b: Any, alpha: Any = 1) -> Jet:
     """a + alpha b."""
     if is_discrete(a, b) and not isinstance(a, float) and not isinstance(b, float):
         return discrete(A, functools.partial(torch.add, alpha=alpha), a, b)
+    if (waiting := outer_products.of_sum(A, a, b, alpha)) is not None:
+        return waiting
     (a, b), dtype = promoted(A, a, b)
     if not isinstance(alpha, numbers.Number) or alpha != 1:
         b = product_of(A, b, alpha) if isinstance(b, Jet) else b * alpha
     ndim = ndim_of(a, b)
     return Jet(add(A, shaped(A, a, ndim), shaped(A, b, ndim), ndim))
-
-
-def add(A: Arithmetic, a: Any, b: Any, ndim: int) -> Tensor:
-    """The sum of coefficients `(count, points, …)` of `ndim` axes, or of coefficients and a constant."""
-    a_is = isinstance(a, Tensor) and a.ndim == ndim + 2
-    if a_is and isinstance(b, Tensor) and b.ndim == ndim + 2:
-        known, count = a.shape[0], b.shape[0]
-        if known == count:
-            return a + b
-        a, b, count = (a, b, count) if known > count else (b, a, known)
-        head = a[:count] + b
-        return torch.cat([head, a[count:].expand(-1, -1, *head.shape[2:])])
-    a, b = (a, b) if a_is else (b, a)
-    head = a[:1] + b
-    return head if a.shape[0] == 1 else torch.cat([head, a[1:].expand(-1, -1, *head.shape[2:])])
 
 
 def product_of(A: Arithmetic, a: Any, b: Any) -> Jet:
@@ -50,6 +37,8 @@ def product_of(A: Arithmetic, a: Any, b: Any) -> Jet:
         return discrete(A, torch.mul, a, b)
     if a is b and isinstance(a, Jet) and (square := a.smooth_square) is not None:
         return Jet(square)
+    if (waiting := outer_products.of_product(A, a, b)) is not None:
+        return waiting
     (a, b), _ = promoted(A, a, b)
     ndim = ndim_of(a, b)
     return Jet(times(A, *(shaped(A, t, ndim) for t in (a, b)), ndim))

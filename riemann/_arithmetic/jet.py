@@ -3,9 +3,9 @@
 import contextlib
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -53,17 +53,46 @@ class _Running(threading.local):
 running = _Running()
 
 
+class Waiting(Protocol):
+    """Coefficients that are made when they are read."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+    @property
+    def dtype(self) -> torch.dtype: ...
+    @property
+    def device(self) -> torch.device: ...
+    def made(self) -> Tensor:
+        """The coefficients, side by side in memory."""
+        ...
+
+
 class Memory:
     """Coefficients that several jets look at: one writes, all see it.
 
     Before the first write they are copied: a rule may have returned the coefficients of another jet.
     """
 
-    __slots__ = ("c", "writes", "read", "coordinates")
+    __slots__ = ("_c", "writes", "read", "coordinates")
 
-    def __init__(self, c: Tensor):
-        self.c, self.writes, self.read = c, 0, False
+    def __init__(self, c: Tensor | Waiting):
+        self._c, self.writes, self.read = c, 0, False
         self.coordinates: Tensor | None = None  # of the point, if they are numbered, `(1, 1, n)`
+
+    @property
+    def waiting(self) -> Any:
+        """What makes the coefficients, until they are read."""
+        return None if isinstance(self._c, Tensor) else self._c
+
+    @property
+    def c(self) -> Tensor:
+        if not isinstance(self._c, Tensor):
+            self._c = self._c.made()
+        return self._c
+
+    @c.setter
+    def c(self, c: Tensor) -> None:
+        self._c = c
 
 
 class Jet(Tensor):
@@ -84,14 +113,15 @@ class Jet(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
-    def __new__(cls, c: Tensor, jumps: Tensor | None = None, offset: int | None = None) -> "Jet":
-        strides, begin = _lying(c)
+    def __new__(cls, c: Tensor | Waiting, jumps: Tensor | None = None, offset: int | None = None) -> "Jet":
+        is_made = isinstance(c, Tensor)
+        strides, begin = _lying(c) if is_made else (_contiguous(c.shape[2:]), 0)
         begin = begin if offset is None else offset
         jet = Tensor._make_wrapper_subclass(cls, c.shape[2:], strides, begin, dtype=c.dtype, device=c.device)
         jet._memory, jet._take, jet.jumps, jet._square = Memory(c), None, jumps, None
         jet._is_diagonal = False
-        jet._c, jet._writes, jet._told, jet.owner = c, 0, False, running.arithmetic
-        if jet.owner is not None:
+        jet._c, jet._writes, jet._told, jet.owner = c, 0 if is_made else -1, False, running.arithmetic
+        if jet.owner is not None and is_made:
             jet.owner.bytes += c.numel() * c.element_size()
         return jet
 
@@ -111,12 +141,15 @@ class Jet(Tensor):
         With `copying` it is a copy, of which torch's transforms take right derivatives; `write` knows its places.
         """
         whole = self._memory.c
-        lying = [math.prod(whole.shape[k + 1 :]) for k in range(whole.ndim)]
-        if (list(whole.stride()) != lying and not has_points_last(whole)) or _offset(whole):
+        if (whole.stride() != _contiguous(whole.shape) and not has_points_last(whole)) or _offset(whole):
             raise Refused("reads memory that is laid out otherwise here; use indexing")
+
+        is_whole = offset == 0 and tuple(stride) == _contiguous(size) and math.prod(size) == math.prod(whole.shape[2:])
 
         def take(c: Tensor) -> Tensor:
             numbers, points = math.prod(c.shape[2:]), c.shape[1]
+            if copying and is_whole:
+                return c.reshape(*c.shape[:2], *size)
             if copying and c.is_floating_point():
                 places = torch.arange(numbers, device=c.device).as_strided(size, stride, offset)
                 rows = c.flatten(2).transpose(1, 2)
@@ -163,7 +196,12 @@ class Jet(Tensor):
         whole = torch.arange(_real(memory.c[:1, :1]).numel(), dtype=torch.float64, device=memory.c.device)
         whole = whole.view(_real(memory.c[:1, :1]).shape)
         whole = torch.view_as_complex(whole) if memory.c.is_complex() else whole
-        places = _real(whole if take is None else take(whole)).reshape(-1).long()
+        here = whole if take is None else take(whole)
+        memory.writes += 1
+        if _is_all_of(here, whole):
+            memory.c = value.reshape(*value.shape[:2], *memory.c.shape[2:]).contiguous()
+            return
+        places = _real(here).reshape(-1).long()
         count, sideways = max(len(value), len(memory.c)), has_points_last(memory.c) and not memory.c.is_complex()
 
         def rows(c: Tensor) -> Tensor:
@@ -175,7 +213,6 @@ class Jet(Tensor):
         numbers = rows(memory.c).index_copy(1 if sideways else 2, places, rows(value))
         numbers = numbers.transpose(1, 2) if sideways else numbers.view(count, *_real(memory.c).shape[1:])
         memory.c = torch.view_as_complex(numbers) if memory.c.is_complex() else numbers
-        memory.writes += 1
 
     def write(self, value: Tensor, keeping: bool) -> None:
         """Sets the coefficients, in place; with `keeping`, what was read stays as it was."""
@@ -204,6 +241,16 @@ class Jet(Tensor):
         """A matrix that knows that it is 0 beside its diagonal."""
         self._is_diagonal = True
         return self
+
+    @property
+    def waiting(self) -> Any:
+        """What makes the coefficients, if nothing has read them."""
+        return self._memory.waiting if self._take is None else None
+
+    @property
+    def is_written(self) -> bool:
+        """Whether its memory was written to, and may be again, in place."""
+        return self._memory.writes > 0
 
     @property
     def whole_diagonal(self) -> Tensor | None:
@@ -235,6 +282,13 @@ def has_points_last(c: Tensor) -> bool:
     return c.ndim == 3 and c.stride() == (c.shape[1] * c.shape[2], 1, c.shape[1])
 
 
+def _is_all_of(view: Tensor, whole: Tensor) -> bool:
+    """Whether a view of memory is all of it, in the same order."""
+    if view.dtype != whole.dtype or view.numel() != whole.numel() or view.is_conj() or view.is_neg():
+        return False
+    return view.is_contiguous() and view.untyped_storage()._cdata == whole.untyped_storage()._cdata
+
+
 def _lengthened(c: Tensor, more: Tensor) -> Tensor:
     """A copy of coefficients and more of them, laid out in memory as they are."""
     if has_points_last(c):
@@ -253,6 +307,11 @@ def _lying(c: Tensor) -> tuple[tuple[int, ...], int]:
     if points > 1 and between == 1 and not any([step % points for step in (*strides, offset)]):
         return tuple(step // points for step in strides), offset // points
     return tuple(strides), offset
+
+
+def _contiguous(shape: Sequence[int]) -> tuple[int, ...]:
+    """The strides of what lies side by side."""
+    return tuple(math.prod(shape[k + 1 :]) for k in range(len(shape)))
 
 
 def _lying_like(c: Tensor, offset: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The two formulas of higher derivatives: of products, Leibniz; of functions of functions, Faà di Bruno."""
+"""The formulas of derivatives: of sums; of products, Leibniz; of functions of functions, Faà di Bruno."""
 
 import functools
 import numbers
@@ -11,6 +11,21 @@ from torch import Tensor
 from riemann._arithmetic import second_order
 from riemann._arithmetic.dispatch import Arithmetic
 from riemann._arithmetic.jet import Jet
+
+
+def add(A: Arithmetic, a: Any, b: Any, ndim: int) -> Tensor:
+    """The sum of coefficients `(count, points, …)` of `ndim` axes, or of coefficients and a constant."""
+    a_is = isinstance(a, Tensor) and a.ndim == ndim + 2
+    if a_is and isinstance(b, Tensor) and b.ndim == ndim + 2:
+        known, count = a.shape[0], b.shape[0]
+        if known == count:
+            return a + b
+        a, b, count = (a, b, count) if known > count else (b, a, known)
+        head = a[:count] + b
+        return torch.cat([head, a[count:].expand(-1, -1, *head.shape[2:])])
+    a, b = (a, b) if a_is else (b, a)
+    head = a[:1] + b
+    return head if a.shape[0] == 1 else torch.cat([head, a[1:].expand(-1, -1, *head.shape[2:])])
 
 
 def product(A: Arithmetic, a: Tensor, b: Tensor, times: Callable[[Tensor, Tensor], Tensor] = torch.mul) -> Tensor:

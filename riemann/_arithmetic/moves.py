@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from riemann._arithmetic import outer_products
 from riemann._arithmetic.arguments import cast, is_discrete, promoted
 from riemann._arithmetic.dispatch import Arithmetic, mapped
 from riemann._arithmetic.jet import OF_SHAPES, Jet, Refused, aligned, rule, wrapped
@@ -16,6 +17,8 @@ from riemann._arithmetic.views import axis_of
 
 @rule("clone", "contiguous")
 def _clone(A: Arithmetic, a: Jet, *, memory_format: Any = None) -> Jet:
+    if memory_format is torch.contiguous_format:
+        return Jet(a.c.clone(memory_format=memory_format), a.jumps)
     return Jet(a.c.clone(), a.jumps)
 
 
@@ -104,6 +107,8 @@ def _cat(A: Arithmetic, tensors: Any, dim: int = 0) -> Jet:
 @rule("stack")
 def _stack(A: Arithmetic, tensors: Any, dim: int = 0) -> Jet:
     ndim = tensors[0].ndim
+    if (waiting := outer_products.of_stack(A, tensors, wrapped(dim, ndim + 1))) is not None:
+        return waiting
     return joined(A, tensors, lambda parts: torch.stack(parts, wrapped(dim, ndim + 1) + 2))
 
 
@@ -344,6 +349,8 @@ def _sum(A: Arithmetic, a: Jet, dim: Any = None, keepdim: bool = False, *, dtype
     if is_discrete(a):
         return of_values(A, lambda t: torch.sum(t) if dim is None else torch.sum(t, dim, keepdim), a)
     axes = _axes(a, dim)
+    if not keepdim and (waiting := outer_products.of_axes(A, a, axes)) is not None:
+        return waiting
     return Jet(a.c.sum(axes, keepdim=keepdim) if axes else a.c)
 
 

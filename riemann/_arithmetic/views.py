@@ -122,7 +122,12 @@ def _view_as_real(a: Jet) -> Callable[[Tensor], Tensor]:
 
 @_view("view_as_complex")
 def _view_as_complex(a: Jet) -> Callable[[Tensor], Tensor]:
-    return torch.view_as_complex
+    def take(c: Tensor) -> Tensor:
+        if c.stride(-1) != 1:
+            raise Refused("reads memory that is laid out otherwise here; use `torch.complex(a[..., 0], a[..., 1])`")
+        return torch.view_as_complex(c)
+
+    return take
 
 
 @_view("real")

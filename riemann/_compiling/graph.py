@@ -30,7 +30,14 @@ def _solved(A: Tensor, B: Tensor, **_: Any) -> Tensor:
     return B.new_empty((*batch, B.shape[-1], B.shape[-2])).mT
 
 
-RESULTS: dict[Any, Callable[..., Tensor]] = {aten.linalg_solve_triangular.default: _solved}
+def _complexed(a: Tensor, b: Tensor) -> Tensor:
+    return torch.empty_like(a + b, dtype=a.dtype.to_complex())
+
+
+RESULTS: dict[Any, Callable[..., Tensor]] = {
+    aten.linalg_solve_triangular.default: _solved,
+    aten.complex.default: _complexed,
+}
 """Results without values, where torch has them for numbers of points alone that are no symbols."""
 
 
