@@ -22,6 +22,61 @@ def diag(*entries):
 # ------------------------------------------------------------------------------------------------ writing in place
 
 
+def filled(x):
+    """Every entry is written, by a loop, into memory that holds anything at first."""
+    g = torch.empty(2, 2)
+    for i in range(2):
+        for j in range(2):
+            g[i, j] = torch.exp(-((i - j) ** 2) * (1 + x[i] ** 2 + x[j] ** 2))
+    return g
+
+
+def filled_from_new(x):
+    g = x.new_empty(2, 2)
+    g[0], g[1] = torch.stack([2 + x[1] ** 2, x[0]]), torch.stack([x[0], 3 + x[0] ** 2])
+    return g
+
+
+def powers(x):
+    V = torch.vander(x)  # which torch fills as well
+    return V.T @ V + torch.eye(2, dtype=x.dtype)
+
+
+@pytest.mark.unshaped
+@pytest.mark.parametrize("g", [filled, filled_from_new, powers], ids=lambda g: g.__name__)
+def test_memory_that_is_filled_is_recorded(g):
+    """What is there before differs from call to call, and was taken for a random number."""
+    torch.set_default_dtype(D)
+    x = torch.stack([POINT, POINT + 1])
+    right = rm.scalar_curvature(g, x)
+    torch.testing.assert_close(rm.compile(g, "scalar_curvature", dim=2, backend=None)(x), right)
+    exact = rm.bridge.to_symbolic(g, 2)
+    value = exact.scalar_curvature().subs(dict(zip(exact.coordinates, POINT.tolist(), strict=True)))
+    assert float(value) == pytest.approx(float(right[0]))
+
+
+def test_memory_that_is_not_filled_is_not_known():
+    def g(x):
+        g = torch.empty(2, 2, dtype=D)
+        g[0, 0] = 1 + x[1] ** 2
+        g[1, 1] = 1
+        return g
+
+    with pytest.warns(UserWarning, match="not finite at this point"):
+        assert rm.scalar_curvature(g, POINT).isnan()
+
+
+@pytest.mark.unshaped
+def test_convolutions_are_compiled():
+    layer = nn.Conv1d(1, 3, 2).double()
+    g = lambda x: gram(torch.tanh(layer(torch.cat([x, x**2])[None, None]))[0, :, :2])
+    x = torch.stack([POINT, POINT + 1, POINT - 2])
+    compiled = rm.compile(g, "scalar_curvature", dim=2, backend=None)
+    for some in (x, x[:2]):
+        torch.testing.assert_close(compiled(some), rm.scalar_curvature(g, some))
+    assert compiled.route.startswith("jets")
+
+
 @pytest.mark.unshaped
 def test_recurrent_cells_are_compiled():
     """They add in place, in C++, to what is not of the point yet: once, the process ended there."""

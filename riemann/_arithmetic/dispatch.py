@@ -18,6 +18,7 @@ from torch._functorch import pyfunctorch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode_temporarily
 
+from riemann._arithmetic.fresh import UNWRITTEN, unwritten
 from riemann._arithmetic.jet import KINKS_CALLED, OF_SHAPES, RULES, Jet, Refusal, Refused, aligned, running
 from riemann._arithmetic.keeping import keep_otherwise, keeping, kept_as
 from riemann._arithmetic.orders import Orders
@@ -45,6 +46,7 @@ class Operation:
         self.base = self.name[:-1] if self.mutable and self.name.endswith("_") else self.name
         self.rule = RULES.get(f"{self.base}.{func._overloadname}") or RULES.get(self.base)
         self.of_shapes = OF_SHAPES.get(self.name)
+        self.of_constants = unwritten(func) if self.base in UNWRITTEN else func
         self.asks = func.namespace == "prim"  # of what device a tensor is; raising there ends the process
         self.makes = not any(result.alias_info for result in schema.returns)  # memory of its own
         self.random = torch.Tag.nondeterministic_seeded in func.tags and "dropout_p" not in {
@@ -157,7 +159,7 @@ class Arithmetic(TorchDispatchMode):
                 jets = tuple([self.taken(a, found) for a in args])
                 named = {key: self.taken(a, found) for key, a in kwargs.items()} if kwargs else kwargs
                 if not found or operation.of_shapes is not None:
-                    made = functools.partial(operation.of_shapes, self) if found else func
+                    made = functools.partial(operation.of_shapes, self) if found else operation.of_constants
                     result = self.of_constants(made, jets, named)
                     if operation.makes:
                         self.note(result)
@@ -354,13 +356,11 @@ def mapped(f: Callable[[Any], Any], tree: Any) -> Any:
     return type(tree)([mapped(f, branch) for branch in tree]) if isinstance(tree, tuple | list) else f(tree)
 
 
-def _dense(a: Any) -> Any:
-    """An argument; a sparse matrix with all its numbers, as rules take it."""
+def _dense(a: Any) -> Any:  # a sparse matrix with all its numbers, as rules take it
     return a.to_dense() if isinstance(a, Tensor) and a.layout is not torch.strided else a
 
 
-def _shape_of(a: Any) -> Any:
-    """A tensor without numbers, of the shape of a jet or tensor."""
+def _shape_of(a: Any) -> Any:  # a tensor without numbers, of the shape of a jet or tensor
     return torch.empty(a.shape, dtype=a.dtype, device="meta") if isinstance(a, Tensor) else a
 
 

@@ -5,6 +5,8 @@ takes values of the point only in tensors of its own. So the first such write pu
 the plain one, behind the same object, and does so for all views of it that there are.
 """
 
+import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,6 +20,20 @@ _IN_PLACE = frozenset(
     ("__iadd__", "__isub__", "__imul__", "__imatmul__", "__itruediv__", "__idiv__", "__ipow__", "__imod__")
     + ("__ifloordiv__",)
 )
+
+UNWRITTEN = frozenset("empty empty_like empty_strided empty_permuted new_empty new_empty_strided".split())
+"""Operations that make memory to be written to."""
+
+
+def unwritten(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`make` without what happens to be in the memory: what reads it is not known, and is so at every call."""
+
+    @functools.wraps(make)
+    def made(*args: Any, **kwargs: Any) -> Tensor:
+        a = make(*args, **kwargs)
+        return a.fill_(math.nan) if a.is_floating_point() or a.is_complex() else a.zero_()
+
+    return made
 
 
 class View(NamedTuple):

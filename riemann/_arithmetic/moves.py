@@ -11,6 +11,7 @@ from torch import Tensor
 from riemann._arithmetic import outer_products
 from riemann._arithmetic.arguments import cast, is_discrete, promoted
 from riemann._arithmetic.dispatch import Arithmetic, mapped
+from riemann._arithmetic.fresh import UNWRITTEN, unwritten
 from riemann._arithmetic.jet import OF_SHAPES, Jet, Refused, aligned, rule, wrapped
 from riemann._arithmetic.views import axis_of
 
@@ -46,13 +47,13 @@ def _fresh(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 for _name in ("zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty", "new_full"):
     _of = getattr(Tensor, _name, None) or getattr(torch, _name)
-    OF_SHAPES[_name] = _fresh(_of)
+    OF_SHAPES[_name] = unwritten(_fresh(_of)) if _name in UNWRITTEN else _fresh(_of)
 
 
 @_of_shapes("new_empty_strided")
+@unwritten
 def _new_empty_strided(A: Arithmetic, a: Jet, size: Any, stride: Any, **kwargs: Any) -> Tensor:
-    y = torch.empty_strided(size, stride, dtype=kwargs.get("dtype") or a.dtype, device=a.device)
-    return y.zero_()
+    return torch.empty_strided(size, stride, dtype=kwargs.get("dtype") or a.dtype, device=a.device)
 
 
 @_of_shapes("_new_zeros_with_same_feature_meta")

@@ -143,7 +143,9 @@ def _convolution(A: Arithmetic, a: Any, W: Any, bias: Any, *args: Any) -> Jet:
     def f(p: Tensor, q: Tensor) -> Tensor:
         return torch.ops.aten.convolution(p, q, None, *args)
 
-    if isinstance(a, Jet) or isinstance(W, Jet):
+    if isinstance(a, Jet) and not isinstance(W, Jet):  # coefficients and points among the batch, which leads
+        y = Jet(f(a.c.flatten(0, 2), W).unflatten(0, a.c.shape[:3]))
+    elif isinstance(W, Jet):
         y = bilinear(A, f, a, W)
     else:
         y = f(a, W)
