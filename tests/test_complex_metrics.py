@@ -1,11 +1,14 @@
-"""Real metrics whose code passes through complex numbers: to forty digits, in balls, and over boxes."""
+"""Real metrics whose code passes through complex numbers: to forty digits, in balls, over boxes, and compiled."""
 
 import itertools
+import math
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 import riemann as rm
+from riemann._compiling import fourier
 from riemann.bridge import high_precision, to_symbolic, trace
 
 X = torch.tensor([0.7, 0.4], dtype=torch.float64)
@@ -86,7 +89,7 @@ def test_digits_balls_and_floats_agree(name):
     here = rm.enclose(metric, "scalar_curvature", X)
     assert here.digits >= 30
     assert abs(float(here.ball.mid()) - float(exact)) <= 1e-15 * abs(float(exact))
-    torch.testing.assert_close(float(rm.scalar_curvature(metric, X)), float(exact), rtol=1e-9, atol=1e-11)
+    assert_close(float(rm.scalar_curvature(metric, X)), float(exact), rtol=1e-9, atol=1e-11)
     if name == "disc":
         assert abs(here.ball + 2) < 1e-12  # but for the rounding of 0.91
 
@@ -153,7 +156,7 @@ def test_functions_with_complex_numbers_inside_are_compiled():
     compiled = rm.compile(g, "scalar_curvature", dim=3, backend=None)
     for count in (2, 5):
         x = torch.sin(torch.arange(3.0 * count, dtype=torch.float64)).view(count, 3)
-        torch.testing.assert_close(compiled(x), rm.scalar_curvature(g, x))
+        assert_close(compiled(x), rm.scalar_curvature(g, x))
     assert compiled.route.startswith("jets")
 
 
@@ -166,7 +169,7 @@ def test_pairs_are_seen_as_complex_numbers():
 
     plain = lambda x: 2 * torch.eye(2, dtype=x.dtype) + torch.cos(x[:, None] - x[None, :])
     x = torch.tensor([0.3, 0.7], dtype=torch.float64)
-    torch.testing.assert_close(rm.jet(g, x, 2), rm.jet(plain, x, 2))
+    assert_close(rm.jet(g, x, 2), rm.jet(plain, x, 2))
 
     def filled(x):
         pairs = torch.zeros(2, 2, dtype=x.dtype)
@@ -175,3 +178,34 @@ def test_pairs_are_seen_as_complex_numbers():
 
     with pytest.raises(ValueError, match="use `torch.complex"):
         rm.jet(filled, torch.stack([x, 2 * x]), 2)
+
+
+# ------------------------------------------------------------------------------------ Fourier transforms, compiled
+
+
+@pytest.mark.parametrize(("shape", "dim"), [((5, 6), [1]), ((4, 5, 6), [1, 2]), ((3, 7), [1]), ((2, 8, 3), [2, 0])])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+def test_fourier_transforms_are_those_of_torch(shape, dim, dtype):
+    aten = torch.ops.aten
+    draw = lambda k: torch.sin(k * torch.arange(math.prod(shape), dtype=torch.float64)).view(shape).to(dtype)
+    a, z = draw(1.7), torch.complex(draw(1.7), draw(2.9))
+    last = 2 * (shape[dim[-1]] - 1)
+    for normalization in (0, 1, 2):
+        for flag in (False, True):
+            assert_close(fourier.c2c(z, dim, normalization, flag), aten._fft_c2c(z, dim, normalization, flag))
+            assert_close(fourier.r2c(a, dim, normalization, flag), aten._fft_r2c(a, dim, normalization, flag))
+            size = last + flag
+            assert_close(fourier.c2r(z, dim, normalization, size), aten._fft_c2r(z, dim, normalization, size))
+
+
+@pytest.mark.unshaped
+def test_metrics_with_fourier_transforms_are_compiled():
+    def g(x):
+        smooth = torch.fft.irfft(torch.fft.rfft(x) * torch.exp(-torch.arange(2.0, dtype=x.dtype)), n=3)
+        return torch.diag(1 + smooth**2 + torch.fft.fft(torch.cat([x, x.flip(0)]))[:3].abs())
+
+    compiled = rm.compile(g, "scalar_curvature", dim=3, backend=None)
+    for count in (2, 5):
+        x = 1 + torch.sin(torch.arange(3.0 * count, dtype=torch.float64)).view(count, 3)
+        assert_close(compiled(x), rm.scalar_curvature(g, x))
+    assert compiled.route.startswith("jets")

@@ -1,9 +1,11 @@
-"""Operations as compilers are fast at them: small products and inverses of matrices written out."""
+"""Operations as compilers are fast at them: small products, inverses and Fourier transforms written out."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from riemann._compiling import fourier
 
 aten = torch.ops.aten
 SMALL = 4  # terms of a sum that are written out
@@ -31,4 +33,4 @@ def inv_ex(a: Tensor, *, check_errors: bool = False) -> Any:
     return inverse, (~(det.abs() > 0)).to(torch.int32)
 
 
-RULES = {aten.bmm.default: bmm, aten.linalg_inv_ex.default: inv_ex}
+RULES = {aten.bmm.default: bmm, aten.linalg_inv_ex.default: inv_ex, **fourier.RULES}
