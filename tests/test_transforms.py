@@ -80,6 +80,22 @@ def test_gradients_to_parameters_once_and_twice():
     assert torch.autograd.gradgradcheck(loss, leaves[:2] + tuple(p.detach() for p in leaves[2:]))
 
 
+@pytest.mark.parametrize("call", ["jet", "scalar_curvature", "ricci_curvature"])
+def test_parameters_in_inference_mode(call):
+    """Their products with the point are those of any other metric, also where derivatives are asked for inside."""
+    V, x = torch.nn.Parameter(torch.eye(3, dtype=torch.float64) + 0.2), torch.rand(4, 3, dtype=torch.float64)
+    h = lambda p: (V @ p) @ (V @ p) + (V[0] * p).exp().sum()
+    f = {
+        "jet": lambda g: torch.cat([y.reshape(4, -1) for y in rm.jet(g, x, 2)], 1),
+        "scalar_curvature": lambda g: rm.scalar_curvature(g, x),
+        "ricci_curvature": lambda g: rm.ricci_curvature(g, x, x.flip(0)),
+    }[call]
+    for g in (lambda p: torch.eye(3, dtype=p.dtype) + torch.outer(V @ p, V @ p), torch.func.hessian(h)):
+        with torch.inference_mode():
+            found = f(g)
+        assert_equal(found, f(g).detach())
+
+
 def test_functional_call_and_backward_agree():
     net, x = Net(3), torch.randn(4, 3, dtype=torch.float64)
     rm.scalar_curvature(net, x).sum().backward()

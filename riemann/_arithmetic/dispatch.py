@@ -377,7 +377,7 @@ def decomposition(func: Any) -> Callable[..., Any] | None:
 
 def run(arithmetic: Arithmetic, f: Callable[..., Any], arguments: Sequence[Tensor], watched: bool = False) -> Any:
     """`f` of jets with these coefficients; with `watched`, which coordinates of the first it reads is noted."""
-    with arithmetic.caller:
+    with torch.inference_mode(False), arithmetic.caller:  # jets may be saved for what is differentiated inside
         given = [Jet(c.clone(memory_format=torch.contiguous_format)) for c in arguments]
         if watched:
             point = arguments[0]
