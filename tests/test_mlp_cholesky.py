@@ -158,6 +158,7 @@ def test_inside_transforms():
     forward = torch.func.vmap(torch.func.jacfwd(lambda p: rm.scalar_curvature(metric, p)))(x)
     backward = torch.func.vmap(torch.func.grad(lambda p: rm.scalar_curvature(metric, p)))(x)
     assert_equal(forward, backward)
+    assert_equal(torch.func.vmap(lambda p: rm.ricci_tensor(metric, p))(x), rm.ricci_tensor(metric, x))
     parameters = {name: p.detach() for name, p in metric.named_parameters()}
 
     def energy(parameters, p):

@@ -9,6 +9,7 @@ from torch import Tensor
 from riemann import _curvature, _jets, formulas
 from riemann._indices import bilinear
 from riemann._open import route
+from riemann._points.checks import has_values
 from riemann._rounding import judged_forms
 from riemann.metrics import _mlp_digits, _moving_frame
 from riemann.metrics._mlp_cholesky import MLPCholesky
@@ -84,7 +85,8 @@ def ricci_tensor(metric: MLPCholesky, x: Tensor, indices: str = "ll") -> Tensor:
         frame = moving_frame(metric, p)
         value, error, L = _moving_frame.ricci_tensor(frame), _mlp_digits.error(frame), frame.here.L
         with torch.no_grad():
-            size = (frame.E @ value @ frame.E.mT).abs().amax((-2, -1)) if bool((error > 0).any()) else error
+            doubted = has_values(error) and bool((error > 0).any())
+            size = (frame.E @ value @ frame.E.mT).abs().amax((-2, -1)) if doubted else error
         return formulas.change_indices(L @ L.mT, value, "ll", indices), error, size
 
     value, error, size = _over_points(ricci, metric, x, largest=_of_frame(metric))
