@@ -502,8 +502,8 @@ def _coefficients(
     batch, n = x.shape[:-1], x.shape[-1]
     count = math.prod(batch)
     flat = [a.reshape(count, *a.shape[len(batch) :]) for a in (x, *arguments)]
-    if count == 0:  # shapes come from a point that stands in
-        flat = [a.new_ones(1, *a.shape[1:]) for a in flat]
+    if count == 0:  # shapes come from a point that stands in, gradients are those of none
+        flat = [torch.cat([a, a.new_ones(1, *a.shape[1:])]) for a in flat]
     directions = [v.reshape(-1, n) if count else flat[0] for v in vectors] if tables.order else []
     evaluated = _arithmetic.evaluated
     if "torch._dynamo" in sys.modules:

@@ -96,6 +96,21 @@ def test_parameters_in_inference_mode(call):
         assert_equal(found, f(g).detach())
 
 
+@pytest.mark.parametrize("way", ["eager", "compiled"])
+def test_no_points_have_gradients(way):
+    """Of shape, none: a batch that a mask leaves empty is no error."""
+    a, x = torch.tensor(0.7, dtype=torch.float64, requires_grad=True), torch.zeros(0, 2, dtype=torch.float64)
+    for g, wrt in (
+        (lambda p: (1 + p[0] ** 2) * torch.eye(2, dtype=p.dtype), 1),
+        (lambda p: torch.diag(a * p.exp()), 2),
+    ):
+        x.requires_grad_()
+        S = partial(rm.scalar_curvature, g)
+        S = S if way == "eager" else rm.compile(g, "scalar_curvature", dim=2, backend=None)
+        for found, like in zip(torch.autograd.grad(S(x).sum(), (x, a)[:wrt]), (x, a), strict=False):
+            assert_equal(found, torch.zeros_like(like))
+
+
 def test_functional_call_and_backward_agree():
     net, x = Net(3), torch.randn(4, 3, dtype=torch.float64)
     rm.scalar_curvature(net, x).sum().backward()

@@ -34,8 +34,8 @@ class Runner:
     def __call__(self, x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Values and doubts at points and vectors `(z, n)`."""
         kernel: Any = self.kernel
-        if not len(x):  # shapes come from a point that stands in
-            values, doubt = self(*(a.new_ones(1, *a.shape[1:]) for a in (x, *vectors)))
+        if not len(x):  # shapes come from a point that stands in, gradients are those of none
+            values, doubt = self(*(torch.cat([a, a.new_ones(1, *a.shape[1:])]) for a in (x, *vectors)))
             return values[:0], doubt[:0]
         lost = checks.carry_derivatives(x, *vectors) and not kernel.knows_all(x)  # gradients of what it reads unseen
         if not self.compiles or lost or not all(map(checks.has_values, (x, *vectors))):
