@@ -131,3 +131,25 @@ def test_zeros_beside_a_diagonal_times_what_is_not_finite(number, turned):
 def test_a_diagonal_matrix_of_another_size_is_an_error():
     with pytest.raises(RuntimeError):
         _jets.jets_at(lambda x: torch.diag(x) @ x.view(1, 3), POINTS, 2)
+
+
+@pytest.mark.parametrize("by", ["left", "right", "scaled", "einsum", "added"])
+def test_what_is_reshaped_is_written_to(by):
+    """Products lie in memory as torch's: a reshaped one is a view of it."""
+    W = torch.linspace(-1, 2, 9, dtype=DOUBLE).view(3, 3)
+    product = {
+        "left": lambda M: W @ M,
+        "right": lambda M: M @ W,
+        "scaled": lambda M: 2 * (W @ M),
+        "einsum": lambda M: torch.einsum("ij,jk->ki", M, W),
+        "added": lambda M: torch.addmm(W, W, M),
+    }[by]
+
+    def f(x):
+        y = product(entries(x, 3, 3))
+        y.reshape(-1)[::4] += x[0]
+        return y
+
+    value, first = _jets.jets_at(f, POINTS, 1)
+    assert_close(value, torch.stack([f(x) for x in POINTS]))
+    assert_close(first, torch.stack([torch.autograd.functional.jacobian(f, x) for x in POINTS]))

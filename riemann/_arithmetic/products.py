@@ -21,7 +21,7 @@ def _mm(A: Arithmetic, a: Any, b: Any) -> Jet:
     (a, b), _ = promoted(A, a, b)
     if is_discrete(a, b):
         return of_values(A, torch.matmul, a, b)
-    return Jet(matmul(A, a, b))
+    return Jet(matmul(A, a, b).contiguous())  # as torch's lie in memory: of another layout `reshape` makes a copy
 
 
 @rule("mv")
