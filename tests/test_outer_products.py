@@ -270,6 +270,24 @@ def test_gradients_to_points_and_parameters():
     assert_close(*(torch.func.jacrev(lambda y, g=g: rm.scalar_curvature(g, y))(X[0]) for g in (loops, whole)))
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_sums_of_few(count):
+    """None, too, where products of matrices have nothing to sum over."""
+
+    def g(x):
+        s, U = parts(x)
+        few = (U[:count, :, None] * U[:count, None, :]).sum(0)
+        return EYE + s[0] * few + s[1] * (few + torch.outer(U[1], U[1])) + U[:, :count] @ U[:count]
+
+    def same(x):
+        s, U = parts(x)
+        few = U[:count].T.contiguous() @ U[:count] if count else torch.zeros(N, N, dtype=x.dtype)
+        return EYE + (s[0] + s[1]) * few + s[1] * torch.outer(U[1], U[1]) + (torch.outer(U[:, 0], U[0]) if count else 0)
+
+    for k in (2, 3):
+        assert_close(rm.jet(g, X, k), rm.jet(same, X, k))
+
+
 def test_what_is_not_finite_stays_where_it_is():
     """A root at 0 has no derivatives: those of its rows and columns are not known, the others are."""
 

@@ -112,7 +112,7 @@ def matmul(A: Arithmetic, a: Tensor, b: Tensor) -> Tensor:
 def _one_by_one(A: Arithmetic, a: Tensor, b: Tensor, half: bool) -> Tensor:
     """Of small matrices: every product by itself, of each coefficient at each point."""
     O, batch, m, l = A.orders, a.shape[1:-2], a.shape[-2], b.shape[-1]
-    a, b = (c.reshape(len(c), -1, *c.shape[-2:]) for c in (a, b))
+    a, b = (c.flatten(1, -3) for c in (a, b))
     points = a.shape[1]
     y = a.new_zeros(O.counts[-1] if len(a) > 1 and len(b) > 1 else max(len(a), len(b)), points, m, l).flatten(0, 1)
 
