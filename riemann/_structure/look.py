@@ -102,7 +102,8 @@ class Look:
         """Whether the metric chooses by no comparison: then it is one analytic function."""
         nodes = (n for n in self.recording.nodes if self.recording.point in self.recording.reads[n])
         names = {_name(node) for node in nodes if not _asks_for_infinity(node)}
-        return not self.settled and self.points.dtype == torch.float64 and not KINKS.intersection(names)
+        is_one = self.recording.is_smooth or not KINKS.intersection(names)
+        return not self.settled and self.points.dtype == torch.float64 and is_one
 
     def same_at_points(self, field: Field, order: int, of: Callable[[tuple[Tensor, ...]], Tensor]) -> bool:
         """Whether something made of the jet of a field is the metric, to rounding: at the points, and far from them."""

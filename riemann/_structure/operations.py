@@ -183,6 +183,11 @@ def _mean(lead: Lead, kept: Any, a: Any, dims: Any = None, keepdim: bool = False
     return times(total, torch.tensor(pow(count, PRIME - 2, PRIME)))
 
 
+def _logsumexp(lead: Lead, kept: Any, a: Any, dims: Any, keepdim: bool = False) -> Tensor:
+    powers = Residues(_function("exp", lifted(a, lead)))
+    return _function("log", _total(lead, kept, powers, dims, keepdim))
+
+
 def _where(lead: Lead, kept: Any, condition: Any, a: Any, b: Any) -> Tensor:
     if not isinstance(condition, Residues):
         a, b = aligned(lead, a, b)
@@ -280,6 +285,7 @@ _RULES: dict[str, Callable[..., Any]] = {
     "addmv": _with_sum(_mv),
     "sum": _total,
     "mean": _mean,
+    "logsumexp": _logsumexp,
     "where": _where,
     "softplus": _softplus,
     "silu": lambda d, k, a: product(lifted(a, d), _function("sigmoid", lifted(a, d))),

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 from torch._C import _functorch
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map_only
 
 from riemann import _jets
 from riemann._arithmetic.surface import REWRITTEN
 from riemann._metric import metric_field
 from riemann._points.one_point import at_one_point
+from riemann._structure.analytic import is_analytic
 from riemann._structure.operations import KNOWN
 from riemann._types import Metric
 
@@ -29,11 +31,12 @@ class Recording:
         nodes: all nodes, in order; those that the metric does not depend on, too.
         output: the node of the metric, `(1, n, n)`.
         like: a point, whose dtype and device are those of points.
+        is_smooth: whether all that the metric calls is analytic, whatever torch chooses inside of it.
     """
 
     def __init__(self, metric: Metric, like: Tensor):
         fits = lambda g: isinstance(g, Tensor) and g.shape == (len(like), len(like))
-        own = _own_tensors(metric, like, fits)
+        own, self.is_smooth = _called(metric, like, fits)
 
         def at_point(x: Tensor, *given: Tensor) -> Tensor:
             def field(y: Tensor) -> Any:
@@ -69,12 +72,16 @@ def _union(reads: dict[Node, frozenset[Node]], inputs: list[Node]) -> frozenset[
 
 
 class _Seen(TorchFunctionMode):
-    """Gathers the parameters, and tensors that ask for gradients, that calls are given and no call has made."""
+    """Gathers the parameters, and tensors that ask for gradients, that calls are given and no call has made.
+
+    And whether all calls are of analytic functions.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.made: dict[int, Any] = {}  # the tensors keep the keys from being used again
         self.own: dict[int, Tensor] = {}
+        self.is_smooth, self.depth = True, 0
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         for a in tree_iter((args, kwargs)):
@@ -83,24 +90,43 @@ class _Seen(TorchFunctionMode):
                     continue
                 if isinstance(a, torch.nn.Parameter) or type(a) is Tensor and a.requires_grad:
                     self.own.setdefault(id(a), a)
-        result = func(*args, **(kwargs or {}))
+        self.is_smooth = self.is_smooth and is_analytic(func, args, kwargs or {})
+        self.depth += 1
+        try:
+            result = func(*args, **(kwargs or {}))
+        finally:
+            self.depth -= 1
         for a in tree_iter(result):
             if isinstance(a, Tensor) and id(a) not in self.own:
                 self.made[id(a)] = a
         return result
 
 
-def _own_tensors(metric: Metric, like: Tensor, fits: Any) -> list[Tensor]:
+class _Unseen(TorchDispatchMode):
+    """Notes what no call that is seen has led to: TorchScript calls what it likes."""
+
+    def __init__(self, seen: _Seen):
+        super().__init__()
+        self.seen = seen
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if self.seen.depth == 0 and func.overloadpacket not in (torch.ops.aten.detach, torch.ops.aten.alias):
+            self.seen.is_smooth = False
+        return func(*args, **(kwargs or {}))
+
+
+def _called(metric: Metric, like: Tensor, fits: Any) -> tuple[list[Tensor], bool]:
+    """The tensors that are the metric's own, and whether it calls nothing but analytic functions."""
     seen = _Seen()
 
     def field(y: Tensor) -> Any:
-        with seen:
+        with seen, _Unseen(seen):
             seen.made[id(y)] = y
             return at_one_point(metric, y, "metric", fits)
 
     with torch.no_grad():
         _jets.jets_at(field, like, 0, "metric")
-    return list(seen.own.values())
+    return list(seen.own.values()), seen.is_smooth
 
 
 class _Given(TorchFunctionMode):

@@ -1,0 +1,63 @@
+"""Hessians of functions that torch computes by choices of its own; and of such as choose themselves, seen or not."""
+
+import warnings
+
+import pytest
+import torch
+from torch.func import hessian, jacrev
+from torch.testing import assert_close
+
+import riemann as rm
+
+D = torch.float64
+X = torch.tensor([[0.7, 0.4, 0.9], [0.3, 1.1, 0.6]], dtype=D)
+A = torch.sin(torch.arange(15.0, dtype=D)).view(5, 3)
+
+POTENTIALS = {
+    "a product": lambda x: (x**4).sum() + x.prod(),
+    "a cubed norm": lambda x: torch.linalg.norm(x) ** 3,
+    "lgamma": lambda x: torch.lgamma(x).sum() - torch.lgamma(x.sum() + 1) + 3 * (x**2).sum(),
+    "powers and logarithms": lambda x: torch.log(torch.exp(A @ x).sum()) + (x**2).sum(),
+}
+
+
+@pytest.mark.parametrize("name", POTENTIALS)
+def test_hessians_are_found(name):
+    P = POTENTIALS[name]
+    for g in (lambda x: hessian(P)(x), lambda x: jacrev(jacrev(P))(x)):
+        found = rm.structure(g, 3)
+        assert isinstance(found.metric, rm.metrics.Hessian), found
+        assert_close(rm.scalar_curvature(found.metric, X), rm.scalar_curvature(g, X))
+
+
+# --------------------------------------------------------------------- the same near the points that are looked at
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of its age
+
+    @torch.jit.script
+    def bent(y: torch.Tensor) -> torch.Tensor:
+        return torch.where((y > 9.1) & (y < 9.2), y, torch.zeros_like(y))
+
+
+def smooth(x):
+    return (x**4).sum() + x.prod() + 5 * (x**2).sum()
+
+
+KINKED = {
+    "a script": lambda x: hessian(smooth)(x) + bent(x[0]) * torch.eye(3, dtype=D),
+    "where": lambda x: hessian(smooth)(x) + torch.where((x[0] > 9) & (x[0] < 9.2), x[0], 0.0) * torch.eye(3, dtype=D),
+    "clamp": lambda x: (
+        hessian(smooth)(x) + (x[0].clamp(9.1, 9.2) - 9.1) * (9.2 - x[0].clamp(9.1, 9.2)) * A[:3].T @ A[:3]
+    ),
+    "greatest": lambda x: hessian(smooth)(x) * (1 + (x.amax() - x[2]) * (x.amax() - x[0]) * (x.amax() - x[1])),
+    "a sum of sizes": lambda x: hessian(smooth)(x) * (1 + torch.linalg.norm(x, 1) - x.sum()),
+    "a whole part": lambda x: hessian(smooth)(x) * (1 + (x[0] * 1e-3).to(torch.int64)),
+}
+
+
+@pytest.mark.parametrize("name", KINKED)
+def test_what_chooses_is_no_hessian(name):
+    found = rm.structure(KINKED[name], 3)
+    assert "Hessian" not in str(found.findings), found
