@@ -8,6 +8,7 @@ from torch.func import hessian, jacrev
 from torch.testing import assert_close
 
 import riemann as rm
+from riemann._structure.analytic import is_analytic
 
 D = torch.float64
 X = torch.tensor([[0.7, 0.4, 0.9], [0.3, 1.1, 0.6]], dtype=D)
@@ -61,3 +62,11 @@ KINKED = {
 def test_what_chooses_is_no_hessian(name):
     found = rm.structure(KINKED[name], 3)
     assert "Hessian" not in str(found.findings), found
+
+
+def test_names_are_whole():
+    """`isin` is no sine that is computed in place, nor is a norm of sizes Euclid's."""
+    assert not any(is_analytic(f, (), {}) for f in (torch.isin, torch.relu, torch.sign, torch.Tensor.__gt__))
+    assert all(is_analytic(f, (), {}) for f in (torch.sin, torch.Tensor.sin_, torch.Tensor.__iadd__, torch.norm))
+    assert not is_analytic(torch.norm, (None, 1), {}) and not is_analytic(torch.norm, (), {"p": torch.inf})
+    assert not is_analytic(torch.Tensor.to, (None, torch.int64), {})

@@ -45,4 +45,6 @@ def is_analytic(func: Any, args: tuple, kwargs: dict[str, Any]) -> bool:
     if name in _NORMS:
         given = (*args[1:2], kwargs.get("p"), kwargs.get("ord"))
         return all(p is None or p == "fro" or (isinstance(p, int | float) and p == 2) for p in given)
-    return name in NAMES or name.removesuffix("_") in NAMES or name.strip("_").removeprefix("i") in NAMES
+    if name.startswith("__"):  # of Python: `a + b`, and `a += b`
+        return name in NAMES or name.strip("_") in NAMES or name.strip("_").removeprefix("i") in NAMES
+    return name in NAMES or name.removesuffix("_") in NAMES
