@@ -86,6 +86,14 @@ def _waiting(a: Any) -> OuterProducts | None:
     return a.waiting if isinstance(a, Jet) else None
 
 
+def _is_number(a: Any) -> bool:
+    return isinstance(a, int | float) and not isinstance(a, bool)
+
+
+def _times(c: Any, factor: Any) -> Any:
+    return c if factor == 1 else c * factor
+
+
 def _kept(A: Arithmetic, a: Any) -> Any:
     """Coefficients of a jet, or a constant, as they are now."""
     if isinstance(a, Jet):
@@ -95,11 +103,11 @@ def _kept(A: Arithmetic, a: Any) -> Any:
 
 def of_product(A: Arithmetic, a: Any, b: Any) -> Jet | None:
     """a b where it is an outer product of vectors, or one of these and a number; else None."""
+    for one, other in ((a, b), (b, a)):
+        if _waiting(one) is not None:
+            return _scaled(A, one, other)
     if not (isinstance(a, Jet) and isinstance(b, Jet)) or a.dtype != b.dtype:
-        a, b = (a, b) if _waiting(a) is not None else (b, a)
-        return _scaled(A, a, b) if _waiting(a) is not None else None
-    if _waiting(a) is not None or _waiting(b) is not None:
-        return _scaled(A, a, b) if _waiting(a) is not None else _scaled(A, b, a)
+        return None
     if A.orders.order == 0 or max(a.ndim, b.ndim) < 2 or not (a.is_floating_point() or a.is_complex()):
         return None
     if a.ndim < 2 or a.shape[-1] != 1:
@@ -125,7 +133,7 @@ def _scaled(A: Arithmetic, a: Jet, s: Any) -> Jet | None:
             return None
         s = aligned(_kept(A, s), a.ndim) if isinstance(s, Jet) else s
         column = product(A, column, s) if s.ndim == column.ndim else column * s
-    elif isinstance(s, int | float) and not isinstance(s, bool):
+    elif _is_number(s):
         column = column * s
     else:
         return None
@@ -136,32 +144,27 @@ def _scaled(A: Arithmetic, a: Jet, s: Any) -> Jet | None:
 
 def of_sum(A: Arithmetic, a: Any, b: Any, alpha: Any) -> Jet | None:
     """a + alpha b where one of them waits and has the shape of the sum; else None."""
-    first, second = _waiting(a), _waiting(b)
-    whole = first or second
-    if whole is None or not isinstance(alpha, numbers.Real):
-        return None
-    other = (a if second else b) if not (first and second) else None
-    like = a if first else b
-    if isinstance(other, Tensor):
-        if other.dtype != like.dtype or torch.broadcast_shapes(other.shape, like.shape) != like.shape:
-            return None
-    elif other is not None and (not isinstance(other, int | float) or isinstance(other, bool)):
-        return None
-    if first and second and (a.shape != b.shape or a.dtype != b.dtype):
+    like = next((t for t in (a, b) if _waiting(t) is not None), None)
+    if like is None or not isinstance(alpha, numbers.Real) or not (_fits(a, like) and _fits(b, like)):
         return None
     columns, rows, rest = (), (), ()
-    for t, times in ((a, 1), (b, alpha)):
-        if isinstance(t, int | float) and t == 0:  # where Python's own `sum` begins
-            continue
-        if (waiting := _waiting(t)) is None:
+    for t, factor in ((a, 1), (b, alpha)):
+        if (waiting := _waiting(t)) is not None:
+            columns += tuple(_times(c, factor) for c in waiting.columns)
+            rows += waiting.rows
+            rest += tuple(_times(c, factor) for c in waiting.rest)
+        elif not (_is_number(t) and t == 0):  # where Python's own `sum` begins
             kept = _kept(A, t)
-            kept = aligned(kept, like.ndim) if isinstance(t, Jet) else kept
-            rest += (kept if times == 1 else kept * times,)
-            continue
-        columns += waiting.columns if times == 1 else tuple(c * times for c in waiting.columns)
-        rows += waiting.rows
-        rest += waiting.rest if times == 1 else tuple(c * times for c in waiting.rest)
-    return Jet(OuterProducts(A, whole.shape, columns, rows, rest))
+            rest += (_times(aligned(kept, like.ndim) if isinstance(t, Jet) else kept, factor),)
+    return Jet(OuterProducts(A, like.waiting.shape, columns, rows, rest))
+
+
+def _fits(t: Any, like: Jet) -> bool:
+    """Whether a term may be added without another dtype or shape for the sum."""
+    if not isinstance(t, Tensor):
+        return _is_number(t)
+    shape = t.shape if _waiting(t) is not None else torch.broadcast_shapes(t.shape, like.shape)
+    return t.dtype == like.dtype and shape == like.shape
 
 
 def of_axes(A: Arithmetic, a: Jet, axes: Sequence[int]) -> Jet | None:

@@ -54,7 +54,7 @@ def r2c(a: Tensor, dim: list[int], normalization: int, onesided: bool) -> Any:
     sizes, last = [a.shape[d] for d in dim], dim[-1]
     angles = _angles(a, sizes[-1], forward=True)[:, : sizes[-1] // 2 + 1 if onesided else None]
     y = torch.complex(_along(a, last, angles.cos().to(a.dtype)), _along(a, last, angles.sin().to(a.dtype)))
-    return _scaled(c2c(y, dim[:-1], 0, True) if dim[:-1] else y, sizes, normalization)
+    return _scaled(c2c(y, dim[:-1], 0, True), sizes, normalization)
 
 
 def c2r(a: Tensor, dim: list[int], normalization: int, last_dim_size: int) -> Any:
@@ -62,7 +62,7 @@ def c2r(a: Tensor, dim: list[int], normalization: int, last_dim_size: int) -> An
     if not _fits(a, dim, last_dim_size):
         return NotImplemented
     sizes, last = [*(a.shape[d] for d in dim[:-1]), last_dim_size], dim[-1]
-    y = c2c(a, dim[:-1], 0, False) if dim[:-1] else a
+    y = c2c(a, dim[:-1], 0, False)
     kept = last_dim_size // 2 + 1
     k = torch.arange(kept, device=a.device)
     twice = torch.where((k == 0) | (2 * k == last_dim_size), 1.0, 2.0).unsqueeze(-1).to(torch.float64)

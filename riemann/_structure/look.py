@@ -100,10 +100,12 @@ class Look:
     @property
     def is_smooth(self) -> bool:
         """Whether the metric chooses by no comparison: then it is one analytic function."""
+        if self.settled or self.points.dtype != torch.float64:
+            return False
+        if self.recording.is_smooth:
+            return True
         nodes = (n for n in self.recording.nodes if self.recording.point in self.recording.reads[n])
-        names = {_name(node) for node in nodes if not _asks_for_infinity(node)}
-        is_one = self.recording.is_smooth or not KINKS.intersection(names)
-        return not self.settled and self.points.dtype == torch.float64 and is_one
+        return not KINKS.intersection(_name(node) for node in nodes if not _asks_for_infinity(node))
 
     def same_at_points(self, field: Field, order: int, of: Callable[[tuple[Tensor, ...]], Tensor]) -> bool:
         """Whether something made of the jet of a field is the metric, to rounding: at the points, and far from them."""
