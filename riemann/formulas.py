@@ -37,9 +37,27 @@ __all__ = [
 @full_precision()
 def inverse_metric(g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """$g^{ij}$, `(*batch, n, n)`; NaN at a point where g is singular to rounding."""
-    inverse, info = torch.linalg.inv_ex(g)
-    singular = is_singular(inverse, g) | (info != 0)
+    if g.shape[-1] == 2 and has_points_last(g, 2):
+        inverse = _inverse_of_two_rows(g)
+        singular = is_singular(inverse, g)
+    else:
+        inverse, info = torch.linalg.inv_ex(g)
+        singular = is_singular(inverse, g) | (info != 0)
     return like(torch.where(singular[..., None, None], torch.full_like(inverse, torch.nan), inverse), g)
+
+
+def _inverse_of_two_rows(g: Tensor) -> Tensor:
+    """The inverse `(*batch, 2, 2)` by elimination with pivots, at all points at once; not finite where it is none."""
+    a, b = g.movedim((-2, -1), (0, 1))  # rows
+    swapped = b[0].abs() > a[0].abs()
+    first, second = torch.where(swapped, b, a), torch.where(swapped, a, b)
+    factor = second[0] / first[0]
+    pivot = second[1] - factor * first[1]
+    c, d = -factor / pivot, 1 / pivot
+    upper, lower = (1 - first[1] * c) / first[0], -first[1] * d / first[0]
+    one, other = torch.stack((upper, c)), torch.stack((lower, d))  # columns of the inverse
+    inverse = torch.stack((torch.where(swapped, other, one), torch.where(swapped, one, other)), 1)
+    return inverse.movedim((0, 1), (-2, -1))
 
 
 @full_precision()

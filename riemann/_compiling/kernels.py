@@ -298,8 +298,11 @@ class OfGraph(Kernel):
 
 
 def _columns(x: Tensor) -> list[Tensor]:
-    """The coordinates of points, `(z, 1)` each, side by side: a compiler reads them as they lie."""
-    return list(x.mT.contiguous().unsqueeze(-1).unbind(0))
+    """The coordinates of points, `(z, 1)` each, side by side: a compiler reads them as they lie.
+
+    In memory of their own: what shares memory with other arguments is compiled anew each time.
+    """
+    return list(x.mT.clone(memory_format=torch.contiguous_format).unsqueeze(-1).unbind(0))
 
 
 def _laid_out(a: Tensor) -> Tensor:

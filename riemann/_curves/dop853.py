@@ -103,10 +103,13 @@ class Terms:
 
 
 class Slopes:
-    """Slopes of a step in one tensor, without a gradient: a sum of multiples is one product."""
+    """Slopes of a step in one tensor, without a gradient: a sum of multiples is one product.
+
+    Components of all points lie side by side, as the arithmetic that makes them likes it.
+    """
 
     def __init__(self, table: Tensor, first: Tensor):
-        self.table, self.slopes = table, first.new_empty((len(table[0]), *first.shape))
+        self.table, self.slopes = table, first.new_empty((len(table[0]), *first.mT.shape)).mT
         self.restart(first)
 
     def restart(self, first: Tensor) -> None:
@@ -124,13 +127,13 @@ class Slopes:
 
     def combined(self, row: int | slice) -> Tensor:
         """Sum of multiples of slopes, by a row of the table or by several."""
-        flat, factors = self.slopes.flatten(1)[: self.count], self.table[row, : self.count]
+        flat, factors = self.slopes.mT.flatten(1)[: self.count], self.table[row, : self.count]
         total = torch.mv(flat.t(), factors) if factors.ndim == 1 else factors @ flat
-        return total.view((*factors.shape[:-1], *self.slopes.shape[1:]))
+        return total.view((*factors.shape[:-1], *self.slopes.mT.shape[1:])).mT
 
     def of(self, some: Tensor) -> "Slopes":
         """Those of some points."""
         found = object.__new__(Slopes)
         found.table, found.count = self.table, self.count
-        found.slopes = self.slopes.index_select(1, some)
+        found.slopes = self.slopes.mT.index_select(2, some).mT
         return found

@@ -171,7 +171,7 @@ def geodesic(
 
     def flow(_: Tensor, y: Tensor) -> Tensor:
         x, v = y.split(n, -1)
-        return torch.cat((v, accelerate(x, v)), -1)
+        return torch.cat((v.mT, accelerate(x, v).mT)).mT  # coordinates of all points side by side
 
     y = torch.cat((x, v), -1).reshape(-1, 2 * n)
     with reported(progress, len(y)) as report:

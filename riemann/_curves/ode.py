@@ -176,7 +176,7 @@ def _advance(
     steps: list[_Step] = []
     values: list[Tensor] = []
     lanes = ((status == Status.SUCCESS) & (end > 0)).nonzero()[:, 0]
-    y, slope = y[lanes], slope[lanes]
+    y, slope = _at(y, lanes), _at(slope, lanes)
     t = torch.zeros_like(y[:, 0])
     h = _first_step(flow, y, slope, end, rtol, atol)
     error_before, grow = torch.full_like(t, 1e-4), torch.full_like(t, _LARGEST)
@@ -228,10 +228,15 @@ def _advance(
             fate = torch.where(done, Status.SUCCESS, fate)
             status[lanes[over]] = fate[over]
             on = (~over).nonzero()[:, 0]
-            lanes, t, h, y, slope = lanes[on], t[on], h[on], y[on], slope[on]
+            lanes, t, h, y, slope = lanes[on], t[on], h[on], _at(y, on), _at(slope, on)
             error_before, grow, k = error_before[on], grow[on], k.of(on)
             report(len(status) - len(lanes))
     return steps, status, reached, tried, values
+
+
+def _at(y: Tensor, lanes: Tensor) -> Tensor:
+    """Some states `(b, d)`, each component of all points side by side."""
+    return y.mT.index_select(1, lanes).mT
 
 
 def _outputs(
