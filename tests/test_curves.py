@@ -746,6 +746,38 @@ def wide_decoder(n=6, hidden=9, m=40):
     return f, metric
 
 
+def bumpy(x):
+    """A plane with hills, some narrower than the nodes of a curve lie apart."""
+    centres = tensor([0.4, 0.1], [0.9, -0.2], [1.5, 0.15])
+    heights = (-(((x - centres) * tensor(3.0, 6.0, 14.0)[:, None]) ** 2).sum(-1)).exp()
+    return torch.eye(2, dtype=x.dtype) * (1 + heights.to(x).sum())
+
+
+@pytest.mark.parametrize(
+    "metric, x, y",
+    [
+        (sphere, tensor([1.2, 0.0], [0.3, 0.0], [1.5, 0.0]), tensor([1.4, 3.05], [2.9, 0.4], [1.5, 1e-9])),
+        (bumpy, tensor([0.0, 0.0], [0.0, 0.3], [0.2, 0.1]), tensor([2.0, 0.1], [1.9, -0.3], [1.5, 0.15])),
+        (lambda x: torch.diag(tensor(1e12, 1e12)) / x[1] ** 2, tensor([0.0, 1.0]), tensor([1.0, 2.0])),
+        (lambda x: torch.diag(torch.stack((-x[0] ** 0, x[0] ** 2))), tensor([1.0, 0.0]), tensor([2.0, 0.5])),
+        (lambda x: torch.eye(2) * (1 + torch.relu(x[0] - 0.5)), tensor([0.0, 0.0]), tensor([1.0, 1.0])),
+    ],
+    ids=("sphere", "hills", "units", "indefinite", "kinked"),
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:the metric calls")
+def test_distances_without_velocities_are_those_with_them(metric, x, y):
+    ours, full = rm.distance(metric, x, y), rm.distance(metric, x, y, throw=False)
+    assert bool((full.status == 0).all())
+    assert_close(ours, full.length, rtol=1e-9, atol=1e-12)
+    with_derivatives = rm.distance(metric, x, y.clone().requires_grad_())
+    assert_close(ours, with_derivatives.detach(), rtol=1e-9, atol=1e-12)
+
+
+def test_distance_knows_its_options():
+    with pytest.raises(TypeError, match=r"distance\(\) got an unexpected keyword argument 'restart'"):
+        rm.distance(sphere, tensor(1.0, 0.0), tensor(1.0, 1.0), restart=8)
+
+
 def test_acceleration_of_a_pullback_varies_as_that_of_any_metric():
     from riemann._curvature.variation import acceleration_derivatives
 

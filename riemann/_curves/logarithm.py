@@ -157,6 +157,18 @@ def log_map(
         >>> log_map(half_plane, x, y)[1].exp().round(decimals=6)
         tensor(2., dtype=torch.float64)
     """
+    return _logarithm(
+        metric, x, y, rtol=rtol, atol=atol, max_steps=max_steps, max_iterations=max_iterations, restarts=restarts,
+        chart=chart, progress=progress, throw=throw,
+    )  # fmt: skip
+
+
+def _logarithm(
+    metric: Metric, x: Tensor, y: Tensor, *, rtol: float | None = None, atol: float | None = None,
+    max_steps: int = 10_000, max_iterations: int = 30, restarts: int = 0, chart: Field | None = None,
+    progress: Progress = False, throw: bool = True, for_length: bool = False,
+) -> Any:  # fmt: skip
+    """`log_map`; where it is for the length, and nobody asks for derivatives, velocities may be less accurate."""
     x, y = alike(x, y=y)
     options = dict(rtol=rtol, atol=atol, max_steps=max_steps, chart=chart)
     check_count("max_iterations", max_iterations, 1)
@@ -167,7 +179,8 @@ def log_map(
     with torch.no_grad():
         flat = x.detach().reshape(-1, n), y.detach().reshape(-1, n)
         same = for_one_call(metric, torch.cat(flat))
-        search = functools.partial(_search, same, max_iterations, restarts, options)
+        for_length = for_length and not _gives_derivatives(metric, *flat)
+        search = functools.partial(_search, same, max_iterations, restarts, options, for_length=for_length)
         if bool(g.isnan().any(-1).any(-1).all()):
             found = _Found.none(flat[0])
         else:
@@ -196,11 +209,16 @@ def _without_derivatives(metric: Metric, x: Tensor, y: Tensor, v: Tensor, lanes:
     return v.index_put((lanes.nonzero()[:, 0],), v[lanes] + (0 * given).sqrt())
 
 
+def _gives_derivatives(metric: Metric, x: Tensor, y: Tensor, some: Tensor | slice = slice(1)) -> bool:
+    """Whether points, or parameters of the metric, ask for derivatives: one point tells as well as all do."""
+    with torch.enable_grad():
+        return carry_derivatives(x, y, geodesic_acceleration(metric, x[some], y[some] - x[some]))
+
+
 def _implicit(metric: Metric, x: Tensor, y: Tensor, v: Tensor, good: Tensor, options: dict[str, Any]) -> Tensor:
     r"""One Newton step from the solution, $v - (\partial \exp)^{-1} (\exp_x(v) - y)$: its derivatives are implicit."""
     n = x.shape[-1]
-    first_good = good.nonzero()[:1, 0]  # tells whether parameters of the metric ask for derivatives, as well as all do
-    if not carry_derivatives(x, y, geodesic_acceleration(metric, x[first_good], v[first_good])):
+    if not _gives_derivatives(metric, x, y, good.nonzero()[:1, 0]):
         return v
     miss = exp_map(metric, x[good], v[good], throw=False, **options).points[0] - y[good]
     with torch.no_grad():
@@ -224,8 +242,12 @@ def _search(
     x: Tensor,
     y: Tensor,
     near: Tensor | None = None,
+    for_length: bool = False,
 ) -> "_Found":
-    """The geodesics: those that pass kinks are left as relaxed, the others polished until they meet y."""
+    """The geodesics: those that pass kinks are left as relaxed, the others polished until they meet y.
+
+    Those that are for their length, too, are left as relaxed where it is known.
+    """
     with kinks_called() as names:
         curves, size, change = _all_relaxed(metric, max_iterations, restarts, options, x, y, near)
     close = _close(y)
@@ -233,10 +255,13 @@ def _search(
     v, miss = curves.velocities()[:, 0].to(x.dtype), change.to(x.dtype)
     length, spread = curves.of(kinked).length()
     v[kinked] = torch.where(((spread < _STEADY) & (size[kinked] <= close[kinked]))[:, None], v[kinked], torch.nan)
-    smooth = (~kinked).nonzero()[:, 0]
+    known = (
+        _known_lengths(curves, ~kinked & (size <= close), options) if for_length else torch.full_like(miss, torch.nan)
+    )
+    smooth = (~kinked & known.isnan()).nonzero()[:, 0]
     v[smooth], miss[smooth] = _polish(curves.of(smooth), x[smooth], y[smooth], options)
     v[smooth] = torch.where((miss <= _goal(y, options))[smooth, None], v[smooth], torch.nan)
-    lengths = bilinear(jets_of(metric, x, 0)[0], v, v).abs().sqrt()
+    lengths = torch.where(known.isnan(), bilinear(jets_of(metric, x, 0)[0], v, v).abs().sqrt(), known)
     lengths[kinked] = torch.where(v[kinked].isnan().any(-1), torch.nan, length.to(x))
     kinked |= v.isnan().any(-1) & bool(names)  # where g is constant by pieces the line is straight, and of two speeds
     said = _said(names, v[kinked], miss[kinked], curves.of(kinked).length()[1]) if bool(kinked.any()) else ""
@@ -476,6 +501,26 @@ def _goal(y: Tensor, options: dict[str, Any]) -> Tensor:
     return 5 * tolerance(options["rtol"], y) * y.abs().amax(-1).clamp(min=1.0)
 
 
+def _known_lengths(curves: "_Curves", lanes: Tensor, options: dict[str, Any]) -> Tensor:
+    """The lengths of geodesics next to relaxed curves, `(b,)`, NaN but where they are surely known to the tolerance.
+
+    Where they are not, a Newton step on finer nodes follows.
+    """
+    found, at = torch.full_like(curves.x[:, 0], torch.nan), lanes.nonzero()[:, 0]
+    goal = 5 * tolerance(options["rtol"], curves.x.to(curves.dtype))
+    curves = curves.of(at)
+    for more in (True, False):
+        length, excess = curves.shortest_length()
+        sure = excess <= goal
+        found[at[sure]] = length[sure]
+        at, curves = at[~sure], curves.of(~sure)
+        if not more or len(at) == 0 or curves.x.shape[-1] > FULL_JETS:
+            break
+        curves = curves.refined(2 * (curves.bend.shape[1] - 1))
+        curves = curves.changed(-curves.solve(curves.tension()[0], torch.zeros_like(curves.x[:, 0])))
+    return found.to(curves.dtype)
+
+
 def _polish(curves: "_Curves", x: Tensor, y: Tensor, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """Newton steps with the derivative at relaxed curves: the best first velocity of each, and its miss of y."""
     trial = curves.velocities()[:, 0].to(x.dtype)
@@ -540,6 +585,24 @@ class _Curves(NamedTuple):
         speed = bilinear(g.double(), velocities, velocities).abs().sqrt()
         length, square = (torch.trapezoid(a, s, dim=1) for a in (speed, speed**2))
         return length, (square / length**2 - 1).clamp(min=0).sqrt()
+
+    def shortest_length(self) -> tuple[Tensor, Tensor]:
+        r"""The length of a geodesic nearby, and ten times what it may differ by, relative, `(b,)`; where g is positive.
+
+        What the curve deviates from a geodesic, \delta, is seen in its tension between the nodes. Geodesics are
+        stationary: the length is off by half of $|\dot\delta|^2 / |\dot\gamma|^2$, and more next to conjugate points.
+        """
+        fine = self.refined(3 * (self.bend.shape[1] - 1) // 2)
+        second = fine.D @ fine.D
+        change = fine.D @ _framed(torch.linalg.solve(second[1:-1, 1:-1], fine.tension()[0]))
+        points, velocities = _points(fine.x, fine.y, fine.bend), fine.velocities()
+        g = jets_of(self.metric, points.to(self.dtype), 0)[0].double()
+        weights = _quadrature(fine.bend.shape[1] - 1, points)
+        squares, changes = bilinear(g, velocities, velocities), bilinear(g, change, change)
+        length, energy = squares.sqrt() @ weights, squares @ weights
+        excess = 10 * torch.maximum((changes @ weights) / energy, (energy / length**2 - 1).abs())
+        definite = (torch.linalg.cholesky_ex(g)[1] == 0).all(-1)
+        return length, torch.where(definite, excess, torch.inf).nan_to_num(torch.inf, torch.inf)
 
     def _inner(self) -> list[Tensor]:
         """Points and velocities at the inner nodes."""
@@ -723,10 +786,17 @@ def _quadrature(count: int, like: Tensor) -> Tensor:
 
 
 def _differentiation(count: int, like: Tensor) -> Tensor:
-    s, w = _nodes(count, like)
-    one = torch.eye(count + 1, dtype=like.dtype, device=like.device)
-    D = (w / w[:, None]) / (s[:, None] - s + one) * (1 - one)
-    return D - torch.diag(D.sum(1))
+    """Values at the nodes to those of the derivative."""
+    return _derivative(count, like.dtype, like.device)
+
+
+@functools.lru_cache(16)
+def _derivative(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        one = torch.eye(count + 1, dtype=dtype, device=device)
+        s, w = _nodes(count, one)
+        D = (w / w[:, None]) / (s[:, None] - s + one) * (1 - one)
+        return D - torch.diag(D.sum(1))
 
 
 def _interpolation(count: int, finer: int, like: Tensor) -> Tensor:
@@ -781,7 +851,9 @@ def distance(
         >>> distance(half_plane, x, y).exp().round(decimals=6)
         tensor(2., dtype=torch.float64)
     """
-    result = log_map(metric, x, y, throw=False, **options)
+    for name in options.keys() - SearchOptions.__annotations__.keys():
+        raise TypeError(f"distance() got an unexpected keyword argument {name!r}")
+    result = _logarithm(metric, x, y, throw=False, for_length=throw, **options)
     if not throw:
         return result
     x, y = alike(x, y=y)
