@@ -1,5 +1,6 @@
 """This package."""
 
+import os
 import subprocess
 import sys
 import warnings
@@ -379,7 +380,9 @@ def enclosed_boxes(x, radius, **weights):
 
 
 def _importing(name):
-    return lambda: subprocess.run([sys.executable, "-c", f"import {name}"], check=True).returncode
+    """As packages that are installed, with their bytecode: of sources, the call that warms up writes it."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return lambda: subprocess.run([sys.executable, "-c", f"import {name}"], check=True, env=environment).returncode
 
 
 def import_riemann():
