@@ -127,15 +127,13 @@ class OfPoints(Kernel):
     def __reduce__(self) -> Any:  # functions inside functions are not pickled
         return OfPoints, (self.metric, self.quantity, self.options, self.pattern, self.full, self.owner)
 
-    by_columns = True
-
     def recorded(self, x: Tensor) -> "tuple[torch.fx.GraphModule, Tensors] | None":
         """The graph for points like x, and the tensors that it reads; None if there is none."""
         key = self.prepare(x)
         if key not in self.graphs:
             plain = self.form(x)
             try:
-                graph, tensors, _ = recorded(functools.partial(self._values, plain), _columns(x), {})
+                graph, tensors, _ = recorded(functools.partial(self._values, plain), [x], {})
                 self.graphs[key] = graph, Tensors(self.owner, tensors)
             except Unrecorded:
                 self.graphs[key] = None
@@ -146,10 +144,10 @@ class OfPoints(Kernel):
         assert self.plain is not None
         return self.plain
 
-    def _values(self, plain: Plain, *columns: Tensor) -> tuple[Tensor, Tensor]:
-        values = plain(torch.cat(columns, -1))
+    def _values(self, plain: Plain, x: Tensor) -> tuple[Tensor, Tensor]:
+        values = plain(x)
         values = values if self.full else picked(values, self.pattern)
-        flat = _jets.detached(values).reshape((columns[0].shape[0], -1))
+        flat = _jets.detached(values).reshape((x.shape[0], -1))
         return values, (flat - flat).sum(-1)  # NaN where a value is not finite
 
     def knows_all(self, x: Tensor) -> bool:
@@ -160,7 +158,7 @@ class OfPoints(Kernel):
 
     def arguments(self, x: Tensor, *vectors: Tensor) -> list[Tensor]:
         graph = self.recorded(x)
-        return [*_columns(x), *(graph[1]() if graph else ())]
+        return [_laid_out(x), *(graph[1]() if graph else ())]
 
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
         graph = self.graphs[self.prepare(arguments[0])]
@@ -329,21 +327,23 @@ class Tensors:
                     self.owners[k] = path, last
 
     def __call__(self) -> list[Tensor]:
-        found = []
-        for tensor, owner, kind in zip(self.tensors, self.owners, self.kinds, strict=True):
-            if owner is not None:
-                path, name = owner
-                tensor = getattr(self.metric.get_submodule(path) if path else self.metric, name)
-            if (tensor.shape, tensor.dtype) != kind:
-                had = (
-                    f"the module had a parameter `{'.'.join(filter(None, owner))}`"
-                    if owner
-                    else "the metric read a tensor"
-                )
-                was, now = (
-                    f"{tuple(shape)}" + f" of {dtype}" * (tensor.dtype != kind[1])
-                    for shape, dtype in (kind, (tensor.shape, tensor.dtype))
-                )
-                raise ValueError(f"{had} {was} when it was compiled, and it is {now} now")
-            found.append(tensor)
+        found = [
+            t if owner is None else self._named(*owner) for t, owner in zip(self.tensors, self.owners, strict=True)
+        ]
+        if (kinds := [(t.shape, t.dtype) for t in found]) != self.kinds:
+            self._refuse(kinds)
         return found
+
+    def _named(self, path: str, name: str) -> Tensor:
+        return getattr(self.metric.get_submodule(path) if path else self.metric, name)
+
+    def _refuse(self, kinds: list[tuple[torch.Size, torch.dtype]]) -> None:
+        """Says of which tensor the shape or the dtype has changed."""
+        k = next(k for k, (had, has) in enumerate(zip(self.kinds, kinds, strict=True)) if had != has)
+        if (owner := self.owners[k]) is not None:
+            had = f"the module had a parameter `{'.'.join(filter(None, owner))}`"
+        else:
+            had = "the metric read a tensor"
+        other = self.kinds[k][1] != kinds[k][1]
+        was, now = (f"{tuple(shape)}" + f" of {dtype}" * other for shape, dtype in (self.kinds[k], kinds[k]))
+        raise ValueError(f"{had} {was} when it was compiled, and it is {now} now")
