@@ -3,16 +3,20 @@
 Most tests leave the code as it is (`backend=None`): what is compiled is the same code.
 """
 
+import contextlib
 import copy
 import pickle
 import warnings
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 from torch.testing import assert_close
+from torch.utils.flop_counter import FlopCounterMode
 
 import riemann as rm
 from riemann._compiling.graph import recorded
+from riemann._compiling.running import Like
 
 pytestmark = pytest.mark.unshaped
 
@@ -41,6 +45,15 @@ class Net(torch.nn.Module):
     def forward(self, x):
         U = self.layers(x).reshape(3, 3)
         return torch.eye(3, dtype=x.dtype) + U.T @ torch.diag(torch.nn.functional.softplus(U.diagonal())) @ U
+
+
+class Stretched(torch.nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return torch.diag(torch.exp(torch.tanh(self.net(x))))
 
 
 def plain(metric, quantity, **options):
@@ -351,14 +364,22 @@ def test_inverses_of_two_rows_where_products_of_entries_are_no_numbers(large):
         assert_close(f(x)[:, 0, 0, 0], torch.full((2,), 100.0, dtype=torch.float64))
 
 
-@pytest.mark.slow
-def test_calls_like_earlier_ones_are_those_of_the_function(monkeypatch):
-    """Without inductor itself: the second and later calls go to what it made, where all that it reads is the same."""
+@pytest.fixture
+def direct(monkeypatch):
+    """Without inductor itself: which calls are like earlier ones, and go to what it made."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from torch._inductor import compile_fx
 
     monkeypatch.setattr(compile_fx, "compile_fx", lambda graph, inputs, config_patches: graph.forward)
+    seen, compare = [], Like.__call__
+    monkeypatch.setattr(Like, "__call__", lambda like, arguments: seen.append(compare(like, arguments)) or seen[-1])
+    return seen
+
+
+@pytest.mark.slow
+def test_calls_like_earlier_ones_are_those_of_the_function(direct):
+    """The third and later calls go to what was compiled, where all that it reads is the same."""
     scale = torch.tensor(2.0, dtype=torch.float64)
 
     def stretched(x):
@@ -377,3 +398,79 @@ def test_calls_like_earlier_ones_are_those_of_the_function(monkeypatch):
     g = rm.compile(network, "christoffel_vector", dim=3, budget=1.0)
     for u, v in ((U, U), (U, U), (U, U), (U, V), (U, V), (V, U), (U, V)):
         assert_close(g(X, u, v), rm.christoffel_vector(network, X, u, v))
+    assert sum(direct) >= 8
+
+
+NEAR_MISSES = {
+    "no gradients": lambda net: torch.no_grad(),
+    "gradients of a weight": lambda net: net.weight.requires_grad_(),
+    "another weight": lambda net: setattr(net, "weight", torch.nn.Parameter(net.weight.detach() + 0.5, False)),
+    "its data": lambda net: setattr(net.weight, "data", net.weight.data + 0.5),
+    "its layout": lambda net: setattr(net.weight, "data", net.weight.data.mT.contiguous().mT),
+    "inference": lambda net: torch.inference_mode(),
+    "autocast": lambda net: torch.autocast("cpu", dtype=torch.bfloat16),
+    "a mode": lambda net: FlopCounterMode(display=False),
+}
+
+
+@pytest.mark.slow
+def test_calls_almost_like_earlier_ones_are_those_of_the_function(direct):
+    net = torch.nn.Linear(3, 3).double().requires_grad_(False)
+    metric = Stretched(net)
+    f = rm.compile(metric, "christoffel", dim=3, budget=1e-6)
+    for name, change in NEAR_MISSES.items():
+        net.requires_grad_(False)
+        for _ in range(4):
+            f(X)
+        changed = change(net)
+        with changed if hasattr(changed, "__enter__") and name != "gradients of a weight" else contextlib.nullcontext():
+            for _ in range(3):
+                assert_close(
+                    f(X), rm.christoffel(metric, X), rtol=1e-9, atol=1e-10, msg=lambda m, name=name: f"{name}: {m}"
+                )
+
+
+@pytest.mark.slow
+def test_modes_that_look_at_operations_see_them_and_leave_what_compiles(direct):
+    f = rm.compile(Stretched(torch.nn.Linear(3, 3).double()), "christoffel", dim=3, budget=1e-6)
+    with FlopCounterMode(display=False) as mode:
+        inside = f(X)
+    assert mode.get_total_flops() > 0
+    assert f.route.endswith("by inductor")
+    assert_close(f(X), inside)
+
+
+def test_what_arguments_are_like():
+    """One that differs in anything that code may depend on is not like those before."""
+    a, w = torch.zeros(3, 2), torch.ones(2, 2)
+    like = Like([a, w])
+    assert like([a + 1, w + 1])
+    others = {
+        "shape": (a[:2], w), "dtype": (a.double(), w), "strides": (a, w.mT), 
+        "gradients": (a, w.clone().requires_grad_()),
+        "type": (a, torch.nn.Parameter(w, False)), "twice": (a, a), "negated": (a, torch._neg_view(w)),
+        "device": (a.to("meta"), w),
+    }  # fmt: skip
+    assert [name for name, arguments in others.items() if like(arguments)] == []
+    around = [
+        torch.no_grad(), torch.inference_mode(), torch.autocast("cpu"), FlopCounterMode(display=False),
+        forward_ad.dual_level(), deterministic(),
+    ]  # fmt: skip
+    for context in around:
+        with context:
+            assert not like([a, w]), context
+    transforms = torch.func.vmap, torch.func.grad
+    seen = []
+    for transform in transforms:
+        transform(lambda x: (seen.append(like([x, w]) or like([a, w])), x.sum())[1])(a[0])
+    assert seen == [False, False]
+    assert like([a, w])
+
+
+@contextlib.contextmanager
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -3,11 +3,13 @@
 import operator
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._dynamo import guards
+from torch.autograd import forward_ad  # noqa: TID251, nothing is differentiated with it
 
 from riemann import _jets
 from riemann._compiling.kernels import Kernel
@@ -58,6 +60,8 @@ class Runner:
             values, doubt = self.run(*(torch.cat([a, a]) for a in (x, *vectors)))
             return values[:1], doubt[:1]
         kernel = self.kernel
+        if torch._C._len_torch_dispatch_stack():  # a mode that looks at operations, under which nothing compiles
+            return kernel.shaped(*kernel(*kernel.arguments(x, *vectors)))
         try:
             compiled = self.compiled[kernel.prepare(x)]
             return kernel.shaped(*_jets.twice(compiled, kernel, kernel.arguments(x, *vectors)))
@@ -101,10 +105,26 @@ class _Processor:
         return was
 
 
+class Like:
+    """Whether arguments are like those of a call before, and torch is set as it was: what its own guards compare.
+
+    Their types, dtypes, devices, shapes, strides and `requires_grad`, and modes and transforms around them; gradients
+    on or off, autocast, threads, determinism, the default dtype.
+    """
+
+    def __init__(self, arguments: Sequence[Tensor]):
+        sizes, strides = [list(a.shape) for a in arguments], [list(a.stride()) for a in arguments]
+        self.state = guards.GlobalStateGuard()
+        self.tensors = guards.TensorGuards(*arguments, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides)
+
+    def __call__(self, arguments: Sequence[Tensor]) -> bool:
+        return self.state.check() and self.tensors.check(*arguments) and forward_ad._current_level < 0
+
+
 class _Inside:
     """What inductor makes of graphs, to be called without torch asking each time which of them it is.
 
-    Only for arguments of the same kind, shapes and strides as in a call before, which torch has looked at.
+    Only for arguments that are `Like` those of a call before, which torch has looked at.
     """
 
     def __init__(self) -> None:
@@ -124,7 +144,7 @@ class _Inside:
 
         return seen
 
-    def of(self, arguments: tuple[Tensor, ...], result: tuple[Tensor, Tensor]) -> Callable[..., Any] | None:
+    def of(self, arguments: Sequence[Tensor], result: tuple[Tensor, Tensor]) -> Callable[..., Any] | None:
         """The function of arguments like these by which this result was made just now; None if it is not known."""
         if self.last is None:
             return None
@@ -133,11 +153,17 @@ class _Inside:
         places = {id(a): k for k, a in enumerate(arguments)}
         if len(y) != len(result) or any(map(operator.is_not, y, result)) or len(places) < len(arguments):
             return None  # of what was given twice, the graph takes one
-        taken = [places.get(id(a), -1) for a in given]  # others are constants of the graph, and the number of points
-        constants = [a if k < 0 else None for a, k in zip(given, taken, strict=True)]
+        free = [(k, places[id(a)]) for k, a in enumerate(given) if id(a) in places]
+        fixed = [None if id(a) in places else a for a in given]  # constants of the graph, and the number of points
+        memory = {a.untyped_storage()._cdata for a in arguments}
+        if any(isinstance(a, Tensor) and a.untyped_storage()._cdata in memory for a in fixed):
+            return None  # a view of an argument is none
 
-        def again(arguments: tuple[Tensor, ...]) -> Any:
-            return inner(*(a if k < 0 else arguments[k] for a, k in zip(constants, taken, strict=True)))
+        def again(arguments: Sequence[Tensor]) -> Any:
+            all_of_them = fixed.copy()
+            for k, place in free:
+                all_of_them[k] = arguments[place]
+            return inner(*all_of_them)
 
         return again
 
@@ -162,19 +188,18 @@ def _torch_compiled(kernel: Kernel, backend: Any, leading: int, single: list[boo
         inside.options = {"max_fusion_size": 4096, "size_asserts": False, **_Processor.options()}
         backend = inside
     compiled = torch.compile(own, dynamic=False, fullgraph=True, backend=backend)
-    direct: dict[tuple[Any, ...], Callable[..., Any]] = {}
+    direct: dict[Any, tuple[Like, Callable[..., Any]]] = {}
     known: dict[tuple[Any, ...], int] = {}  # how arguments differ, and the number of graphs that were there after them
 
     def quiet(*arguments: Tensor) -> tuple[Tensor, Tensor]:
         if some:
             arguments = tuple(a.unsqueeze(0) if one else a for a, one in zip(arguments, single, strict=True))
-        alone = len(arguments[0]) == 1  # a graph of its own, which does not make those of all sizes void
         recording = torch.is_grad_enabled()
+        shape = arguments[0].shape, recording
+        if (last := direct.get(shape)) is not None and last[0](arguments):
+            return last[1](arguments)
+        alone = len(arguments[0]) == 1  # a graph of its own, which does not make those of all sizes void
         kind = (recording, alone, *(a.requires_grad for a in arguments))
-        laid = [(a.shape, a.stride(), a.dtype, a.device) for a in arguments]
-        like = torch.get_num_threads(), *kind, *laid
-        if (again := direct.get(like)) is not None:
-            return again(arguments)
         if kind in known:  # nothing is to compile, and to say so at each argument takes longer than the call
             with warnings.catch_warnings():  # unless weights are laid out otherwise than they were
                 warnings.simplefilter("ignore")
@@ -182,7 +207,7 @@ def _torch_compiled(kernel: Kernel, backend: Any, leading: int, single: list[boo
             if len(_graphs(code)) == known[kind]:
                 again = inside.of(arguments, result)
                 if closed and again is not None and len(direct) < MOST and not (recording and any(kind[2:])):
-                    direct[like] = again
+                    direct[shape] = Like(arguments), again
                 return result
             direct.clear()
             torch._dynamo.reset_code(code)  # a graph was compiled for one size
