@@ -61,8 +61,8 @@ class Compiled(Renewed):
     _kernel: Kernel | None
     _pattern: Pattern
 
-    MADE = "_kernel", "_pattern", "_route", "_runner", "_compared", "_looping", "_repeating", "_written"
-    LOCAL = "_runner", "_compared", "_looping", "_repeating"
+    MADE = "_kernel", "_pattern", "_route", "_runner", "_compared", "_repeating", "_written"
+    LOCAL = "_runner", "_compared", "_repeating"
 
     def _renew(self) -> None:
         """Takes the first way that there is; says why, if it is the eager one."""
@@ -78,8 +78,7 @@ class Compiled(Renewed):
         """What is compiled anew where the function arrives."""
         self._runner = None if self._kernel is None else Runner(self._kernel, self._chosen)
         self._compared: set[tuple[Any, ...]] = set()
-        self._looping: set[tuple[Any, ...]] = set()  # shapes and dtypes that need no checks any more
-        self._repeating: set[tuple[Any, ...]] = set()  # and those of calls
+        self._repeating: set[tuple[Any, ...]] = set()  # shapes and dtypes of calls that need no checks any more
         self._written = None if self._kernel is None else Written(unwrapped(self.metric), self._kernel.is_fixed)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -168,27 +167,14 @@ class Compiled(Renewed):
     def in_loops(self) -> Callable[..., Any]:
         """The quantity of the metric as it is now, at points and vectors `(z, n)` that a loop has looked at."""
         self._look()
-        return self._in_a_loop
-
-    def _in_a_loop(self, x: Tensor, *vectors: Tensor) -> Any:
-        """It, with little around the code."""
-        runner, kind = self._runner, (x.shape, x.dtype, x.device, len(vectors))
-        if runner is None or not runner.compiles or checks.carry_derivatives(x, *vectors):
-            return self(x, *vectors)
-        if kind not in self._looping:
-            if not self._may_loop(x, vectors):
-                return self(x, *vectors)
-            self._looping.add(kind)
-        values, doubt = runner.run(x, *vectors)
-        if doubt.amax().item() <= CERTAIN:
-            return values
-        return self._mended(x, vectors, values, (~(doubt <= CERTAIN)).nonzero()[:, 0], x.shape[:1])
+        return _Loop(self)
 
     def _may_loop(self, x: Tensor, vectors: tuple[Tensor, ...]) -> bool:
         """Whether the code for points and vectors of these shapes is compiled, was compared, and gives the tensor."""
-        assert self._runner is not None
         return (
-            x.shape[-1] == self._dim
+            self._runner is not None
+            and not checks.carry_derivatives(x, *vectors)
+            and x.shape[-1] == self._dim
             and len(vectors) == len(vectors_of(self.quantity))
             and self._runner.is_compiled(x, *vectors)
             and self._is_compared_code(x)
@@ -377,3 +363,26 @@ class Compiled(Renewed):
             nowhere = torch.zeros_like(x[:, 0], dtype=torch.bool)
             warn_of({name: nowhere.index_put((where,), mask).reshape(batch) for name, mask in faults.items()})
         return values.index_put((where,), exact)
+
+
+class _Loop:
+    """A compiled quantity at as many points again and again: they are written where the code reads them."""
+
+    def __init__(self, quantity: Compiled):
+        self.quantity, self.kind = quantity, ()
+        self.own: list[Tensor] = []
+        self.arguments: list[Tensor] = []
+
+    def __call__(self, x: Tensor, *vectors: Tensor) -> Any:
+        of, kind = self.quantity, (x.shape, x.dtype, x.device, len(vectors))
+        if kind != self.kind or checks.carry_derivatives(x, *vectors):
+            kept = of._runner.kernel.kept(x, *vectors) if of._may_loop(x, vectors) else None
+            if kept is None:
+                return of(x, *vectors)
+            (self.own, self.arguments), self.kind = kept, kind
+        for own, a in zip(self.own, (x, *vectors), strict=True):
+            own.copy_(a)
+        values, doubt = of._runner.of(self.arguments, x, *vectors)
+        if doubt.amax().item() <= CERTAIN:
+            return values
+        return of._mended(x, vectors, values, (~(doubt <= CERTAIN)).nonzero()[:, 0], x.shape[:1])

@@ -65,6 +65,10 @@ class Kernel:
         """What the code takes at points and vectors `(z, n)`."""
         raise NotImplementedError
 
+    def kept(self, x: Tensor, *vectors: Tensor) -> "tuple[list[Tensor], list[Tensor]] | None":
+        """Memory for points and vectors like these, and the arguments that lie there; None if there is none."""
+        return None
+
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
@@ -86,6 +90,11 @@ class OfColumns(Kernel):
     def arguments(self, x: Tensor, *vectors: Tensor) -> list[Tensor]:
         columns = [column for a in (x, *vectors) for column in _columns(a)]
         return [*columns, *(s.to(x) for s in self.code.scalars())]
+
+    def kept(self, x: Tensor, *vectors: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        own = [_side_by_side(a) for a in (x, *vectors)]
+        columns = [column for a in own for column in a.unsqueeze(-1).unbind(0)]
+        return [a.mT for a in own], [*columns, *(s.to(x) for s in self.code.scalars())]
 
     def leading(self, x: Tensor, *vectors: Tensor) -> int:
         return x.shape[-1] * (1 + len(vectors))
@@ -291,16 +300,22 @@ class OfGraph(Kernel):
     def arguments(self, x: Tensor, *vectors: Tensor) -> list[Tensor]:
         return [*map(_laid_out, (x, *vectors)), *self.recorded(x)[1]()]
 
+    def kept(self, x: Tensor, *vectors: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        own = [a.clone(memory_format=torch.contiguous_format) for a in (x, *vectors)]
+        return own, [*own, *self.recorded(x)[1]()]
+
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
         return self.graphs[self.prepare(arguments[0])][0](*arguments)
 
 
 def _columns(x: Tensor) -> list[Tensor]:
-    """The coordinates of points, `(z, 1)` each, side by side: a compiler reads them as they lie.
+    """The coordinates of points, `(z, 1)` each, side by side: a compiler reads them as they lie."""
+    return list(_side_by_side(x).unsqueeze(-1).unbind(0))
 
-    In memory of their own: what shares memory with other arguments is compiled anew each time.
-    """
-    return list(x.mT.clone(memory_format=torch.contiguous_format).unsqueeze(-1).unbind(0))
+
+def _side_by_side(x: Tensor) -> Tensor:
+    """Rows of coordinates, in memory of their own: what shares it with other arguments is compiled anew each time."""
+    return x.mT.clone(memory_format=torch.contiguous_format)
 
 
 def _laid_out(a: Tensor) -> Tensor:

@@ -59,17 +59,20 @@ class Runner:
         if len(x) == 1 and x.shape[-1] <= FEW:  # to compilers one is a size of its own
             values, doubt = self.run(*(torch.cat([a, a]) for a in (x, *vectors)))
             return values[:1], doubt[:1]
+        return self.of(self.kernel.arguments(x, *vectors), x, *vectors)
+
+    def of(self, arguments: list[Tensor], x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """`run`, where the arguments of the code are there."""
         kernel = self.kernel
         if torch._C._len_torch_dispatch_stack():  # a mode that looks at operations, under which nothing compiles
-            return kernel.shaped(*kernel(*kernel.arguments(x, *vectors)))
+            return kernel.shaped(*kernel(*arguments))
         try:
-            compiled = self.compiled[kernel.prepare(x)]
-            return kernel.shaped(*_jets.twice(compiled, kernel, kernel.arguments(x, *vectors)))
+            return kernel.shaped(*_jets.twice(self.compiled[kernel.prepare(x)], kernel, arguments))
         except Exception as error:
             if self.backend == "inductor" and _Processor.asks_again():
                 self.compiled.clear()
                 return self(x, *vectors)
-            result = kernel.shaped(*kernel(*kernel.arguments(x, *vectors)))  # raises where the code is at fault
+            result = kernel.shaped(*kernel(*arguments))  # raises where the code is at fault
             self.compiles, self.by = False, "as plain torch, for nothing compiles here"
             reason = str(error).strip().split("\n")[0]
             warn(

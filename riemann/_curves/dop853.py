@@ -108,8 +108,11 @@ class Slopes:
     Components of all points lie side by side, as the arithmetic that makes them likes it.
     """
 
-    def __init__(self, table: Tensor, first: Tensor):
-        self.table, self.slopes = table, first.new_empty((len(table[0]), *first.mT.shape)).mT
+    def __init__(self, table: Tensor, first: Tensor, slopes: Tensor | None = None):
+        self.table = table
+        self.slopes = first.new_empty((len(table[0]), *first.mT.shape)) if slopes is None else slopes
+        flat = self.slopes.flatten(1)
+        self.sums = [(flat[:k], flat[:k].t(), table[:, :k]) for k in range(len(flat) + 1)]
         self.restart(first)
 
     def restart(self, first: Tensor) -> None:
@@ -118,22 +121,23 @@ class Slopes:
         self.append(first)
 
     def __getitem__(self, i: int) -> Tensor:
-        return self.slopes[i]
+        return self.slopes[i].mT
 
     def append(self, slope: Tensor) -> None:
         """One more."""
-        self.slopes[self.count] = slope
+        self.slopes[self.count] = slope.mT
         self.count += 1
 
     def combined(self, row: int | slice) -> Tensor:
         """Sum of multiples of slopes, by a row of the table or by several."""
-        flat, factors = self.slopes.mT.flatten(1)[: self.count], self.table[row, : self.count]
-        total = torch.mv(flat.t(), factors) if factors.ndim == 1 else factors @ flat
-        return total.view((*factors.shape[:-1], *self.slopes.mT.shape[1:])).mT
+        flat, columns, factors = self.sums[self.count]
+        if isinstance(row, slice):
+            return (factors[row] @ flat).unflatten(1, self.slopes.shape[1:]).mT
+        return torch.mv(columns, factors[row]).view(self.slopes.shape[1:]).mT
 
     def of(self, some: Tensor) -> "Slopes":
         """Those of some points."""
-        found = object.__new__(Slopes)
-        found.table, found.count = self.table, self.count
-        found.slopes = self.slopes.mT.index_select(2, some).mT
+        slopes = self.slopes.index_select(2, some)
+        found = Slopes(self.table, slopes[0].mT, slopes)
+        found.count = self.count
         return found
