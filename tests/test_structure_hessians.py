@@ -4,21 +4,40 @@ import warnings
 
 import pytest
 import torch
-from torch.func import hessian, jacrev
+from torch.func import grad, hessian, jacfwd, jacrev
 from torch.testing import assert_close
 
 import riemann as rm
 from riemann._structure.analytic import is_analytic
 
 D = torch.float64
+F = torch.nn.functional
 X = torch.tensor([[0.7, 0.4, 0.9], [0.3, 1.1, 0.6]], dtype=D)
 A = torch.sin(torch.arange(15.0, dtype=D)).view(5, 3)
 
+SYMMETRIC = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(3), dtype=D)
+SYMMETRIC = SYMMETRIC + SYMMETRIC.mT
+LABELS = torch.tensor([0.0, 1, 1, 0, 1], dtype=D)
+
+
+def pencil(x):
+    return 9 * torch.eye(4, dtype=D) + (x[:, None, None] * SYMMETRIC).sum(0)
+
+
 POTENTIALS = {
-    "a product": lambda x: (x**4).sum() + x.prod(),
-    "a cubed norm": lambda x: torch.linalg.norm(x) ** 3,
+    "a product": lambda x: (x**4).sum() + x.prod() + (x**2).sum(),
+    "a cubed norm": lambda x: x.norm() ** 3 + (x**2).sum(),
     "lgamma": lambda x: torch.lgamma(x).sum() - torch.lgamma(x.sum() + 1) + 3 * (x**2).sum(),
     "powers and logarithms": lambda x: torch.log(torch.exp(A @ x).sum()) + (x**2).sum(),
+    "a log-partition": lambda x: torch.logsumexp(A @ x, 0) + x @ x,
+    "a log-likelihood": lambda x: F.binary_cross_entropy_with_logits(A @ x, LABELS) + x @ x,
+    "a class": lambda x: x @ x - torch.log_softmax(A @ x, 0)[2],
+    "cross entropy": lambda x: F.cross_entropy((A @ x)[None], torch.tensor([1])) + x @ x,
+    "logarithms of sums": lambda x: torch.logaddexp(A @ x, 1 - A @ x).sum() + x @ x,
+    "a barrier": lambda x: -torch.logdet(pencil(x)),
+    "a barrier by a factor": lambda x: -2 * torch.linalg.cholesky(pencil(x)).diagonal().log().sum(),
+    "an entropy": lambda x: torch.xlogy(x, x).sum() + x.prod(),
+    "quotients": lambda x: 1 / (1 + x @ x) + 2 ** x.sum() + 4 * x @ x,
 }
 
 
@@ -26,9 +45,16 @@ POTENTIALS = {
 def test_hessians_are_found(name):
     P = POTENTIALS[name]
     for g in (lambda x: hessian(P)(x), lambda x: jacrev(jacrev(P))(x)):
-        found = rm.structure(g, 3)
+        found = rm.structure(g, 3, x=X)
         assert isinstance(found.metric, rm.metrics.Hessian), found
         assert_close(rm.scalar_curvature(found.metric, X), rm.scalar_curvature(g, X))
+
+
+@pytest.mark.parametrize("name", ["a product", "a cubed norm"])
+def test_hessians_are_found_at_points_on_axes(name):
+    """There torch has no derivatives of the Hessian, and riemann looks there first."""
+    found = rm.structure(lambda x: jacfwd(grad(POTENTIALS[name]))(x), 3)
+    assert isinstance(found.metric, rm.metrics.Hessian), found
 
 
 # --------------------------------------------------------------------- the same near the points that are looked at

@@ -1,5 +1,6 @@
 """Structure that is seen in the entries: constant, conformal, warped, product, diagonal, and idle coordinates."""
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from riemann._structure.arrays import Residues
 from riemann._structure.field import Composed, Entries
 from riemann._structure.finding import Finding
 from riemann._structure.look import Look
-from riemann._structure.residues import inverse, times
+from riemann._structure.recording import Node
+from riemann._structure.residues import inverse, matmul, times
 from riemann.metrics import Conformal, Constant, Diagonal, Product, Warped
 
 Inner = Callable[[Any, Tensor], Any]
@@ -129,28 +132,84 @@ def _proportional(a: Tensor, b: Tensor, pivot: tuple[int, int]) -> bool:
 
 
 def _conformal_to_known(look: Look, inner: Inner) -> Finding | None:
-    n, output = look.n, look.recording.output
-    pivot = next(_pivots(look))
     scalars = [node for node in look.of_shape() if look.is_definite(node)]
-    for node in look.of_shape(n, n):
-        h = look.value(node)
-        if node is output or not _proportional(look.g, h, pivot):
-            continue
-        if torch.equal(h, look.g):
-            continue
-        ratio = times(look.g[:, pivot[0], pivot[1]], inverse(h[:, pivot[0], pivot[1]]))
+    for known, ratio in _multiples(look):
         for factor in scalars:
             s = look.value(factor)
             power = 1 if torch.equal(s, ratio) else -1 if torch.equal(inverse(s), ratio) else 0
             if not power or bool(look.signs[factor].negative.any()):
                 continue
-            base = inner(look.field(node), look.points)
+            base = inner(known(), look.points)
             if base is None:
                 return None
             metric = Conformal(base, Composed(look.field(factor), partial(_half_log, power=power)))
             why = f"a positive scalar times a metric that is {type(base).__name__}"
             return Finding("Conformal", metric, why, "that of the base, and second derivatives of one function")
     return None
+
+
+def _multiples(look: Look) -> Iterator[tuple[Callable[[], torch.nn.Module], Tensor]]:
+    """Matrices, or squares of such, that the metric is a multiple of, and how many times it is that, `(draws,)`."""
+    n, pivot = look.n, next(_pivots(look))
+
+    def is_multiple(h: Tensor) -> bool:
+        return _proportional(look.g, h, pivot) and not torch.equal(h, look.g)
+
+    def ratio(h: Tensor) -> Tensor:
+        return times(look.g[:, pivot[0], pivot[1]], inverse(h[:, pivot[0], pivot[1]]))
+
+    for node in look.of_shape(n, n):
+        if is_multiple(h := look.value(node)):
+            yield partial(look.field, node), ratio(h)
+    for node in look.fields:
+        M = look.value(node)
+        for turned in (False, True) if M.ndim == 3 else ():
+            L = M.mT if turned else M
+            if L.shape[1] == n and is_multiple(h := matmul(L, L.mT)):
+                yield partial(_square, look, node, turned), ratio(h)
+
+
+def _square(look: Look, node: Node, turned: bool) -> torch.nn.Module:
+    return Composed(look.field(node), _turned_square if turned else _square_of)
+
+
+def _square_of(L: Tensor) -> Tensor:
+    return L @ L.mT
+
+
+def _turned_square(J: Tensor) -> Tensor:
+    return J.mT @ J
+
+
+def scaled(look: Look, inner: Inner) -> Finding | None:
+    """A positive constant times a metric of known structure, where nothing else is found."""
+    if look.settled or look.n < 2:
+        return None
+    for known, ratio in _multiples(look):
+        log_factor = _log_of_constant(look, ratio)
+        if log_factor is not None and (base := inner(known(), look.points)) is not None:
+            why = f"a positive constant times a metric that is {type(base).__name__}"
+            return Finding("Conformal", Conformal(base, log_factor), why, "that of the base")
+    return None
+
+
+def _log_of_constant(look: Look, ratio: Tensor) -> Callable[[Tensor], Tensor] | None:
+    """Half the logarithm of what has these residues: of a number, or of what parameters give."""
+    number = look.number(ratio[:1, None]) if bool((ratio == ratio[0]).all()) else None
+    if number is not None:
+        return partial(_given, value=0.5 * math.log(number)) if number > 0 else None
+    for node, value in look.values.items():
+        if not isinstance(value, Residues) or look.recording.varies(node) or node.meta["val"].numel() != 1:
+            continue
+        c = look.value(node)
+        power = 1 if torch.equal(c, ratio) else -1 if torch.equal(inverse(c), ratio) else 0
+        if power and node in look.signs and not bool(look.signs[node].negative.any()):
+            return Composed(look.field(node), partial(_half_log, power=power))
+    return None
+
+
+def _given(x: Tensor, value: float) -> Tensor:
+    return x.new_full((), value)
 
 
 # ---------------------------------------------------------------------------------------------------------- blocks

@@ -14,7 +14,7 @@ from riemann._points.checks import check_count, check_points
 from riemann._structure.finding import Finding, Structure
 from riemann._types import Metric
 
-LOOKED_AT = 3  # points at which a finding is compared
+LOOKED_AT = 3  # points, the last ones, at which a finding is compared: first are those on axes
 DEEPEST = 4  # parts of parts that are looked at
 
 
@@ -122,8 +122,11 @@ def public_name(metric: Metric) -> str:
     return next(kind.__name__ for kind in type(metric).__mro__ if kind.__module__.startswith("riemann.metrics"))
 
 
-def looked(metric: Metric, points: Tensor, depth: int = 0) -> Structure:
-    """What is found in a metric at points of its domain; of parts of metrics, `depth` deep, the first finding."""
+def looked(metric: Metric, points: Tensor, depth: int = 0, smooth: bool = False) -> Structure:
+    """What is found in a metric at points of its domain; of parts of metrics, `depth` deep, the first finding.
+
+    A part of a metric that calls nothing but analytic functions is `smooth`, which its operations may not show.
+    """
     from riemann._structure import blocks, maps, networks
     from riemann._structure.look import Look
     from riemann._structure.proof import agree
@@ -132,19 +135,20 @@ def looked(metric: Metric, points: Tensor, depth: int = 0) -> Structure:
         name = type(unwrapped(metric)).__name__
         return Structure(metric, [Finding(name, metric, "it is of this type", "curvature by its own routes")])
     try:
-        look = Look(metric, points)
+        look = Look(metric, points, smooth)
     except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
         return Structure(metric, [], f"its operations cannot be recorded ({str(error).partition(chr(10))[0]})")
 
     def inner(part: Any, points: Tensor) -> Any:
         if findings or depth >= DEEPEST:  # what is not chosen is not taken apart
             return None
-        within = looked(part, points, depth + 1).metric
+        within = looked(part, points, depth + 1, look.recording.is_smooth).metric
         return None if within is part else within
 
     findings: list[Finding] = []
     finders = [blocks.constant, blocks.conformal, blocks.warped, blocks.product, blocks.diagonal]
-    finders += [networks.mlp_cholesky, maps.pullback, maps.hessian, maps.low_rank, blocks.apart, blocks.ignorable]
+    finders += [networks.mlp_cholesky, maps.pullback, maps.hessian, maps.low_rank, blocks.scaled]
+    finders += [blocks.apart, blocks.ignorable]
     for finder in finders if look.n > 1 else finders[:1]:
         try:
             finding = finder(look, inner)
@@ -152,7 +156,7 @@ def looked(metric: Metric, points: Tensor, depth: int = 0) -> Structure:
             continue
         if finding is None:
             continue
-        if finding.metric is None or depth or agree(metric, finding.metric, points[:LOOKED_AT]):
+        if finding.metric is None or depth or agree(metric, finding.metric, points[-LOOKED_AT:]):
             findings.append(finding)
             look.settled = finding.metric is not None
         if depth and finding.metric is not None:

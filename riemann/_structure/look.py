@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from riemann._types import Metric
 DRAWS = 3  # chances of one in 10^9 a degree, each
 FAR = (-1, 4, -16, 64, -256)  # multiples of the points at which a term that is small near them shows
 AT_ONCE = 2**24  # residues in the values of all nodes
+MANY = 128  # numbers of which products are not looked at
 FEW = 32  # dimensions in which it is asked which entry depends on which coordinate
 
 
@@ -37,9 +38,10 @@ class Look:
         settled: something was found already, and what takes long may be left out.
     """
 
-    def __init__(self, metric: Metric, points: Tensor):
+    def __init__(self, metric: Metric, points: Tensor, smooth: bool = False):
         self.points, self.settled = points, False
         self.recording = Recording(metric, points[-1])
+        self.recording.is_smooth |= smooth
         self.n = n = points.shape[-1]
         self.generator = torch.Generator().manual_seed(20130)
         x = self.random(4, DRAWS, 1, n)
@@ -87,15 +89,16 @@ class Look:
 
     @functools.cached_property
     def numbers(self) -> list[float]:
-        """The numbers that the metric is written with, and their opposites and reciprocals."""
+        """The numbers that the metric is written with."""
         found: set[float] = set()
         for node in self.recording.nodes:
             found |= {float(a) for a in tree_iter((node.args, node.kwargs)) if type(a) in (int, float) and a}
             value = node.meta.get("val")
-            if not self.recording.reads[node] and isinstance(value, Tensor) and value.numel() == 1:
-                found |= {float(value)} if value.is_floating_point() and not value.is_meta else set()
-        found = {a for a in found if math.isfinite(a) and a}
-        return sorted(found | {-a for a in found} | {1 / a for a in found} | {-1 / a for a in found})
+            if self.recording.reads[node] or not isinstance(value, Tensor) or value.is_meta:
+                continue
+            if value.is_floating_point() and len(written := value.unique()) <= 2:  # a number, and zeros
+                found |= {float(a) for a in written}
+        return sorted(a for a in found if math.isfinite(a) and a)
 
     @property
     def is_smooth(self) -> bool:
@@ -107,30 +110,76 @@ class Look:
         nodes = (n for n in self.recording.nodes if self.recording.point in self.recording.reads[n])
         return not KINKS.intersection(_name(node) for node in nodes if not _asks_for_infinity(node))
 
-    def same_at_points(self, field: Field, order: int, of: Callable[[tuple[Tensor, ...]], Tensor]) -> bool:
-        """Whether something made of the jet of a field is the metric, to rounding: at the points, and far from them."""
-        size = 0.0
-        for scale in (1, *FAR):
+    @functools.cached_property
+    def there(self) -> list[tuple[float, Tensor]]:
+        """The metric at the points, and at multiples of them where it has values."""
+        found = []
+        with torch.no_grad():
+            for scale in (1, *FAR):
+                try:
+                    found.append((scale, _jets.jets_at(self.metric, scale * self.points, 0)[0]))
+                except (ValueError, RuntimeError, ArithmeticError):
+                    if scale == 1:
+                        raise
+        return found
+
+    def same_at_points(self, field: torch.nn.Module, order: int, of: Callable[[tuple[Tensor, ...]], Tensor]) -> bool:
+        """Whether something made of the jet of a field is the metric, to rounding: at the points, and far from them.
+
+        Where one of them has no value, as at special points, nothing is known; it is asked for two with values.
+        """
+        size, asked = 0.0, min(2, len(self.points))
+        for scale, wanted in self.there:
             try:
                 with torch.no_grad():
                     made = of(_jets.jets_at(field, scale * self.points, order))
-                    (wanted,) = _jets.jets_at(self.metric, scale * self.points, 0)
             except (ValueError, RuntimeError, ArithmeticError):
                 if scale == 1:
                     raise
                 continue  # outside the domain
             if made.shape != wanted.shape:
                 return False
-            known = (made - wanted).isfinite() | (scale == 1)
-            near = torch.where(wanted.isfinite(), wanted.abs(), 0).amax((-2, -1), keepdim=True)
+            known = (made - wanted).isfinite().all(-1).all(-1)
+            if scale == 1 and int(known.sum()) < asked:
+                return False
+            made, wanted = made[known], wanted[known]
+            near = wanted.abs().amax((-2, -1), keepdim=True)
             size = size or float(near.amax())
-            if not bool((((made - wanted).abs() <= 1e-11 * near + 1e-12 * size) | ~known).all()):
+            if not bool(((made - wanted).abs() <= 1e-11 * near + 1e-12 * size).all()):
                 return False
         return True
 
+    def jets(self, nodes: Sequence[Node], order: int, at: int) -> dict[Node, tuple[Tensor, ...]]:
+        """Of fields, flat, at the last points; without those that cannot be computed by themselves."""
+        if not nodes:
+            return {}
+        try:
+            field = Field(self.recording, nodes[0], more=nodes[1:], shape=(-1,))
+            with torch.no_grad():
+                found = _jets.jets_at(field, self.points[-at:], order)
+        except (ValueError, RuntimeError, ArithmeticError):
+            parts = [nodes[: len(nodes) // 2], nodes[len(nodes) // 2 :]] if len(nodes) > 1 else []
+            return {node: jet for part in parts for node, jet in self.jets(part, order, at).items()}
+        widths = [_numel(node.meta["val"]) for node in nodes]
+        return dict(zip(nodes, zip(*(a.split(widths, 1) for a in found), strict=True), strict=True))
+
+    @functools.cached_property
+    def products(self) -> tuple[Tensor, Tensor]:
+        """1 and -1, the numbers of the metric, and products of two if they are not many; with their residues."""
+        written = torch.tensor([1.0, *self.numbers], dtype=torch.float64)
+        of_written = residues.of_numbers(written)
+        values = torch.cat([written, -written, 1 / written])
+        found = torch.cat([of_written, torch.remainder(-of_written, PRIME), residues.inverse(of_written)])
+        if len(values) > MANY:
+            return values, found
+        products, of_products = torch.outer(values, values), times(found[:, None], found)
+        return torch.cat([values, products.flatten()]), torch.cat([found, of_products.flatten()])
+
     def number(self, d: Tensor) -> float | None:
-        """The number of a residue, `(…, 1)`: 1 or -1, or one of those that the metric is written with."""
-        return next((c for c in (1.0, -1.0, *self.numbers) if bool((residues.of_number(c) == d).all())), None)
+        """The number of a residue, `(…, 1)`, among these."""
+        values, found = self.products
+        places = (found == d.reshape(-1, 1)).all(0).nonzero()
+        return float(values[places[0, 0]]) if len(places) else None
 
     def vector(self, d: Tensor) -> Tensor | None:
         """Numbers with given residues `(draws, n)`, if they are there among what the metric has made."""

@@ -19,7 +19,10 @@ LOST = 1e-3  # of the largest gradient: those that are missed are missed as a wh
 
 
 def agree(metric: Metric, other: Metric, points: Tensor) -> bool:
-    """Whether values, first and second derivatives along two directions are the same to rounding at all points."""
+    """Whether values, first and second derivatives along two directions are the same to rounding at all points.
+
+    Where a derivative of the metric is not known, as at special points, nothing is; at one point or more all are.
+    """
     generator = torch.Generator().manual_seed(7)
     plane = torch.randn(2, *points.shape, generator=generator, dtype=torch.float64).to(points)
     plane = plane / torch.linalg.vector_norm(plane, dim=-1, keepdim=True)
@@ -28,9 +31,13 @@ def agree(metric: Metric, other: Metric, points: Tensor) -> bool:
     except (ValueError, RuntimeError, TypeError, ArithmeticError):
         return False
     allowed = ROUNDINGS * torch.finfo(points.dtype).eps
+    known = torch.stack([b.isfinite().flatten(1).all(1) for b in theirs]).all(0)
+    if not bool(known.any()):
+        return False
     for a, b in zip(ours, theirs, strict=True):
+        a, b, first = (t[known] for t in (a, b, theirs[0]))
         axes = tuple(range(1, b.ndim))
-        size = torch.maximum(b.abs().amax(axes), theirs[0].abs().amax((1, 2)))
+        size = torch.maximum(b.abs().amax(axes), first.abs().amax((1, 2)))
         if not bool(((a - b).abs().amax(axes) <= allowed * size).all()):
             return False
     return _have_same_gradients(metric, other, points[-1])

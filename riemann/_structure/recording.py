@@ -14,6 +14,7 @@ from riemann._arithmetic.surface import REWRITTEN
 from riemann._metric import metric_field
 from riemann._points.one_point import at_one_point
 from riemann._structure.analytic import is_analytic
+from riemann._structure.arrays import MOVES
 from riemann._structure.operations import KNOWN
 from riemann._types import Metric
 
@@ -110,7 +111,7 @@ class _Unseen(TorchDispatchMode):
         self.seen = seen
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if self.seen.depth == 0 and func.overloadpacket not in (torch.ops.aten.detach, torch.ops.aten.alias):
+        if self.seen.depth == 0 and func._schema.name.split("::")[1] not in MOVES:  # transforms call these themselves
             self.seen.is_smooth = False
         return func(*args, **(kwargs or {}))
 

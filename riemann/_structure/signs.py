@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from riemann._structure.arrays import MOVES, Residues, moved
-from riemann._structure.operations import index_put
+from riemann._structure.operations import aligned, index_put
 from riemann._structure.recording import Node, Recording
 
 _EVEN = frozenset("square exp sqrt abs softplus sigmoid rsqrt cosh".split())
@@ -62,11 +62,10 @@ def _of(node: Node, kept: Tensor, known: dict[Node, Signs], values: dict[Node, A
         return _of_power(node, known, unknown, positive)
     if name in ("mul", "div"):
         a, b = node.args[:2]
-        if isinstance(a, Node) and isinstance(b, Node) and _same(values.get(a), values.get(b)):
-            return positive
+        squares = _same(values.get(a), values.get(b)) if isinstance(a, Node) and isinstance(b, Node) else ~anything
         a, b = _sign(a, known), _sign(b, known)
         negative = (a.negative & b.positive) | (a.positive & b.negative)
-        return Signs(negative, (a.negative & b.negative) | (a.positive & b.positive))
+        return Signs(negative & ~squares, (a.negative & b.negative) | (a.positive & b.positive) | squares)
     if name in ("add", "sub", "rsub"):
         return _of_sum(name, node, known)
     if name == "neg":
@@ -91,13 +90,12 @@ def _sign(a: Any, known: dict[Node, Signs]) -> Signs:
     return Signs(value < 0, value > 0)
 
 
-def _same(a: Any, b: Any) -> bool:
-    return (
-        isinstance(a, Residues)
-        and isinstance(b, Residues)
-        and a.c.shape == b.c.shape
-        and bool((a.c[0] == b.c[0]).all())
-    )
+def _same(a: Any, b: Any) -> Tensor:
+    """Where two factors, broadcast, are the same."""
+    if not isinstance(a, Residues) or not isinstance(b, Residues):
+        return torch.zeros((), dtype=torch.bool)
+    a, b = aligned(a.c.shape[:2], a, b)
+    return (a[0] == b[0]).all(0)
 
 
 def _of_power(node: Node, known: dict[Node, Signs], unknown: Signs, positive: Signs) -> Signs:
