@@ -41,13 +41,13 @@ POTENTIALS = {
 }
 
 
-@pytest.mark.parametrize("name", POTENTIALS)
-def test_hessians_are_found(name):
+@pytest.mark.parametrize("name, reverse", [(name, k % 2) for k, name in enumerate(POTENTIALS)], ids=POTENTIALS)
+def test_hessians_are_found(name, reverse):
     P = POTENTIALS[name]
-    for g in (lambda x: hessian(P)(x), lambda x: jacrev(jacrev(P))(x)):
-        found = rm.structure(g, 3, x=X)
-        assert isinstance(found.metric, rm.metrics.Hessian), found
-        assert_close(rm.scalar_curvature(found.metric, X), rm.scalar_curvature(g, X))
+    g = lambda x: jacrev(jacrev(P))(x) if reverse else hessian(P)(x)
+    found = rm.structure(g, 3, x=X)
+    assert isinstance(found.metric, rm.metrics.Hessian), found
+    assert_close(rm.scalar_curvature(found.metric, X), rm.scalar_curvature(g, X))
 
 
 @pytest.mark.parametrize("name", ["a product", "a cubed norm"])

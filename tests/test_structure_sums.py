@@ -67,6 +67,7 @@ FOUND = {
     "with an ambient": (lambda x: 0.5 * J(x).T @ torch.diag(1 + decoder(x) ** 2) @ J(x), Pullback),
     "a network": (lambda x: 2 * cholesky(x) @ cholesky(x).T, MLPCholesky),
     "low rank": (lambda x: 2 * low_rank(x), LowRankPlusDiagonal),
+    "two directions": (lambda x: low_rank(x) - 0.1 * outer(x**2 * x.roll(1)), LowRankPlusDiagonal),
     "of a parameter": (lambda x: torch.exp(P) * hessian(log_partition)(x), Hessian),
     "of the point": (lambda x: (1 + x @ x) * hessian(log_partition)(x), Hessian),
     "times a square": (lambda x: torch.exp(-x[0]) * J(x).T @ J(x), Pullback),
@@ -101,12 +102,13 @@ LOOK_ALIKES = {
     "squares and less": lambda x, e: square(J(x)) - e * I,
     "mixed squares": lambda x, e: square(J(x) + e * J(x, spread)) - e**2 * square(J(x, spread)),
     "regular elsewhere": lambda x, e: square(J(x)) + e * torch.diag(torch.exp(x)),
+    "directions of less": lambda x, e: low_rank(x) - outer(x**2) + e * x[0] * outer(x.roll(1)),
     "a parameter of either sign": lambda x, e: P * (hessian(log_partition)(x) + e * not_integrable(x)),
 }
 
 
 @pytest.mark.parametrize("name", LOOK_ALIKES)
-def test_look_alikes_are_not_taken_for_what_they_look_like(name, sizes=(0.3, 1e-4, 1e-8)):
+def test_look_alikes_are_not_taken_for_what_they_look_like(name, sizes=(0.3, 1e-7)):
     for e in sizes:
         found = rm.structure(lambda x: LOOK_ALIKES[name](x, e), 3, x=X)
-        assert not {"Hessian", "Pullback"} & {finding.name for finding in found.findings}, found
+        assert not {"Hessian", "Pullback", "LowRankPlusDiagonal"} & {finding.name for finding in found.findings}, found

@@ -49,13 +49,12 @@ def of_constants(look: Look, nodes: Sequence[Node | None]) -> Tensor:
     return torch.stack([bilinear(look, eye if node is None else look.matrices[node]) for node in nodes])
 
 
-def combined(look: Look, forms: Tensor, fixed: Tensor, pairs: bool) -> Iterator[list[Term]]:
-    """Sums that are the metric over residues: of forms `(forms, draws)`, behind which count those that are constant.
+def combined(look: Look, wanted: Tensor, forms: Tensor, fixed: Tensor, pairs: bool) -> Iterator[list[Term]]:
+    """Sums that are what is `wanted` over residues: of `forms`, behind which count the `fixed` ones, `(…, draws)` all.
 
-    Of two forms only if `pairs` are wanted, and of one and a constant one always.
+    Of two forms only if `pairs` are wanted, and of one and a fixed one always.
     """
-    uv = look.uv
-    ratio = times(uv, inverse(forms))
+    ratio = times(wanted, inverse(forms))
     alone = (ratio == ratio[:, :1]).all(1) & (forms != 0).all(1)
     for k in alone.nonzero()[:, 0].tolist():
         if (number := look.number(ratio[k, :1])) is not None:
@@ -64,13 +63,13 @@ def combined(look: Look, forms: Tensor, fixed: Tensor, pairs: bool) -> Iterator[
     a, b = forms[:, None], torch.cat([forms, fixed])[None, start:]
     minor = lambda i, j: torch.remainder(times(a[..., i], b[..., j]) - times(a[..., j], b[..., i]), PRIME)
     last = minor(0, 1)
-    volume = times(uv[0], minor(1, 2)) + times(uv[1], minor(2, 0)) + times(uv[2], last)
+    volume = times(wanted[0], minor(1, 2)) + times(wanted[1], minor(2, 0)) + times(wanted[2], last)
     for i, j in ((torch.remainder(volume, PRIME) == 0) & (last != 0)).nonzero().tolist():
         if i >= j + start:
             continue
         p, q, scale = a[i, 0], b[0, j], inverse(last[i, j])
-        of_p = times(scale, torch.remainder(times(uv[0], q[1]) - times(uv[1], q[0]), PRIME))
-        of_q = times(scale, torch.remainder(times(uv[1], p[0]) - times(uv[0], p[1]), PRIME))
+        of_p = times(scale, torch.remainder(times(wanted[0], q[1]) - times(wanted[1], q[0]), PRIME))
+        of_q = times(scale, torch.remainder(times(wanted[1], p[0]) - times(wanted[0], p[1]), PRIME))
         numbers = [look.number(r[None]) for r in (of_p, of_q)]
         if None not in numbers:
             yield [Term(c, k) for c, k in zip(numbers, (i, j + start), strict=True)]
@@ -131,7 +130,7 @@ Assembled = Callable[[list[Term]], torch.nn.Module | None]
 
 def over_residues(look: Look, forms: Tensor, assembled: Assembled, pairs: bool = True) -> torch.nn.Module | None:
     """What is made of the first sum that is the metric."""
-    for terms in combined(look, forms, of_constants(look, constants(look)), pairs):
+    for terms in combined(look, look.uv, forms, of_constants(look, constants(look)), pairs):
         if (made := assembled(terms)) is not None:
             return made
     return None
@@ -143,7 +142,7 @@ def by_numbers(
     """The same, of forms that are made of the jets of nodes, by values at the points."""
     forms = {k: of(jet).flatten() for k, jet in look.jets(nodes, order, NUMBERS_AT).items()}
     places = [k for k, node in enumerate(nodes) if node in forms and bool(forms[node].isfinite().all())]
-    wanted = look.there[0][1][-NUMBERS_AT:]
+    wanted = look.there[1][-NUMBERS_AT:]
     if not places or not bool(wanted.isfinite().all()):
         return None
     last = look.points[-1]

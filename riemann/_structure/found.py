@@ -127,7 +127,7 @@ def looked(metric: Metric, points: Tensor, depth: int = 0, smooth: bool = False)
 
     A part of a metric that calls nothing but analytic functions is `smooth`, which its operations may not show.
     """
-    from riemann._structure import blocks, maps, networks
+    from riemann._structure import blocks, low_rank, maps, networks
     from riemann._structure.look import Look
     from riemann._structure.proof import agree
 
@@ -147,7 +147,7 @@ def looked(metric: Metric, points: Tensor, depth: int = 0, smooth: bool = False)
 
     findings: list[Finding] = []
     finders = [blocks.constant, blocks.conformal, blocks.warped, blocks.product, blocks.diagonal]
-    finders += [networks.mlp_cholesky, maps.pullback, maps.hessian, maps.low_rank, blocks.scaled]
+    finders += [networks.mlp_cholesky, maps.pullback, maps.hessian, low_rank.low_rank, blocks.scaled]
     finders += [blocks.apart, blocks.ignorable]
     for finder in finders if look.n > 1 else finders[:1]:
         try:

@@ -1,5 +1,6 @@
 """A recorded metric, run over random residues: what its finders ask."""
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -110,41 +111,42 @@ class Look:
         nodes = (n for n in self.recording.nodes if self.recording.point in self.recording.reads[n])
         return not KINKS.intersection(_name(node) for node in nodes if not _asks_for_infinity(node))
 
-    @functools.cached_property
-    def there(self) -> list[tuple[float, Tensor]]:
-        """The metric at the points, and at multiples of them where it has values."""
-        found = []
+    def _everywhere(self, field: torch.nn.Module, order: int) -> dict[int, tuple[Tensor, ...]]:
+        """Jets of a field at the points, and at multiples of them, by these; without those outside its domain."""
+        scales = (1, *FAR)
         with torch.no_grad():
-            for scale in (1, *FAR):
-                try:
-                    found.append((scale, _jets.jets_at(self.metric, scale * self.points, 0)[0]))
-                except (ValueError, RuntimeError, ArithmeticError):
-                    if scale == 1:
-                        raise
-        return found
+            try:
+                there = torch.stack([scale * self.points for scale in scales])
+                found = _jets.jets_at(field, there, order)
+                return {scale: tuple(a[k] for a in found) for k, scale in enumerate(scales)}
+            except (ValueError, RuntimeError, ArithmeticError):
+                found = {1: _jets.jets_at(field, self.points, order)}
+            for scale in FAR:
+                with contextlib.suppress(ValueError, RuntimeError, ArithmeticError):
+                    found[scale] = _jets.jets_at(field, scale * self.points, order)
+            return found
+
+    @functools.cached_property
+    def there(self) -> dict[int, Tensor]:
+        """The metric at the points, and at multiples of them where it has values."""
+        return {scale: g for scale, (g,) in self._everywhere(self.metric, 0).items()}
 
     def same_at_points(self, field: torch.nn.Module, order: int, of: Callable[[tuple[Tensor, ...]], Tensor]) -> bool:
         """Whether something made of the jet of a field is the metric, to rounding: at the points, and far from them.
 
         Where one of them has no value, as at special points, nothing is known; it is asked for two with values.
         """
-        size, asked = 0.0, min(2, len(self.points))
-        for scale, wanted in self.there:
-            try:
-                with torch.no_grad():
-                    made = of(_jets.jets_at(field, scale * self.points, order))
-            except (ValueError, RuntimeError, ArithmeticError):
-                if scale == 1:
-                    raise
-                continue  # outside the domain
+        found, near = self._everywhere(field, order), self.there[1]
+        size = float(near[near.isfinite()].abs().amax()) if bool(near.isfinite().any()) else 0.0
+        for scale in [scale for scale in self.there if scale in found]:
+            made, wanted = of(found[scale]), self.there[scale]
             if made.shape != wanted.shape:
                 return False
             known = (made - wanted).isfinite().all(-1).all(-1)
-            if scale == 1 and int(known.sum()) < asked:
+            if scale == 1 and int(known.sum()) < min(2, len(known)):
                 return False
             made, wanted = made[known], wanted[known]
             near = wanted.abs().amax((-2, -1), keepdim=True)
-            size = size or float(near.amax())
             if not bool(((made - wanted).abs() <= 1e-11 * near + 1e-12 * size).all()):
                 return False
         return True
@@ -291,7 +293,7 @@ class Look:
         """The residues of such a node in the first draw."""
         return self.own[node][0, 0] if node in self.own else residues.of_numbers(self.tensors[node])
 
-    @property
+    @functools.cached_property
     def metric(self) -> Field:
         """The metric as a field."""
         return Field(self.recording, self.recording.output, shape=(self.n, self.n))
