@@ -11,7 +11,7 @@ _NUMBERS = (
     "special_log_ndtr special_i0 special_i1 special_i0e special_i1e special_bessel_j0 special_bessel_j1 sinc "
     "special_sinc addcmul addcdiv lerp silu gelu mish tanhshrink logaddexp logaddexp2 log_sigmoid logsigmoid xlogy "
     "special_xlogy special_xlog1py special_entr special_erfcx special_multigammaln polygamma special_polygamma "
-    "hypot float double to"
+    "hypot atan2 arctan2 float double to"
 )
 _SUMS = "sum mean prod cumsum cumprod logsumexp special_logsumexp softmax log_softmax special_softmax var std trace"
 _LOSSES = "cross_entropy nll_loss binary_cross_entropy_with_logits mse_loss kl_div"

@@ -94,21 +94,23 @@ class Unit(torch.nn.Module):
 
     Args:
         function: an elementwise map; the identity if None.
+        factor: what it is multiplied by.
     """
 
-    def __init__(self, function: Callable[[Tensor], Tensor] | None):
+    def __init__(self, function: Callable[[Tensor], Tensor] | None, factor: float = 1.0):
         super().__init__()
-        self.function = function
+        self.function, self.factor = function, factor
 
     def forward(self, z: Tensor) -> Tensor:
         """The function, entry by entry."""
-        return z if self.function is None else self.function(z)
+        y = z if self.function is None else self.function(z)
+        return y if self.factor == 1 else self.factor * y
 
     def jet(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The same with its first and second derivatives."""
-        if self.function is None:
-            return z, torch.ones_like(z), torch.zeros_like(z)
-        return elementwise_jet(self.function, z)
+        identity = z, torch.ones_like(z), torch.zeros_like(z)
+        jet = identity if self.function is None else elementwise_jet(self.function, z)
+        return jet if self.factor == 1 else tuple(self.factor * y for y in jet)  # type: ignore[return-value]
 
 
 Head = Unit
@@ -161,7 +163,7 @@ class NetworkMetric(MLPCholesky):
         self.dim = dim
         self.layers, self.hidden = torch.nn.ModuleList(layers), torch.nn.ModuleList(hidden)
         self.diagonal = diagonal
-        self.off_diagonal = None if below is None or below.function is None else below
+        self.off_diagonal = None if below is None or (below.function, below.factor) == (None, 1) else below
         self._register_places(dim)
 
     def units(self, k: int, s: Tensor) -> Tensor:

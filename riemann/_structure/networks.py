@@ -35,9 +35,9 @@ class Step(NamedTuple):
 
 def mlp_cholesky(look: Look, inner: Inner) -> Finding | None:
     """L L^T, L elementwise in the outputs of a network."""
-    for factor, turned in _factors(look):
+    for factor, turned, scale in _factors(look):
         try:
-            metric, depth = _Network(look, factor, turned).metric()
+            metric, depth = _Network(look, factor, turned, scale).metric()
         except NoScalar:
             continue
         why = f"L L^T of a network with {depth} hidden layer{'s' if depth != 1 else ''} and an elementwise head"
@@ -45,14 +45,20 @@ def mlp_cholesky(look: Look, inner: Inner) -> Finding | None:
     return None
 
 
-def _factors(look: Look) -> Iterator[tuple[Node, bool]]:
-    """Triangular fields L with L L^T the metric, and whether it is the node's transpose that is L."""
+def _factors(look: Look) -> Iterator[tuple[Node, bool, float]]:
+    """Triangular fields L and numbers c with c² L L^T the metric; whether it is the node's transpose that is L."""
     n = look.n
     for node in look.of_shape(n, n):
         for turned in (False, True):
             L = look.rows(node)[0].transpose(-1, -2) if turned else look.rows(node)[0]
-            if not bool((L.tril() != L).any()) and torch.equal(matmul(L, L.transpose(-1, -2)), look.g):
-                yield node, turned
+            if bool((L.tril() != L).any()):
+                continue
+            square = matmul(L, L.transpose(-1, -2))
+            ratio = times(look.g[:, 0, 0], residues.inverse(square[:, 0, 0]))
+            if not bool((ratio == ratio[0]).all()) or not torch.equal(times(square, ratio[:, None, None]), look.g):
+                continue
+            if (number := look.number(ratio[:1])) is not None and number > 0:
+                yield node, turned, number**0.5
 
 
 class _Network:
@@ -62,11 +68,12 @@ class _Network:
         look: at the metric.
         factor: the node of the factor.
         turned: whether the factor is its transpose.
+        scale: by what the factor is to be multiplied.
     """
 
-    def __init__(self, look: Look, factor: Node, turned: bool):
+    def __init__(self, look: Look, factor: Node, turned: bool, scale: float):
         self.look, self.recording = look, look.recording
-        self.factor, self.turned = factor, turned
+        self.factor, self.turned, self.scale = factor, turned, scale
         region = way(self.recording, factor, self.recording.point) or set()
         self.nodes = [node for node in self.recording.nodes if node in region]
         self.state: list[Node] = [self.recording.point]
@@ -214,9 +221,9 @@ class _Network:
                 units.append(Carried(sum(widths[p] for p in carried), self._unit(self.steps[k])))
                 parts = [*carried, k + 1]
         region = way(self.recording, self.factor, *out) or set()
-        diagonal = self._map(self.factor, out, 0, region)
-        below = self._map(self.factor, out, 1 if self.turned else n, region) if n > 1 else None
-        return NetworkMetric(n, layers, units, Head(diagonal), None if below is None else Head(below))
+        diagonal = Head(self._map(self.factor, out, 0, region), self.scale)
+        below = Head(self._map(self.factor, out, 1 if self.turned else n, region), self.scale) if n > 1 else None
+        return NetworkMetric(n, layers, units, diagonal, below)
 
     def _uses(self, target: tuple[Node, ...], k: int) -> list[int]:
         """Which parts of the state an affine node depends on."""

@@ -151,6 +151,22 @@ def _whole_power(a: Tensor, k: int) -> Tensor:
     return chain(a, power(a[0], k), first, second)
 
 
+def _atan2(lead: Lead, kept: Any, y: Any, x: Any) -> Tensor:
+    """The angle of (x, y): (x dy - y dx) / (x² + y²), and its derivative."""
+    y, x = aligned(lead, y, x)
+    y, x = (a.expand(*lead, *torch.broadcast_shapes(y.shape[2:], x.shape[2:])) for a in (y, x))
+    f = hashed("atan2", y[0], x[0])
+    if len(y) == 1:
+        return f.unsqueeze(0)
+    along = lambda k: reduced(times(x[0], y[k]) - times(y[0], x[k]))
+    of_u, of_v, of_uv = (along(k) for k in (1, 2, 3))
+    inner = reduced(times(x[2], y[1]) - times(y[2], x[1]))
+    q = inverse(reduced(times(x[0], x[0]) + times(y[0], y[0])))
+    slope = times(q, reduced(2 * (times(x[0], x[2]) + times(y[0], y[2]))))
+    both = reduced(of_uv + inner - times(of_u, slope))
+    return torch.stack([f, times(q, of_u), times(q, of_v), times(q, both)])
+
+
 def _matmul(lead: Lead, kept: Any, a: Any, b: Any) -> Tensor:
     return product(lifted(a, lead), lifted(b, lead), matmul)
 
@@ -287,6 +303,7 @@ _RULES: dict[str, Callable[..., Any]] = {
     "mean": _mean,
     "logsumexp": _logsumexp,
     "where": _where,
+    "atan2": _atan2,
     "softplus": _softplus,
     "silu": lambda d, k, a: product(lifted(a, d), _function("sigmoid", lifted(a, d))),
     "expm1": lambda d, k, a: _sum(d, k, Residues(_function("exp", lifted(a, d))), -1.0),
