@@ -57,6 +57,11 @@ def test_hessians_are_found_at_points_on_axes(name):
     assert isinstance(found.metric, rm.metrics.Hessian), found
 
 
+def test_a_logarithm_of_a_negative_determinant_has_no_derivatives():
+    g = lambda x: hessian(lambda y: torch.logdet(pencil(y) - 20 * torch.eye(4, dtype=D)[0].diag()))(x)
+    assert rm.jet(g, X, 0)[0].isnan().all()
+
+
 # --------------------------------------------------------------------- the same near the points that are looked at
 
 

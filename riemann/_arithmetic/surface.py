@@ -260,7 +260,9 @@ def _slogdet(A: Tensor) -> Any:
 
 def _logdet(A: Tensor) -> Tensor:
     sign, log_abs_det = _slogdet(A)
-    return torch.where(sign < 0, torch.nan, log_abs_det)
+    return log_abs_det * torch.where(
+        sign < 0, torch.nan, torch.ones_like(sign)
+    )  # derivatives are not known there either
 
 
 def layer_norm(x: Tensor, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any) -> Tensor:
