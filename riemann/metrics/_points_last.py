@@ -30,12 +30,12 @@ def scalar_curvature(metric: MLPCholesky, x: Tensor) -> Tensor:
     u = sum(M[a, a] for a in range(n))
     v = sum(M[:, k, k] - M[k, :, k] for k in range(n))
     inverse = (E[:, :, None] * E[:, None]).sum(0)
-    second = torch.zeros_like(products)
-    for p, (j, l) in enumerate(zip(*_pairs(n), strict=True)):
-        weights = inverse[j, l] * E.transpose(0, 1) - 0.5 * (
-            inverse[:, j, None] * E[:, l] + inverse[:, l, None] * E[:, j]
-        )
-        second = second + (1 if j == l else 2) * (weights * ddL[:, :, p]).sum((0, 1))
+    js, ls = _pairs(n)
+    twice = ddL * torch.tensor([1.0 if j == l else 2.0 for j, l in zip(js, ls, strict=True)]).to(ddL)[:, None]
+    outer = _taken(inverse.flatten(0, 1), 0, [j * n + l for j, l in zip(js, ls, strict=True)])
+    second = (outer * (E.transpose(0, 1)[:, :, None] * twice).sum((0, 1))).sum(0)
+    for a, b in ((js, ls), (ls, js)):
+        second = second - 0.5 * (_taken(inverse, 1, a)[:, None] * _taken(E, 1, b)[None] * twice).sum((0, 1, 2))
     return products + (v * (2 * u - v)).sum(0) - 2 * second
 
 
