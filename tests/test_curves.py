@@ -668,6 +668,8 @@ def test_views_of_views_are_placed_as_they_lie():
 def test_what_is_made_of_shapes_or_written_into_is_right_at_each_call():
     from riemann._curves.recorded import Recorded
 
+    fixed = torch.rand(90, 2, dtype=f64)
+
     def f(x):
         zeros = torch.zeros_like(x)
         a = x.exp()
@@ -675,10 +677,12 @@ def test_what_is_made_of_shapes_or_written_into_is_right_at_each_call():
         c = x.sin().index_copy(1, torch.tensor([0]), x[:, 1:])  # what is written into is not
         d = c.index_add(1, torch.tensor([0, 0]), x)
         e = zeros.index_copy(1, torch.tensor([0]), x[:, :1])
+        other = fixed[: len(x)].index_put((torch.tensor(0),), x[0].exp())
+        other = other + x.tan().index_put((torch.arange(len(x)), torch.tensor(1)), x[:, 0])
         low, high = torch.aminmax(x, dim=1)
-        return torch.cat((a, b, d, e, zeros, x.new_ones(len(x), 2), (x[:, :1] + 1j * x[:, 1:]).conj().imag), 1) + (
-            high - low
-        ).unsqueeze(-1)
+        return torch.cat(
+            (a, b, d, e, other, zeros, x.new_ones(len(x), 2), (x[:, :1] + 1j * x[:, 1:]).conj().imag), 1
+        ) + (high - low).unsqueeze(-1)
 
     recorded = Recorded(f)
     with torch.no_grad():

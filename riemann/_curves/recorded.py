@@ -57,7 +57,11 @@ class Recorded:
         while self.record.is_of_any and size // 2 >= max(2, count):  # another size is other memory, and takes time
             size //= 2
         if self.program is None or self.program.size != size:
-            self.program = Program(self.record, tuple(_filled(a, size) for a in arguments))
+            try:
+                self.program = Program(self.record, tuple(_filled(a, size) for a in arguments))
+            except Exception:  # of operations that take no memory, or no other layout
+                self.holds = False
+                return self.f(*arguments)
         result = self.program(*arguments)
         if not surely_finite(result) and bool(result.isnan().any()):  # the record knows no more at points in doubt
             return self.f(*arguments)
@@ -109,9 +113,9 @@ class Program:
             result = func(*args, **kwargs)
             if _name(func) in _OF_SHAPES:
                 memory.keep(result)  # for good
-            elif _name(func) in _PARTS and last[line.args[0].place] == place and memory.is_free_after(args[0]):
-                self.calls.append(functools.partial(getattr(Tensor, f"{_name(func)}_"), *args, **kwargs))
-                result = args[0].copy_(result)
+            elif _name(func) in _PARTS and memory.is_free_after(args[0]) and last[line.args[0].place] == place:
+                self.calls.append(_over(result, func, args, kwargs))
+                result = args[0]
             elif not memory.holds(result):
                 kept = memory.like(result)
                 self.calls.append(_into(kept, result, func, args, kwargs))
@@ -186,6 +190,15 @@ def _name(func: Any) -> str:
 
 _PARTS = {"index_copy", "index_put", "index_add"}  # some of the numbers are others, and all are written anew for it
 _OF_SHAPES = {"full_like", "ones_like", "zeros_like", "new_full", "new_ones", "new_zeros"}  # the same at all points
+
+
+def _over(result: Tensor, func: Any, args: list, kwargs: dict) -> Callable[[], Any]:
+    """The call of a function that writes its result over its first argument."""
+    write = functools.partial(getattr(Tensor, f"{_name(func)}_"), *args, **kwargs)
+    write()
+    if not same_numbers(args[0], result):
+        raise ValueError(f"{func} is not what writes in place under its name")
+    return write
 
 
 def _into(kept: Any, result: Any, func: Any, args: list, kwargs: dict) -> Callable[[], Any]:
