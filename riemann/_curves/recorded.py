@@ -17,7 +17,7 @@ from riemann._curves.tape import Record, record_of, same_numbers, tensors_in
 from riemann._points.checks import surely_finite
 
 APART = 16  # points in two records, or more, that tell how a number grows with them
-RECORDING = 60_000  # points that are done in the time of a record of few
+RECORDING = 150_000  # points that are done in the time of a record of few
 SPARED, LONG = 4, 30  # calls for points not asked for that a record of any number, or of a smaller one, is worth
 FEW = 8  # the part of the points that is a smaller number
 
@@ -111,8 +111,10 @@ class Program:
         for place, line in enumerate(record.lines, len(made)):
             func, args, kwargs = record.bound(line, made, self.size)
             result = func(*args, **kwargs)
-            if _name(func) in _OF_SHAPES:
-                memory.keep(result)  # for good
+            if _name(func) in _OF_SHAPES or func is torch.ops.aten.diag_embed.default:
+                memory.keep(result)  # for good: these numbers, and zeros beside a diagonal
+                if func is torch.ops.aten.diag_embed.default:
+                    self.calls.append(functools.partial(_diagonal(result, *args[1:], **kwargs).copy_, args[0]))
             elif _name(func) in _PARTS and memory.is_free_after(args[0]) and last[line.args[0].place] == place:
                 self.calls.append(_over(result, func, args, kwargs))
                 result = args[0]
@@ -242,6 +244,11 @@ def _is_right(way: Way, outs: list[Tensor], result: Any, args: list, kwargs: dic
     except Exception:
         return False
     return all(map(same_numbers, outs, tensors_in(result)))
+
+
+def _diagonal(a: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """What `diag_embed` fills."""
+    return a.diagonal(offset, dim1, dim2)
 
 
 def _copied(outs: list[Tensor], func: Any, args: list, kwargs: dict) -> None:
