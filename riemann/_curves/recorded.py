@@ -111,10 +111,11 @@ class Program:
         for place, line in enumerate(record.lines, len(made)):
             func, args, kwargs = record.bound(line, made, self.size)
             result = func(*args, **kwargs)
-            if _name(func) in _OF_SHAPES or func is torch.ops.aten.diag_embed.default:
-                memory.keep(result)  # for good: these numbers, and zeros beside a diagonal
-                if func is torch.ops.aten.diag_embed.default:
-                    self.calls.append(functools.partial(_diagonal(result, *args[1:], **kwargs).copy_, args[0]))
+            if _name(func) in _OF_SHAPES:
+                memory.keep(result)  # for good
+            elif func is torch.ops.aten.diag_embed.default:
+                memory.keep(result)  # for good: beside the diagonal it is 0
+                self.calls.append(functools.partial(_diagonal(result, *args[1:], **kwargs).copy_, args[0]))
             elif _name(func) in _PARTS and memory.is_free_after(args[0]) and last[line.args[0].place] == place:
                 self.calls.append(_over(result, func, args, kwargs))
                 result = args[0]
@@ -209,9 +210,9 @@ def _into(kept: Any, result: Any, func: Any, args: list, kwargs: dict) -> Callab
     kind = func, (*map(type, args),), (*kwargs,), tuple((a.dtype, a.device) for a in outs)
     if kind not in _WAYS:
         _WAYS[kind] = next((way for way in _ways(func) if _is_right(way, outs, result, args, kwargs)), _copying(func))
-    way = _WAYS[kind]
-    way(outs, args, kwargs)()
-    return way(outs, args, kwargs)
+    write = _WAYS[kind](outs, args, kwargs)
+    write()
+    return write
 
 
 Way = Callable[[list[Tensor], list, dict], Callable[[], Any]]
