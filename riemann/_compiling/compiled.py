@@ -124,10 +124,11 @@ class Compiled(Renewed):
         self._look()
         if (runner := self._runner) is None or not (runner.compiles and self._repeating and checks.surely_finite(x)):
             return None
-        values, doubt = runner.run(x.reshape(-1, self._dim))
+        is_flat = x.ndim == 2  # at few points each operation counts
+        values, doubt = runner.run(x if is_flat else x.reshape(-1, self._dim))
         if not doubt.amax().item() <= CERTAIN:
             return None
-        return values.reshape((*x.shape[:-1], *values.shape[1:]))
+        return values if is_flat else values.reshape((*x.shape[:-1], *values.shape[1:]))
 
     def _may_repeat(self, x: Tensor) -> bool:
         """Whether what was just done for points of this shape is code that gives the tensor, at once."""

@@ -13,6 +13,7 @@ from torch.autograd import forward_ad  # noqa: TID251, nothing is differentiated
 
 from riemann import _jets
 from riemann._compiling.kernels import Kernel
+from riemann._compiling.replayed import replay_of
 from riemann._messages.frames import warn
 from riemann._points import checks
 
@@ -57,7 +58,7 @@ class Runner:
     def run(self, x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Values and doubts at points and vectors, by what is compiled for them; as plain torch if that fails."""
         if len(x) == 1 and x.shape[-1] <= FEW:  # to compilers one is a size of its own
-            values, doubt = self.run(*(torch.cat([a, a]) for a in (x, *vectors)))
+            values, doubt = self.run(*(a.expand(2, -1) for a in (x, *vectors)))
             return values[:1], doubt[:1]
         return self.of(self.kernel.arguments(x, *vectors), x, *vectors)
 
@@ -147,7 +148,7 @@ class _Inside:
 
         return seen
 
-    def of(self, arguments: Sequence[Tensor], result: tuple[Tensor, Tensor]) -> Callable[..., Any] | None:
+    def of(self, arguments: Sequence[Tensor], leading: int, result: tuple[Tensor, Tensor]) -> "_Again | None":
         """The function of arguments like these by which this result was made just now; None if it is not known."""
         if self.last is None:
             return None
@@ -156,19 +157,46 @@ class _Inside:
         places = {id(a): k for k, a in enumerate(arguments)}
         if len(y) != len(result) or any(map(operator.is_not, y, result)) or len(places) < len(arguments):
             return None  # of what was given twice, the graph takes one
-        free = [(k, places[id(a)]) for k, a in enumerate(given) if id(a) in places]
-        fixed = [None if id(a) in places else a for a in given]  # constants of the graph, and the number of points
+        fixed = [a for a in given if id(a) not in places]  # constants of the graph, and the number of points
         memory = {a.untyped_storage()._cdata for a in arguments}
         if any(isinstance(a, Tensor) and a.untyped_storage()._cdata in memory for a in fixed):
             return None  # a view of an argument is none
+        return _Again(inner, given, [places.get(id(a)) for a in given], arguments, leading, y)
 
-        def again(arguments: Sequence[Tensor]) -> Any:
-            all_of_them = fixed.copy()
-            for k, place in free:
-                all_of_them[k] = arguments[place]
-            return inner(*all_of_them)
 
-        return again
+class _Again:
+    """What inductor made of a graph, at arguments like those of a call before; of which so many lead with points."""
+
+    def __init__(
+        self,
+        made: Callable[..., Any],
+        given: Sequence[Any],
+        places: Sequence[int | None],
+        arguments: Sequence[Tensor],
+        leading: int,
+        y: Sequence[Tensor],
+    ):
+        self.made, self.leading = made, leading
+        self.free = [(k, place) for k, place in enumerate(places) if place is not None]
+        self.fixed = [a if place is None else None for a, place in zip(given, places, strict=True)]
+        self.points = [place for _, place in self.free if place < leading]
+        self.replay = replay_of(made, given, [k for k, place in self.free if place < leading], y)
+        self.lie = [a.data_ptr() for a in arguments[leading:]]  # in memory that the replay keeps
+
+    def replayed(self, arguments: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+        """The results by the replay; None if there is none."""
+        if self.replay is None:
+            return None
+        if [a.data_ptr() for a in arguments[self.leading :]] != self.lie:
+            self.replay = None
+            return None
+        return self.replay(*[arguments[k] for k in self.points])
+
+    def __call__(self, arguments: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        all_of_them = self.fixed.copy()
+        for k, place in self.free:
+            all_of_them[k] = arguments[place]
+        return self.made(*all_of_them)
 
 
 def _torch_compiled(kernel: Kernel, backend: Any, leading: int, single: list[bool], closed: bool) -> Callable[..., Any]:
@@ -179,6 +207,9 @@ def _torch_compiled(kernel: Kernel, backend: Any, leading: int, single: list[boo
     The kernel is `closed` if it reads nothing but its arguments, and constants.
     """
     some = any(single)
+
+    def rows(arguments: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [a.unsqueeze(0) if one else a for a, one in zip(arguments, single, strict=True)] if some else arguments
 
     def run(*arguments: Tensor) -> tuple[Tensor, Tensor]:
         return kernel(*(a.squeeze(0) if one else a for a, one in zip(arguments, single, strict=True)))
@@ -191,16 +222,15 @@ def _torch_compiled(kernel: Kernel, backend: Any, leading: int, single: list[boo
         inside.options = {"max_fusion_size": 4096, "size_asserts": False, **_Processor.options()}
         backend = inside
     compiled = torch.compile(own, dynamic=False, fullgraph=True, backend=backend)
-    direct: dict[Any, tuple[Like, Callable[..., Any]]] = {}
+    direct: dict[Any, tuple[Like, _Again]] = {}
     known: dict[tuple[Any, ...], int] = {}  # how arguments differ, and the number of graphs that were there after them
 
-    def quiet(*arguments: Tensor) -> tuple[Tensor, Tensor]:
-        if some:
-            arguments = tuple(a.unsqueeze(0) if one else a for a, one in zip(arguments, single, strict=True))
+    def quiet(*given: Tensor) -> tuple[Tensor, ...]:
         recording = torch.is_grad_enabled()
-        shape = arguments[0].shape, recording
-        if (last := direct.get(shape)) is not None and last[0](arguments):
-            return last[1](arguments)
+        shape = given[0].shape, recording
+        if (last := direct.get(shape)) is not None and last[0](given):
+            return last[1].replayed(given) or last[1](rows(given))
+        arguments = rows(given)
         alone = len(arguments[0]) == 1  # a graph of its own, which does not make those of all sizes void
         kind = (recording, alone, *(a.requires_grad for a in arguments))
         if kind in known:  # nothing is to compile, and to say so at each argument takes longer than the call
@@ -208,9 +238,9 @@ def _torch_compiled(kernel: Kernel, backend: Any, leading: int, single: list[boo
                 warnings.simplefilter("ignore")
                 result = compiled(*arguments)
             if len(_graphs(code)) == known[kind]:
-                again = inside.of(arguments, result)
+                again = inside.of(arguments, leading, result)
                 if closed and again is not None and len(direct) < MOST and not (recording and any(kind[2:])):
-                    direct[shape] = Like(arguments), again
+                    direct[shape] = Like(given), again
                 return result
             direct.clear()
             torch._dynamo.reset_code(code)  # a graph was compiled for one size
