@@ -472,7 +472,7 @@ def _placed(tables: Orders, c: Tensor, *axes: range) -> Tensor:
     """The derivatives among coefficients whose indices run over given ranges, as last axes."""
     if not axes:
         return c[0]
-    found = tables.block(c, len(axes))[tables.places(*axes)]
+    found = _taken(tables.block(c, len(axes)), tables.places(*axes))
     return found.movedim(tuple(range(len(axes))), tuple(range(-len(axes), 0)))
 
 
@@ -482,8 +482,13 @@ def _placed_among(tables: Orders, c: Tensor, k: int, read: tuple[int, ...], n: i
         return c[0]
     block = tables.block(c, k)
     block = torch.cat([block, block.new_zeros(1, *block.shape[1:])])
-    found = block[tables.places_among(k, read, n)]
+    found = _taken(block, tables.places_among(k, read, n))
     return found.movedim(tuple(range(k)), tuple(range(-k, 0)))
+
+
+def _taken(block: Tensor, places: Tensor) -> Tensor:
+    """`block[places]`, row by row."""
+    return block.index_select(0, places.flatten()).unflatten(0, places.shape)
 
 
 def _coefficients(

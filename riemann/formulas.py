@@ -42,8 +42,9 @@ def inverse_metric(g: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"
         singular = is_singular(inverse, g)
     else:
         inverse, info = torch.linalg.inv_ex(g)
+        inverse = like(inverse, g)
         singular = is_singular(inverse, g) | (info != 0)
-    return like(torch.where(singular[..., None, None], torch.full_like(inverse, torch.nan), inverse), g)
+    return torch.where(singular[..., None, None], torch.full_like(inverse, torch.nan), inverse)
 
 
 def _inverse_of_two_rows(g: Tensor) -> Tensor:

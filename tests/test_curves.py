@@ -695,6 +695,46 @@ def test_what_is_made_of_shapes_or_written_into_is_right_at_each_call():
     assert recorded.holds
 
 
+FIRST, SECOND, BOTH = torch.tensor([0]), torch.tensor([1]), torch.tensor([1, 0])
+BLANK = torch.full((90, 2), 7.0, dtype=f64)
+FILLED = {
+    "one after the other": lambda x: fill(fill(BLANK[: len(x)], FIRST, x.sin()), SECOND, x.cos()),
+    "twice the same place": lambda x: fill(fill(BLANK[: len(x)], FIRST, x.sin()), FIRST, x.cos()),
+    "zeros of the shape": lambda x: fill(fill(torch.zeros_like(x), FIRST, x.sin()), SECOND, x.cos()),
+    "what is between is read": lambda x: twice(lambda a: fill(a, SECOND, x.cos()), fill(BLANK[: len(x)], FIRST, x)),
+    "what is between is seen": lambda x: twice(lambda a: fill(a.mT, SECOND, x.cos()), fill(BLANK[: len(x)], FIRST, x).mT),
+    "two ways from there": lambda x: torch.cat([fill(fill(BLANK[: len(x)], FIRST, x), i, x.exp()) for i in BOTH], 1),
+    "places that vary": lambda x: BLANK[: len(x)].index_copy(1, (x[:1, 0] > x[:1, 1]).long(), x[:, :1].exp()),
+    "another layout": lambda x: BLANK[: len(x)].mT.contiguous().mT.index_copy(1, SECOND, x[:, :1].exp()).mT.sin().mT,
+    "a sum": lambda x: BLANK[: len(x)].index_add(1, SECOND, x[:, :1].exp()),
+    "it is the result": lambda x: fill(BLANK[: len(x)], SECOND, x),
+}
+
+
+def fill(a, places, x):
+    return a.index_copy(-1, places.reshape(1), x[:, :1])
+
+
+def twice(f, a):
+    between = a.sin()
+    return torch.cat((between if a.shape[-1] == 2 else between.mT, f(a)), 1)
+
+
+@pytest.mark.parametrize("f", FILLED.values(), ids=FILLED)
+def test_constants_that_are_filled_are_right_at_each_call(f):
+    from riemann._curves.recorded import Recorded
+
+    recorded = Recorded(f)
+    with torch.no_grad():
+        results = []
+        for count in (90, 90, 90, 40, 7, 50, 1):
+            x = torch.rand(count, 2, dtype=f64)
+            results.append((recorded(x), f(x)))
+    for ours, theirs in results:
+        assert_close(ours, theirs, rtol=1e-15, atol=0)
+    assert bool((BLANK == 7).all())
+
+
 @pytest.mark.parametrize("scale", (1.0, 1e150, 1e-150))
 def test_inverses_of_two_rows_are_those_of_elimination_with_pivots(scale):
     from riemann._contraction import points_last

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._curves.tape import Record, record_of, same_numbers, tensors_in
+from riemann._curves.tape import Constant, Line, Made, Record, record_of, same_numbers, tensors_in
 from riemann._points.checks import surely_finite
 
 APART = 16  # points in two records, or more, that tell how a number grows with them
@@ -104,7 +104,8 @@ class Program:
         self.size = len(arguments[0])
         self.calls: list[Callable[[], Any]] = []
         made: list[Any] = [a.clone() for a in arguments]
-        last, memory = record.last_reads(), _Memory()
+        last, memory, blank = record.last_reads(), _Memory(), set[int]()
+        readers = collections.Counter(read for line in record.lines for read in line.reads())
         self.inputs = [(k, a) for k, a in enumerate(made) if k in last]
         for a in made:
             memory.keep(a)
@@ -113,16 +114,26 @@ class Program:
             result = func(*args, **kwargs)
             if _name(func) in _OF_SHAPES:
                 memory.keep(result)  # for good
+                blank.add(place)
+            elif _name(func) == "index_copy" and _fills(line, args[0], result, blank, readers):
+                if isinstance(line.args[0], Constant):
+                    args[0] = result.new_empty_strided(result.shape, result.stride()).copy_(args[0])
+                    memory.keep(args[0])  # for good, and nothing was there before
+                self.calls.append(_over(result, func, args, kwargs))
+                result = args[0]
+                blank.add(place)
             elif func is torch.ops.aten.diag_embed.default:
                 memory.keep(result)  # for good: beside the diagonal it is 0
                 self.calls.append(functools.partial(_diagonal(result, *args[1:], **kwargs).copy_, args[0]))
-            elif _name(func) in _PARTS and memory.is_free_after(args[0]) and last[line.args[0].place] == place:
+            elif _name(func) in _PARTS and _lie_alike(args[0], result) and memory.is_free_after(args[0]) and last[line.args[0].place] == place:
                 self.calls.append(_over(result, func, args, kwargs))
                 result = args[0]
             elif not memory.holds(result):
                 kept = memory.like(result)
                 self.calls.append(_into(kept, result, func, args, kwargs))
                 result = kept
+            elif func is Tensor.as_strided and line.args[0].place in blank and readers[line.args[0].place] == 1:
+                blank.add(place)
             made.append(result)
             memory.keep(result)
             for read in line.reads():
@@ -140,6 +151,19 @@ class Program:
         for call in self.calls:
             call()
         return self.result[:count].clone()
+
+
+def _fills(line: Line, a: Tensor, result: Tensor, blank: set[int], readers: collections.Counter[int]) -> bool:
+    """Whether a line writes into what is the same each time but where such lines write, and nothing else reads it."""
+    into, *where, _ = line.args
+    if any(isinstance(leaf, Made) for leaf in where):
+        return False
+    is_blank = isinstance(into, Made) and into.place in blank and readers[into.place] == 1
+    return isinstance(into, Constant) or (is_blank and _lie_alike(a, result))
+
+
+def _lie_alike(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.stride() == b.stride()
 
 
 class _Memory:
