@@ -614,8 +614,32 @@ def test_a_record_is_of_any_number_of_points(monkeypatch):
                 strided = x.mT.contiguous().mT if count == 147 else x
                 assert_close(recorded(strided, v), acceleration(x, v), rtol=1e-13, atol=1e-13)
             assert recorded.record.is_of_any
-            recorded(torch.cat((x,) * 250), torch.cat((v,) * 250))  # more than were recorded: anew
-            assert not recorded.record.is_of_any and recorded.holds
+            x, v = torch.rand(2, 777, n, dtype=f64) + 0.7  # more than were recorded: in pieces
+            x[:, 1:2] += 5.0 * (n == 4)
+            assert_close(recorded(x, v), acceleration(x, v), rtol=1e-13, atol=1e-13)
+            assert recorded.record.is_of_any and recorded.holds
+
+
+def test_outputs_of_several_steps_are_those_of_each(monkeypatch):
+    """Points that stop at different steps, parameters of either sign, and those that coincide with ends of steps."""
+    from riemann._curves import outputs
+
+    x, v = torch.rand(2, 12, 2, dtype=f64) + 0.5
+    v = v * torch.logspace(-2, 1, 12, dtype=f64)[:, None]
+    near = lambda p: p[0] < 2.5
+    for t in (torch.linspace(-2, 3, 41, dtype=f64), tensor(0.0, 1.0, 1.0), tensor(2.0)):
+        given = {"t": t, "chart": near, "throw": False, "rtol": 1e-8}
+        curve = rm.geodesic(half_plane, x, v, **given)
+        traced = rm.geodesic(half_plane, x.clone().requires_grad_(), v, **given)
+        with monkeypatch.context() as patch:
+            patch.setattr(outputs, "WAITING", 40_000)
+            several = rm.geodesic(half_plane, x, v, **given)
+            patch.setattr(outputs, "WAITING", 0)
+            single = rm.geodesic(half_plane, x, v, **given)
+        for other in (several, single, traced):
+            assert_close(curve.points, other.points, rtol=1e-12, atol=1e-12, equal_nan=True)
+            assert_close(curve.velocities, other.velocities, rtol=1e-12, atol=1e-12, equal_nan=True)
+            assert torch.equal(curve.status, other.status) and torch.equal(curve.reached, other.reached)
 
 
 def test_what_varies_otherwise_with_the_number_of_points_is_filled_up(monkeypatch):
@@ -702,7 +726,9 @@ FILLED = {
     "twice the same place": lambda x: fill(fill(BLANK[: len(x)], FIRST, x.sin()), FIRST, x.cos()),
     "zeros of the shape": lambda x: fill(fill(torch.zeros_like(x), FIRST, x.sin()), SECOND, x.cos()),
     "what is between is read": lambda x: twice(lambda a: fill(a, SECOND, x.cos()), fill(BLANK[: len(x)], FIRST, x)),
-    "what is between is seen": lambda x: twice(lambda a: fill(a.mT, SECOND, x.cos()), fill(BLANK[: len(x)], FIRST, x).mT),
+    "what is between is seen": lambda x: twice(
+        lambda a: fill(a.mT, SECOND, x.cos()), fill(BLANK[: len(x)], FIRST, x).mT
+    ),
     "two ways from there": lambda x: torch.cat([fill(fill(BLANK[: len(x)], FIRST, x), i, x.exp()) for i in BOTH], 1),
     "places that vary": lambda x: BLANK[: len(x)].index_copy(1, (x[:1, 0] > x[:1, 1]).long(), x[:, :1].exp()),
     "another layout": lambda x: BLANK[: len(x)].mT.contiguous().mT.index_copy(1, SECOND, x[:, :1].exp()).mT.sin().mT,

@@ -11,6 +11,7 @@ from riemann._compiling import comparison
 from riemann._compiling.components import Components, Pattern, picked, symmetries
 from riemann._compiling.graph import Unrecorded
 from riemann._compiling.kernels import Kernel, OfColumns, OfStructure
+from riemann._compiling.loops import CERTAIN, Loop
 from riemann._compiling.quantities import eagerly, of_jets, order_of, vectors_of
 from riemann._compiling.running import Runner
 from riemann._compiling.ways import MOST_DIMENSIONS, of_derivatives, way
@@ -26,7 +27,6 @@ from riemann._precision import full_precision, lowered
 from riemann._types import Metric
 
 TILE = 2**22  # bytes of results that are written at a time
-CERTAIN = 0.25  # the doubt up to which values are those of the quantity
 BETWEEN = 2**23  # bytes of the largest tensor between that a graph makes at a time
 
 
@@ -168,7 +168,7 @@ class Compiled(Renewed):
     def in_loops(self) -> Callable[..., Any]:
         """The quantity of the metric as it is now, at points and vectors `(z, n)` that a loop has looked at."""
         self._look()
-        return _Loop(self)
+        return Loop(self)
 
     def _may_loop(self, x: Tensor, vectors: tuple[Tensor, ...]) -> bool:
         """Whether the code for points and vectors of these shapes is compiled, was compared, and gives the tensor."""
@@ -364,26 +364,3 @@ class Compiled(Renewed):
             nowhere = torch.zeros_like(x[:, 0], dtype=torch.bool)
             warn_of({name: nowhere.index_put((where,), mask).reshape(batch) for name, mask in faults.items()})
         return values.index_put((where,), exact)
-
-
-class _Loop:
-    """A compiled quantity at as many points again and again: they are written where the code reads them."""
-
-    def __init__(self, quantity: Compiled):
-        self.quantity, self.kind = quantity, ()
-        self.own: list[Tensor] = []
-        self.arguments: list[Tensor] = []
-
-    def __call__(self, x: Tensor, *vectors: Tensor) -> Any:
-        of, kind = self.quantity, (x.shape, x.dtype, x.device, len(vectors))
-        if kind != self.kind or checks.carry_derivatives(x, *vectors):
-            kept = of._runner.kernel.kept(x, *vectors) if of._may_loop(x, vectors) else None
-            if kept is None:
-                return of(x, *vectors)
-            (self.own, self.arguments), self.kind = kept, kind
-        for own, a in zip(self.own, (x, *vectors), strict=True):
-            own.copy_(a)
-        values, doubt = of._runner.of(self.arguments, x, *vectors)
-        if doubt.amax().item() <= CERTAIN:
-            return values
-        return of._mended(x, vectors, values, (~(doubt <= CERTAIN)).nonzero()[:, 0], x.shape[:1])

@@ -97,6 +97,12 @@ class Replay:
 
         return called
 
+    def run(self) -> tuple[Tensor, ...]:
+        """The results, until the next call."""
+        for call in self.calls:
+            call()
+        return self.results
+
     def __call__(self, *written: Tensor) -> tuple[Tensor, ...] | None:
         """The results at other tensors that are written; None while another thread is here."""
         if not self.lock.acquire(blocking=False):
@@ -104,23 +110,25 @@ class Replay:
         try:
             for own, a in zip(self.written, written, strict=True):
                 own.copy_(a)
-            for call in self.calls:
-                call()
-            return tuple([a.clone() for a in self.results])
+            return tuple([a.clone() for a in self.run()])
         finally:
             self.lock.release()
 
 
-def replay_of(made: Any, given: Sequence[Any], written: Sequence[int], results: Sequence[Tensor]) -> Replay | None:
-    """The replay of a function that inductor made and that gave the results just now; None if it does more.
-
-    Its code may only take memory and call kernels; the replay gives the results to the last bit.
-    """
+def code_of(made: Any) -> types.MethodType | None:
+    """The code that a function of inductor's stands on; None if it does more than take memory and call kernels."""
     codes = [code for code in _methods(made) if _only_calls_kernels(code)]
-    if len(codes) != 1:
+    return codes[0] if len(codes) == 1 else None
+
+
+def replay_of(
+    code: types.MethodType | None, given: Sequence[Any], written: Sequence[int], results: Sequence[Tensor]
+) -> Replay | None:
+    """The replay of code that gave the results just now, to the last bit; None if there is none."""
+    if code is None:
         return None
     try:
-        replay = Replay(codes[0], given, written)
+        replay = Replay(code, given, written)
     except (AttributeError, MemoryError):
         return None
     again = replay(*(given[k] for k in written)) or ()

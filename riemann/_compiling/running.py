@@ -13,7 +13,7 @@ from torch.autograd import forward_ad  # noqa: TID251, nothing is differentiated
 
 from riemann import _jets
 from riemann._compiling.kernels import Kernel
-from riemann._compiling.replayed import replay_of
+from riemann._compiling.replayed import Replay, code_of, replay_of
 from riemann._messages.frames import warn
 from riemann._points import checks
 
@@ -32,7 +32,7 @@ class Runner:
         self.kernel, self.backend = kernel, backend
         self.compiles = backend is not None
         self.by = "as plain torch" if backend is None else f"by {backend}"
-        self.compiled: dict[Any, Callable[..., Any]] = {}
+        self.compiled: dict[Any, _Compiled] = {}
 
     def __call__(self, x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Values and doubts at points and vectors `(z, n)`."""
@@ -47,7 +47,7 @@ class Runner:
         if key not in self.compiled:
             arguments, leading = kernel.arguments(x, *vectors), kernel.leading(x, *vectors)
             single, closed = [a.ndim == 0 for a in arguments], kernel.knows_all(x)
-            self.compiled[key] = _torch_compiled(kernel, self.backend, leading, single, closed)
+            self.compiled[key] = _Compiled(kernel, self.backend, leading, single, closed)
         return self.run(x, *vectors)
 
     def is_compiled(self, x: Tensor, *vectors: Tensor) -> bool:
@@ -81,6 +81,11 @@ class Runner:
                 "runs eagerly. Is a C++ compiler installed?"
             )
             return result
+
+    def replay(self, arguments: list[Tensor], x: Tensor) -> Replay | None:
+        """What is called for points like x and arguments that stay where they lie; None if it is not known."""
+        made = self.compiled.get(self.kernel.prepare(x)) if self.compiles else None
+        return None if made is None else made.replay(arguments)
 
 
 class _Processor:
@@ -133,6 +138,7 @@ class _Inside:
 
     def __init__(self) -> None:
         self.options: dict[str, Any] = {}
+        self.codes: dict[Callable[..., Any], types.MethodType | None] = {}
         self.last: tuple[Any, ...] | None = None
 
     def __call__(self, graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
@@ -161,7 +167,9 @@ class _Inside:
         memory = {a.untyped_storage()._cdata for a in arguments}
         if any(isinstance(a, Tensor) and a.untyped_storage()._cdata in memory for a in fixed):
             return None  # a view of an argument is none
-        return _Again(inner, given, [places.get(id(a)) for a in given], arguments, leading, y)
+        if inner not in self.codes:
+            self.codes[inner] = code_of(inner)
+        return _Again(inner, self.codes[inner], given, [places.get(id(a)) for a in given], arguments, leading, y)
 
 
 class _Again:
@@ -170,17 +178,18 @@ class _Again:
     def __init__(
         self,
         made: Callable[..., Any],
+        code: types.MethodType | None,
         given: Sequence[Any],
         places: Sequence[int | None],
         arguments: Sequence[Tensor],
         leading: int,
         y: Sequence[Tensor],
     ):
-        self.made, self.leading = made, leading
+        self.made, self.code, self.leading = made, code, leading
         self.free = [(k, place) for k, place in enumerate(places) if place is not None]
         self.fixed = [a if place is None else None for a, place in zip(given, places, strict=True)]
         self.points = [place for _, place in self.free if place < leading]
-        self.replay = replay_of(made, given, [k for k, place in self.free if place < leading], y)
+        self.replay = replay_of(code, given, [k for k, place in self.free if place < leading], y)
         self.lie = [a.data_ptr() for a in arguments[leading:]]  # in memory that the replay keeps
 
     def replayed(self, arguments: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
@@ -193,69 +202,86 @@ class _Again:
         return self.replay(*[arguments[k] for k in self.points])
 
     def __call__(self, arguments: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return self.made(*self._given(arguments))
+
+    def where_they_lie(self, arguments: Sequence[Tensor]) -> Replay | None:
+        """The replay that reads all arguments where they lie; None if there is none."""
+        given = self._given(arguments)
+        return None if self.replay is None else replay_of(self.code, given, (), self.made(*given))
+
+    def _given(self, arguments: Sequence[Tensor]) -> list[Any]:
         all_of_them = self.fixed.copy()
         for k, place in self.free:
             all_of_them[k] = arguments[place]
-        return self.made(*all_of_them)
+        return all_of_them
 
 
-def _torch_compiled(kernel: Kernel, backend: Any, leading: int, single: list[bool], closed: bool) -> Callable[..., Any]:
-    """The kernel under `torch.compile`, once for all sizes of the batch, with which so many arguments lead.
+class _Compiled:
+    """A kernel under `torch.compile`, once for all sizes of the batch, with which so many arguments lead.
 
     No other size is free: one that happened to be equal to that of the first batch would be taken for the same.
     Arguments that are a `single` number are given as rows of one: numbers themselves make torch trace all twice.
     The kernel is `closed` if it reads nothing but its arguments, and constants.
     """
-    some = any(single)
 
-    def rows(arguments: Sequence[Tensor]) -> Sequence[Tensor]:
-        return [a.unsqueeze(0) if one else a for a, one in zip(arguments, single, strict=True)] if some else arguments
+    def __init__(self, kernel: Kernel, backend: Any, leading: int, single: list[bool], closed: bool):
+        self.leading, self.single, self.closed = leading, single if any(single) else None, closed
 
-    def run(*arguments: Tensor) -> tuple[Tensor, Tensor]:
-        return kernel(*(a.squeeze(0) if one else a for a, one in zip(arguments, single, strict=True)))
+        def run(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+            return kernel(*(a.squeeze(0) if one else a for a, one in zip(arguments, single, strict=True)))
 
-    code = run.__code__.replace(co_name=f"{run.__name__}_{id(kernel)}")  # torch counts graphs by code, eight at most
-    own = types.FunctionType(code, run.__globals__, run.__name__, None, run.__closure__)
-    inside = _Inside()
-    if backend == "inductor":
-        # sizes and strides are compared here, or by torch's guards, before the graph is called
-        inside.options = {"max_fusion_size": 4096, "size_asserts": False, **_Processor.options()}
-        backend = inside
-    compiled = torch.compile(own, dynamic=False, fullgraph=True, backend=backend)
-    direct: dict[Any, tuple[Like, _Again]] = {}
-    known: dict[tuple[Any, ...], int] = {}  # how arguments differ, and the number of graphs that were there after them
+        # torch counts graphs by code, eight at most
+        self.code = run.__code__.replace(co_name=f"{run.__name__}_{id(kernel)}")
+        own = types.FunctionType(self.code, run.__globals__, run.__name__, None, run.__closure__)
+        self.inside = _Inside()
+        if backend == "inductor":
+            # sizes and strides are compared here, or by torch's guards, before the graph is called
+            self.inside.options = {"max_fusion_size": 4096, "size_asserts": False, **_Processor.options()}
+            backend = self.inside
+        self.compiled = torch.compile(own, dynamic=False, fullgraph=True, backend=backend)
+        self.direct: dict[Any, tuple[Like, _Again]] = {}
+        self.known: dict[tuple[Any, ...], int] = {}  # how arguments differ, and the graphs that were there after them
 
-    def quiet(*given: Tensor) -> tuple[Tensor, ...]:
-        recording = torch.is_grad_enabled()
-        shape = given[0].shape, recording
-        if (last := direct.get(shape)) is not None and last[0](given):
-            return last[1].replayed(given) or last[1](rows(given))
-        arguments = rows(given)
+    def __call__(self, *given: Tensor) -> Sequence[Tensor]:
+        if (again := self._again(given)) is not None:
+            return again.replayed(given) or again(self._rows(given))
+        arguments, recording = self._rows(given), torch.is_grad_enabled()
         alone = len(arguments[0]) == 1  # a graph of its own, which does not make those of all sizes void
         kind = (recording, alone, *(a.requires_grad for a in arguments))
-        if kind in known:  # nothing is to compile, and to say so at each argument takes longer than the call
+        if kind in self.known:  # nothing is to compile, and to say so at each argument takes longer than the call
             with warnings.catch_warnings():  # unless weights are laid out otherwise than they were
                 warnings.simplefilter("ignore")
-                result = compiled(*arguments)
-            if len(_graphs(code)) == known[kind]:
-                again = inside.of(arguments, leading, result)
-                if closed and again is not None and len(direct) < MOST and not (recording and any(kind[2:])):
-                    direct[shape] = Like(given), again
+                result = self.compiled(*arguments)
+            if len(_graphs(self.code)) == self.known[kind]:
+                again = self.inside.of(arguments, self.leading, result)
+                if self.closed and again is not None and len(self.direct) < MOST and not (recording and any(kind[2:])):
+                    self.direct[given[0].shape, recording] = Like(given), again
                 return result
-            direct.clear()
-            torch._dynamo.reset_code(code)  # a graph was compiled for one size
-            known.clear()
-        for a in arguments[:leading]:
+            self.direct.clear()
+            torch._dynamo.reset_code(self.code)  # a graph was compiled for one size
+            self.known.clear()
+        for a in arguments[: self.leading]:
             torch._dynamo.maybe_mark_dynamic(a, 0)
         lean = torch._dynamo.config.patch(record_runtime_overhead=False)  # a record that each call would pay for
         with lean, warnings.catch_warnings():  # torch's own, while it compiles: not for who calls this
             warnings.simplefilter("ignore")
-            result = compiled(*arguments)
-        inside.last = None
-        known.update(dict.fromkeys([*known, kind], len(_graphs(code))))
+            result = self.compiled(*arguments)
+        self.inside.last = None
+        self.known.update(dict.fromkeys([*self.known, kind], len(_graphs(self.code))))
         return result
 
-    return quiet
+    def replay(self, given: Sequence[Tensor]) -> Replay | None:
+        """What is called for arguments that stay where they lie; None if it is not known."""
+        return None if (again := self._again(given)) is None else again.where_they_lie(self._rows(given))
+
+    def _again(self, given: Sequence[Tensor]) -> "_Again | None":
+        last = self.direct.get((given[0].shape, torch.is_grad_enabled()))
+        return last[1] if last is not None and last[0](given) else None
+
+    def _rows(self, given: Sequence[Tensor]) -> Sequence[Tensor]:
+        if self.single is None:
+            return given
+        return [a.unsqueeze(0) if one else a for a, one in zip(given, self.single, strict=True)]
 
 
 def _graphs(code: types.CodeType) -> list[Any]:

@@ -4,6 +4,8 @@ From the code DOP853 of E. Hairer. Slope 0 is that at the start of a step, slope
 of dense output.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -112,6 +114,7 @@ class Slopes:
         self.table = table
         self.slopes = first.new_empty((len(table[0]), *first.mT.shape)) if slopes is None else slopes
         flat = self.slopes.flatten(1)
+        self.rows = self.slopes.unbind(0)
         self.sums = [(flat[:k], flat[:k].t(), table[:, :k]) for k in range(len(flat) + 1)]
         self.restart(first)
 
@@ -125,7 +128,7 @@ class Slopes:
 
     def append(self, slope: Tensor) -> None:
         """One more."""
-        self.slopes[self.count] = slope.mT
+        self.rows[self.count].copy_(slope.mT)
         self.count += 1
 
     def combined(self, row: int | slice) -> Tensor:
@@ -134,6 +137,19 @@ class Slopes:
         if isinstance(row, slice):
             return (factors[row] @ flat).unflatten(1, self.slopes.shape[1:]).mT
         return torch.mv(columns, factors[row]).view(self.slopes.shape[1:]).mT
+
+    def kept(self) -> Tensor:
+        """Those that there are, `(count, d, b)`, where they stay."""
+        return self.slopes[: self.count].clone()
+
+    @classmethod
+    def joined(cls, table: Tensor, kept: Sequence[Tensor]) -> "Slopes":
+        """Those of the points of several steps."""
+        slopes = table.new_empty((len(table[0]), kept[0].shape[1], sum(k.shape[-1] for k in kept)))
+        torch.cat(kept, -1, out=slopes[: len(kept[0])])
+        found = cls(table, slopes[0].mT, slopes)
+        found.count = len(kept[0])
+        return found
 
     def of(self, some: Tensor) -> "Slopes":
         """Those of some points."""

@@ -170,7 +170,7 @@ def geodesic(
     accelerate = accelerate.in_loops() if isinstance(accelerate, InLoops) else accelerate
 
     def flow(_: Tensor, y: Tensor) -> Tensor:
-        x, v = y.split(n, -1)
+        x, v = y.narrow(-1, 0, n), y.narrow(-1, n, n)
         return torch.cat((v.mT, accelerate(x, v).mT)).mT  # coordinates of all points side by side
 
     y = torch.cat((x, v), -1).reshape(-1, 2 * n)

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from riemann._curves import dop853 as pair
+from riemann._curves.outputs import Flow, Outputs, Step, Tried, states
 from riemann._curves.recorded import Recorded
 from riemann._points.checks import carry_derivatives, surely_finite
 
-Flow = Callable[[Tensor, Tensor], Tensor]  # parameters (b,), states (b, d) -> derivatives (b, d)
 Inside = Callable[[Tensor], Tensor]  # states (b, d) -> (b,), bool
 Report = Callable[[int], object]
 
@@ -58,16 +58,6 @@ class Solution(NamedTuple):
     status: Tensor
     reached: Tensor
     steps: Tensor
-
-
-class _Step(NamedTuple):
-    """One accepted step of some points, and which parameters of output lie in it."""
-
-    lanes: Tensor  # (m,), points that step
-    start: Tensor  # (m,), their parameter
-    size: Tensor  # (m,)
-    inner: tuple[Tensor, Tensor, Tensor]  # position in lanes, row of output, fraction of the step: dense output
-    ends: tuple[Tensor, Tensor]  # position in lanes, row of output: at the end of the step
 
 
 def solve(
@@ -134,14 +124,14 @@ def _one_way(
     traced = carry_derivatives(y, slope)
     with torch.no_grad():
         steps, status, reached, count, values = _advance(
-            tried, y.detach(), slope.detach(), times.detach(), rtol, atol, max_steps, inside, report
+            tried, y.detach(), slope.detach(), times.detach(), rtol, atol, max_steps, inside, report, not traced
         )
     if traced:
         values = _replay(flow, y, slope, steps, times)
     return Solution(_assembled(steps, values, y, times)[back], status, reached, count)
 
 
-def _assembled(steps: list[_Step], values: list[Tensor], y: Tensor, times: Tensor) -> Tensor:
+def _assembled(steps: list[Step], values: list[Tensor], y: Tensor, times: Tensor) -> Tensor:
     """The values that the steps give, put at their rows and points: `(t, b, d)`."""
     out = y.new_full((len(times), *y.shape), torch.nan)
     if len(times) and times[0] == 0:
@@ -163,8 +153,12 @@ def _advance(
     max_steps: int,
     inside: Inside | None,
     report: Report,
-) -> tuple[list[_Step], Tensor, Tensor, Tensor, list[Tensor]]:
-    """Finds the steps: those accepted, status, parameter reached and steps tried of each point, values of output."""
+    together: bool,
+) -> tuple[list[Step], Tensor, Tensor, Tensor, list[Tensor]]:
+    """Finds the steps: those accepted, status, parameter reached and steps tried of each point, values of output.
+
+    Those of several steps are made `together`, or else of each step by itself, as it is taken again with a gradient.
+    """
     end = times[-1]
     bit = torch.finfo(y.dtype).eps
     status = torch.full_like(y[:, 0], Status.SUCCESS, dtype=torch.long)
@@ -173,14 +167,13 @@ def _advance(
     status[~good] = Status.NOT_FINITE
     if inside is not None:
         status[~inside(y) & good] = Status.LEFT_CHART
-    steps: list[_Step] = []
-    values: list[Tensor] = []
     lanes = ((status == Status.SUCCESS) & (end > 0)).nonzero()[:, 0]
     y, slope = _at(y, lanes), _at(slope, lanes)
     t = torch.zeros_like(y[:, 0])
     h = _first_step(flow, y, slope, end, rtol, atol)
     error_before, grow = torch.full_like(t, 1e-4), torch.full_like(t, _LARGEST)
     k = pair.Slopes(pair.table(y), slope)
+    outputs = Outputs(flow, times, k, together)
 
     while len(lanes):
         last = t + h * (1 + 1e-6) >= end
@@ -202,10 +195,7 @@ def _advance(
         tried[lanes] += 1
 
         if bool(accepted.any()):
-            step, found = _outputs(flow, lanes, accepted, t, t_new, h, y, k, y_new, times)
-            steps.append(step)
-            values += found
-            reached[step.lanes] = t_new[accepted]
+            outputs.add(Tried(lanes, accepted, t, t_new, h, y, y_new), k)
 
         done = accepted & last
         error = torch.where(finite, error, torch.inf).clamp_(min=1e-20)
@@ -226,12 +216,13 @@ def _advance(
             fate = torch.where(tired, Status.MAX_STEPS, fate)
             fate = torch.where(left, Status.LEFT_CHART, fate)
             fate = torch.where(done, Status.SUCCESS, fate)
-            status[lanes[over]] = fate[over]
+            status[lanes[over]], reached[lanes[over]] = fate[over], t[over]
             on = (~over).nonzero()[:, 0]
             lanes, t, h, y, slope = lanes[on], t[on], h[on], _at(y, on), _at(slope, on)
             error_before, grow, k = error_before[on], grow[on], k.of(on)
             report(len(status) - len(lanes))
-    return steps, status, reached, tried, values
+    outputs.finish()
+    return outputs.steps, status, reached, tried, outputs.values
 
 
 def _at(y: Tensor, lanes: Tensor) -> Tensor:
@@ -239,58 +230,7 @@ def _at(y: Tensor, lanes: Tensor) -> Tensor:
     return y.mT.index_select(1, lanes).mT
 
 
-def _outputs(
-    flow: Flow,
-    lanes: Tensor,
-    accepted: Tensor,
-    t: Tensor,
-    t_new: Tensor,
-    h: Tensor,
-    y: Tensor,
-    k: pair.Slopes,
-    y_new: Tensor,
-    times: Tensor,
-) -> tuple[_Step, list[Tensor]]:
-    """The record of a step, and the states at the parameters of output that lie in it."""
-    first, stop = (torch.searchsorted(times, bound, right=True) for bound in (t, t_new))
-    count = torch.where(accepted, stop - first, 0)
-    owner = torch.repeat_interleave(count)
-    row = torch.arange(len(owner), device=t.device) - (count.cumsum(0) - count)[owner] + first[owner]
-    fraction = (times[row] - t[owner]) / h[owner]
-    at_end = times[row] == t_new[owner]
-    position = accepted.cumsum(0) - 1
-    inner, ends = owner[~at_end], owner[at_end]
-    step = _Step(
-        lanes[accepted],
-        t[accepted],
-        h[accepted],
-        (position[inner], row[~at_end], fraction[~at_end]),
-        (position[ends], row[at_end]),
-    )
-    return step, _values(flow, inner, fraction[~at_end], ends, t, h, y, k, y_new)
-
-
-def _values(
-    flow: Flow,
-    inner: Tensor,
-    fraction: Tensor,
-    ends: Tensor,
-    t: Tensor,
-    h: Tensor,
-    y: Tensor,
-    k: pair.Slopes | pair.Terms,
-    y_new: Tensor,
-) -> list[Tensor]:
-    if len(inner) == 0:
-        return [y_new[inner], y_new[ends]]
-    need, owner = torch.unique(inner, return_inverse=True)
-    if 2 * len(need) > len(y):  # choosing costs more than it spares
-        return [_evaluated(_dense(flow, t, h, y, k, y_new), inner, fraction), y_new[ends]]
-    polynomial = _dense(flow, t[need], h[need], y[need], k.of(need), y_new[need])
-    return [_evaluated(polynomial, owner, fraction), y_new[ends]]
-
-
-def _replay(flow: Flow, y: Tensor, slope: Tensor, steps: list[_Step], times: Tensor) -> list[Tensor]:
+def _replay(flow: Flow, y: Tensor, slope: Tensor, steps: list[Step], times: Tensor) -> list[Tensor]:
     """The states of output once more, by the same steps, with a gradient."""
     values = []
     for step in steps:
@@ -300,7 +240,7 @@ def _replay(flow: Flow, y: Tensor, slope: Tensor, steps: list[_Step], times: Ten
         y_new = _step(flow, step.start, step.size, y_old, k)
         k.append(flow(step.start + step.size, y_new))
         position, _, fraction = step.inner
-        values += _values(flow, position, fraction, step.ends[0], step.start, step.size, y_old, k, y_new)
+        values += states(flow, position, fraction, step.ends[0], step.start, step.size, y_old, k, y_new)
         y = y_new if whole else y.index_put((step.lanes,), y_new)
         slope = k[12] if whole else slope.index_put((step.lanes,), k[12])
     return values
@@ -312,8 +252,9 @@ def _replay(flow: Flow, y: Tensor, slope: Tensor, steps: list[_Step], times: Ten
 def _step(flow: Flow, t: Tensor, h: Tensor, y: Tensor, k: pair.Slopes | pair.Terms) -> Tensor:
     """The state after one step; to the slope at its start are appended the eleven inside."""
     size = h[:, None]
-    for row, c in enumerate(pair.NODES):
-        k.append(flow(t + c * h, torch.addcmul(y, size, k.combined(row))))
+    times = t + h.new_tensor(pair.NODES)[:, None] * h
+    for row, at in enumerate(times.unbind(0)):
+        k.append(flow(at, torch.addcmul(y, size, k.combined(row))))
     return torch.addcmul(y, size, k.combined(pair.WEIGHTS))
 
 
@@ -331,24 +272,6 @@ def _stays(inside: Inside, h: Tensor, y: Tensor, k: pair.Slopes, y_new: Tensor) 
     change, start, end = y_new - y, h[:, None] * k[0], h[:, None] * k[12]
     states = y + s * (change + (1 - s) * (start - change + s * (2 * change - start - end)))
     return inside(states.flatten(0, 1)).unflatten(0, (8, -1)).all(0)
-
-
-def _dense(flow: Flow, t: Tensor, h: Tensor, y: Tensor, k: pair.Slopes | pair.Terms, y_new: Tensor) -> Tensor:
-    """Coefficients of the polynomial of degree 7 along a step, `(8, b, d)`; three more slopes."""
-    size = h[:, None]
-    for row, c in enumerate(pair.DENSE_NODES, pair.DENSE_STAGES):
-        k.append(flow(t + c * h, torch.addcmul(y, size, k.combined(row))))
-    change, start, end = y_new - y, size * k[0], size * k[12]
-    first = torch.stack((y, change, start - change, 2 * change - (end + start)))
-    return torch.cat((first, size * k.combined(pair.DENSE)))
-
-
-def _evaluated(polynomial: Tensor, owner: Tensor, fraction: Tensor) -> Tensor:
-    *lower, value = polynomial[:, owner]
-    s = fraction[:, None].expand(value.shape)
-    for power, coefficient in reversed(list(enumerate(lower))):
-        value = torch.addcmul(coefficient, value, s if power % 2 == 0 else 1 - s)
-    return value
 
 
 def _first_step(flow: Flow, y: Tensor, slope: Tensor, end: Tensor, rtol: float, atol: float) -> Tensor:

@@ -25,8 +25,8 @@ FEW = 8  # the part of the points that is a smaller number
 class Recorded:
     """A function of tensors `(points, …)` to one of them, not to be differentiated.
 
-    A record holds for a number of points; fewer are filled up by copies. Two records of different numbers of points are
-    one for any number, where they differ in nothing else.
+    A record holds for a number of points; fewer are filled up by copies, more are done in pieces. Two records of
+    different numbers of points are one for any number, where they differ in nothing else.
 
     Args:
         f: the function, each point by itself.
@@ -43,8 +43,10 @@ class Recorded:
         count = len(arguments[0])
         if not self.holds or count == 0:
             return self.f(*arguments)
-        if self.record is None or count > self.size:
+        if self.record is None:
             self._take(arguments)
+        elif count > self.size:
+            return torch.cat(list(map(self, *(a.split(self.size) for a in arguments))))
         elif not self.record.is_of_any and 1 < count < self.size:
             self.wasted += self.size - count
             if self.varies and self.wasted > RECORDING + SPARED * self.size and count + APART <= self.size:
@@ -125,7 +127,12 @@ class Program:
             elif func is torch.ops.aten.diag_embed.default:
                 memory.keep(result)  # for good: beside the diagonal it is 0
                 self.calls.append(functools.partial(_diagonal(result, *args[1:], **kwargs).copy_, args[0]))
-            elif _name(func) in _PARTS and _lie_alike(args[0], result) and memory.is_free_after(args[0]) and last[line.args[0].place] == place:
+            elif (
+                _name(func) in _PARTS
+                and _lie_alike(args[0], result)
+                and memory.is_free_after(args[0])
+                and last[line.args[0].place] == place
+            ):
                 self.calls.append(_over(result, func, args, kwargs))
                 result = args[0]
             elif not memory.holds(result):
