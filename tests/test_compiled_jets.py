@@ -9,6 +9,7 @@ import pickle
 import warnings
 
 import pytest
+import sympy as sp
 import torch
 from torch.autograd import forward_ad
 from torch.testing import assert_close
@@ -465,6 +466,30 @@ def test_what_arguments_are_like():
         transform(lambda x: (seen.append(like([x, w]) or like([a, w])), x.sum())[1])(a[0])
     assert seen == [False, False]
     assert like([a, w])
+
+
+def test_strides_of_indices_are_those_of_torch():
+    from torch._inductor.codegen import cpp
+    from torch.utils._sympy.functions import FloorDiv, ModularIndexing
+
+    from riemann._compiling.strides import quick_strides
+
+    x, y, s = (sp.Symbol(name, integer=True, nonnegative=True) for name in ("x0", "x1", "s0"))
+    indices = (
+        x, y, sp.Integer(3), s, s * x + y, 6 * s * (x + 2) + 3 * y, x * y, x**2 + y, s * x * (y + 1) - x, 5 - 4 * x,
+        FloorDiv(x, 8) + y, FloorDiv(x + 3, 4), ModularIndexing(x, 1, 16), s * FloorDiv(y, 3) + x, sp.Max(x, y),
+    )  # fmt: skip
+    general = cpp.stride_at_vec_range
+    with quick_strides():
+        quick = cpp.stride_at_vec_range
+        with quick_strides():
+            assert cpp.stride_at_vec_range is quick is not general
+    assert cpp.stride_at_vec_range is general
+    for index in indices:
+        for var in (x, y):
+            a, b = general(index, var, 8), quick(index, var, 8)
+            assert a == b if a.is_number or b.is_number else sp.expand(a - b) == 0, index
+            assert a.free_symbols == b.free_symbols
 
 
 @contextlib.contextmanager

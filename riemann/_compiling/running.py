@@ -14,6 +14,7 @@ from torch.autograd import forward_ad  # noqa: TID251, nothing is differentiated
 from riemann import _jets
 from riemann._compiling.kernels import Kernel
 from riemann._compiling.replayed import Replay, code_of, replay_of
+from riemann._compiling.strides import quick_strides
 from riemann._messages.frames import warn
 from riemann._points import checks
 
@@ -145,7 +146,8 @@ class _Inside:
         """The backend: inductor, that is seen being called."""
         from torch._inductor.compile_fx import compile_fx
 
-        inner = compile_fx(graph, inputs, config_patches=self.options)
+        with quick_strides():
+            inner = compile_fx(graph, inputs, config_patches=self.options)
 
         def seen(*given: Any) -> Any:
             y = inner(*given)
