@@ -16,6 +16,7 @@ from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 import riemann as rm
+from riemann._compiling import running
 from riemann._compiling.graph import recorded
 from riemann._compiling.running import Like
 
@@ -400,6 +401,34 @@ def test_calls_like_earlier_ones_are_those_of_the_function(direct):
     for u, v in ((U, U), (U, U), (U, U), (U, V), (U, V), (V, U), (U, V)):
         assert_close(g(X, u, v), rm.christoffel_vector(network, X, u, v))
     assert sum(direct) >= 8
+
+
+@pytest.mark.slow
+def test_points_are_done_in_pieces_that_the_cache_holds(direct, monkeypatch):
+    """Two or more in each; with gradients to them, all at once."""
+    monkeypatch.setattr(running, "CACHED", 2000)
+    net = torch.nn.Linear(3, 3).double()
+    metric = Stretched(net)
+    f, g = (rm.compile(metric, q, dim=3, budget=1e-6) for q in ("ricci_tensor", "christoffel_vector"))
+    pieces, take = [], running.Runner.of
+    monkeypatch.setattr(
+        running.Runner, "of", lambda runner, arguments, x, *v: pieces.append(len(x)) or take(runner, arguments, x, *v)
+    )
+    for count in (37, 3, 2, 1, 38, 37):
+        x, u, v = (
+            torch.randn(count, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(k)) for k in range(3)
+        )
+        assert_close(f(x), rm.ricci_tensor(metric, x), rtol=1e-9, atol=1e-10)
+        assert_close(g(x, u, v), rm.christoffel_vector(metric, x, u, v))
+    assert min(pieces) >= 2 and max(pieces) <= 19 and len(pieces) > 20
+    del pieces[:]
+    p = x.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(f(p).sum(), p)
+    assert pieces == [37]
+    ours = torch.autograd.grad(f(x).square().sum(), net.weight)
+    theirs = torch.autograd.grad(rm.ricci_tensor(metric, x).square().sum(), net.weight)
+    assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+    assert_close(grad, torch.autograd.grad(rm.ricci_tensor(metric, p).sum(), p)[0], rtol=1e-9, atol=1e-10)
 
 
 NEAR_MISSES = {

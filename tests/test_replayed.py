@@ -67,7 +67,7 @@ def made_of(source):
 
 def replay_of(source, *arguments):
     made = made_of(source)
-    return made, replayed.replay_of(replayed.code_of(made), arguments, [0], made(*arguments))
+    return made, replayed.replay_of(replayed.code_of(made), arguments, [0], made(*arguments), 2**20)
 
 
 @pytest.mark.parametrize("source", CODES.values(), ids=CODES)
@@ -93,7 +93,7 @@ def test_other_results_and_other_functions_have_no_replay():
     (y,) = made(X, W, 3)
     code = replayed.code_of(made)
     for others in ((y + 1e-15,), (y.float(),), (y, y), (y.mT.contiguous().mT,)):
-        assert replayed.replay_of(code, (X, W, 3), [0], others) is None
+        assert replayed.replay_of(code, (X, W, 3), [0], others, 2**20) is None
     other = made_of(CODES["arguments"])
     assert replayed.code_of(lambda *a: made(*a)) == code
     assert replayed.code_of(lambda *a: (made(*a), other)) is None  # which of two?

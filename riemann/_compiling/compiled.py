@@ -27,7 +27,6 @@ from riemann._precision import full_precision, lowered
 from riemann._types import Metric
 
 TILE = 2**22  # bytes of results that are written at a time
-BETWEEN = 2**23  # bytes of the largest tensor between that a graph makes at a time
 
 
 class Compiled(Renewed):
@@ -223,28 +222,24 @@ class Compiled(Renewed):
         return values
 
     def _run(self, x: Tensor, vectors: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """The values and doubts at points `(z, n)`; many in tiles, so that what is between stays in the cache.
+        """The values and doubts at points `(z, n)`; many in tiles, so that results are written in the cache.
 
         Inside transforms and for gradients, all at once.
         """
         assert self._runner is not None
         if not self._is_large(x) or checks.carry_derivatives(x, *vectors):
             return self._runner(x, *vectors)
-        size, between = self._bytes(x)
-        tile = max(2, min(TILE // size, BETWEEN // between if between else TILE))
-        return in_chunks(self._runner, x, *vectors, rank=2, chunk_size=tile)
+        return in_chunks(self._runner, x, *vectors, rank=2, chunk_size=max(2, TILE // self._bytes(x)))
 
-    def _bytes(self, x: Tensor) -> tuple[int, int]:
-        """Of the result, and of the largest tensor in between, a point."""
+    def _bytes(self, x: Tensor) -> int:
+        """Of the result, a point."""
         assert self._kernel is not None
         pattern = self._kernel.pattern
-        size = x.element_size() * (len(pattern.first) if self._independent else len(pattern.places))
-        return size, self._kernel.weight(x)
+        return x.element_size() * (len(pattern.first) if self._independent else len(pattern.places))
 
     def _is_large(self, x: Tensor) -> bool:
         """Whether points are better done in tiles."""
-        size, between = self._bytes(x)
-        return len(x) * size > LARGE or len(x) * between > BETWEEN
+        return len(x) * self._bytes(x) > LARGE
 
     def _eager(self, x: Tensor, *vectors: Tensor) -> Tensor:
         return eagerly(self.quantity, self.metric, x, vectors, self._options)

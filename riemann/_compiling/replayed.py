@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-KEPT = 2**20  # bytes of memory that a replay may keep
-
 PRODUCTS = "mm", "addmm", "bmm", "baddbmm"  # that write
 OPERATIONS = "linalg_cholesky_ex", "linalg_inv_ex", "linalg_solve_triangular"  # whose results are new
 DTYPES = "float64", "float32", "int64", "int32", "bool"
@@ -30,15 +28,16 @@ class Replay:
         code: a function of a list that it clears, as inductor writes them.
         given: what it was called with.
         written: the places in it of tensors that are written before each call.
+        most: bytes of memory that it may keep.
 
     Raises:
         AttributeError: it calls an operation of torch that is not known here.
         MemoryError: more would be kept than may be.
     """
 
-    def __init__(self, code: types.MethodType, given: Sequence[Any], written: Sequence[int]):
+    def __init__(self, code: types.MethodType, given: Sequence[Any], written: Sequence[int], most: int):
         self.calls: list[Callable[[], Any]] = []
-        self.bytes, self.lock = 0, threading.Lock()
+        self.bytes, self.most, self.lock = 0, most, threading.Lock()
         own = list(given)
         for k in written:
             own[k] = self._memory(given[k].shape, given[k].stride(), given[k].dtype).copy_(given[k])
@@ -67,7 +66,7 @@ class Replay:
 
     def _count(self, more: int) -> None:
         self.bytes += more
-        if self.bytes > KEPT:
+        if self.bytes > self.most:
             raise MemoryError
 
     def _seen(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,13 +121,13 @@ def code_of(made: Any) -> types.MethodType | None:
 
 
 def replay_of(
-    code: types.MethodType | None, given: Sequence[Any], written: Sequence[int], results: Sequence[Tensor]
+    code: types.MethodType | None, given: Sequence[Any], written: Sequence[int], results: Sequence[Tensor], most: int
 ) -> Replay | None:
-    """The replay of code that gave the results just now, to the last bit; None if there is none."""
+    """The replay of code that gave the results just now, to the last bit; None if there is none that keeps no more."""
     if code is None:
         return None
     try:
-        replay = Replay(code, given, written)
+        replay = Replay(code, given, written, most)
     except (AttributeError, MemoryError):
         return None
     again = replay(*(given[k] for k in written)) or ()

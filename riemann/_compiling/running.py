@@ -19,6 +19,8 @@ from riemann._messages.frames import warn
 from riemann._points import checks
 
 MOST = 100  # numbers of points that are remembered
+KEPT = 2**25  # bytes of memory that is kept for them
+CACHED = 3 * 2**19  # bytes of the largest tensor in between: about what stays in the cache of a processor
 FEW = 8  # dimensions in which a point costs less than another graph, for it alone, is to compile
 
 
@@ -61,7 +63,16 @@ class Runner:
         if len(x) == 1 and x.shape[-1] <= FEW:  # to compilers one is a size of its own
             values, doubt = self.run(*(a.expand(2, -1) for a in (x, *vectors)))
             return values[:1], doubt[:1]
+        if (pieces := self._pieces(x, *vectors)) > 1:
+            parts = [self.run(*some) for some in zip(*(a.tensor_split(pieces) for a in (x, *vectors)), strict=True)]
+            values, doubt = map(torch.cat, zip(*parts, strict=True))
+            return values, doubt
         return self.of(self.kernel.arguments(x, *vectors), x, *vectors)
+
+    def _pieces(self, x: Tensor, *vectors: Tensor) -> int:
+        """In how many pieces points are done, two or more in each; all at once where derivatives to them are wanted."""
+        pieces = min(round(len(x) * self.kernel.weight(x) / CACHED), len(x) // 2)
+        return pieces if pieces > 1 and not checks.carry_derivatives(x, *vectors) else 1
 
     def of(self, arguments: list[Tensor], x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
         """`run`, where the arguments of the code are there."""
@@ -156,8 +167,13 @@ class _Inside:
 
         return seen
 
-    def of(self, arguments: Sequence[Tensor], leading: int, result: tuple[Tensor, Tensor]) -> "_Again | None":
-        """The function of arguments like these by which this result was made just now; None if it is not known."""
+    def of(
+        self, arguments: Sequence[Tensor], leading: int, result: tuple[Tensor, Tensor], most: int
+    ) -> "_Again | None":
+        """The function of arguments like these by which this result was made just now; None if it is not known.
+
+        It may keep so many bytes.
+        """
         if self.last is None:
             return None
         inner, given, y = self.last
@@ -171,7 +187,7 @@ class _Inside:
             return None  # a view of an argument is none
         if inner not in self.codes:
             self.codes[inner] = code_of(inner)
-        return _Again(inner, self.codes[inner], given, [places.get(id(a)) for a in given], arguments, leading, y)
+        return _Again(inner, self.codes[inner], given, [places.get(id(a)) for a in given], arguments, leading, y, most)
 
 
 class _Again:
@@ -186,12 +202,13 @@ class _Again:
         arguments: Sequence[Tensor],
         leading: int,
         y: Sequence[Tensor],
+        most: int,
     ):
         self.made, self.code, self.leading = made, code, leading
         self.free = [(k, place) for k, place in enumerate(places) if place is not None]
         self.fixed = [a if place is None else None for a, place in zip(given, places, strict=True)]
         self.points = [place for _, place in self.free if place < leading]
-        self.replay = replay_of(code, given, [k for k, place in self.free if place < leading], y)
+        self.replay = replay_of(code, given, [k for k, place in self.free if place < leading], y, most)
         self.lie = [a.data_ptr() for a in arguments[leading:]]  # in memory that the replay keeps
 
     def replayed(self, arguments: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
@@ -209,7 +226,12 @@ class _Again:
     def where_they_lie(self, arguments: Sequence[Tensor]) -> Replay | None:
         """The replay that reads all arguments where they lie; None if there is none."""
         given = self._given(arguments)
-        return None if self.replay is None else replay_of(self.code, given, (), self.made(*given))
+        return None if self.replay is None else replay_of(self.code, given, (), self.made(*given), KEPT)
+
+    @property
+    def bytes(self) -> int:
+        """Of memory that is kept."""
+        return 0 if self.replay is None else self.replay.bytes
 
     def _given(self, arguments: Sequence[Tensor]) -> list[Any]:
         all_of_them = self.fixed.copy()
@@ -255,7 +277,8 @@ class _Compiled:
                 warnings.simplefilter("ignore")
                 result = self.compiled(*arguments)
             if len(_graphs(self.code)) == self.known[kind]:
-                again = self.inside.of(arguments, self.leading, result)
+                left = KEPT - sum(again.bytes for _, again in self.direct.values())
+                again = self.inside.of(arguments, self.leading, result, left)
                 if self.closed and again is not None and len(self.direct) < MOST and not (recording and any(kind[2:])):
                     self.direct[given[0].shape, recording] = Like(given), again
                 return result
