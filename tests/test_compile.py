@@ -477,7 +477,7 @@ def test_where_the_instructions_of_the_processor_do_not_compile_torch_tries_them
         return failing if running._Processor.options() else kernel
 
     monkeypatch.setattr(running._Processor, "is_believed", True)
-    monkeypatch.setattr(running, "_torch_compiled", compiling)
+    monkeypatch.setattr(running, "_Compiled", compiling)
     f = rm.compile(sphere, "scalar_curvature", dim=2)
     assert_equal(f(X), 2.0)
     assert f.route.endswith("by inductor")
@@ -600,7 +600,7 @@ def test_a_miscompiled_function_is_an_error_that_names_both(metric, components, 
 
         return run
 
-    monkeypatch.setattr(running, "_torch_compiled", wrong)
+    monkeypatch.setattr(running, "_Compiled", wrong)
     dim = 4 if metric is KERR.metric else 2
     f = rm.compile(metric, "christoffel", dim=dim, components=components)
     x = KERR.x() if dim == 4 else X

@@ -45,7 +45,7 @@ class Runner:
             return values[:0], doubt[:0]
         lost = checks.carry_derivatives(x, *vectors) and not kernel.knows_all(x)  # gradients of what it reads unseen
         if not self.compiles or lost or not all(map(checks.has_values, (x, *vectors))):
-            return kernel.shaped(*kernel(*kernel.arguments(x, *vectors)))
+            return self._in_pieces(self._plainly, x, *vectors)
         key = kernel.prepare(x)
         if key not in self.compiled:
             arguments, leading = kernel.arguments(x, *vectors), kernel.leading(x, *vectors)
@@ -60,19 +60,27 @@ class Runner:
 
     def run(self, x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Values and doubts at points and vectors, by what is compiled for them; as plain torch if that fails."""
+        return self._in_pieces(self._compiled, x, *vectors)
+
+    def _compiled(self, x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
         if len(x) == 1 and x.shape[-1] <= FEW:  # to compilers one is a size of its own
-            values, doubt = self.run(*(a.expand(2, -1) for a in (x, *vectors)))
+            values, doubt = self._compiled(*(a.expand(2, -1) for a in (x, *vectors)))
             return values[:1], doubt[:1]
-        if (pieces := self._pieces(x, *vectors)) > 1:
-            parts = [self.run(*some) for some in zip(*(a.tensor_split(pieces) for a in (x, *vectors)), strict=True)]
-            values, doubt = map(torch.cat, zip(*parts, strict=True))
-            return values, doubt
         return self.of(self.kernel.arguments(x, *vectors), x, *vectors)
 
-    def _pieces(self, x: Tensor, *vectors: Tensor) -> int:
-        """In how many pieces points are done, two or more in each; all at once where derivatives to them are wanted."""
+    def _plainly(self, x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
+        return self.kernel.shaped(*self.kernel(*self.kernel.arguments(x, *vectors)))
+
+    def _in_pieces(
+        self, run: Callable[..., tuple[Tensor, Tensor]], x: Tensor, *vectors: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What runs at two points or more at a time; at all at once where derivatives to them are wanted."""
         pieces = min(round(len(x) * self.kernel.weight(x) / CACHED), len(x) // 2)
-        return pieces if pieces > 1 and not checks.carry_derivatives(x, *vectors) else 1
+        if pieces <= 1 or checks.carry_derivatives(x, *vectors):
+            return run(x, *vectors)
+        parts = [run(*some) for some in zip(*(a.tensor_split(pieces) for a in (x, *vectors)), strict=True)]
+        values, doubt = map(torch.cat, zip(*parts, strict=True))
+        return values, doubt
 
     def of(self, arguments: list[Tensor], x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
         """`run`, where the arguments of the code are there."""
