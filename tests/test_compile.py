@@ -20,7 +20,7 @@ from torch.testing import assert_close
 import riemann as rm
 from riemann import bridge, spaces
 from riemann._clock import within
-from riemann._compiling import compiled, kernels, running
+from riemann._compiling import called, compiled, kernels, running
 from riemann_nn import MetricNet, MLPCholesky
 from tests.cases import BY_NAME
 from tests.helpers import assert_equal, exact, terms
@@ -474,14 +474,14 @@ def test_where_the_instructions_of_the_processor_do_not_compile_torch_tries_them
         def failing(*arguments):
             raise RuntimeError("unknown instruction")
 
-        return failing if running._Processor.options() else kernel
+        return failing if called.Processor.options() else kernel
 
-    monkeypatch.setattr(running._Processor, "is_believed", True)
-    monkeypatch.setattr(running, "_Compiled", compiling)
+    monkeypatch.setattr(called.Processor, "is_believed", True)
+    monkeypatch.setattr(running, "Called", compiling)
     f = rm.compile(sphere, "scalar_curvature", dim=2)
     assert_equal(f(X), 2.0)
     assert f.route.endswith("by inductor")
-    assert running._Processor.options() == {}
+    assert called.Processor.options() == {}
 
 
 @pytest.mark.slow
@@ -600,7 +600,7 @@ def test_a_miscompiled_function_is_an_error_that_names_both(metric, components, 
 
         return run
 
-    monkeypatch.setattr(running, "_Compiled", wrong)
+    monkeypatch.setattr(running, "Called", wrong)
     dim = 4 if metric is KERR.metric else 2
     f = rm.compile(metric, "christoffel", dim=dim, components=components)
     x = KERR.x() if dim == 4 else X

@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import riemann as rm
 from riemann._compiling import running
+from riemann._compiling.called import Like
 from riemann._compiling.graph import recorded
-from riemann._compiling.running import Like
 
 pytestmark = pytest.mark.unshaped
 

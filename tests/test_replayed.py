@@ -11,7 +11,7 @@ import torch
 from torch.testing import assert_close
 
 import riemann as rm
-from riemann._compiling import replayed, running
+from riemann._compiling import called, replayed
 
 pytestmark = pytest.mark.unshaped
 
@@ -125,11 +125,11 @@ def test_compiled_quantities_at_few_points():
             a = torch.tanh(self.weight @ x)
             return scale.to(x) * torch.eye(2, dtype=x.dtype) + torch.outer(a, a)
 
-    metric, seen, again = Metric(), [], running._Again.replayed
+    metric, seen, again = Metric(), [], called._Again.replayed
     f = rm.compile(metric, "christoffel", dim=2, budget=1e-6)
     points = torch.rand(40, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running._Again, "replayed", lambda *a: seen.append(again(*a)) or seen[-1])
+        patch.setattr(called._Again, "replayed", lambda *a: seen.append(again(*a)) or seen[-1])
         for x in (points[0], points[:1], points[:5]):
             for k in range(6):
                 metric.weight.add_(0.1)

@@ -6,6 +6,7 @@ Where sizes are free, an index is a polynomial, and its stride is found by expan
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import sympy as sp
 
@@ -33,11 +34,11 @@ def _quick(general: Callable[..., sp.Expr]) -> Callable[..., sp.Expr]:
         return general
 
     @functools.lru_cache(4096)
-    def stride(index: sp.Expr, var: sp.Symbol, vec_length: int | None = None) -> sp.Expr:
+    def stride(index: sp.Expr, var: sp.Symbol, *others: Any) -> sp.Expr:
         """What an index grows by with a variable."""
         if all(isinstance(part, sp.Add | sp.Mul | sp.Symbol | sp.Integer) for part in sp.preorder_traversal(index)):
             return sp.expand(index.subs(var, var + 1) - index)
-        return general(index, var, vec_length)
+        return general(index, var, *others)
 
     stride.general = general  # type: ignore[attr-defined]
     return stride
