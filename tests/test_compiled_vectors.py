@@ -109,10 +109,10 @@ def test_a_pole_on_the_way_stops_one_geodesic_of_those_that_are_compiled():
 
 def test_no_size_is_compiled_for_when_a_guard_fails(monkeypatch):
     """A graph that torch must make anew, here for another number of threads, is one for all sizes, too."""
-    from riemann._compiling import running
+    from riemann._compiling import called
 
-    graphs, codes = running._graphs, []
-    monkeypatch.setattr(running, "_graphs", lambda code: codes.append(code) or graphs(code))
+    graphs, codes = called._graphs, []
+    monkeypatch.setattr(called, "_graphs", lambda code: codes.append(code) or graphs(code))
     f, threads = rm.compile(sphere, "geodesic_acceleration", dim=2, backend="eager"), torch.get_num_threads()
     try:
         for count, more in ((5, 0), (7, 0), (9, 1), (11, 1), (4, 1)):

@@ -6,9 +6,10 @@ Where sizes are free, an index is a polynomial, and its stride is found by expan
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import sympy as sp
+if TYPE_CHECKING:
+    import sympy as sp
 
 
 @contextlib.contextmanager
@@ -29,7 +30,9 @@ def quick_strides() -> Iterator[None]:
 
 
 @functools.cache
-def _quick(general: Callable[..., sp.Expr]) -> Callable[..., sp.Expr]:
+def _quick(general: "Callable[..., sp.Expr]") -> "Callable[..., sp.Expr]":
+    import sympy as sp
+
     if hasattr(general, "general"):  # another thread compiles
         return general
 
