@@ -5,6 +5,7 @@ Code that looks like inductor's and does more than call kernels has no replay.
 
 import threading
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -65,7 +66,7 @@ def made_of(source):
     return lambda *arguments: code(list(arguments))
 
 
-def replay_of(source, *arguments):
+def replay_of(source, *arguments) -> tuple[Any, Any]:
     made = made_of(source)
     return made, replayed.replay_of(replayed.code_of(made), arguments, [0], made(*arguments), 2**20)
 
