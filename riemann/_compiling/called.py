@@ -196,10 +196,11 @@ class Called:
                 warnings.simplefilter("ignore")
                 result = self.compiled(*arguments)
             if len(_graphs(self.code)) == self.known[kind]:
-                left = KEPT - sum(again.bytes for _, again in self.direct.values())
-                again = self.inside.of(arguments, self.leading, result, left)
-                if self.closed and again is not None and len(self.direct) < MOST and not (recording and any(kind[2:])):
-                    self.direct[given[0].shape, recording] = Like(given), again
+                if self.closed and len(self.direct) < MOST and not (recording and any(kind[2:])):
+                    left = KEPT - sum(again.bytes for _, again in self.direct.values())
+                    if (again := self.inside.of(arguments, self.leading, result, left)) is not None:
+                        self.direct[given[0].shape, recording] = Like(given), again
+                self.inside.last = None
                 return result
             self.direct.clear()
             self.inside.codes.clear()
