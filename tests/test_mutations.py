@@ -24,6 +24,8 @@ FOUR = random_metric(4, 1, seed=7)
 X, X4 = CASE.x(), torch.tensor([[0.1, -0.2, 0.3, 0.2]], dtype=torch.float64)
 JETS, JETS4 = rm.at(CASE.metric, X, 4).jets, rm.at(FOUR, X4, 4).jets
 SIDE_BY_SIDE = [points_last(y.repeat(40, *[1] * (y.ndim - 1)), y.ndim - 1) for y in JETS4[:3]]  # another layout
+TWO = torch.tensor([[[2.0, 1.0], [1.0, 3.0]], [[1.0, 2.0], [2.0, -3.0]]], dtype=torch.float64)  # pivots of both rows
+PLANES = points_last(TWO.repeat(20, 1, 1), 2)
 VECTORS = torch.randn(3, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 
 
@@ -45,6 +47,7 @@ def of_jets(f):
         f.riemann_tensor(g, dg, ddg), f.ricci_tensor(g, dg, ddg), f.scalar_curvature(g, dg, ddg),
         f.einstein_tensor(g, dg, ddg, "ul"), f.schouten_tensor(g, dg, ddg), f.kretschmann_scalar(g, dg, ddg),
         f.weyl_tensor(*JETS4[:3]), f.cotton_tensor(*JETS[:4]), f.nabla_riemann(*JETS[:4]),
+        f.inverse_metric(PLANES),
         f.riemann_tensor(*SIDE_BY_SIDE), f.geodesic_acceleration(*SIDE_BY_SIDE[:2], SIDE_BY_SIDE[0][:, 0]),
         f.ricci_curvature(g, dg, ddg, u), f.christoffel_vector(g, dg, u, v),
         f.curvature_endomorphism(g, dg, ddg, u, v, w), f.sectional_curvature(g, dg, ddg, u, v), f.squared_area(g, u, v),
