@@ -45,7 +45,7 @@ def contradicted(metric, signs, count):
     """How many of some random points in decided boxes have the other sign by FLINT: none, or a proof is wrong."""
     wrong = 0
     for boxes, sign in ((signs.above, 1), (signs.below, -1)):
-        for k in torch.randint(len(boxes), (count // 2 if len(boxes) else 0,)).tolist():
+        for k in torch.randint(max(1, len(boxes)), (count // 2 if len(boxes) else 0,)).tolist():
             x = boxes[k, :, 0] + (boxes[k, :, 1] - boxes[k, :, 0]) * torch.rand(2, dtype=torch.float64)
             here = rm.enclose(metric, "gauss_curvature", x)
             wrong += not bool(here.lower > 0 if sign > 0 else here.upper < 0)

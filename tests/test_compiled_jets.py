@@ -505,6 +505,9 @@ def test_strides_of_indices_are_those_of_torch():
     indices = (
         x, y, sp.Integer(3), s, s * x + y, 6 * s * (x + 2) + 3 * y, x * y, x**2 + y, s * x * (y + 1) - x, 5 - 4 * x,
         FloorDiv(x, 8) + y, FloorDiv(x + 3, 4), ModularIndexing(x, 1, 16), s * FloorDiv(y, 3) + x, sp.Max(x, y),
+        20 * ModularIndexing(x, 1, 256) + y + 4, ModularIndexing(x, 8, 4), ModularIndexing(x, 3, 16), FloorDiv(x, s),
+        ModularIndexing(x, 1, 12), FloorDiv(ModularIndexing(x, 1, 16), 3), x * FloorDiv(y, 3), FloorDiv(x, 16) * y,
+        ModularIndexing(x, 1, s), ModularIndexing(y, 1, 5) + 3 * x, s * ModularIndexing(x, 16, 8), FloorDiv(8 * x, 3),
     )  # fmt: skip
     general = cpp.stride_at_vec_range
     with quick_strides():

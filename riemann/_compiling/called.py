@@ -15,7 +15,7 @@ from riemann._compiling.kernels import Kernel
 from riemann._compiling.replayed import Replay, code_of, replay_of
 from riemann._compiling.strides import quick_strides
 
-MOST = 100  # numbers of points that are remembered
+MOST = 100  # numbers of points that are remembered, and graphs
 KEPT = 2**25  # bytes of memory that is kept for them
 
 
@@ -160,15 +160,17 @@ class _Again:
 
 
 class Called:
-    """A kernel under `torch.compile`, once for all sizes of the batch, with which so many arguments lead.
+    """A kernel under `torch.compile`, for the size of the first batch, and once more for all sizes if another comes.
 
-    No other size is free: one that happened to be equal to that of the first batch would be taken for the same.
+    With `dynamic`, for all sizes from the beginning. So many arguments lead with the batch. No other size is free: one
+    that happened to be equal to that of the first batch would be taken for the same.
     Arguments that are a `single` number are given as rows of one: numbers themselves make torch trace all twice.
     The kernel is `closed` if it reads nothing but its arguments, and constants.
     """
 
-    def __init__(self, kernel: Kernel, backend: Any, leading: int, single: list[bool], closed: bool):
-        self.leading, self.single, self.closed = leading, single if any(single) else None, closed
+    def __init__(self, kernel: Kernel, backend: Any, dynamic: bool, leading: int, single: list[bool], closed: bool):
+        self.dynamic, self.leading, self.closed = dynamic, leading, closed
+        self.single = single if any(single) else None
 
         def run(*arguments: Tensor) -> tuple[Tensor, Tensor]:
             return kernel(*(a.squeeze(0) if one else a for a, one in zip(arguments, single, strict=True)))
@@ -184,14 +186,18 @@ class Called:
         self.compiled = torch.compile(own, dynamic=False, fullgraph=True, backend=backend)
         self.direct: dict[Any, tuple[Like, _Again]] = {}
         self.known: dict[tuple[Any, ...], int] = {}  # how arguments differ, and the graphs that were there after them
+        self.sizes: dict[tuple[Any, ...], int | None] = {}  # of the batch that graphs for them are of; None: all
 
     def __call__(self, *given: Tensor) -> Sequence[Tensor]:
         if (again := self._again(given)) is not None:
             return again.replayed(given) or again(self._rows(given))
         arguments, recording = self._rows(given), torch.is_grad_enabled()
-        alone = len(arguments[0]) == 1  # a graph of its own, which does not make those of all sizes void
-        kind = (recording, alone, *(a.requires_grad for a in arguments))
-        if kind in self.known:  # nothing is to compile, and to say so at each argument takes longer than the call
+        size = len(arguments[0])  # one has a graph of its own, which does not make those of all sizes void
+        kind = (recording, size == 1, *(a.requires_grad for a in arguments))
+        if kind in self.known and self.sizes[kind] in (
+            size,
+            None,
+        ):  # nothing is to compile, and to say so at each argument takes longer than the call
             with warnings.catch_warnings():  # unless weights are laid out otherwise than they were
                 warnings.simplefilter("ignore")
                 result = self.compiled(*arguments)
@@ -206,9 +212,12 @@ class Called:
             self.inside.codes.clear()
             torch._dynamo.reset_code(self.code)  # a graph was compiled for one size
             self.known.clear()
-        for a in arguments[: self.leading]:
-            torch._dynamo.maybe_mark_dynamic(a, 0)
-        lean = torch._dynamo.config.patch(record_runtime_overhead=False)  # a record that each call would pay for
+        if self.dynamic or self.sizes.setdefault(kind, size) != size:
+            self.sizes[kind] = None
+            for a in arguments[: self.leading]:
+                torch._dynamo.maybe_mark_dynamic(a, 0)
+        # no record that each call would pay for, and no limit: of each kind there are two graphs at most
+        lean = torch._dynamo.config.patch(record_runtime_overhead=False, recompile_limit=MOST)
         with lean, warnings.catch_warnings():  # torch's own, while it compiles: not for who calls this
             warnings.simplefilter("ignore")
             result = self.compiled(*arguments)

@@ -20,6 +20,7 @@ def compile(
     dim: int | None = None,
     components: str = "all",
     backend: str | None = "inductor",
+    dynamic: bool | None = None,
     budget: float = 10.0,
     digits: bool = False,
     **options: Any,
@@ -37,8 +38,8 @@ def compile(
        quantity, as one graph: for networks, and whatever is too long for expressions.
     4. Eager: the function of the same name, in tiles, for what cannot be recorded. A warning says why.
 
-    Code is given to `torch.compile`, once for all sizes of the batch. Where it cannot compile (no C++ compiler), a
-    warning says so, and the same code runs eagerly.
+    Code is given to `torch.compile`, at the first call for its number of points, at the first call with another number
+    for all of them. Where it cannot compile (no C++ compiler), a warning says so, and the same code runs eagerly.
 
     Args:
         metric: callable, one point `(n,)` to `(n, n)`. Numbers in it are compiled, floats as the rational of their
@@ -51,6 +52,8 @@ def compile(
         dim: n; may be left out where the metric has a `dim`.
         components: `"all"`, or `"independent"` for a record of those that are not 0 and differ by more than a sign.
         backend: of `torch.compile`; None leaves the code as it is.
+        dynamic: as of `torch.compile`: True compiles for all numbers of points at once, which takes up to twice as long
+            as for one. None does so for `"geodesic_acceleration"` alone, which solvers call at changing numbers.
         budget: seconds that each step of a derivation may take.
         digits: whether each call says where rounding leaves few digits, as the eager function does, in the time of its
             derivatives.
@@ -73,10 +76,10 @@ def compile(
     Note:
         Where the metric is written otherwise than when it was compiled (other numbers or functions in closures and
         globals, attributes of modules, a `forward`, hooks), the next call compiles anew.
-        The first call compiles, for each dtype and with gradients anew: 5 to 30 seconds; torch keeps what it compiled
-        on disk, for the next process. Points where the code gives no finite number, g is singular to rounding, or the
-        expressions need not be what the metric computes (at the edge of a domain, in `torch.where(x == 0, …)`) are
-        given to the generic function: its value, or NaN and a warning.
+        The first call compiles, for each dtype and with gradients anew: 5 to 30 seconds; the first with another number
+        of points once more. Torch keeps what it compiled on disk, for the next process. Points where the code gives no
+        finite number, g is singular to rounding, or the expressions need not be what the metric computes (at the edge
+        of a domain, in `torch.where(x == 0, …)`) are given to the generic function: its value, or NaN and a warning.
         What is returned can be pickled and copied as far as the metric can; it is compiled anew where it arrives.
         Gradients flow compiled, second ones by the same code uncompiled. Inside `vmap` and other transforms the code
         runs uncompiled.
@@ -90,8 +93,11 @@ def compile(
         >>> print(ricci.route)
         symbolic, 7 operations, as plain torch
     """
+    if dynamic not in (None, True):
+        raise ValueError(f"`dynamic` is {dynamic!r}, expected None or True: of each number of points there is no graph")
+    varies = bool(dynamic) or quantity == "geodesic_acceleration"
     if quantity == "jet":
-        return jet(metric, dim, backend=backend, **options)
+        return jet(metric, dim, backend=backend, dynamic=varies, **options)
     check_metric_callable(metric)
     check(quantity, options, components)
     dim = getattr(unwrapped(metric), "dim", None) if dim is None else dim
@@ -100,7 +106,7 @@ def compile(
     checks.check_count("dim", dim, 1)
     if not checks.is_number(budget) or not budget > 0:
         raise ValueError(f"`budget` is {budget!r}, expected seconds, more than 0")
-    return Compiled(metric, quantity, options, dim, components == "all", backend, digits, budget)
+    return Compiled(metric, quantity, options, dim, components == "all", backend, varies, digits, budget)
 
 
 compile.register, compile.closed_form = closed_form.register, closed_form  # type: ignore[attr-defined]

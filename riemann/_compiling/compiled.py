@@ -46,6 +46,7 @@ class Compiled(Renewed):
         dim: int,
         whole: bool,
         backend: str | None,
+        dynamic: bool,
         digits: bool,
         budget: float,
     ):
@@ -53,10 +54,10 @@ class Compiled(Renewed):
         self.quantity: str = quantity
         self._options, self._dim, self._order = options, dim, order_of(quantity)
         self._independent, self._chosen = not whole, backend
-        self._says_digits, self._budget = digits, budget
+        self._dynamic, self._says_digits, self._budget = dynamic, digits, budget
         self._renew()
 
-    _says_digits, _budget = False, 10.0  # of what was pickled before there were these options
+    _dynamic, _says_digits, _budget = True, False, 10.0  # of what was pickled before there were these options
     _kernel: Kernel | None
     _pattern: Pattern
 
@@ -75,7 +76,7 @@ class Compiled(Renewed):
 
     def _make(self) -> None:
         """What is compiled anew where the function arrives."""
-        self._runner = None if self._kernel is None else Runner(self._kernel, self._chosen)
+        self._runner = None if self._kernel is None else Runner(self._kernel, self._chosen, self._dynamic)
         self._compared: set[tuple[Any, ...]] = set()
         self._repeating: set[tuple[Any, ...]] = set()  # shapes and dtypes of calls that need no checks any more
         self._written = None if self._kernel is None else Written(unwrapped(self.metric), self._kernel.is_fixed)
@@ -222,14 +223,11 @@ class Compiled(Renewed):
         return values
 
     def _run(self, x: Tensor, vectors: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """The values and doubts at points `(z, n)`; many in tiles, so that results are written in the cache.
-
-        Inside transforms and for gradients, all at once.
-        """
+        """The values and doubts at points `(z, n)`; many in tiles, inside transforms and for gradients all at once."""
         assert self._runner is not None
         if not self._is_large(x) or checks.carry_derivatives(x, *vectors):
             return self._runner(x, *vectors)
-        return in_chunks(self._runner, x, *vectors, rank=2, chunk_size=max(2, TILE // self._bytes(x)))
+        return self._runner.in_tiles(max(2, TILE // self._bytes(x)), x, *vectors)
 
     def _bytes(self, x: Tensor) -> int:
         """Of the result, a point."""

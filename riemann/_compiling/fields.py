@@ -67,10 +67,10 @@ class CompiledJet(Renewed):
 
     quantity = "jet"
 
-    def __init__(self, field: Field, dim: int, order: int, backend: str | None):
+    def __init__(self, field: Field, dim: int, order: int, backend: str | None, dynamic: bool):
         self.field: Field = field
         self.order: int = order
-        self._dim, self._backend, self._why = dim, backend, ""
+        self._dim, self._backend, self._dynamic, self._why = dim, backend, dynamic, ""
         self._renew()
 
     MADE = "_kernel", "_runner", "_compared", "_written", "_why"
@@ -78,7 +78,7 @@ class CompiledJet(Renewed):
 
     def _make(self) -> None:
         self._kernel = OfField(self.field, self.order)
-        self._runner = Runner(self._kernel, self._backend)
+        self._runner = Runner(self._kernel, self._backend, self._dynamic)
         self._compared: set[Any] = set()
         self._written = Written(unwrapped(self.field), self._kernel.is_fixed)
 
@@ -155,7 +155,7 @@ class CompiledJet(Renewed):
         self._written.settle()
 
 
-def jet(field: Field, dim: int | None, *, backend: str | None, order: int = 2) -> CompiledJet:
+def jet(field: Field, dim: int | None, *, backend: str | None, dynamic: bool, order: int = 2) -> CompiledJet:
     """`riemann.jet` of a field, compiled; see `compile`."""
     if not callable(field):
         raise TypeError(f"`metric` is a {type(field).__name__}, expected a field: a callable of one point (n,)")
@@ -163,4 +163,4 @@ def jet(field: Field, dim: int | None, *, backend: str | None, order: int = 2) -
         raise ValueError("`dim` is not known: a field is a callable, so give its dimension, `dim=…`")
     checks.check_count("dim", dim, 1)
     checks.check_count("order", order, 0)
-    return CompiledJet(field, dim, order, backend)
+    return CompiledJet(field, dim, order, backend, dynamic)

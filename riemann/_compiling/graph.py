@@ -66,6 +66,7 @@ def recorded(
 
     with outside(), torch.no_grad():
         fakes = FakeTensorMode(shape_env=ShapeEnv())
+        fakes.cache_enabled = False  # keys of operations take longer than what they are keys to
         recorder = _Recorder(fakes, rules)
         count = _symbol(fakes)
         arguments = []

@@ -1,5 +1,6 @@
 """How what is compiled runs: by torch's compiler, and without it where it fails."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,20 +13,23 @@ from riemann._compiling.kernels import Kernel
 from riemann._compiling.replayed import Replay
 from riemann._messages.frames import warn
 from riemann._points import checks
+from riemann._points.chunks import in_chunks
 
 CACHED = 3 * 2**19  # bytes of the largest tensor in between: about what stays in the cache of a processor
 FEW = 8  # dimensions in which a point costs less than another graph, for it alone, is to compile
 
 
 class Runner:
-    """A kernel at points, compiled once for all numbers of them, for each dtype and device.
+    """A kernel at points, compiled for each dtype and device.
+
+    For the first number of points, and for all numbers when there is another; with `dynamic`, for all at once.
 
     Attributes:
         by: what runs it, in words.
     """
 
-    def __init__(self, kernel: Kernel, backend: str | None):
-        self.kernel, self.backend = kernel, backend
+    def __init__(self, kernel: Kernel, backend: str | None, dynamic: bool):
+        self.kernel, self.backend, self.dynamic = kernel, backend, dynamic
         self.compiles = backend is not None
         self.by = "as plain torch" if backend is None else f"by {backend}"
         self.compiled: dict[Any, Called] = {}
@@ -43,7 +47,7 @@ class Runner:
         if key not in self.compiled:
             arguments, leading = kernel.arguments(x, *vectors), kernel.leading(x, *vectors)
             single, closed = [a.ndim == 0 for a in arguments], kernel.knows_all(x)
-            self.compiled[key] = Called(kernel, self.backend, leading, single, closed)
+            self.compiled[key] = Called(kernel, self.backend, self.dynamic, leading, single, closed)
         return self.run(x, *vectors)
 
     def is_compiled(self, x: Tensor, *vectors: Tensor) -> bool:
@@ -71,9 +75,14 @@ class Runner:
         pieces = min(round(len(x) * self.kernel.weight(x) / CACHED), len(x) // 2)
         if pieces <= 1 or checks.carry_derivatives(x, *vectors):
             return run(x, *vectors)
-        parts = [run(*some) for some in zip(*(a.tensor_split(pieces) for a in (x, *vectors)), strict=True)]
+        size = -(-len(x) // pieces)
+        parts = [_filled(run, size, *some) for some in zip(*(a.split(size) for a in (x, *vectors)), strict=True)]
         values, doubt = map(torch.cat, zip(*parts, strict=True))
         return values, doubt
+
+    def in_tiles(self, size: int, x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and doubts, so many points at a time, so that results are written in the cache."""
+        return in_chunks(functools.partial(_filled, self, size), x, *vectors, rank=2, chunk_size=size)
 
     def of(self, arguments: list[Tensor], x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
         """`run`, where the arguments of the code are there."""
@@ -99,3 +108,12 @@ class Runner:
         """What is called for points like x and arguments that stay where they lie; None if it is not known."""
         made = self.compiled.get(self.kernel.prepare(x)) if self.compiles else None
         return None if made is None else made.replay(arguments)
+
+
+def _filled(run: Callable[..., tuple[Tensor, Tensor]], size: int, x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """What runs at so many points, at no more than these: the last one stands for those that are missing."""
+    count = len(x)
+    if count == size:
+        return run(x, *vectors)
+    values, doubt = run(*(torch.cat([a, a[-1:].expand(size - count, -1)]) for a in (x, *vectors)))
+    return values[:count], doubt[:count]

@@ -1,12 +1,13 @@
 """Strides of indices for torch's compiler, without `sympy.simplify`, in which it spends a quarter of its time.
 
-Where sizes are free, an index is a polynomial, and its stride is found by expanding it.
+An index is a polynomial in a variable, but for quotients and remainders; those that are constant along a vector are
+symbols, and the stride is found by expanding it.
 """
 
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sympy as sp
@@ -32,16 +33,36 @@ def quick_strides() -> Iterator[None]:
 @functools.cache
 def _quick(general: "Callable[..., sp.Expr]") -> "Callable[..., sp.Expr]":
     import sympy as sp
+    from torch.utils._sympy.functions import FloorDiv, ModularIndexing
 
     if hasattr(general, "general"):  # another thread compiles
         return general
 
     @functools.lru_cache(4096)
-    def stride(index: sp.Expr, var: sp.Symbol, *others: Any) -> sp.Expr:
-        """What an index grows by with a variable."""
-        if all(isinstance(part, sp.Add | sp.Mul | sp.Symbol | sp.Integer) for part in sp.preorder_traversal(index)):
-            return sp.expand(index.subs(var, var + 1) - index)
-        return general(index, var, *others)
+    def stride(index: sp.Expr, var: sp.Symbol, length: int | None = None) -> sp.Expr:
+        """What an index grows by with a variable, from a multiple of a length to the next."""
+        parts = {part: along(part, var, length) for part in index.atoms(FloorDiv, ModularIndexing) if part.has(var)}
+        polynomial = index.xreplace(parts)
+        if is_polynomial(polynomial, var):
+            return sp.expand(polynomial.xreplace({var: var + 1}) - polynomial)
+        return general(index, var, length)
+
+    def along(part: sp.Expr, var: sp.Symbol, length: int | None) -> sp.Expr:
+        """A quotient or a remainder between multiples of a length; itself if it is neither constant nor grows there."""
+        divisor, modulus = (*part.args[1:], None)[:2]
+        if length and part.args[0] == var and divisor.is_Integer:
+            if divisor % length == 0:
+                return sp.Dummy()
+            if divisor == 1 and modulus is not None and modulus.is_Integer and modulus % length == 0:
+                return var + sp.Dummy()
+        return part
+
+    def is_polynomial(e: sp.Expr, var: sp.Symbol) -> bool:
+        return (
+            e == var
+            or not e.has(var)
+            or (isinstance(e, sp.Add | sp.Mul) and all(is_polynomial(a, var) for a in e.args))
+        )
 
     stride.general = general  # type: ignore[attr-defined]
     return stride
