@@ -15,7 +15,7 @@ from riemann._messages.frames import warn
 from riemann._points import checks
 from riemann._points.chunks import in_chunks
 
-CACHED = 3 * 2**19  # bytes of the largest tensor in between: about what stays in the cache of a processor
+CACHED = 3 * 2**18  # bytes of the largest tensor in between, the half of what stays in the cache of a processor
 FEW = 8  # dimensions in which a point costs less than another graph, for it alone, is to compile
 
 
