@@ -7,6 +7,8 @@ import riemann as rm
 from riemann._compiling import compiled, running
 from riemann._compiling.called import _graphs
 
+pytestmark = pytest.mark.unshaped
+
 torch.manual_seed(0)
 W = torch.randn(2, 2, dtype=torch.float64)
 X = torch.randn(12, 2, dtype=torch.float64)
