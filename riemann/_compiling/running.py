@@ -15,7 +15,7 @@ from riemann._messages.frames import warn
 from riemann._points import checks
 from riemann._points.chunks import in_chunks
 
-CACHED = 3 * 2**18  # bytes of the largest tensor in between, the half of what stays in the cache of a processor
+CACHED = 2**20  # bytes of the largest tensor in between: about what stays in the cache of a processor
 FEW = 8  # dimensions in which a point costs less than another graph, for it alone, is to compile
 
 
@@ -72,7 +72,7 @@ class Runner:
         self, run: Callable[..., tuple[Tensor, Tensor]], x: Tensor, *vectors: Tensor
     ) -> tuple[Tensor, Tensor]:
         """What runs at two points or more at a time; at all at once where derivatives to them are wanted."""
-        pieces = min(round(len(x) * self.kernel.weight(x) / CACHED), len(x) // 2)
+        pieces = min(len(x) * self.kernel.weight(x) // CACHED, len(x) // 2)
         if pieces <= 1 or checks.carry_derivatives(x, *vectors):
             return run(x, *vectors)
         size = -(-len(x) // pieces)
