@@ -431,7 +431,7 @@ def counting(graphs):
 def test_one_graph_serves_all_sizes_and_functions_do_not_share_a_limit():
     x = torch.rand(40, 2, dtype=torch.float64) + 0.5
     for k in range(10):  # more than the graphs that torch allows to one function
-        f = rm.compile(sphere, "scalar_curvature", dim=2, backend=counting(graphs := []))
+        f = rm.compile(sphere, "scalar_curvature", dim=2, backend=counting(graphs := []), dynamic=True)
         for size in (0, 1, 7, 40) if k == 0 else (3,):
             assert_equal(f(x[:size]), 2.0)
         assert len(graphs) == 1
@@ -441,7 +441,8 @@ def test_one_point_has_one_graph_beside_that_of_all_sizes():
     def wide(x):
         return torch.diag(1 + x.roll(1) ** 2)
 
-    f = rm.compile(wide, "scalar_curvature", dim=running.FEW + 1, backend=counting(graphs := []), budget=0.1)
+    backend = counting(graphs := [])
+    f = rm.compile(wide, "scalar_curvature", dim=running.FEW + 1, backend=backend, budget=0.1, dynamic=True)
     x = torch.rand(5, running.FEW + 1, dtype=torch.float64)
     for size in (5, 1, 3, 1, 4):
         assert_equal(f(x[:size]), rm.scalar_curvature(wide, x[:size]))

@@ -239,7 +239,7 @@ def test_one_graph_serves_all_sizes_and_layouts(quantity):
         graphs.append(graph)
         return graph.forward
 
-    f = rm.compile(network, quantity, dim=3, backend=counted, budget=1.0)
+    f = rm.compile(network, quantity, dim=3, backend=counted, budget=1.0, dynamic=True)
     function = getattr(rm, quantity)
     for z in (16, 9, 1, 2):
         x, u, v = torch.randn(3, z, 3, dtype=torch.float64, generator=GENERATOR).unbind()
