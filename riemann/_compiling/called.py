@@ -194,10 +194,8 @@ class Called:
         arguments, recording = self._rows(given), torch.is_grad_enabled()
         size = len(arguments[0])  # one has a graph of its own, which does not make those of all sizes void
         kind = (recording, size == 1, *(a.requires_grad for a in arguments))
-        if kind in self.known and self.sizes[kind] in (
-            size,
-            None,
-        ):  # nothing is to compile, and to say so at each argument takes longer than the call
+        if kind in self.known and self.sizes[kind] in (size, None):
+            # nothing is to compile, and to say so at each argument takes longer than the call
             with warnings.catch_warnings():  # unless weights are laid out otherwise than they were
                 warnings.simplefilter("ignore")
                 result = self.compiled(*arguments)

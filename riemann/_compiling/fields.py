@@ -66,6 +66,7 @@ class CompiledJet(Renewed):
     """
 
     quantity = "jet"
+    _dynamic = True  # of what was pickled before there was this option
 
     def __init__(self, field: Field, dim: int, order: int, backend: str | None, dynamic: bool):
         self.field: Field = field
