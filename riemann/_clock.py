@@ -10,10 +10,12 @@ What runs here must not differentiate: an exception that starts at any line may 
 
 import contextvars
 import ctypes
+import sys
 import threading
 from collections.abc import Callable
 
 GRACE = 1.0  # seconds until a thread that was told to stop is left alone
+PAUSE = 0.01  # until it is told again
 
 
 class _Stopped(SystemExit):
@@ -48,9 +50,13 @@ def within(seconds: float, work: Callable[[], None]) -> bool:
 
 
 def _stop(thread: threading.Thread) -> None:
-    """Has `_Stopped` raised in a thread; again, for one that is raised in a finalizer goes nowhere."""
-    for _ in range(10):
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_Stopped))
-        thread.join(GRACE / 10)
+    """Has `_Stopped` raised in a thread, where it is SymPy that runs: in a finalizer it would go nowhere."""
+    turns = round(GRACE / PAUSE)
+    for turn in range(turns):
+        frame = sys._current_frames().get(thread.ident or 0)  # who waits for its turn goes on right there
+        module = frame.f_globals.get("__name__", "") if frame else ""
+        if module.split(".")[0] in ("sympy", "mpmath") or turn == turns - 1:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_Stopped))
+        thread.join(PAUSE)
         if not thread.is_alive():
             return

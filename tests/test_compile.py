@@ -363,6 +363,22 @@ def test_what_is_stopped_is_gone_and_what_is_raised_is_told():
         within(5.0, lambda: 1 / 0)
 
 
+def test_what_is_stopped_is_not_stopped_in_a_finalizer():
+    """Python could only print what is raised there, which is an error in these tests, and go on."""
+
+    class Slow:
+        def __del__(self):
+            sum(range(2_000))
+
+    def work():
+        while True:
+            Slow()
+            sp.symbols("a b")
+
+    stopped = [within(0.02, work) for _ in range(10)]
+    assert not any(stopped)
+
+
 def test_tensors_that_need_gradients_are_not_lost():
     c = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
     metric, x = (
