@@ -189,6 +189,33 @@ def jets_at(f: Field, x: Tensor, order: int, name: str = "function") -> tuple[Te
     return jets_along(field(f, x, name), x, None, order, name=name)
 
 
+def each_at(f: Field, x: Tensor, order: int, name: str = "function") -> Tensor:
+    r"""Value and derivatives of a user's function along all coordinates, each of them once.
+
+    Returns:
+        `(count, *batch, *s)`: the value, the $D_i$, the $D_i D_j$ with $i \le j$, and so on.
+    """
+    return _coefficients(field(f, x, name), x, _basis(x), orders(x.shape[-1], order, x.device), (), name)
+
+
+def jets_of_each(each: Tensor, n: int, order: int) -> tuple[Tensor, ...]:
+    """The `(f, df, ddf, …)` of what `each_at` gives."""
+    tables = orders(n, order, each.device)
+    return tuple(_placed(tables, each, *[range(n)] * k) for k in range(order + 1))
+
+
+def each_of_jets(jets: Sequence[Tensor]) -> Tensor:
+    """What `each_at` gives of those `(f, df, ddf, …)`."""
+    value, *derivatives = jets
+    parts = [value.unsqueeze(0)]
+    if derivatives:
+        tables = orders(derivatives[0].shape[-1], len(derivatives), value.device)
+        for k, y in enumerate(derivatives, 1):
+            flat = y.movedim(tuple(range(-k, 0)), tuple(range(k))).flatten(0, k - 1)
+            parts.append(flat.index_select(0, tables.first_places(k)))
+    return torch.cat(parts)
+
+
 def jets_along(
     f: Callable[..., Any],
     x: Tensor,

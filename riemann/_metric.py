@@ -30,6 +30,16 @@ def jets_of(metric: Metric, x: Tensor, order: int) -> tuple[Tensor, ...]:
     return _jets.jets_at(_one_point(unwrapped(metric)), x, order, "metric")
 
 
+def jets_and_each(metric: Metric, x: Tensor, order: int) -> tuple[tuple[Tensor, ...], Tensor]:
+    """`(g, dg, ddg, …)`, not judged, and each derivative of them once, `(count, *batch, n, n)`: see `_jets.each_at`."""
+    if jets_of.route(metric) != "generic":
+        jets = jets_of(metric, x, order)
+        return jets, _jets.each_of_jets(jets)
+    check_metric_callable(metric)
+    each = _jets.each_at(_one_point(unwrapped(metric)), x, order, "metric")
+    return _jets.jets_of_each(each, x.shape[-1], order), each
+
+
 def metric_jet(metric: Metric, x: Tensor, order: int) -> tuple[Tensor, ...]:
     """`(g, dg, ddg, …)` at points `(*batch, n)`; NaN, with one warning, where g is not a metric."""
     jets, faults = checked_jet(metric, x, order)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from riemann import formulas
+from riemann._arithmetic import orders
 from riemann._indices import bilinear, contract_axis
 from riemann._points.checks import has_values
 from riemann._points.faults import Faults, Note, say
@@ -244,12 +245,23 @@ def _of_all_points(g: Tensor, inverse: Tensor, *derivatives: Tensor) -> float:
     return eps * h * h * (math.sqrt(second[0]) + h * first) if second else eps * h * h * h * math.sqrt(first)
 
 
-def certain_digits(g: Tensor, dg: Tensor, ddg: Tensor) -> Tensor:
-    """Where norms already tell that enough digits of the curvature are left, `(*batch,)`; nothing is looked at."""
+def certain_digits(each: Tensor) -> Tensor:
+    """Where norms already tell that enough digits of the curvature are left, `(*batch,)`; nothing is looked at.
+
+    Args:
+        each: a metric and each of its first and second derivatives once, `(count, *batch, n, n)`.
+    """
+    g = each[0]
     if g.shape[-1] == 1:
         return g[..., 0, 0].isfinite()
-    here = g, dg, ddg, formulas.inverse_metric(g), units(g)
-    return _by_norms(*here) <= floor_of(g.dtype)
+    r, tables = units(g), orders(g.shape[-1], 2, g.device)
+    square = (each * (r.unsqueeze(-1) * r.unsqueeze(-2))).square().sum((-2, -1))
+    along = r.square().movedim(-1, 0)
+    i, j = tables.pairs
+    twice = 1 + (i != j).to(r).view(-1, *[1] * (r.ndim - 1))
+    first = (tables.block(square, 1) * along).sum(0)
+    second = (tables.block(square, 2) * twice * along.index_select(0, i - 1) * along.index_select(0, j - 1)).sum(0)
+    return _of_norms(first, second.sqrt(), formulas.inverse_metric(g), r) <= floor_of(g.dtype)
 
 
 def _by_norms(g: Tensor, dg: Tensor, ddg: Tensor, inverse: Tensor, r: Tensor) -> Tensor:

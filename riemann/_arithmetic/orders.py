@@ -80,6 +80,13 @@ class Orders:
             self._places[axes] = table(found, self.device, *map(len, axes))
         return self._places[axes]
 
+    def first_places(self, k: int) -> Tensor:
+        """Where those of degree k stand among all derivatives of that degree, whatever the order of their indices."""
+        if (key := ("first", k)) not in self._places:
+            found = [sum(i * self.variables**p for p, i in enumerate(reversed(index))) for index in self.place[k]]
+            self._places[key] = table(found, self.device)
+        return self._places[key]
+
     def places_among(self, k: int, variables: tuple[int, ...], n: int) -> Tensor:
         """Where the derivatives of degree k in n variables stand, ours being some of those; others stand last."""
         if (key := (k, variables, n)) not in self._places:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from riemann import _curvature, formulas
 from riemann._curvature import QUANTITIES, LocalGeometry
-from riemann._metric import ASYMMETRY, is_asymmetric
+from riemann._metric import ASYMMETRY
 from riemann._rank import ROUNDING
 from riemann._rounding import certain_digits
 from riemann._types import Metric
@@ -82,9 +82,16 @@ def rounding(x: Tensor, jets: tuple[Tensor, ...]) -> Tensor:
     return torch.finfo(x.dtype).eps * (formulas.inverse_metric(g).abs() * size).sum((-2, -1))
 
 
-def suspected(jets: tuple[Tensor, ...]) -> Tensor:
-    """NaN where the derivatives are those of no metric, or may leave few digits of the curvature; else 0."""
-    suspect = is_asymmetric(jets, ASYMMETRY.get(jets[0].dtype, 1e-3))
-    if len(jets) > 2:
-        suspect = suspect | ~certain_digits(*jets[:3])
-    return torch.where(suspect, torch.nan, torch.zeros_like(jets[0][..., 0, 0]))
+def suspected(each: Tensor, order: int) -> Tensor:
+    """NaN where the derivatives are those of no metric, or may leave few digits of the curvature; else 0.
+
+    Args:
+        each: the metric and each of its derivatives up to an order once, `(count, points, n, n)`.
+        order: that order.
+    """
+    g = each[0]
+    apart = (each - each.mT).abs().amax((-2, -1)).amax(0)
+    sure = apart <= ASYMMETRY.get(g.dtype, 1e-3) * g.abs().amax(-1).amin(-1)  # of the smallest row
+    if order > 1:
+        sure = sure & certain_digits(each)
+    return torch.where(sure, torch.zeros_like(apart), torch.nan)
