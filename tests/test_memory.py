@@ -1,5 +1,6 @@
 """Fresh memory for large results is like any other, and lies as the results do."""
 
+import concurrent.futures
 import pickle
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from riemann._points import memory
 from riemann._points.memory import room
 
 
-@pytest.mark.parametrize("large", [0, 2**25], ids=["huge pages", "ordinary"])
+@pytest.mark.parametrize("large", [0, 2**25], ids=["pages of its own", "ordinary"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bool])
 def test_room(large, dtype, monkeypatch):
     monkeypatch.setattr(memory, "LARGE", large)
@@ -43,6 +44,51 @@ def test_results_lie_as_those_of_many_points_do(chunk_size):
     torch.testing.assert_close(
         riemann[:3], rm.riemann_tensor(lambda x: torch.diag(2 + torch.sin(x + x.roll(1))), x[:3])
     )
+
+
+def test_large_memory_is_used_again_when_nothing_refers_to_it(monkeypatch):
+    monkeypatch.setattr(memory, "LARGE", 0)
+    memory._SPARE.clear()
+    y = torch.ones(1, 64, dtype=torch.float64)
+    first, second = room(y, 100).fill_(1), room(y, 100).fill_(2)
+    assert first.data_ptr() != second.data_ptr() and bool((first == 1).all())
+    place, view, array = first.data_ptr(), first[3:, 5], first.numpy()
+    del first
+    assert room(y, 100).fill_(3).data_ptr() != place and bool((view == 1).all())
+    del view
+    third = room(y, 100).fill_(4)
+    assert third.data_ptr() != place and bool((array == 1).all())
+    del array
+    assert [len(pages) for pages in memory._SPARE] == [100 * 64 * 8]
+    fourth = room(y.float(), 150)
+    assert fourth.data_ptr() == place and not memory._SPARE
+    del third, fourth
+    room(y, 3)  # too small to hold so much
+    assert [len(pages) for pages in memory._SPARE] == [3 * 64 * 8]
+
+
+def test_very_large_memory_goes_back_to_the_system(monkeypatch):
+    monkeypatch.setattr(memory, "LARGE", 0)
+    monkeypatch.setattr(memory, "KEPT", 1000)
+    memory._SPARE.clear()
+    room(torch.ones(1, 64), 100)
+    assert not memory._SPARE
+
+
+def test_threads_never_share_memory(monkeypatch):
+    monkeypatch.setattr(memory, "LARGE", 0)
+    y = torch.ones(1, 8, dtype=torch.float64)
+
+    def work(k):
+        for _ in range(200):
+            z = room(y, 20).fill_(k)
+            w = room(y, 30).fill_(-k)
+            if not (bool((z == k).all()) and bool((w == -k).all())):
+                return False
+        return True
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(1, 9)))
 
 
 FAULTS = """
