@@ -190,12 +190,12 @@ def jets_at(f: Field, x: Tensor, order: int, name: str = "function") -> tuple[Te
 
 
 def each_at(f: Field, x: Tensor, order: int, name: str = "function") -> Tensor:
-    r"""Value and derivatives of a user's function along all coordinates, each of them once.
+    r"""Value and derivatives along all coordinates, each of them once, of what `field` gives; messages call it `name`.
 
     Returns:
         `(count, *batch, *s)`: the value, the $D_i$, the $D_i D_j$ with $i \le j$, and so on.
     """
-    return _coefficients(field(f, x, name), x, _basis(x), orders(x.shape[-1], order, x.device), (), name)
+    return _coefficients(f, x, _basis(x), orders(x.shape[-1], order, x.device), (), name)
 
 
 def jets_of_each(each: Tensor, n: int, order: int) -> tuple[Tensor, ...]:

@@ -35,8 +35,7 @@ def jets_and_each(metric: Metric, x: Tensor, order: int) -> tuple[tuple[Tensor, 
     if jets_of.route(metric) != "generic":
         jets = jets_of(metric, x, order)
         return jets, _jets.each_of_jets(jets)
-    check_metric_callable(metric)
-    each = _jets.each_at(_one_point(unwrapped(metric)), x, order, "metric")
+    each = _jets.each_at(metric_field(metric, x), x, order, "metric")
     return _jets.jets_of_each(each, x.shape[-1], order), each
 
 

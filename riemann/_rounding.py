@@ -249,13 +249,13 @@ def certain_digits(each: Tensor) -> Tensor:
     """Where norms already tell that enough digits of the curvature are left, `(*batch,)`; nothing is looked at.
 
     Args:
-        each: a metric and each of its first and second derivatives once, `(count, *batch, n, n)`.
+        each: a metric and each of its first and second derivatives once, or of more, `(count, *batch, n, n)`.
     """
     g = each[0]
     if g.shape[-1] == 1:
         return g[..., 0, 0].isfinite()
     r, tables = units(g), orders(g.shape[-1], 2, g.device)
-    square = (each * (r.unsqueeze(-1) * r.unsqueeze(-2))).square().sum((-2, -1))
+    square = (each[: tables.counts[-1]] * (r.unsqueeze(-1) * r.unsqueeze(-2))).square().sum((-2, -1))
     along = r.square().movedim(-1, 0)
     i, j = tables.pairs
     twice = 1 + (i != j).to(r).view(-1, *[1] * (r.ndim - 1))

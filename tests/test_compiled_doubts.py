@@ -93,7 +93,7 @@ def test_each_derivative_once(order, batch):
         return torch.stack([torch.sin(x[0] * x[1] * x[2]), torch.exp(x[1] - x[2]) * x[0] ** 3])
 
     x = torch.randn(*batch, 3, dtype=torch.float64)
-    jets, each = _jets.jets_at(field, x, order), _jets.each_at(field, x, order)
+    jets, each = _jets.jets_at(field, x, order), _jets.each_at(_jets.field(field, x), x, order)
     assert each.shape == ([1, 4, 10, 20][order], *batch, 2)
     assert_close(_jets.each_of_jets(jets), each, rtol=0, atol=0)
     for ours, truth in zip(_jets.jets_of_each(each, 3, order), jets, strict=True):

@@ -75,6 +75,15 @@ def test_very_large_memory_goes_back_to_the_system(monkeypatch):
     assert not memory._SPARE
 
 
+def test_memory_that_cannot_be_marked_as_free_goes_back_to_the_system(monkeypatch):
+    """Nothing is raised in a finalizer."""
+    monkeypatch.setattr(memory, "LARGE", 0)
+    monkeypatch.setattr(memory.mmap, "MADV_FREE", 12345)
+    memory._SPARE.clear()
+    room(torch.ones(1, 64), 100)
+    assert not memory._SPARE
+
+
 def test_threads_never_share_memory(monkeypatch):
     monkeypatch.setattr(memory, "LARGE", 0)
     y = torch.ones(1, 8, dtype=torch.float64)

@@ -56,5 +56,6 @@ def _pages(size: int) -> memoryview:
 
 
 def _free(pages: mmap.mmap) -> None:
-    pages.madvise(mmap.MADV_FREE)
-    _SPARE[:] = [pages]
+    with contextlib.suppress(OSError):  # a system that does not know what that is
+        pages.madvise(mmap.MADV_FREE)
+        _SPARE[:] = [pages]
