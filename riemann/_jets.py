@@ -694,16 +694,21 @@ class _Twice(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
+        asked = ctx.needs_input_grad[2:]
+
+        def pulled(values: Tensor, inner: Sequence[Tensor], again: bool) -> tuple[Any, ...]:
+            needed = [a for a, wanted in zip(inner, asked, strict=True) if wanted]
+            found = iter(torch.autograd.grad(values, needed, gradients[0], create_graph=again, allow_unused=True))
+            return None, None, *(next(found) if wanted else None for wanted in asked)
+
         again = torch.is_grad_enabled()
-        if again or ctx.inner is None:  # a compiled graph can be gone through once
-            inner = ctx.saved_tensors
-            with torch.enable_grad():
-                values, _ = ctx.plain(*inner)
-        else:
-            (values, inner), ctx.inner = ctx.inner, None
-        needed = [a for a, asked in zip(inner, ctx.needs_input_grad[2:], strict=True) if asked]
-        found = iter(torch.autograd.grad(values, needed, gradients[0], create_graph=again, allow_unused=True))
-        return None, None, *(next(found) if asked else None for asked in ctx.needs_input_grad[2:])
+        if not again and ctx.inner is not None:  # a compiled graph can be gone through once
+            made, ctx.inner = ctx.inner, None
+            with contextlib.suppress(AssertionError):  # it was compiled for tensors that lie otherwise
+                return pulled(*made, False)
+        with torch.enable_grad():
+            values, _ = ctx.plain(*ctx.saved_tensors)
+        return pulled(values, ctx.saved_tensors, again)
 
 
 def weight_of(*functions: Any) -> Callable[[Tensor], float]:

@@ -16,6 +16,8 @@ from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 import riemann as rm
+from riemann._arithmetic import matrices
+from riemann._arithmetic.leibniz import product
 from riemann._compiling import running
 from riemann._compiling.called import Like
 from riemann._compiling.graph import recorded
@@ -225,6 +227,24 @@ def test_what_is_compiled_by_inductor_is_the_function_forward_and_backward():
     for x in (X, X[:3], X[0]):
         assert_close(f(x), rm.scalar_curvature(net, x), rtol=1e-10, atol=1e-11)
     assert f.route.endswith("by inductor")
+    ours = torch.autograd.grad(f(X).square().mean(), list(net.parameters()))
+    truth = torch.autograd.grad(rm.scalar_curvature(net, X).square().mean(), list(net.parameters()))
+    assert_close(ours, truth, rtol=1e-8, atol=1e-11)
+
+
+def test_gradients_for_which_torch_takes_the_first_size_for_all(monkeypatch):
+    """Of products written out so, strides of what is saved for gradients are numbers in torch's code for all sizes."""
+
+    def written_out(a, b):
+        return sum(a[..., k : k + 1] * b[..., k : k + 1, :] for k in range(a.shape[-1]))
+
+    def instead(A, a, b, times=torch.mul):
+        return product(A, a, b, written_out if times is torch.matmul else times)
+
+    monkeypatch.setattr(matrices, "product", instead)
+    net = Net()
+    f = rm.compile(net, "scalar_curvature", dim=3, budget=1.0)
+    f(X), f(X[:3])
     ours = torch.autograd.grad(f(X).square().mean(), list(net.parameters()))
     truth = torch.autograd.grad(rm.scalar_curvature(net, X).square().mean(), list(net.parameters()))
     assert_close(ours, truth, rtol=1e-8, atol=1e-11)

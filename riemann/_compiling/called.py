@@ -76,8 +76,10 @@ class _Inside:
         """The backend: inductor, that is seen being called."""
         from torch._inductor.compile_fx import compile_fx
 
+        # of all sizes, torch may compile gradients for strides of the first one: the code of gradients compares them
+        recorded = torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in inputs)
         with quick_strides():
-            inner = compile_fx(graph, inputs, config_patches=self.options)
+            inner = compile_fx(graph, inputs, config_patches={**self.options, "size_asserts": recorded})
 
         def seen(*given: Any) -> Any:
             y = inner(*given)
@@ -180,8 +182,8 @@ class Called:
         own = types.FunctionType(self.code, run.__globals__, run.__name__, None, run.__closure__)
         self.inside = _Inside()
         if backend == "inductor":
-            # sizes and strides are compared here, or by torch's guards, before the graph is called
-            self.inside.options = {"max_fusion_size": 4096, "size_asserts": False, **Processor.options()}
+            # sizes and strides of arguments are compared here, or by torch's guards, before the graph is called
+            self.inside.options = {"max_fusion_size": 4096, **Processor.options()}
             backend = self.inside
         self.compiled = torch.compile(own, dynamic=False, fullgraph=True, backend=backend)
         self.direct: dict[Any, tuple[Like, _Again]] = {}
