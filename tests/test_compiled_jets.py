@@ -232,6 +232,20 @@ def test_what_is_compiled_by_inductor_is_the_function_forward_and_backward():
     assert_close(ours, truth, rtol=1e-8, atol=1e-11)
 
 
+def test_products_of_what_is_read_in_another_order_of_memory():
+    one = torch.eye(2, dtype=torch.float64)
+
+    def metric(x):
+        p = W[0][:6] @ torch.tanh(W[0][:3, :2] @ x)
+        U = (p[:4].view(2, 2) @ one).as_strided((2, 2), (1, 2))
+        return one + U @ U.mT + 0.1 * (U + U.mT) ** 2
+
+    f = rm.compile(metric, "scalar_curvature", dim=2, budget=1e-6)
+    for x in (X[:, :2], X[:3, :2]):
+        assert_close(f(x), rm.scalar_curvature(metric, x), rtol=1e-10, atol=1e-11)
+    assert f.route.endswith("by inductor")
+
+
 def test_gradients_for_which_torch_takes_the_first_size_for_all(monkeypatch):
     """Of products written out so, strides of what is saved for gradients are numbers in torch's code for all sizes."""
 

@@ -12,6 +12,8 @@ aten = torch.ops.aten
 FRESH = aten.full_like.default, aten.zeros_like.default, aten.ones_like.default, aten.full.default
 """What makes tensors that have no gradients."""
 
+VIEWS = aten.view.default, aten._unsafe_view.default
+
 
 def share(graph: Graph, constants: Mapping[str, Tensor]) -> None:
     """Makes operations of the same arguments one, in place; also of arguments that are cut off from gradients.
@@ -47,6 +49,9 @@ def share(graph: Graph, constants: Mapping[str, Tensor]) -> None:
                 uncut[cut] = same
                 node.replace_all_uses_with(cut)
     graph.eliminate_dead_code()
+    for node in graph.nodes:  # what was joined, and now is not, may lie otherwise: not every view of it is one
+        if node.target in VIEWS:
+            node.target = aten.reshape.default
 
 
 def _is_pure(node: Node) -> bool:
