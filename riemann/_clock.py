@@ -8,11 +8,13 @@ a second more, and then left to end by itself: nobody takes its result any more.
 What runs here must not differentiate: an exception that starts at any line may not start inside torch's engine.
 """
 
+import contextlib
 import contextvars
 import ctypes
+import gc
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 GRACE = 1.0  # seconds until a thread that was told to stop is left alone
 PAUSE = 0.01  # until it is told again
@@ -29,6 +31,10 @@ def within(seconds: float, work: Callable[[], None]) -> bool:
         Whether it came to its end.
     """
     raised: list[BaseException] = []
+    collecting: set[int] = set()  # threads that collect garbage just now
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        (collecting.add if phase == "start" else collecting.discard)(threading.get_ident())
 
     def run() -> None:
         try:
@@ -37,25 +43,32 @@ def within(seconds: float, work: Callable[[], None]) -> bool:
             raised.append(error)
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="riemann", daemon=True)
-    thread.start()
+    gc.callbacks.append(note)
     try:
+        thread.start()
         thread.join(min(seconds, threading.TIMEOUT_MAX))
     finally:  # an interrupt of the caller, too
         stopped = thread.is_alive()
         if stopped:
-            _stop(thread)
+            _stop(thread, collecting)
+        with contextlib.suppress(ValueError):  # who has emptied the list
+            gc.callbacks.remove(note)
     if raised and not isinstance(raised[0], _Stopped):
         raise raised[0]
     return not (stopped or raised)
 
 
-def _stop(thread: threading.Thread) -> None:
-    """Has `_Stopped` raised in a thread, where it is SymPy that runs: in a finalizer it would go nowhere."""
+def _stop(thread: threading.Thread, collecting: Collection[int]) -> None:
+    """Has `_Stopped` raised in a thread, where it is SymPy that runs: in a finalizer it would go nowhere.
+
+    SymPy's is the last frame of a thread that collects garbage, too, while memory is freed that does not need Python.
+    """
     turns = round(GRACE / PAUSE)
     for turn in range(turns):
         frame = sys._current_frames().get(thread.ident or 0)  # who waits for its turn goes on right there
         module = frame.f_globals.get("__name__", "") if frame else ""
-        if module.split(".")[0] in ("sympy", "mpmath") or turn == turns - 1:
+        is_ours = module.split(".")[0] in ("sympy", "mpmath") and thread.ident not in collecting
+        if is_ours or turn == turns - 1:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_Stopped))
         thread.join(PAUSE)
         if not thread.is_alive():

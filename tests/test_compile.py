@@ -5,10 +5,14 @@ what is compiled is the same code.
 """
 
 import copy
+import functools
+import gc
 import pickle
 import signal
 import sys
 import threading
+import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -376,6 +380,32 @@ def test_what_is_stopped_is_not_stopped_in_a_finalizer():
             sp.symbols("a b")
 
     stopped = [within(0.02, work) for _ in range(10)]
+    assert not any(stopped)
+
+
+def test_what_is_stopped_is_not_stopped_while_garbage_is_collected():
+    """What is raised among finalizers in C comes out where Python is called next: by `gc.callbacks`, and is printed."""
+
+    class Slow:
+        __del__ = functools.partial(time.sleep, 0.002)  # no frame of its own, and others run meanwhile
+
+    def work():
+        while True:
+            slow = Slow()
+            slow.itself = slow
+            del slow
+            gc.collect(0)
+            sp.symbols("a b c d")
+            for _ in range(10):  # longer than until Python lets another thread run
+                sum(range(50_000))
+
+    in_sympy = types.FunctionType(work.__code__, globals() | {"__name__": "sympy"}, "work", None, work.__closure__)
+    called_then = lambda phase, info: None  # noqa: E731
+    gc.callbacks.append(called_then)
+    try:
+        stopped = [within(0.02, in_sympy) for _ in range(10)]
+    finally:
+        gc.callbacks.remove(called_then)
     assert not any(stopped)
 
 
