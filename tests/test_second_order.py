@@ -38,11 +38,17 @@ def test_products_are_those_of_leibniz(n, p, q, broadcast):
 
 
 @few
-@given(st.integers(1, 4), st.integers(0, 2), st.integers(0, 2), st.sampled_from([(), (2,), (1, 3)]), st.booleans())
-def test_products_of_matrices_are_those_of_leibniz(n, p, q, batch, whole):
+@given(
+    st.integers(1, 4), st.integers(0, 2), st.integers(0, 2), st.sampled_from([(), (2,), (1, 3)]), st.booleans(),
+    st.booleans(),
+)  # fmt: skip
+def test_products_of_matrices_are_those_of_leibniz(n, p, q, batch, whole, in_lines):
     A, general = arithmetic(n), arithmetic(n, anew=True)
     a, b = coefficients(A, p, *batch, 3, 4), coefficients(A, q, *batch, 4, 2)
-    with mock.patch.object(second_order, "PIECE", second_order.PIECE if whole else 100):
+    with (
+        mock.patch.object(second_order, "PIECE", second_order.PIECE if whole else 100),
+        mock.patch.object(second_order, "LINES", (0, 0) if in_lines else (1000, 0)),
+    ):
         assert_close(second_order.matmul(A, a, b), product(general, a, b, torch.matmul))
         assert_close(second_order.matmul(A, a, a.mT), product(general, a, a.mT.clone(), torch.matmul))
         assert_close(second_order.matmul(A, a.mT, a), product(general, a.mT.clone(), a, torch.matmul))

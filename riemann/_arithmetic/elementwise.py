@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from riemann._arithmetic import outer_products, second_order
+from riemann._arithmetic import outer_products, second_order, shifted
 from riemann._arithmetic.arguments import any_jet, cast, discrete, is_discrete, ndim_of, promoted, shaped, values
 from riemann._arithmetic.closed_forms import CLOSED
 from riemann._arithmetic.dispatch import Arithmetic
@@ -27,6 +27,8 @@ def sum_of(A: Arithmetic, a: Any, b: Any, alpha: Any = 1) -> Jet:
     (a, b), dtype = promoted(A, a, b)
     if not isinstance(alpha, numbers.Number) or alpha != 1:
         b = product_of(A, b, alpha) if isinstance(b, Jet) else b * alpha
+    if (waiting := shifted.of_sum(A, a, b)) is not None:
+        return waiting
     ndim = ndim_of(a, b)
     return Jet(add(A, shaped(A, a, ndim), shaped(A, b, ndim), ndim))
 
@@ -54,12 +56,14 @@ def function_of(A: Arithmetic, name: str, a: Any, singular: bool = False) -> Jet
     """A function of the table of `series`."""
     f, first = FUNCTIONS[name]
     if name in CLOSED and (a.is_floating_point() or a.is_complex()):
-        order = A.orders.order if len(a.c) > 1 else 0
-        return Jet(composed(A, CLOSED[name](a.c[0], order), a.c, singular))
+        value, c = shifted.apart(a)
+        order = A.orders.order if len(c) > 1 else 0
+        return Jet(composed(A, CLOSED[name](value, order), c, singular))
     if not (a.is_floating_point() or a.is_complex()):
         a = cast(A, a, torch.get_default_dtype())
-    order = A.orders.order if len(a.c) > 1 else 0
-    return Jet(composed(A, derivatives(f, first, a.c[0], order), a.c, singular))
+    value, c = shifted.apart(a)
+    order = A.orders.order if len(c) > 1 else 0
+    return Jet(composed(A, derivatives(f, first, value, order), c, singular))
 
 
 SINGULAR = frozenset(("sqrt", "asin", "acos", "acosh", "erfinv", "log", "rsqrt", "reciprocal"))

@@ -294,8 +294,12 @@ for _name in dict.fromkeys(LINEAR):
 def _triangle(A: Arithmetic, a: Jet, k: int = 0, *, name: str) -> Jet:
     if a.ndim < 2:
         raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
-    f = getattr(torch, name)
-    return Jet(f(a.c, k), None if a.jumps is None else f(a.jumps, k))
+    kept = getattr(torch, name)(torch.ones(a.shape[-2:], dtype=torch.bool, device=a.device), k)
+
+    def part(c: Tensor) -> Tensor:  # torch's own is slow for many small matrices
+        return torch.where(kept, c, c.new_zeros(()))
+
+    return Jet(part(a.c), None if a.jumps is None else part(a.jumps))
 
 
 for _name in ("tril", "triu"):
@@ -323,13 +327,14 @@ def _index_put(A: Arithmetic, a: Any, indices: Any, values: Any, accumulate: boo
     c, v = A.coefficients(a, dtype), A.coefficients(values, dtype)
     count = max(len(c), len(v))
     v = aligned(A.padded(v, count), a.ndim - len(given) + max(indices[k].ndim for k in given))
-    c = A.padded(c, count)
     if A.anew or len(given) < a.ndim:
-        return Jet(torch.ops.aten.index_put(c, [None, None, *indices], v, accumulate))
+        return Jet(torch.ops.aten.index_put(A.padded(c, count), [None, None, *indices], v, accumulate))
     places = torch.arange(a.numel(), device=c.device).view(a.shape)[tuple(indices)]  # a number each: copied at once
-    v = v.expand(*c.shape[:2], *places.shape).reshape(*c.shape[:2], -1)
-    put = torch.scatter_add if accumulate else torch.scatter
-    return Jet(put(c.flatten(2), 2, places.reshape(-1).expand_as(v), v).unflatten(2, a.shape))
+    v = v.expand(count, c.shape[1], *places.shape).reshape(count, c.shape[1], places.numel())
+    y = c.new_zeros((count, c.shape[1], a.numel()))
+    y[: len(c)] = c.reshape(*c.shape[:2], a.numel())
+    put = y.scatter_add_ if accumulate else y.scatter_
+    return Jet(put(2, places.reshape(-1).expand_as(v), v).unflatten(2, a.shape))
 
 
 @rule("embedding")

@@ -83,7 +83,8 @@ class OuterProducts:
 
 
 def _waiting(a: Any) -> OuterProducts | None:
-    return a.waiting if isinstance(a, Jet) else None
+    waiting = a.waiting if isinstance(a, Jet) else None
+    return waiting if isinstance(waiting, OuterProducts) else None
 
 
 def _is_number(a: Any) -> bool:
@@ -123,7 +124,7 @@ def of_product(A: Arithmetic, a: Any, b: Any) -> Jet | None:
 
 def _scaled(A: Arithmetic, a: Jet, s: Any) -> Jet | None:
     """s a of what waits, by its columns; None where s is no number, or a has more than one term."""
-    waiting = a.waiting
+    waiting = _waiting(a)
     assert waiting is not None
     if not waiting.is_single:
         return None
@@ -169,7 +170,7 @@ def _fits(t: Any, like: Jet) -> bool:
 
 def of_axes(A: Arithmetic, a: Jet, axes: Sequence[int]) -> Jet | None:
     """The sum over axes of coefficients, where outer products wait and no axis is theirs; else None."""
-    waiting = a.waiting
+    waiting = _waiting(a)
     if waiting is None or waiting.rest or not axes or max(axes) >= a.ndim or len(waiting.columns) > 1:
         return None
     return Jet(waiting.summed(axes))

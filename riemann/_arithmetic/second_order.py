@@ -13,7 +13,7 @@ from riemann._arithmetic.orders import Orders
 
 PIECE = 2**17  # numbers that are made together
 SMALL = 8  # numbers up to which the rows and columns of matrices are short
-LOOPS = 27, 400  # multiplications between which torch's products of small matrices take longer than moving them
+LINES = 27, 2**8  # multiplications, and numbers of a coefficient, up to which every product by itself is faster
 FEW = 2**11  # numbers of a coefficient up to which calls cost more than passes over memory
 
 
@@ -102,9 +102,10 @@ def matmul(A: Arithmetic, a: Tensor, b: Tensor) -> Tensor:
     own, (m, k), l = is_transposed(a, b), a.shape[-2:], b.shape[-1]
     if max(m, k, l) > SMALL:
         return _times_own_transpose(A, a) if own else _by_large_products(A, a, b)
-    y = (_in_lines if LOOPS[0] < m * k * l < LOOPS[1] else _one_by_one)(A, a, b, own)
+    in_lines = m * k * l > LINES[0] and a[0].numel() > LINES[1]
+    y = (_in_lines if in_lines else _one_by_one)(A, a, b, own)
     if own:
-        y += y.mT.clone()
+        y = y + y.mT
         y[0] *= 0.5
     return y
 
@@ -131,19 +132,20 @@ def _one_by_one(A: Arithmetic, a: Tensor, b: Tensor, half: bool) -> Tensor:
 
 
 def _in_lines(A: Arithmetic, a: Tensor, b: Tensor, half: bool) -> Tensor:
-    """Of matrices so small that torch multiplies them in slow loops: those of all coefficients side by side."""
+    """Of small matrices: at each point those of all coefficients side by side, as few larger products."""
     O, batch, m, l = A.orders, a.shape[1:-2], a.shape[-2], b.shape[-1]
     a, b = (c.flatten(1, -3) for c in (a, b))
     mixed, n, low = len(a) > 1 and len(b) > 1, O.variables, O.counts[min(1, O.order)]
-    y = a.new_zeros(O.counts[-1] if mixed else max(len(a), len(b)), a.shape[1], m, l)
-    columns = b.permute(1, 2, 0, 3).flatten(2)  # (points, k, count l)
+    rows = a.transpose(0, 1).flatten(1, 2)  # (points, count m, k)
+    columns = rows.mT if half else b.permute(1, 2, 0, 3).flatten(2)  # (points, k, count l)
+    y = a.new_empty(O.counts[-1] if mixed else max(len(a), len(b)), a.shape[1], m, l)
     y[: len(b)] = (a[0] @ columns).unflatten(2, (-1, l)).permute(2, 0, 1, 3)
+    y[len(b) :] = 0
     if len(a) > 1 and not half:
-        rows = a[1:].permute(1, 3, 0, 2).flatten(2)  # (points, k, count m)
-        y[1 : len(a)] += (b[0].mT @ rows).unflatten(2, (-1, m)).permute(2, 0, 3, 1)
+        y[1 : len(a)] += (rows[:, m:] @ b[0]).unflatten(1, (-1, m)).transpose(0, 1)
     if mixed and O.order == 2:
-        first = a[1:low].transpose(0, 1).flatten(1, 2) @ columns[:, :, l : low * l]
-        pairs = first.view(-1, n, m, n, l).permute(1, 3, 0, 2, 4).flatten(0, 1)
+        pairs = rows[:, m : low * m] @ columns[:, :, l : low * l]
+        pairs = pairs.view(-1, n, m, n, l).permute(1, 3, 0, 2, 4).flatten(0, 1)
         I, J = (places - 1 for places in O.pairs)
         y[low:] += pairs.index_select(0, I * n + J)
         if not half:
