@@ -55,6 +55,14 @@ def like(T: Tensor, other: Tensor) -> Tensor:
     return points_last(T, 2) if has_points_last(other, 2) else T
 
 
+def taken(T: Tensor, rank: int, places: Tensor) -> Tensor:
+    """Those at some places along the first of the `rank` last axes, one by one in memory; the points stay last."""
+    batch = T.ndim - rank
+    ahead = rank if batch and T.stride(batch - 1) == 1 else 1  # axes that come before the points
+    picked = T.movedim(tuple(range(batch, batch + ahead)), tuple(range(ahead))).index_select(0, places)
+    return picked.movedim(tuple(range(ahead)), tuple(range(batch, batch + ahead)))
+
+
 def contract(formula: str, *tensors: Tensor) -> Tensor:
     """`torch.einsum(formula, *tensors)`, where every term of the formula begins with `...`."""
     terms, result = formula.replace("...", "").split("->")

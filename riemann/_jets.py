@@ -237,7 +237,6 @@ def jets_along(
     Returns:
         `(*batch, *s)`, `(*batch, *s, a)`, `(*batch, *s, a, b)`, ….
     """
-    batch = x.ndim - 1
     if vectors is None:
         tables, c, read = _along_coordinates(f, x, order, arguments, name)
     else:
@@ -248,11 +247,44 @@ def jets_along(
     def placed(k: int) -> Tensor:
         return _placed(tables, c, *[every] * k) if read is None else _placed_among(tables, c, k, read, x.shape[-1])
 
+    c, at_points = _laid_out(c, x)
+    return tuple(at_points(placed(k)) for k in range(order + 1))
+
+
+def pairs_at(
+    f: Field, x: Tensor, name: str = "function"
+) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """`(f, df, ddf)` as `jets_at`, of the second derivatives each once, `(*batch, *s, pairs)`; and by which i <= j.
+
+    Others than these pairs and those with i and j exchanged are 0.
+    """
+    tables, c, read = _along_coordinates(field(f, x, name), x, 2, (), name)
+    (c, at_points), (i, j) = _laid_out(c, x), (places - 1 for places in tables.pairs)
+    first, second = (tables.block(c, k).movedim(0, -1) for k in (1, 2))
+    if read is not None:
+        first, coordinates = _placed_among(tables, c, 1, read, x.shape[-1]), torch.tensor(read, device=x.device)
+        i, j = coordinates[i], coordinates[j]
+    return (at_points(c[0]), at_points(first), at_points(second)), (i, j)
+
+
+def whole_of_pairs(ddf: Tensor, pairs: tuple[Tensor, Tensor], n: int) -> Tensor:
+    """The second derivatives `(*batch, *s, n, n)` that `pairs_at` gives."""
+    i, j = pairs
+    whole = ddf.new_zeros(*ddf.shape[:-1], n, n)
+    whole[..., i, j] = ddf
+    whole[..., j, i] = ddf
+    return whole
+
+
+def _laid_out(c: Tensor, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Coefficients `(count, *batch, *s)` at points as the formulas like them in memory, see `_contraction`.
+
+    And what makes `(*batch, *s, …)` of those picked from them, `(*batch, *s, …)` or with the points behind s.
+    """
     if not _few_numbers_at_many_points(c, x):
-        return tuple(placed(k) for k in range(order + 1))
-    c = c.flatten(1, batch).movedim(1, -1).contiguous()  # as the formulas like it, see `_contraction`
-    jets = (placed(k).movedim(c.ndim - 2, 0) for k in range(order + 1))
-    return tuple(y.unflatten(0, x.shape[:-1]) for y in jets)
+        return c, lambda y: y
+    c = c.flatten(1, x.ndim - 1).movedim(1, -1).contiguous()
+    return c, lambda y: y.movedim(c.ndim - 2, 0).unflatten(0, x.shape[:-1])
 
 
 def _along_coordinates(

@@ -50,8 +50,21 @@ def checked_jet(metric: Metric, x: Tensor, order: int) -> tuple[tuple[Tensor, ..
     """The jets, NaN where g is not a metric, and what is wrong where, for `warn_of`."""
     jets = jets_of(metric, x, order)
     faults = faults_of(jets, x)
+    return _without(faults, jets), faults
+
+
+def metric_pairs(metric: Metric, x: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
+    """`metric_jet` to second order, with each second derivative once, and the pairs of `_jets.pairs_at`."""
+    check_metric_callable(metric)
+    jets, pairs = _jets.pairs_at(_one_point(unwrapped(metric)), x, "metric")
+    faults = faults_of(jets, x, pairs)
+    warn_of(faults)
+    return _without(faults, jets), pairs
+
+
+def _without(faults: Faults, jets: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     of_value = {name: mask for name, mask in faults.items() if name != INFINITE}
-    return (*with_nan(of_value, jets[0]), *with_nan(faults, *jets[1:])), faults
+    return (*with_nan(of_value, jets[0]), *with_nan(faults, *jets[1:]))
 
 
 def judged(metric: Metric, x: Tensor, vectors: Sequence[Tensor], result: Tensor) -> Tensor:
@@ -118,8 +131,11 @@ def _one_point(metric: Metric) -> Field:
     return field
 
 
-def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> Faults:
-    """What is wrong with a metric, and at which points of the batch; nothing where values cannot be looked at."""
+def faults_of(jets: tuple[Tensor, ...], x: Tensor, pairs: tuple[Tensor, Tensor] | None = None) -> Faults:
+    """What is wrong with a metric, and at which points of the batch; nothing where values cannot be looked at.
+
+    With `pairs`, second derivatives are those of `_jets.pairs_at`.
+    """
     if not all(map(has_values, (*jets, x))):
         return {}
     g = jets[0].detach()
@@ -128,6 +144,8 @@ def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> Faults:
     size = g.abs()
     derivatives = [y.detach() for y in jets[1:]]
     sizes = Sizes.of(g, inverse, *derivatives)
+    if pairs is not None:  # of which most stand for two
+        sizes = sizes._replace(norms=(sizes.norms[0], math.sqrt(2) * sizes.norms[1]))
     if derivatives and not sizes.steady(x):
         # the last bit of a coordinate may change g by as much as g itself: the poles at `math.pi`
         last_bit = torch.einsum("...ijk,...k->...ij", derivatives[0].abs(), x.detach().abs() / _rank.ROUNDING)
@@ -141,6 +159,8 @@ def faults_of(jets: tuple[Tensor, ...], x: Tensor) -> Faults:
     }
     if derivatives and not sizes.certain(g.dtype):
         good = ~torch.stack(list(faults.values())).any(0)
+        if pairs is not None:
+            derivatives[1] = _jets.whole_of_pairs(derivatives[1], pairs, x.shape[-1])
         faults |= few_digits((g, *derivatives), inverse, good)
     return faults
 

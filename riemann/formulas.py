@@ -11,11 +11,11 @@ import itertools
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from riemann._contraction import contract, has_points_last, like, may_write, points_last
-from riemann._indices import bilinear, check_positions, contract_axis, metric_trace, move_indices
+from riemann._contraction import contract, has_points_last, like, may_write, points_last, taken
+from riemann._indices import bilinear, check_positions, contract_axis, matvec, metric_trace, move_indices
 from riemann._messages.names import only as _only
 from riemann._nabla import derivatives_of_curvature
 from riemann._precision import full_precision
@@ -26,9 +26,10 @@ __all__ = [
     "cotton_york_tensor", "covariant_derivative", "curvature_endomorphism", "einstein_from_ricci",
     "einstein_tensor", "geodesic_acceleration", "hessian", "inverse_metric", "kretschmann_from_riemann",
     "kretschmann_scalar", "kulkarni_nomizu", "lie_derivative", "log_volume_element", "nabla_riemann",
-    "ricci_curvature", "ricci_products", "ricci_tensor", "riemann_tensor", "scalar_curvature", "scalar_from_ricci",
-    "schouten_from_ricci", "schouten_tensor", "sectional_curvature", "squared_area", "varied_acceleration",
-    "volume_element", "weyl_from_riemann", "weyl_tensor",
+    "ricci_curvature", "ricci_products", "ricci_tensor", "riemann_tensor", "scalar_curvature",
+    "scalar_curvature_of_pairs", "scalar_from_ricci", "schouten_from_ricci", "schouten_tensor",
+    "sectional_curvature", "squared_area", "varied_acceleration", "volume_element", "weyl_from_riemann",
+    "weyl_tensor",
 ]  # fmt: skip
 
 # ----------------------------------------------------------------------------------------------------- the metric
@@ -339,11 +340,54 @@ def scalar_curvature(
     g: Float[Tensor, "*batch n n"], dg: Float[Tensor, "*batch n n n"], ddg: Float[Tensor, "*batch n n n n"]
 ) -> Float[Tensor, "*batch"]:
     r"""Scalar curvature $S = g^{bd} \mathrm{Ric}_{bd}$, `(*batch,)`; $n(n-1)$ on the unit sphere."""
+    n = g.shape[-1]
+    b, c = torch.triu_indices(n, n, device=g.device)
+    ddg = taken(ddg.flatten(-2).movedim(-1, -3), 3, b * n + c).movedim(-3, -1)
+    return scalar_curvature_of_pairs(g, dg, ddg, b, c)
+
+
+@full_precision()
+def scalar_curvature_of_pairs(
+    g: Float[Tensor, "*batch n n"],
+    dg: Float[Tensor, "*batch n n n"],
+    ddg: Float[Tensor, "*batch n n pairs"],
+    b: Int[Tensor, "pairs"],
+    c: Int[Tensor, "pairs"],
+) -> Float[Tensor, "*batch"]:
+    r"""`scalar_curvature` from each second derivative once: `ddg[..., a, d, p]` is $\partial_b \partial_c g_{ad}$.
+
+    $g^{ca} g^{bd} - g^{bc} g^{ad}$ is what it is multiplied by; twice for those with b and c exchanged.
+    """
     if g.shape[-1] == 1:
         return scalar_from_ricci(g, 0 * g)
-    inverse = inverse_metric(g)  # both traces of second derivatives in Ricci have the same trace: one is enough
-    second = contract("...ac,...adbc->...bd", inverse, ddg) - contract("...ac,...acbd->...bd", inverse, ddg)
-    return metric_trace(inverse, second + ricci_products(inverse, dg))
+    inverse, n = inverse_metric(g), g.shape[-1]
+    twice = 1 + (b != c).to(g)
+    if has_points_last(g, 2):
+        of_b, of_c = taken(inverse, 2, b), twice.unsqueeze(-1) * taken(inverse, 2, c)  # `(*batch, pairs, n)`
+        of_both = twice * taken(inverse.flatten(-2), 1, b * n + c)
+        weights = of_c.unsqueeze(-1) * of_b.unsqueeze(-2)
+        weights = torch.addcmul(weights, of_both[..., None, None], inverse.unsqueeze(-3), value=-1)
+        second = (weights * ddg.movedim(-1, -3)).sum((-3, -2, -1))
+    else:  # by products of matrices, which need no array of the size of the derivatives
+        rows, ddg = inverse.reshape(-1, n, n).transpose(0, 1), ddg.movedim(-1, 0).reshape(len(b), -1, n, n)
+        of_b, of_c = rows.index_select(0, b), rows.index_select(0, c)  # `(pairs, points, n)`
+        of_both = of_b.gather(-1, c.view(-1, 1, 1).expand(*of_b.shape[:2], 1)).squeeze(-1)
+        first = (matvec(ddg.flatten(0, 1), of_b.flatten(0, 1)).view(of_c.shape) * of_c).sum(-1)
+        trace = matvec(ddg.flatten(2).transpose(0, 1), inverse.reshape(-1, n * n)).mT
+        second = (twice.unsqueeze(-1) * (first - of_both * trace)).sum(0).view(g.shape[:-2])
+    return second + _scalar_products(inverse, dg)
+
+
+def _scalar_products(inverse: Tensor, dg: Tensor) -> Tensor:
+    r"""The part of S that has no second derivatives: $\Gamma_{ebc} \Gamma^{ebc} - g^{ef} \Gamma_e \Gamma_f$.
+
+    $\Gamma_e = g^{bc} \Gamma_{ebc}$; the trace of `ricci_products`.
+    """
+    gamma = _christoffel_first(dg)
+    raised = contract("...bd,...ebc->...edc", inverse, gamma)
+    trace = raised.diagonal(dim1=-2, dim2=-1).sum(-1)
+    raised = contract("...ae,...edf->...adf", inverse, contract("...cf,...edc->...edf", inverse, raised))
+    return (gamma * raised).sum((-3, -2, -1)) - bilinear(inverse, trace, trace)
 
 
 @full_precision()

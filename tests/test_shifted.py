@@ -1,4 +1,4 @@
-"""Sums of a jet and a constant, which wait until they are read, and what looks like one: the numbers are torch's own."""
+"""Sums of a jet and a constant, which wait to be read, and what looks like one: the numbers are torch's own."""
 
 import pytest
 import torch

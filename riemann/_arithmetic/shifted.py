@@ -52,10 +52,15 @@ def of_sum(A: Arithmetic, a: Any, b: Any) -> Jet | None:
     a, b = (a, b) if isinstance(a, Jet) else (b, a)
     if A.anew or isinstance(b, Jet) or a.is_written or a.jumps is not None:
         return None
-    if isinstance(b, Tensor) and (b.ndim > a.ndim or torch.broadcast_shapes(a.shape, b.shape) != a.shape):
+    if isinstance(b, Tensor) and not _fits(b.shape, a.shape):
         return None
     value, c = apart(a)
     return Jet(Shifted(A, value + b, c)) if len(c) > 1 else None
+
+
+def _fits(b: torch.Size, a: torch.Size) -> bool:
+    """Whether what has the shape b is broadcast to the shape a."""
+    return len(b) <= len(a) and (b == a[len(a) - len(b) :] or torch.broadcast_shapes(a, b) == a)
 
 
 def apart(a: Jet) -> tuple[Tensor, Tensor]:

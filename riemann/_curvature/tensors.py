@@ -10,7 +10,7 @@ from riemann import formulas
 from riemann._curvature.blocks import ricci_in_blocks
 from riemann._curvature.snapshot import local
 from riemann._indices import check_positions
-from riemann._metric import judged
+from riemann._metric import jets_of, judged, metric_pairs
 from riemann._open import open_function
 from riemann._types import ChunkSize, Metric, Progress
 
@@ -190,6 +190,9 @@ def scalar_curvature(
         >>> scalar_curvature(half_plane, torch.tensor([0.0, 2.0]))
         tensor(-2.)
     """
+    if x.shape[-1] <= FULL_JETS and jets_of.route(metric) == "generic":
+        jets, pairs = metric_pairs(metric, x)
+        return formulas.scalar_curvature_of_pairs(*jets, *pairs)
     return _of_ricci("scalar_curvature", formulas.scalar_from_ricci, metric, x)
 
 
