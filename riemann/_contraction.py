@@ -34,7 +34,7 @@ def has_points_last(T: Tensor, rank: int) -> bool:
     Torch's compiler, which lays out as it likes and for all numbers of points, is told no.
     """
     axis = T.ndim - rank - 1
-    if torch.compiler.is_compiling() or T.requires_grad or _functorch.is_functorch_wrapped_tensor(T):
+    if is_recorded() or T.requires_grad or _functorch.is_functorch_wrapped_tensor(T):
         return False
     here = axis >= 0 and T.stride(axis) == 1
     return here and is_worth_points_last(T.shape[axis], T.shape[axis + 1 :])
@@ -42,10 +42,10 @@ def has_points_last(T: Tensor, rank: int) -> bool:
 
 def may_write(*tensors: Tensor) -> bool:
     """Whether the points of tensors of 2, 3, … axes lie side by side, and what is done with them is not recorded."""
-    return not _is_recorded() and all(has_points_last(T, rank) for rank, T in enumerate(tensors, start=2))
+    return not is_recorded() and all(has_points_last(T, rank) for rank, T in enumerate(tensors, start=2))
 
 
-def _is_recorded() -> bool:
+def is_recorded() -> bool:
     """Whether operations are recorded: none may be in place."""
     return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
 
@@ -86,7 +86,7 @@ def _contract_two(a: Tensor, of_a: str, b: Tensor, of_b: str, result: str) -> Te
     if math.prod(sizes) > TERMS:
         return (a * b).sum(tuple(range(len(summed))))
     total = None
-    recorded = _is_recorded()  # where torch takes no `addcmul` of some shapes
+    recorded = is_recorded()  # where torch takes no `addcmul` of some shapes
     for p, q in zip(_parts(a, sizes), _parts(b, sizes), strict=True):
         total = p * q if total is None else total + p * q if recorded else total.addcmul_(p, q)
     assert total is not None
@@ -95,7 +95,7 @@ def _contract_two(a: Tensor, of_a: str, b: Tensor, of_b: str, result: str) -> Te
 
 def _parts(T: Tensor, sizes: Sequence[int]) -> list[Tensor]:
     """Those at all positions on the first axes, which are of these sizes, or of length 1."""
-    parts, recorded = [T], _is_recorded()
+    parts, recorded = [T], is_recorded()
     for size in sizes:
         if len(parts[0]) < size:
             parts = [whole[0] for whole in parts for _ in range(size)]

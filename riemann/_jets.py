@@ -259,12 +259,22 @@ def pairs_at(
     Others than these pairs and those with i and j exchanged are 0.
     """
     tables, c, read = _along_coordinates(field(f, x, name), x, 2, (), name)
-    (c, at_points), (i, j) = _laid_out(c, x), (places - 1 for places in tables.pairs)
-    first, second = (tables.block(c, k).movedim(0, -1) for k in (1, 2))
+    c, at_points = _laid_out(c, x)
+    (value, first, second), (i, j) = _pairs(tables, c)
     if read is not None:
         first, coordinates = _placed_among(tables, c, 1, read, x.shape[-1]), torch.tensor(read, device=x.device)
         i, j = coordinates[i], coordinates[j]
-    return (at_points(c[0]), at_points(first), at_points(second)), (i, j)
+    return (at_points(value), at_points(first), at_points(second)), (i, j)
+
+
+def pairs_of_each(each: Tensor, n: int) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """What `pairs_at` gives, from what `each_at` does."""
+    return _pairs(orders(n, 2, each.device), each)
+
+
+def _pairs(tables: Orders, c: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    i, j = tables.pairs
+    return (c[0], tables.block(c, 1).movedim(0, -1), tables.block(c, 2).movedim(0, -1)), (i - 1, j - 1)
 
 
 def whole_of_pairs(ddf: Tensor, pairs: tuple[Tensor, Tensor], n: int) -> Tensor:
@@ -531,6 +541,8 @@ def _placed(tables: Orders, c: Tensor, *axes: range) -> Tensor:
     """The derivatives among coefficients whose indices run over given ranges, as last axes."""
     if not axes:
         return c[0]
+    if axes == (range(tables.variables),):
+        return tables.block(c, 1).movedim(0, -1)
     found = _taken(tables.block(c, len(axes)), tables.places(*axes))
     return found.movedim(tuple(range(len(axes))), tuple(range(-len(axes), 0)))
 

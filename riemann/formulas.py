@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from riemann._contraction import contract, has_points_last, like, may_write, points_last, taken
+from riemann._contraction import contract, has_points_last, is_recorded, like, may_write, points_last, taken
 from riemann._indices import bilinear, check_positions, contract_axis, matvec, metric_trace, move_indices
 from riemann._messages.names import only as _only
 from riemann._nabla import derivatives_of_curvature
@@ -360,22 +360,20 @@ def scalar_curvature_of_pairs(
     """
     if g.shape[-1] == 1:
         return scalar_from_ricci(g, 0 * g)
-    inverse, n = inverse_metric(g), g.shape[-1]
-    twice = 1 + (b != c).to(g)
+    inverse, n, ddg = inverse_metric(g), g.shape[-1], ddg.movedim(-1, 0)
+    of_b, of_c = (taken(inverse, 2, k).movedim(-2, 0) for k in (b, c))  # `(pairs, *batch, n)`
+    of_both = taken(inverse.flatten(-2), 1, b * n + c).movedim(-1, 0)
     if has_points_last(g, 2):
-        of_b, of_c = taken(inverse, 2, b), twice.unsqueeze(-1) * taken(inverse, 2, c)  # `(*batch, pairs, n)`
-        of_both = twice * taken(inverse.flatten(-2), 1, b * n + c)
-        weights = of_c.unsqueeze(-1) * of_b.unsqueeze(-2)
-        weights = torch.addcmul(weights, of_both[..., None, None], inverse.unsqueeze(-3), value=-1)
-        second = (weights * ddg.movedim(-1, -3)).sum((-3, -2, -1))
-    else:  # by products of matrices, which need no array of the size of the derivatives
-        rows, ddg = inverse.reshape(-1, n, n).transpose(0, 1), ddg.movedim(-1, 0).reshape(len(b), -1, n, n)
-        of_b, of_c = rows.index_select(0, b), rows.index_select(0, c)  # `(pairs, points, n)`
-        of_both = of_b.gather(-1, c.view(-1, 1, 1).expand(*of_b.shape[:2], 1)).squeeze(-1)
-        first = (matvec(ddg.flatten(0, 1), of_b.flatten(0, 1)).view(of_c.shape) * of_c).sum(-1)
-        trace = matvec(ddg.flatten(2).transpose(0, 1), inverse.reshape(-1, n * n)).mT
-        second = (twice.unsqueeze(-1) * (first - of_both * trace)).sum(0).view(g.shape[:-2])
-    return second + _scalar_products(inverse, dg)
+        weights = of_c.unsqueeze(-1) * of_b.unsqueeze(-2) - of_both[..., None, None] * inverse
+        second = (weights * ddg).sum((-2, -1))
+    elif is_recorded():
+        second = ((ddg * of_b.unsqueeze(-2)).sum(-1) * of_c).sum(-1) - of_both * (ddg * inverse).sum((-2, -1))
+    else:  # products of matrices need no array of the size of the derivatives
+        rows, flat = ddg.reshape(-1, n, n), ddg.reshape(len(b), -1, n * n).transpose(0, 1)
+        first = (matvec(rows, of_b.reshape(-1, n)).view(of_c.shape) * of_c).sum(-1)
+        second = first - of_both * matvec(flat, inverse.reshape(-1, n * n)).mT.view(of_both.shape)
+    twice = (1 + (b != c).to(g)).view(-1, *[1] * (g.ndim - 2))
+    return (twice * second).sum(0) + _scalar_products(inverse, dg)
 
 
 def _scalar_products(inverse: Tensor, dg: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from riemann._arithmetic import second_order
 from riemann._arithmetic.dispatch import Arithmetic
@@ -27,12 +28,18 @@ def matmul(A: Arithmetic, a: Any, b: Any) -> Tensor:
         if a.ndim >= 2 and a.shape[:-2] == b.shape[:-2] and A.orders.order == 2 and A.orders.is_complete:
             if min(*a.shape[-2:], b.shape[-1]) > SMALL:
                 return _all_by_all(A, a.c, b.c)
-        return product(A, a.c, b.c, torch.matmul)
+        is_small = a.shape[-1] <= SMALL
+        return product(A, a.c, b.c, _written_out if is_small and isinstance(a.c, FakeTensor) else torch.matmul)
     if isinstance(a, Jet):
         return _with_matrix(a.c, b[0]) if _is_single(b) else a.c @ b
     if _is_single(a):
         return _with_matrix(b.c.mT, a[0].mT).mT
     return (b.c.mT @ a.mT).mT if a.ndim == 2 else a @ b.c
+
+
+def _written_out(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b, term by term: for compilers, whatever the layout."""
+    return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)
 
 
 def _scaled(A: Arithmetic, c: Tensor, d: Tensor, axis: int) -> Tensor:

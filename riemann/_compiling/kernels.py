@@ -11,7 +11,7 @@ from riemann import _jets
 from riemann._compiling import shapes
 from riemann._compiling.components import Pattern, picked
 from riemann._compiling.graph import Unrecorded, recorded
-from riemann._compiling.quantities import of_jets, order_of, rounding, suspected, vectors_of
+from riemann._compiling.quantities import of_each, of_jets, order_of, rounding, suspected, vectors_of
 from riemann._metric import jets_and_each
 from riemann._open import dispatched
 from riemann._types import Metric
@@ -286,7 +286,7 @@ class OfGraph(Kernel):
 
     def _values(self, metric: Metric, x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:
         jets, each = jets_and_each(metric, x, self.order)
-        values = of_jets(self.quantity, x, jets, vectors, self.options)
+        values = of_each(self.quantity, x, jets, each, vectors, self.options)
         values = values if self.full else picked(values, self.pattern)
         flat, jets = values.detach().reshape((x.shape[0], -1)), tuple(y.detach() for y in jets)
         return values, (flat - flat).sum(-1) + rounding(x.detach(), jets) + suspected(each.detach(), self.order)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from riemann import _curvature, formulas
+from riemann import _curvature, _jets, formulas
 from riemann._curvature import QUANTITIES, LocalGeometry
 from riemann._metric import ASYMMETRY
 from riemann._rank import ROUNDING
@@ -55,6 +55,16 @@ def check(quantity: str, options: dict[str, Any], components: str) -> None:
         if name != option:
             has = f"has the option `{option}`" if option else "has no options"
             raise TypeError(f"`{name}` is not an option of `{quantity}`, which {has}")
+
+
+def of_each(
+    quantity: str, x: Tensor, jets: tuple[Tensor, ...], each: Tensor, vectors: tuple[Tensor, ...], options: dict
+) -> Tensor:
+    """The quantity from the derivatives of a metric, where each of them is there once, too: see `_jets.each_at`."""
+    if quantity == "scalar_curvature":
+        (g, dg, ddg), pairs = _jets.pairs_of_each(each, x.shape[-1])
+        return formulas.scalar_curvature_of_pairs(g, dg, ddg, *pairs)
+    return of_jets(quantity, x, jets, vectors, options)
 
 
 def of_jets(

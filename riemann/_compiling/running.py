@@ -16,6 +16,7 @@ from riemann._points import checks
 from riemann._points.chunks import in_chunks
 
 CACHED = 2**20  # bytes of the largest tensor in between: about what stays in the cache of a processor
+VECTOR = 16  # numbers that loops take at once, at most: what is left over has code of its own
 FEW = 8  # dimensions in which a point costs less than another graph, for it alone, is to compile
 
 
@@ -75,7 +76,7 @@ class Runner:
         pieces = min(len(x) * self.kernel.weight(x) // CACHED, len(x) // 2)
         if pieces <= 1 or checks.carry_derivatives(x, *vectors):
             return run(x, *vectors)
-        size = -(-len(x) // pieces)
+        size = min((_even(len(x), count) for count in (pieces, pieces + 1)), key=lambda size: -len(x) % size)
         parts = [_filled(run, size, *some) for some in zip(*(a.split(size) for a in (x, *vectors)), strict=True)]
         values, doubt = map(torch.cat, zip(*parts, strict=True))
         return values, doubt
@@ -108,6 +109,12 @@ class Runner:
         """What is called for points like x and arguments that stay where they lie; None if it is not known."""
         made = self.compiled.get(self.kernel.prepare(x)) if self.compiles else None
         return None if made is None else made.replay(arguments)
+
+
+def _even(points: int, pieces: int) -> int:
+    """How many points are in so many pieces: loops over them fill vectors."""
+    size = -(-points // pieces)
+    return size if size < VECTOR else -(-size // VECTOR) * VECTOR
 
 
 def _filled(run: Callable[..., tuple[Tensor, Tensor]], size: int, x: Tensor, *vectors: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,8 @@ def inv_ex(a: Tensor, *, check_errors: bool = False) -> Any:
     size = a.detach().abs().amax((-2, -1), keepdim=True)
     p, q, r, s = ((a / size)[..., i, j] for i in range(2) for j in range(2))
     det = p * s - q * r
-    inverse = torch.stack([torch.stack([s, -q], -1), torch.stack([-r, p], -1)], -2) / det[..., None, None] / size
+    rows = [torch.stack([y / det / size[..., 0, 0] for y in row]) for row in ((s, -q), (-r, p))]
+    inverse = torch.stack(rows).movedim((0, 1), (-2, -1))  # points side by side
     return inverse, (~(det.abs() > 0)).to(torch.int32)
 
 
