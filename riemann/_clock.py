@@ -63,13 +63,17 @@ def _stop(thread: threading.Thread, collecting: Collection[int]) -> None:
 
     SymPy's is the last frame of a thread that collects garbage, too, while memory is freed that does not need Python.
     """
-    turns = round(GRACE / PAUSE)
+    turns, ident, tell = round(GRACE / PAUSE), thread.ident or 0, ctypes.pythonapi.PyThreadState_SetAsyncExc
+    told = ctypes.c_ulong(ident), ctypes.py_object(_Stopped)
     for turn in range(turns):
-        frame = sys._current_frames().get(thread.ident or 0)  # who waits for its turn goes on right there
-        module = frame.f_globals.get("__name__", "") if frame else ""
-        is_ours = module.split(".")[0] in ("sympy", "mpmath") and thread.ident not in collecting
-        if is_ours or turn == turns - 1:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_Stopped))
+        frame = sys._current_frames().get(ident)  # who waits for its turn goes on right there
+        place, module = (frame.f_lasti, frame.f_globals.get("__name__", "")) if frame else (-1, "")
+        is_ours, now = module.split(".")[0] in ("sympy", "mpmath"), sys._current_frames()
+        # a call may let the thread go on: after the last one it has to be where it was
+        is_there = ident in now and now[ident] is frame and frame.f_lasti == place and ident not in collecting
+        if (is_ours and is_there) or turn == turns - 1:
+            tell(*told)
+        del frame, now
         thread.join(PAUSE)
         if not thread.is_alive():
             return
